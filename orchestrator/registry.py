@@ -1,0 +1,33 @@
+"""Find a policy by name: our own table first, then the entry points of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from orchestrator.errors import UnknownName
+
+__all__ = ["find", "names"]
+
+
+def _known(kind: str, ours: Mapping[str, str]) -> dict[str, EntryPoint]:
+    group = f"orchestrator.{kind}"
+    known = {point.name: point for point in entry_points(group=group)}
+    return known | {name: EntryPoint(name, target, group) for name, target in ours.items()}
+
+
+def names(kind: str, ours: Mapping[str, str]) -> list[str]:
+    """Return every name `find` would accept, sorted."""
+    return sorted(_known(kind, ours))
+
+
+def find(kind: str, name: str, ours: Mapping[str, str]) -> Any:
+    """Return the object registered as `name`; our own table wins over an entry point.
+
+    Raises UnknownName, listing every name that would have worked.
+    """
+    known = _known(kind, ours)
+    if name not in known:
+        raise UnknownName(f"no {kind} named {name!r}; known: {', '.join(sorted(known))}")
+    return known[name].load()

@@ -1,0 +1,344 @@
+"""The nouns of the house: one word per idea, used everywhere and never for anything else.
+
+task      one thing to solve                      run       one execution of a pipeline on a task
+step      one unit of progress of a run           draft     a candidate step that is not yet kept
+engine    something that turns tokens into tokens history   the steps a run has kept
+signal    a measured value with unit and cost     plan      who drafts the next step
+decision  what a router chose, and why            budget    what a run may spend
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from orchestrator.errors import BadTask, UserError
+
+__all__ = [
+    "Budget",
+    "Decision",
+    "Handoff",
+    "History",
+    "Keep",
+    "Message",
+    "Plan",
+    "Rewrite",
+    "Rollback",
+    "Sampling",
+    "Signal",
+    "Status",
+    "Step",
+    "StepKind",
+    "Stop",
+    "StopRun",
+    "Task",
+    "TokenLogprob",
+    "handoff",
+    "keep",
+    "rewrite",
+    "rollback",
+    "stop",
+]
+
+
+class Stop(StrEnum):
+    """Why an engine stopped generating."""
+
+    DELIMITER = "delimiter"
+    """A stop string was produced; it is part of the text."""
+    END = "end"
+    """The engine ended its text (end-of-text or end-of-turn token)."""
+    LENGTH = "length"
+    """The token limit of the call was reached."""
+
+
+class StepKind(StrEnum):
+    """What a step is."""
+
+    THOUGHT = "thought"
+    ACTION = "action"
+    OBSERVATION = "observation"
+    ANSWER = "answer"
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    NO_ANSWER = "no_answer"
+    BUDGET = "budget"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+class Message(NamedTuple):
+    """One chat message."""
+
+    role: str
+    """`system`, `user`, `assistant` or `tool`."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One thing to solve."""
+
+    messages: tuple[Message, ...]
+    """The conversation so far, oldest first; at least one message with text."""
+    id: str | None = None
+    """The caller's own name for it, or None."""
+    answer: str | None = None
+    """The gold answer, or None. No engine is ever shown it."""
+
+    def __post_init__(self) -> None:
+        if not any(message.content.strip() for message in self.messages):
+            raise BadTask("the prompt is empty: give a question or messages with text")
+
+    @classmethod
+    def of(cls, task: str | Task | Sequence[Message]) -> Task:
+        """Return `task` as a Task; a string becomes one user message."""
+        if isinstance(task, Task):
+            return task
+        if isinstance(task, str):
+            return cls(messages=(Message("user", task),))
+        return cls(messages=tuple(Message(*message) for message in task))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How an engine picks tokens. The defaults are SpecReason's (temperature 0.6, top_p 0.95, 512 tokens a step)."""
+
+    temperature: float = 0.6
+    """0 is greedy; >= 0."""
+    top_p: float = 0.95
+    """In (0, 1]."""
+    top_k: int = 0
+    """0 keeps every token."""
+    min_p: float = 0.0
+    """In [0, 1)."""
+    max_tokens: int = 512
+    """Tokens one step may have; > 0."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "temperature": self.temperature >= 0,
+            "top_p": 0 < self.top_p <= 1,
+            "top_k": self.top_k >= 0,
+            "min_p": 0 <= self.min_p < 1,
+            "max_tokens": self.max_tokens > 0,
+        }
+        for name, is_good in checks.items():
+            if not is_good:
+                raise UserError(f"sampling option {name} = {getattr(self, name)!r} is out of range")
+
+
+class TokenLogprob(NamedTuple):
+    """One generated token as the engine saw it."""
+
+    id: int
+    """Token id; -1 where the server names tokens by text only."""
+    text: str
+    """The token decoded alone; may hold U+FFFD where it is part of a character."""
+    logprob: float
+    """Natural log, <= 0."""
+    top: tuple[TokenLogprob, ...] = ()
+    """The k most likely tokens at this place, most likely first; empty if none were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One unit of progress. Before a router has kept it, it is a draft."""
+
+    index: int
+    """0 for the first step of a run."""
+    attempt: int
+    """0 for the first candidate at this index, 1 for the one that replaced it, ..."""
+    writer: str
+    """The engine's name."""
+    text: str
+    """Delimiter included, and whatever its last token carries past the delimiter."""
+    ids: Sequence[int] = ()
+    """The writer's token ids for `text`, end-of-text excluded; empty if the server gives none."""
+    num_tokens: int
+    """Tokens generated for it, end-of-text and dropped partial characters included."""
+    stop: Stop
+    kind: StepKind = StepKind.THOUGHT
+    logprobs: Sequence[TokenLogprob] | None = None
+    """One entry per generated token, or None where none were asked for."""
+    seconds: float = 0.0
+    """Wall time of the calls that wrote it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """What a run has kept so far. Policies read it; only the runtime changes it."""
+
+    task: Task
+    engines: tuple[str, ...]
+    """Engine names, cheapest first."""
+    seed: int
+    """The run's seed; a policy that draws chances derives them from it, so that a resumed run draws the same."""
+    steps: list[Step] = field(default_factory=list)
+    """Kept steps, in order."""
+    num_tokens: int = 0
+    """Tokens of the kept steps."""
+
+    @property
+    def small(self) -> str:
+        """The cheapest engine."""
+        return self.engines[0]
+
+    @property
+    def large(self) -> str:
+        """The most capable engine."""
+        return self.engines[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A measured value about a draft, with what it cost."""
+
+    name: str
+    """Who measured, e.g. `judge`."""
+    value: float | None
+    """In [0, 1] for scorers; None when unavailable."""
+    raw: float | None = None
+    """The reading before it was normalised, in `unit`."""
+    unit: str = ""
+    """Unit of `raw`, e.g. `digit 0-9`."""
+    reason: str = ""
+    """Why the value is missing; empty when it is there."""
+    output_tokens: int = 0
+    """Tokens generated to measure it."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Who drafts the next step, and how."""
+
+    engine: str
+    max_tokens: int | None = None
+    """Tokens the draft may have; None leaves it to the engine's sampling options."""
+    logprobs: int = 0
+    """How many alternatives per token the router wants to see; 0 for none."""
+    reason: str = ""
+    """Why this engine; empty when the policy always starts there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a router chose about a draft, and everything one needs to ask why."""
+
+    action = "decide"
+    reason: str
+    signals: tuple[Signal, ...] = ()
+    threshold: float | None = None
+    margin: float | None = None
+    """How far the reading was from the threshold, in the threshold's unit; negative below it."""
+    alternatives: tuple[str, ...] = ()
+    """Other actions the policy could have taken here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep(Decision):
+    """The draft stands."""
+
+    action = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite(Decision):
+    """The draft is thrown away and `engine` writes the step."""
+
+    action = "rewrite"
+    engine: str
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback(Decision):
+    """The draft and every kept step from index `to_step` on are thrown away."""
+
+    action = "rollback"
+    to_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff(Decision):
+    """The draft is thrown away; `engine` writes this step and the next ones, up to index `until`, None for all."""
+
+    action = "handoff"
+    engine: str
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRun(Decision):
+    """The draft stands and the run ends here."""
+
+    action = "stop"
+    status: Status | None = None
+    """None: whatever the answer extractor finds."""
+
+
+def keep(*signals: Signal, reason: str = "kept", **why: Any) -> Keep:
+    """Let the draft stand. `why` takes threshold, margin and alternatives."""
+    return Keep(reason=reason, signals=signals, **why)
+
+
+def rewrite(
+    engine: str, *signals: Signal, reason: str = "rejected", max_tokens: int | None = None, **why: Any
+) -> Rewrite:
+    """Throw the draft away and let `engine` write the step."""
+    return Rewrite(engine=engine, max_tokens=max_tokens, reason=reason, signals=signals, **why)
+
+
+def rollback(to_step: int, *signals: Signal, reason: str = "rolled back", **why: Any) -> Rollback:
+    """Throw the draft and every kept step from `to_step` on away."""
+    return Rollback(to_step=to_step, reason=reason, signals=signals, **why)
+
+
+def handoff(
+    engine: str, *signals: Signal, until: int | None = None, reason: str = "handed over", **why: Any
+) -> Handoff:
+    """Throw the draft away and let `engine` write up to step `until`."""
+    return Handoff(engine=engine, until=until, reason=reason, signals=signals, **why)
+
+
+def stop(*signals: Signal, status: Status | None = None, reason: str = "stopped", **why: Any) -> StopRun:
+    """Keep the draft and end the run."""
+    return StopRun(status=status, reason=reason, signals=signals, **why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a run may spend; None is no limit. Every limit is hard: judge calls, retries and discarded drafts count."""
+
+    tokens: int | None = None
+    """Output tokens of all calls."""
+    prompt_tokens: int | None = None
+    """Prompt tokens of all calls, cached ones included."""
+    seconds: float | None = None
+    """Wall time of the run."""
+    cost: float | None = None
+    """In the unit of the engines' prices."""
+    steps: int | None = None
+    """Kept steps."""
+    engines: Mapping[str, Budget] = field(default_factory=dict)
+    """Limits of single engines (tokens, prompt_tokens, cost), by name."""
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "prompt_tokens", "seconds", "cost", "steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"budget {name} = {value!r}: a limit is a number above 0")
+        for engine, budget in self.engines.items():
+            if budget.seconds is not None or budget.steps is not None or budget.engines:
+                raise UserError(f"budget of engine {engine!r}: only tokens, prompt_tokens and cost can be limited")
+
+    def but(self, **changes: Any) -> Budget:
+        """Return a copy with `changes`."""
+        return replace(self, **changes)
