@@ -1,0 +1,235 @@
+"""The records of the journal: what is written while a run goes on, and what is read back.
+
+Everything is append-only. The unit of durability is the call: its intent is on disk before the
+request leaves, its result before anything is built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = [
+    "REMOVED",
+    "BatchRun",
+    "CallIntent",
+    "CallResult",
+    "CallRow",
+    "DecisionRow",
+    "EventRow",
+    "OutcomeRow",
+    "RunRow",
+    "RunSummary",
+    "SignalRow",
+    "StepRow",
+    "StoredRun",
+]
+
+
+REMOVED = "removed"
+"""Kind of a step row that only takes away."""
+
+
+class RunRow(NamedTuple):
+    """One run, written when it starts."""
+
+    id: str
+    """What people type: sortable by time, unique."""
+    parent: str | None
+    """The run this one was forked from, or None."""
+    batch: str
+    """Names what `--resume` looks for: a file of tasks or one question."""
+    position: int
+    """Place of the task in its batch, from 0."""
+    task: str
+    """The task as a JSON object with `messages`, each a pair of role and content; the gold answer is in it."""
+    settings: str
+    """Everything that shapes the run, as canonical JSON; a resume must match it."""
+    engines: str
+    """A JSON object of engine names and their probed capabilities, in the pipeline's order: the largest is last."""
+    created_s: float
+    """Seconds since the epoch."""
+
+
+class CallIntent(NamedTuple):
+    """A call that is about to be sent."""
+
+    run: int
+    """The journal's own number of the run."""
+    seq: int
+    """0 for the run's first call, then 1, 2, ..."""
+    step: int
+    attempt: int
+    purpose: str
+    """`draft`, `rewrite`, `answer` (these write steps), `judge`, ..."""
+    engine: str
+    seed: int
+    digest: bytes
+    """Names the prompt's ids."""
+    prompt_tokens: int
+    max_tokens: int
+    """What the budget has reserved for it."""
+    started_s: float
+    """Seconds since the epoch."""
+
+
+class CallResult(NamedTuple):
+    """What came of a call."""
+
+    run: int
+    seq: int
+    status: str
+    """`done`, `failed`, `aborted` (cancelled by us) or `interrupted` (its process died)."""
+    text: str
+    ids: bytes
+    """Token ids as little-endian 32-bit integers."""
+    stop: str
+    """A `Stop`, or empty unless done."""
+    stop_text: str
+    prompt_tokens: int
+    cached_tokens: int | None
+    output_tokens: int
+    uncertain: int
+    """1 if `output_tokens` is a bound, not a count."""
+    seconds: float
+    first_token_s: float | None
+    error: str
+    """Empty unless failed."""
+    logprobs: str | None
+    """As JSON, where raw logprobs were asked to be kept."""
+
+
+class SignalRow(NamedTuple):
+    """A measured value, or why there is none."""
+
+    run: int
+    step: int
+    attempt: int
+    name: str
+    value: float | None
+    raw: float | None
+    unit: str
+    reason: str
+    output_tokens: int
+    seconds: float
+
+
+class DecisionRow(NamedTuple):
+    """What was chosen, by whom, and why."""
+
+    run: int
+    step: int
+    attempt: int
+    door: str
+    """`before_step`, `after_draft`, or `runtime` where the runtime itself decided (failover, ending)."""
+    action: str
+    engine: str
+    reason: str
+    threshold: float | None
+    margin: float | None
+    alternatives: str
+    """Comma-separated."""
+    policy: str
+    """Name and version of the policy."""
+    detail: str
+    """Further fields of the decision as JSON, or empty."""
+
+
+class StepRow(NamedTuple):
+    """A kept step. A later row of the same step replaces it and everything kept behind it.
+
+    A row of kind `removed` only takes away: it is what a rollback writes.
+    """
+
+    run: int
+    step: int
+    attempt: int
+    kind: str
+    writer: str
+    text: str
+    stop: str
+    num_tokens: int
+    seconds: float
+
+
+class EventRow(NamedTuple):
+    """Something else worth knowing: `resumed`, `rollback`, `failover`, `forked`, ..."""
+
+    run: int
+    step: int
+    kind: str
+    detail: str
+    """JSON, or empty."""
+    at_s: float
+
+
+class OutcomeRow(NamedTuple):
+    """How a run ended."""
+
+    run: int
+    status: str
+    answer: str | None
+    error: str
+    reason: str
+    seconds: float
+    ledger: str
+    """Rows of the ledger as JSON."""
+    finished_s: float
+
+
+class CallRow(NamedTuple):
+    """An intent with its result, None while there is none."""
+
+    intent: CallIntent
+    result: CallResult | None
+
+
+class StoredRun(NamedTuple):
+    """Everything the journal knows about one run, each list in the order it was written."""
+
+    key: int
+    run: RunRow
+    calls: Sequence[CallRow]
+    signals: Sequence[SignalRow]
+    decisions: Sequence[DecisionRow]
+    steps: Sequence[StepRow]
+    events: Sequence[EventRow]
+    outcome: OutcomeRow | None
+
+    def kept(self) -> list[StepRow]:
+        """Return the steps that stand, in order."""
+        standing: list[StepRow] = []
+        for row in self.steps:
+            del standing[row.step :]
+            if row.kind != REMOVED:
+                standing.append(row)
+        return standing
+
+
+class BatchRun(NamedTuple):
+    """What a resume asks about one task of a batch: the newest run of it, and how that ended."""
+
+    key: int
+    run: RunRow
+    outcome: OutcomeRow | None
+    """None if it never ended."""
+
+
+class RunSummary(NamedTuple):
+    """One line of a list of runs."""
+
+    key: int
+    id: str
+    created_s: float
+    """Seconds since the epoch."""
+    status: str
+    """A `Status`, or `running`, or `interrupted`: it did not end and no process works on it."""
+    question: str
+    """The first words of the task, on one line, cut to 80 characters."""
+    steps: int
+    """Steps that stand."""
+    answer: str | None
+    large_share: float | None
+    """Share of output tokens that the largest engine produced, in [0, 1]; None until the run has ended."""
+    seconds: float | None
+    """Wall time; None until the run has ended."""

@@ -1,0 +1,143 @@
+"""The schema of the store, as the list of changes that made it. A change is never edited once released.
+
+Every text, from an engine's name to a thought of a thousand tokens, is one row of `texts`, named
+by its content; the other tables hold its number. So equal texts are stored once and a row is small.
+The tables that grow with a run are clustered by run; `n` counts its rows across tables, in the
+order they were written.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+__all__ = ["MIGRATIONS"]
+
+MIGRATIONS = Migrations("orchestrator")
+
+
+@MIGRATIONS()
+def m001_initial(db: Database) -> None:
+    """Create the journal."""
+    for statement in (
+        """CREATE TABLE texts (
+            id INTEGER PRIMARY KEY,
+            digest BLOB NOT NULL UNIQUE,
+            text NOT NULL
+        )""",
+        """CREATE TABLE runs (
+            key INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            parent TEXT,
+            batch INTEGER NOT NULL,
+            position INTEGER NOT NULL,
+            task INTEGER NOT NULL,
+            settings INTEGER NOT NULL,
+            engines INTEGER NOT NULL,
+            created_s REAL NOT NULL
+        )""",
+        "CREATE INDEX runs_by_batch ON runs (batch, position)",
+        """CREATE TABLE claims (
+            run INTEGER PRIMARY KEY REFERENCES runs (key),
+            pid INTEGER NOT NULL,
+            started TEXT NOT NULL,
+            host TEXT NOT NULL
+        )""",
+        """CREATE TABLE intents (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            seq INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            purpose INTEGER NOT NULL,
+            engine INTEGER NOT NULL,
+            seed INTEGER NOT NULL,
+            digest BLOB NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            max_tokens INTEGER NOT NULL,
+            started_s REAL NOT NULL,
+            PRIMARY KEY (run, seq)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE results (
+            run INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            status INTEGER NOT NULL,
+            text INTEGER NOT NULL,
+            ids BLOB NOT NULL,
+            stop INTEGER NOT NULL,
+            stop_text INTEGER NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER,
+            output_tokens INTEGER NOT NULL,
+            uncertain INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            first_token_s REAL,
+            error INTEGER NOT NULL,
+            logprobs INTEGER,
+            PRIMARY KEY (run, seq),
+            FOREIGN KEY (run, seq) REFERENCES intents (run, seq)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE signals (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            n INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            name INTEGER NOT NULL,
+            value REAL,
+            raw REAL,
+            unit INTEGER NOT NULL,
+            reason INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            PRIMARY KEY (run, n)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE decisions (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            n INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            door INTEGER NOT NULL,
+            action INTEGER NOT NULL,
+            engine INTEGER NOT NULL,
+            reason INTEGER NOT NULL,
+            threshold REAL,
+            margin REAL,
+            alternatives INTEGER NOT NULL,
+            policy INTEGER NOT NULL,
+            detail INTEGER NOT NULL,
+            PRIMARY KEY (run, n)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE steps (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            n INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            writer INTEGER NOT NULL,
+            text INTEGER NOT NULL,
+            stop INTEGER NOT NULL,
+            num_tokens INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            PRIMARY KEY (run, n)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE events (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            n INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            detail INTEGER NOT NULL,
+            at_s REAL NOT NULL,
+            PRIMARY KEY (run, n)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE outcomes (
+            run INTEGER NOT NULL REFERENCES runs (key),
+            n INTEGER NOT NULL,
+            status INTEGER NOT NULL,
+            answer INTEGER,
+            error INTEGER NOT NULL,
+            reason INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            ledger INTEGER NOT NULL,
+            finished_s REAL NOT NULL,
+            PRIMARY KEY (run, n)
+        ) WITHOUT ROWID""",
+    ):
+        db.execute(statement)

@@ -1,0 +1,191 @@
+"""Opening the file: told apart from what is not ours, made where it is missing, brought to the newest schema.
+
+A file that is foreign, damaged or newer is recognised before anything is written and stays as it
+was, byte for byte. Errors of sqlite3 pass through; `store` translates them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from orchestrator.errors import StoreCorrupt, StoreError, StoreNewer, StoreReadOnly
+
+__all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "open_to_read", "open_to_write"]
+
+APPLICATION_ID = 0x4F52434A
+"""Marks a SQLite file as ours: "ORCJ"."""
+SCHEMA = 1
+"""Number of migrations this version knows; a file carries the number it has seen."""
+ANOTHER = "move it aside or choose another file with --db"
+NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
+MEMORY = ":memory:"
+
+_LOG_PAGES = 4000
+"""The log is moved into the file at 16 MB: at SQLite's own 4 MB a step costs a tenth more."""
+_SMALLEST_BYTES = 512
+
+
+def code_of(error: BaseException) -> int:
+    """Return SQLite's primary code of an error; 0 for one that the Python module raised by itself."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF  # the rest of an extended code only refines it
+
+
+def open_to_write(path: str, wait_s: float, durability: str) -> sqlite3.Connection:
+    """Return a connection to the file, made if it is missing and brought to the newest schema."""
+    if path != MEMORY:
+        _look(path)
+        _make(path)
+    connection = _connect(path, "mode=rw", wait_s)
+    try:
+        if _check(connection, path) < SCHEMA:
+            _migrate(connection, path)
+        _log_ahead(connection, wait_s)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(path: str, wait_s: float) -> sqlite3.Connection:
+    """Return a connection that cannot write, to a file that exists."""
+    if path == MEMORY or not _look(path):
+        raise StoreError(f"no journal at {path}: run something first")
+    # A reader that may write takes its side files away when it is the last to close; SQLite's read-only
+    # mode leaves them behind. In a folder that may not be written nobody writes, and no side file is needed.
+    may_write = all(os.access(each, os.W_OK) for each in _needed(path))
+    try:
+        return _reader(path, "mode=rw" if may_write else "mode=ro", wait_s)
+    except sqlite3.OperationalError as error:
+        is_unable = code_of(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not is_unable or os.path.exists(f"{path}-wal"):
+            raise
+        return _reader(path, "mode=ro&immutable=1", wait_s)
+
+
+def _reader(path: str, mode: str, wait_s: float) -> sqlite3.Connection:
+    connection = _connect(path, mode, wait_s)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        version = _check(connection, path)
+        if version < SCHEMA:
+            raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: str, mode: str, wait_s: float) -> sqlite3.Connection:
+    is_file = path != MEMORY
+    target = f"{Path(path).absolute().as_uri()}?{mode}" if is_file else MEMORY
+    return sqlite3.connect(target, uri=is_file, timeout=wait_s, isolation_level=None, check_same_thread=False)
+
+
+def _look(path: str) -> int:
+    """Return the size of the file in bytes, 0 if it is missing. Raises if it is not ours. Writes nothing."""
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}: choose another file with --db") from error
+    if os.path.isdir(path):
+        raise StoreError(f"{path} is a folder: choose a file with --db")
+    if 0 < size < _SMALLEST_BYTES:  # SQLite itself takes such a file for an empty one
+        raise StoreCorrupt(NO_DATABASE.format(path))
+    if size:
+        _recognise(path)
+    return size
+
+
+def _recognise(path: str) -> None:
+    # Not by reading the file ourselves: closing it would drop the locks that another connection of this
+    # process holds on it. An immutable connection takes none and leaves no file behind.
+    connection = _connect(path, "mode=ro&immutable=1", 0)
+    try:
+        _check(connection, path)
+    except sqlite3.DatabaseError as error:
+        if code_of(error) != sqlite3.SQLITE_CORRUPT:
+            raise
+        # It looks cut short without its log, as it does while another process moves the log into it.
+        # The real connection reads both and decides.
+    finally:
+        connection.close()
+
+
+def _check(connection: sqlite3.Connection, path: str) -> int:
+    """Return the schema's number, 0 for an empty file. Raises if the file is foreign or newer."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return 0
+        raise StoreCorrupt(f"{path} is another program's database and was left untouched: {ANOTHER}")
+    if version > SCHEMA:
+        raise StoreNewer(
+            f"{path} was written by a newer version of this program (schema {version}, this one knows {SCHEMA}): "
+            "upgrade, or choose another file with --db"
+        )
+    return version
+
+
+def _make(path: str) -> None:
+    """Make the file if it is missing, for its owner only, and its folders. Raises if it may not be written."""
+    folder = _needed(path)[1]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is not a folder: choose another file with --db") from None
+    except PermissionError as error:
+        raise StoreReadOnly(f"{path} cannot be created in {folder}: choose another file with --db") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be created: {error.strerror}: choose another file with --db") from error
+    for needed in _needed(path):
+        if not os.access(needed, os.W_OK):
+            raise StoreReadOnly(f"{needed} may not be written: give write access or choose another file with --db")
+
+
+def _needed(path: str) -> tuple[Path, Path]:
+    """Return what a writer has to be able to write: the file, and its folder, where the log stands beside it."""
+    file = Path(path).absolute()
+    return file, file.parent
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    # Imported here: it takes a third of a second and a file of the newest schema does not need it.
+    from sqlite_utils import Database
+
+    from orchestrator.memory.migrations import MIGRATIONS
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _check(connection, path) < SCHEMA:  # another process may have done it while we waited
+            MIGRATIONS.apply(Database(connection, execute_plugins=False))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _log_ahead(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Switch to the write-ahead log. SQLite does not wait by itself while another process is doing the same."""
+    give_up_s = time.monotonic() + wait_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,137 @@
+"""Runs read back: found by name, and put together from their rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from difflib import get_close_matches
+from typing import Any
+
+from orchestrator.errors import UnknownName, UserError
+from orchestrator.memory.base import (
+    BatchRun,
+    CallIntent,
+    CallResult,
+    CallRow,
+    DecisionRow,
+    EventRow,
+    OutcomeRow,
+    RunRow,
+    SignalRow,
+    StepRow,
+    StoredRun,
+)
+from orchestrator.memory.rows import LAYOUTS, RUNS, Layout
+from orchestrator.memory.texts import Texts
+
+__all__ = ["Reader", "find", "find_exactly"]
+
+_NEWEST = "SELECT max(key) FROM runs"
+_BY_ID = "SELECT key FROM runs WHERE id = ?"
+_BY_PREFIX = "SELECT key, id FROM runs WHERE id >= :prefix AND id < :prefix || '~' ORDER BY id LIMIT :limit"
+_RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
+_IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
+_NEWEST_BATCH = "SELECT batch FROM runs ORDER BY key DESC LIMIT 1"
+_MAX_LISTED = 5
+
+
+def find(connection: sqlite3.Connection, name: str, path: str) -> int:
+    """Return the number of the run called `name`: an id, the beginning of one, or `last`.
+
+    `path` names the database in messages. Raises UnknownName, listing similar ids, or UserError
+    if several ids begin like that.
+    """
+    if name == "last":
+        newest: int | None = connection.execute(_NEWEST).fetchone()[0]
+        if newest is None:
+            raise UnknownName(f"{path} holds no run yet: run something first")
+        return newest
+    exact = find_exactly(connection, name)
+    if exact is not None:
+        return exact
+    wanted = name.lower()
+    matches = _matches(connection, wanted)
+    if not matches:
+        recent = [row[0] for row in connection.execute(_RECENT_IDS)]
+        near = get_close_matches(wanted, recent, _MAX_LISTED, cutoff=0.0)
+        known = f"the nearest are {', '.join(near)}" if near else "it holds no run yet"
+        raise UnknownName(f"no run {name!r} in {path}; {known}")
+    if len(matches) > 1:
+        listed = ", ".join(run_id for _, run_id in matches[:_MAX_LISTED])
+        more = ", ..." if len(matches) > _MAX_LISTED else ""
+        raise UserError(f"{name!r} is the beginning of several runs: {listed}{more}")
+    return matches[0][0]
+
+
+def find_exactly(connection: sqlite3.Connection, run_id: str) -> int | None:
+    """Return the number of the run with this id, or None."""
+    try:
+        row = connection.execute(_BY_ID, (run_id,)).fetchone()
+    except UnicodeEncodeError:  # a lone surrogate, which no id holds
+        return None
+    return None if row is None else row[0]
+
+
+def _matches(connection: sqlite3.Connection, prefix: str) -> list[tuple[int, str]]:
+    if not prefix.isascii():  # no id holds such a character, and SQLite does not take all of them
+        return []
+    return connection.execute(_BY_PREFIX, {"prefix": prefix, "limit": _MAX_LISTED + 1}).fetchall()
+
+
+class Reader:
+    """Rows made records again, inside one reading transaction of the caller's."""
+
+    def __init__(self, connection: sqlite3.Connection, texts: Texts) -> None:
+        self._connection = connection
+        self._texts = texts
+        self._read: dict[int, str] = {}
+
+    def run(self, key: int) -> StoredRun:
+        """Return everything about one run."""
+        results = {result.seq: result for result in self._rows(LAYOUTS[CallResult], key)}
+        outcomes = self._rows(LAYOUTS[OutcomeRow], key)
+        return StoredRun(
+            key=key,
+            run=self._run_row(key),
+            calls=[CallRow(intent, results.get(intent.seq)) for intent in self._rows(LAYOUTS[CallIntent], key)],
+            signals=self._rows(LAYOUTS[SignalRow], key),
+            decisions=self._rows(LAYOUTS[DecisionRow], key),
+            steps=self._rows(LAYOUTS[StepRow], key),
+            events=self._rows(LAYOUTS[EventRow], key),
+            outcome=outcomes[-1] if outcomes else None,
+        )
+
+    def batch(self, name: str) -> list[BatchRun]:
+        """Return the newest run of each position of a batch, by position."""
+        number = self._texts.find(self._connection, name)
+        keys = self._connection.execute(_IN_BATCH, (number,)).fetchall()
+        return [self._batch_run(key) for (key,) in keys]
+
+    def newest_batch(self) -> str | None:
+        """Return the batch of the newest run, or None if there is no run."""
+        row = self._connection.execute(_NEWEST_BATCH).fetchone()
+        return None if row is None else self._text(row[0])
+
+    def _batch_run(self, key: int) -> BatchRun:
+        outcomes = self._rows(LAYOUTS[OutcomeRow], key)
+        return BatchRun(key, self._run_row(key), outcomes[-1] if outcomes else None)
+
+    def _run_row(self, key: int) -> RunRow:
+        row: RunRow = self._rows(RUNS, key)[0]
+        return row
+
+    def _rows(self, layout: Layout, key: int) -> list[Any]:
+        records = []
+        for row in self._connection.execute(layout.select, (key,)):
+            values = list(row)
+            for place in layout.texts:
+                values[place] = self._text(values[place])
+            records.append(layout.record._make(values))
+        return records
+
+    def _text(self, number: int | None) -> str | None:
+        if number is None:
+            return None
+        text = self._read.get(number)
+        if text is None:
+            text = self._read[number] = self._texts.read(self._connection, number)
+        return text

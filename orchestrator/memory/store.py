@@ -1,0 +1,103 @@
+"""The database file as the house uses it: one connection, transactions, and SQLite's errors made ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any, Literal
+
+from orchestrator.errors import StoreCorrupt, StoreError, StoreLocked, StoreReadOnly
+from orchestrator.memory.opening import ANOTHER, NO_DATABASE, code_of, open_to_read, open_to_write
+
+__all__ = ["DEFAULT_NAME", "Store", "translated"]
+
+DEFAULT_NAME = "journal.db"
+"""What the file is called where nobody chose a path."""
+
+
+def _ours(error: BaseException, path: str) -> StoreError:
+    code = code_of(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(f"{path} is locked by another process: wait for it or choose another file with --db")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreReadOnly(f"{path} may not be written ({error}): give write access or choose another file with --db")
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreCorrupt(NO_DATABASE.format(path))
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StoreCorrupt(f"{path} is damaged ({error}) and was left untouched: {ANOTHER}")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreError(f"{path} cannot grow, the disk is full: make room, then resume")
+    return StoreError(f"{path}: {error}")
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn every error of sqlite3 inside the block into a StoreError that names `path`: the one seam."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise _ours(error, path) from error
+
+
+class Store:
+    """One SQLite file, or `":memory:"`; safe with several threads and several processes.
+
+    `durability` is `"process"` (what was committed survives the death of the process) or `"power"`
+    (it survives power loss, too, at the price of a disk sync per commit). `wait_s` is how long to
+    wait for another process that writes, in seconds. `readonly` opens an existing file beside
+    whoever writes it and creates nothing.
+
+    Raises StoreCorrupt, StoreNewer, StoreReadOnly, StoreLocked, or a plain StoreError.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["process", "power"] = "process",
+        wait_s: float = 5.0,
+        readonly: bool = False,
+    ) -> None:
+        self.path = os.fspath(path)
+        self.lock = RLock()
+        with translated(self.path):
+            if readonly:
+                self.connection = open_to_read(self.path, wait_s)
+            else:
+                self.connection = open_to_write(self.path, wait_s, durability)
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Hold the connection for one transaction: committed at the end, undone by any exception."""
+        with self.lock:
+            connection = self.connection
+            try:
+                connection.execute(begin)
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                # Some errors of SQLite have ended the transaction already.
+                with translated(self.path):
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise error
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection for reads that all see the same moment; no writer waits for it."""
+        with self.transaction("BEGIN") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of the file. What was committed stays."""
+        with self.lock, translated(self.path):
+            self.connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()

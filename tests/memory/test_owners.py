@@ -1,0 +1,32 @@
+"""Telling a living process from one that is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from orchestrator.memory.owners import is_alive, this_process
+
+
+def test_this_process_is_alive() -> None:
+    assert this_process().pid == os.getpid()
+    assert is_alive(this_process())
+
+
+def test_a_process_of_the_same_number_that_started_later_is_another_one() -> None:
+    assert not is_alive(this_process()._replace(started="another boot:1"))
+
+
+def test_where_no_start_time_is_known_the_number_alone_decides() -> None:
+    assert is_alive(this_process()._replace(started=""))
+
+
+def test_a_process_that_ended_is_gone() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not is_alive(this_process()._replace(pid=ended.pid, started=""))
+
+
+def test_a_process_of_another_user_is_alive() -> None:
+    assert is_alive(this_process()._replace(pid=1, started=""))

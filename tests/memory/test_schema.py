@@ -1,0 +1,122 @@
+"""The schema, and how a file gets to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlite_utils import Database
+
+from orchestrator.errors import StoreError
+from orchestrator.memory.journal import Journal
+from orchestrator.memory.migrations import MIGRATIONS
+from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
+from orchestrator.memory.rows import LAYOUTS, RUNS
+from orchestrator.memory.store import Store
+
+COLUMNS = {
+    "texts": ("id INTEGER, digest BLOB NOT NULL, text  NOT NULL"),
+    "runs": (
+        "key INTEGER, id TEXT NOT NULL, parent TEXT, batch INTEGER NOT NULL, position INTEGER NOT NULL, "
+        "task INTEGER NOT NULL, settings INTEGER NOT NULL, engines INTEGER NOT NULL, "
+        "created_s REAL NOT NULL"
+    ),
+    "claims": ("run INTEGER, pid INTEGER NOT NULL, started TEXT NOT NULL, host TEXT NOT NULL"),
+    "intents": (
+        "run INTEGER NOT NULL, seq INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
+        "purpose INTEGER NOT NULL, engine INTEGER NOT NULL, seed INTEGER NOT NULL, digest BLOB NOT NULL, "
+        "prompt_tokens INTEGER NOT NULL, max_tokens INTEGER NOT NULL, started_s REAL NOT NULL"
+    ),
+    "results": (
+        "run INTEGER NOT NULL, seq INTEGER NOT NULL, status INTEGER NOT NULL, text INTEGER NOT NULL, "
+        "ids BLOB NOT NULL, stop INTEGER NOT NULL, stop_text INTEGER NOT NULL, "
+        "prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER, output_tokens INTEGER NOT NULL, "
+        "uncertain INTEGER NOT NULL, seconds REAL NOT NULL, first_token_s REAL, error INTEGER NOT NULL, "
+        "logprobs INTEGER"
+    ),
+    "signals": (
+        "run INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
+        "name INTEGER NOT NULL, value REAL, raw REAL, unit INTEGER NOT NULL, reason INTEGER NOT NULL, "
+        "output_tokens INTEGER NOT NULL, seconds REAL NOT NULL"
+    ),
+    "decisions": (
+        "run INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
+        "door INTEGER NOT NULL, action INTEGER NOT NULL, engine INTEGER NOT NULL, "
+        "reason INTEGER NOT NULL, threshold REAL, margin REAL, alternatives INTEGER NOT NULL, "
+        "policy INTEGER NOT NULL, detail INTEGER NOT NULL"
+    ),
+    "steps": (
+        "run INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
+        "kind INTEGER NOT NULL, writer INTEGER NOT NULL, text INTEGER NOT NULL, stop INTEGER NOT NULL, "
+        "num_tokens INTEGER NOT NULL, seconds REAL NOT NULL"
+    ),
+    "events": (
+        "run INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, kind INTEGER NOT NULL, "
+        "detail INTEGER NOT NULL, at_s REAL NOT NULL"
+    ),
+    "outcomes": (
+        "run INTEGER NOT NULL, n INTEGER NOT NULL, status INTEGER NOT NULL, answer INTEGER, "
+        "error INTEGER NOT NULL, reason INTEGER NOT NULL, seconds REAL NOT NULL, ledger INTEGER NOT NULL, "
+        "finished_s REAL NOT NULL"
+    ),
+}
+
+
+def columns_of(database: Database) -> dict[str, str]:
+    return {
+        table.name: ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.notnull else ''}".strip() for c in table.columns)
+        for table in database.tables
+        if not table.name.startswith("_")
+    }
+
+
+def test_the_schema_is_exactly_this(store: Store) -> None:
+    assert columns_of(Database(store.connection)) == COLUMNS
+
+
+def test_every_field_of_a_record_has_its_column() -> None:
+    for layout in (RUNS, *LAYOUTS.values()):
+        names = [column.split()[0] for column in COLUMNS[layout.table].split(", ")]
+        assert set(names) - {"n", "key"} == set(layout.record._fields)
+
+
+def test_the_file_says_whose_it_is_and_how_many_migrations_it_has_seen(store: Store) -> None:
+    assert store.connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert store.connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    assert len(MIGRATIONS.applied(Database(store.connection))) == SCHEMA
+    assert MIGRATIONS.pending(Database(store.connection)) == []
+
+
+def test_opening_again_applies_nothing_and_keeps_the_rows(path: Path, make: SimpleNamespace) -> None:
+    with Store(path) as store:
+        Journal(store).open_run(make.run())
+        applied = MIGRATIONS.applied(Database(store.connection))
+    with Store(path) as store:
+        assert MIGRATIONS.applied(Database(store.connection)) == applied
+        assert Journal(store).run("last").run == make.run()
+
+
+@pytest.fixture
+def dying_migration() -> Iterator[None]:
+    """One more migration, behind the others, that fails half-way."""
+
+    @MIGRATIONS()
+    def m999_dies(db: Database) -> None:
+        db.execute("CREATE TABLE half_done (x)")
+        db.execute("INSERT INTO nowhere VALUES (1)")
+
+    yield
+    MIGRATIONS._migrations.pop()
+
+
+@pytest.mark.usefixtures("dying_migration")
+def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_next_time(path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere"):
+        Store(path)
+    assert path.read_bytes() == b""
+    MIGRATIONS._migrations[-1].fn = lambda db: None
+    with Store(path) as store:
+        assert [each.name for each in MIGRATIONS.applied(Database(store.connection))] == ["m001_initial", "m999_dies"]
+        assert columns_of(Database(store.connection)) == COLUMNS
