@@ -1,0 +1,28 @@
+"""Who writes the next step?  One policy, one file, one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator import registry
+
+__all__ = ["ROUTERS", "LargeOnly", "Random", "SmallOnly", "SpecReason", "find"]
+
+ROUTERS = {
+    "small": "orchestrator.routers.small:SmallOnly",
+    "large": "orchestrator.routers.large:LargeOnly",
+    "random": "orchestrator.routers.random:Random",
+    "specreason": "orchestrator.routers.specreason:SpecReason",
+}
+
+
+def find(name: str) -> Any:
+    """Return the router class called `name`. Raises UnknownName, listing all names."""
+    return registry.find("routers", name, ROUTERS)
+
+
+def __getattr__(name: str) -> Any:
+    for known, target in ROUTERS.items():
+        if target.endswith(f":{name}"):
+            return find(known)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,79 @@
+"""The doors of a router: who drafts, does the draft stand, what was learned.
+
+A router is a plain object with any of the three doors; a door it lacks has the default below.
+It does no input or output of its own: `ask` is its only way to learn anything, and every ask is
+metered, cached per draft and written to the trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
+
+from orchestrator.types import Decision, History, Plan, Signal, Step, StopRun, keep
+
+__all__ = ["Ask", "Needs", "Router", "draft_small", "keep_all", "learn_nothing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a router cannot work without; checked against the engines when the pipeline is built."""
+
+    scorers: tuple[str, ...] = ()
+    """Names of scorers it asks."""
+    logprobs: int = 0
+    """Alternatives per token it reads from drafts."""
+    engines: int = 1
+    """How many engines it routes between, at least."""
+    steps: bool = True
+    """Routes steps, so every engine must continue token ids. False: it decides before an engine writes,
+    and where one of them writes only whole turns (a chat-only API) the run is a single turn."""
+
+
+class Ask(Protocol):
+    """How a router gets signals."""
+
+    @overload
+    async def score(self, name: str, draft: Step) -> Signal: ...
+    @overload
+    async def score(self, name: str, draft: Sequence[Step]) -> list[Signal]: ...
+    async def score(self, name: str, draft: Step | Sequence[Step]) -> Signal | list[Signal]:
+        """Score one draft, or several at once, with the scorer called `name`.
+
+        Raises SignalUnavailable if there is no honest score; what then is the router's own decision.
+        """
+        ...
+
+
+class Router(Protocol):
+    """The whole interface, for type checkers; no class has to inherit from it."""
+
+    needs: Needs
+
+    def before_step(self, history: History) -> Plan | StopRun:
+        """Say who drafts the next step, or end the run here."""
+        ...
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        """Say whether the draft stands. A rewrite that this asks for stands without asking again."""
+        ...
+
+    def after_run(self, outcome: Any, state: bytes | None) -> bytes | None:
+        """Return what to remember for later runs; the runtime stores it."""
+        ...
+
+
+def draft_small(history: History) -> Plan:
+    """Let the cheapest engine draft: what happens at a router without `before_step`."""
+    return Plan(engine=history.engines[0])
+
+
+async def keep_all(history: History, draft: Step, ask: Ask) -> Decision:
+    """Let every draft stand: what happens at a router without `after_draft`."""
+    return keep(reason="this policy keeps every draft")
+
+
+def learn_nothing(outcome: Any, state: bytes | None) -> bytes | None:
+    """Remember nothing new: what happens at a router without `after_run`."""
+    return state
