@@ -196,8 +196,7 @@ class History:
         return self.engines[-1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(NamedTuple):
     """A measured value about a draft, with what it cost."""
 
     name: str
@@ -215,8 +214,7 @@ class Signal:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """Who drafts the next step, and how."""
 
     engine: str

@@ -9,11 +9,12 @@ Texts and numbers come back exactly as they were, NaN excepted, which SQLite sto
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import warnings
 from typing import Any
 
-from orchestrator.errors import UserError
+from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.base import (
     BatchRun,
     CallIntent,
@@ -56,6 +57,8 @@ class Journal:
         self._texts = Texts()
         self._next: dict[int, int] = {}
         self._owner = this_process()
+        self._executing: set[int] = set()
+        self._asked: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
 
     def open_run(self, row: RunRow) -> int:
         """Store a run at once, claimed for this process, and return its number, which its other rows carry."""
@@ -68,6 +71,7 @@ class Journal:
             self._forget()
             raise
         self._next[key] = 0
+        self._executing.add(key)
         return key
 
     def intent(self, row: CallIntent) -> None:
@@ -96,6 +100,7 @@ class Journal:
 
     def outcome(self, row: OutcomeRow) -> None:
         """Note how a run ended; with it goes the claim on the run."""
+        self._executing.discard(row.run)
         self._waiting.append(row)
 
     def commit(self) -> None:
@@ -115,6 +120,35 @@ class Journal:
                 self._forget()
                 raise
             del self._waiting[: len(rows)]
+
+    async def written(self) -> None:
+        """Return when everything noted so far is on disk.
+
+        Runs that ask in the same turn of their event loop share one transaction: with hundreds of them
+        that is most of what a commit costs.
+        """
+        if len(self._executing) < 2:
+            self.commit()
+            return
+        loop = asyncio.get_running_loop()
+        asked = self._asked.get(loop)
+        if asked is None:
+            asked = self._asked[loop] = []
+            loop.call_soon(self._write_for, loop)
+        done = loop.create_future()  # one each: whoever is cancelled cancels nobody else
+        asked.append(done)
+        await done
+
+    def _write_for(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked = [done for done in self._asked.pop(loop) if not done.done()]
+        try:
+            self.commit()
+        except StoreError as error:
+            for done in asked:
+                done.set_exception(error)
+        else:
+            for done in asked:
+                done.set_result(None)
 
     def close(self) -> None:
         """Commit what waits. The store stays open: it belongs to whoever opened it."""
@@ -164,9 +198,11 @@ class Journal:
                 raise UserError(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
             connection.execute(_CLAIM, (run, *self._owner))
             self._next.pop(run, None)  # another process may have written rows since we did
+        self._executing.add(run)
 
     def release(self, run: int) -> None:
         """Give up this process's claim on a run that stops before its end. Another process's claim stays."""
+        self._executing.discard(run)
         with self._store.transaction() as connection:
             if connection.execute(_OWNER, (run,)).fetchone() == self._owner:
                 connection.execute(_UNCLAIM, (run,))

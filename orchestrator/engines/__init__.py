@@ -1,0 +1,61 @@
+"""Tokens in, tokens out: model servers, the embedded engine, scripted and replayed ones.
+
+The functions here describe engines; nothing is contacted or loaded until a pipeline runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator import registry
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.ledger import Price
+from orchestrator.types import Sampling
+
+__all__ = ["ENGINES", "EngineSpec", "Scripted", "chat", "embedded", "find", "llamacpp", "spec", "vllm"]
+
+ENGINES = {
+    "vllm": "orchestrator.engines.dialects.vllm:Vllm",
+    "llamacpp": "orchestrator.engines.dialects.llamacpp:LlamaCpp",
+    "chat": "orchestrator.engines.dialects.chat:Chat",
+    "embedded": "orchestrator.engines.in_process:Embedded",
+}
+
+
+def find(kind: str) -> Any:
+    """Return the engine class for `kind`. Raises UnknownName, listing all kinds."""
+    return registry.find("engines", kind, ENGINES)
+
+
+def spec(kind: str, *, price: Price | None = None, **options: Any) -> EngineSpec:
+    """Describe an engine. Options of `Sampling` (temperature, top_p, ...) are given beside the engine's own."""
+    sampling = {name: options.pop(name) for name in Sampling.__slots__ if name in options}
+    return EngineSpec(kind=kind, sampling=Sampling(**sampling), price=price or Price(), **options)
+
+
+def vllm(url: str, *, model: str | None = None, **options: Any) -> EngineSpec:
+    """Describe a vLLM server, e.g. `vllm("http://127.0.0.1:8001/v1", model="QwQ-32B")`."""
+    return spec("vllm", url=url, model=model, **options)
+
+
+def llamacpp(url: str, *, model: str | None = None, **options: Any) -> EngineSpec:
+    """Describe a llama.cpp server, e.g. `llamacpp("http://127.0.0.1:8080")`."""
+    return spec("llamacpp", url=url, model=model, **options)
+
+
+def chat(url: str, *, model: str, **options: Any) -> EngineSpec:
+    """Describe a chat-only API. It writes whole turns, so step routers refuse it."""
+    return spec("chat", url=url, model=model, **options)
+
+
+def embedded(path: str, **options: Any) -> EngineSpec:
+    """Describe a GGUF file that is served by llama.cpp inside this process."""
+    return spec("embedded", path=path, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Scripted":
+        from orchestrator.engines.scripted import Scripted
+
+        return Scripted
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,193 @@
+"""What an engine is: tokens in, tokens out, and an honest account of both.
+
+The rest of the house knows engines only through this file. Implementations live beside it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+from orchestrator.types import Message, Sampling, Stop, TokenLogprob
+
+__all__ = ["Capabilities", "Chain", "Completion", "Engine", "Prefix", "Progress", "Request"]
+
+
+def _digest(before: bytes, ids: Sequence[int]) -> bytes:
+    packed = ids if isinstance(ids, array) else array("i", ids)  # packing costs more than hashing
+    return blake2b(before + packed.tobytes(), digest_size=16).digest()
+
+
+class Prefix:
+    """A prompt: the first ids of a chain that only grows, plus a few of its own.
+
+    Making one costs the same however long the chain is, which is what keeps step 1,000 as
+    cheap as step 10. `ids()` copies, so only an engine that really sends ids should call it.
+    """
+
+    __slots__ = ("_chain", "_length", "_own", "digest")
+
+    def __init__(self, chain: list[int], length: int, digest: bytes, own: tuple[int, ...] = ()) -> None:
+        self._chain = chain
+        self._length = length
+        self._own = own
+        self.digest = digest
+        """16 bytes that name the ids: equal digests, equal prompts (for the same way of appending)."""
+
+    def __len__(self) -> int:
+        return self._length + len(self._own)
+
+    def ids(self) -> list[int]:
+        """Return a new list of all ids."""
+        return [*self._chain[: self._length], *self._own]
+
+    def extended(self, ids: Sequence[int]) -> Prefix:
+        """Return this prompt with `ids` behind it; the chain itself does not change."""
+        own = (*self._own, *ids)
+        return Prefix(self._chain, self._length, _digest(self.digest, ids), own)
+
+
+class Chain:
+    """Token ids that only ever grow at the end; a rollback makes a new one."""
+
+    def __init__(self, ids: Sequence[int] = ()) -> None:
+        self._ids: list[int] = []
+        self._digest = b""
+        self.append(ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def append(self, ids: Sequence[int]) -> None:
+        """Add `ids` at the end. Prefixes handed out before stay as they were."""
+        self._ids.extend(ids)
+        self._digest = _digest(self._digest, ids)
+
+    def prefix(self) -> Prefix:
+        """Return everything up to now as a prompt."""
+        return Prefix(self._ids, len(self._ids), self._digest)
+
+
+class Progress:
+    """How far a running call has come; readable after the call was cancelled."""
+
+    __slots__ = ("output_tokens",)
+
+    def __init__(self) -> None:
+        self.output_tokens = 0
+        """Tokens that have arrived so far: a lower bound on what the server made."""
+
+
+@dataclass(slots=True, kw_only=True)  # not frozen: that would triple what making one costs
+class Request:
+    """One call of an engine. Exactly one of `prompt` and `messages` is given. Engines only read it, `progress` apart."""
+
+    prompt: Prefix | None = None
+    """Token ids of the engine's own tokenizer, for engines that continue token for token."""
+    messages: tuple[Message, ...] | None = None
+    """For chat-only engines, which write whole turns."""
+    sampling: Sampling
+    max_tokens: int
+    """Tokens this call may generate, > 0; what the budget has reserved for it."""
+    seed: int
+    """In [0, 2**31)."""
+    purpose: str = "draft"
+    """What the runtime wants it for: `draft`, `rewrite`, `answer`, `judge`, ... No server is told."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the call; the one that did is part of the text."""
+    logprobs: int = 0
+    """Alternatives per token, 0 for none."""
+    timeout_s: float | None = None
+    """None: no limit but the engine's own."""
+    progress: Progress = field(default_factory=Progress, compare=False)
+
+
+class Completion(NamedTuple):
+    """What an engine answered.
+
+    `text` is exactly the decoding of `ids`: what the last token carries past a stop string is in
+    it, and ids of a character that a length stop cut in half are dropped from both.
+    """
+
+    text: str
+    stop: Stop
+    prompt_tokens: int
+    output_tokens: int
+    """Tokens generated, end-of-text and dropped ids included."""
+    seconds: float
+    ids: Sequence[int] = ()
+    """End-of-text token excluded; empty for chat-only engines."""
+    stop_text: str = ""
+    """The stop string that fired; empty unless `stop` is DELIMITER."""
+    cached_tokens: int | None = None
+    """Prompt tokens read from the prefix cache; None where the server does not say."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """One entry per token of `ids`, or None where none were asked for."""
+    first_token_s: float | None = None
+    """From sending to the first token; None where the reply came in one piece."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as found by trying it. What is missing has its reason in `missing`."""
+
+    server: str
+    """Name and version, e.g. `vllm 0.32.0`."""
+    model: str
+    context: int
+    """Prompt and output together, tokens."""
+    tokenizer: str
+    """Hash of the tokenizer's behaviour: engines with equal ones exchange ids. Empty for chat-only engines."""
+    continues: bool
+    """Takes and continues token ids; step routers need it."""
+    token_ids: bool
+    """Returns the ids it generated; otherwise the text is tokenised once."""
+    logprobs: int = 0
+    """Most alternatives per token it returns; 0 for none."""
+    cached_tokens: bool = False
+    """Reports how much of a prompt came from its prefix cache."""
+    chat_template: bool = True
+    """The model brings a chat template; otherwise prompts are laid out plainly."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Capability -> why it is not there."""
+
+
+class Engine(Protocol):
+    """Something that turns tokens into tokens.
+
+    Every method may raise EngineUnavailable, EngineTimeout, EngineRejected or EngineProtocol, and
+    nothing foreign. An engine may be used from several event loops, one call at a time or many.
+    """
+
+    name: str
+
+    async def start(self) -> Capabilities:
+        """Make the engine ready and return what it can do. Later calls return the same object at once."""
+        ...
+
+    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the prompt ids of a conversation, ready for the assistant's reply.
+
+        `think` switches a template that honours `enable_thinking`; None leaves its default.
+        """
+        ...
+
+    async def interject(self, content: str, prefill: str) -> list[int]:
+        """Return the ids that close the assistant's open turn, let the user say `content`, and begin
+        the assistant's reply with `prefill`."""
+        ...
+
+    async def encode(self, text: str) -> list[int]:
+        """Tokenise `text` as data: no special tokens are parsed, none is added."""
+        ...
+
+    async def complete(self, request: Request) -> Completion:
+        """Generate. On cancellation `request.progress` holds what had arrived."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and processes. The engine can be started again."""
+        ...

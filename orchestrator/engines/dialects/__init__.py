@@ -1,0 +1,1 @@
+"""What model servers speak: vLLM, llama.cpp, and chat-only APIs, each over the one HTTP transport."""

@@ -1,0 +1,191 @@
+"""Engines served by vLLM: token ids in, token ids out, over `/v1/completions`.
+
+The chat endpoint is not used: several templates re-render an assistant turn that is to be continued.
+Prompts are rendered once by the server's own `/tokenize`, and every later call sends ids.
+
+Measured on vLLM 0.32, where it explains what is sent:
+- a sampling option that is left out is taken from the model's generation_config.json (top_k 20 or
+  repetition_penalty 1.1 are common), so neutral values are sent too; `min_p` 0 passes the check that
+  refuses `min_p` beside speculation;
+- `max_tokens` beyond the context is an error, so it is cut to what is left;
+- the first call after a start with ngram speculation took 13 s on a CPU (it compiles its search).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from time import perf_counter
+from typing import Any
+
+from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.http import Transport
+from orchestrator.engines.dialects.openai_api import cached_tokens
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.start_once import StartOnce
+from orchestrator.engines.dialects.vllm_probe import probe
+from orchestrator.engines.dialects.vllm_reply import Reply
+from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
+from orchestrator.errors import BadConfig, ContextExceeded, EngineError, EngineUnavailable
+from orchestrator.types import Message, Stop
+
+__all__ = ["Vllm"]
+
+
+class Vllm:
+    """A vLLM server and one of its models.
+
+    `url` is the server's address, with or without the closing /v1; `model` may be None if it serves
+    one. `timeout_s` is the longest wait for a call that sets no limit of its own.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "vllm",
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = 600.0,
+    ) -> None:
+        self.name = name
+        root = url.strip().rstrip("/").removesuffix("/v1")
+        self._line = Transport(name, root, api_key=api_key, timeout_s=timeout_s)
+        self._found = StartOnce(lambda: probe(self._line, model))
+
+    @classmethod
+    def from_spec(cls, name: str, spec: EngineSpec) -> Vllm:
+        """Return the engine `spec` describes. Raises BadConfig if it lacks the address."""
+        if spec.url is None:
+            raise BadConfig(f"engine {name!r}: give the url of its vLLM server, e.g. http://127.0.0.1:8000/v1")
+        return cls(spec.url, name=name, model=spec.model, api_key=spec.api_key, timeout_s=spec.timeout_s)
+
+    def __repr__(self) -> str:
+        return f"<Vllm {self.name!r}>"
+
+    async def start(self) -> Capabilities:
+        """Look at the server and try what it can do, once; concurrent callers share the trial.
+
+        Raises EngineRejected naming what is served if the model is not, BadConfig if none is named
+        and there are several.
+        """
+        return (await self._found.get())[0]
+
+    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the prompt ids of a conversation as the model's own template lays it out."""
+        return await (await self._tokenizer()).render(messages, think)
+
+    async def interject(self, content: str, prefill: str) -> list[int]:
+        """Return the ids that close the assistant's turn, let the user speak and begin a reply with `prefill`."""
+        return await (await self._tokenizer()).interject(content, prefill)
+
+    async def encode(self, text: str) -> list[int]:
+        """Tokenise `text` as data; see literal.py."""
+        return await (await self._tokenizer()).encode(text)
+
+    async def complete(self, request: Request) -> Completion:
+        """Generate. More than one token is streamed, so that progress counts ids as they arrive."""
+        can = await self.start()
+        prompt = request.prompt.ids() if request.prompt is not None else await self.render(request.messages or ())
+        if len(prompt) >= can.context:
+            raise self._too_long(len(prompt), can.context)
+        reply = Reply(request.logprobs)
+        try:
+            return await self._completion(request, _body(request, prompt, can), reply)
+        except EngineError as error:
+            error.output_tokens = reply.output_tokens
+            raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._found.forget()
+        await self._line.close()
+
+    async def _tokenizer(self) -> VllmTokenizer:
+        return (await self._found.get())[1]
+
+    async def _completion(self, request: Request, body: dict[str, Any], reply: Reply) -> Completion:
+        started = perf_counter()
+        first_token_s = None
+        async with aclosing(self._events(body, request.timeout_s)) as events:
+            async for event in events:
+                with self._line.reading(COMPLETIONS):
+                    reply.add(event)
+                request.progress.output_tokens = reply.output_tokens
+                if first_token_s is None and reply.output_tokens and "stream" in body:
+                    first_token_s = perf_counter() - started
+        if reply.finish not in ("stop", "length"):
+            raise self._unfinished(reply)
+        output_tokens = reply.output_tokens
+        stop, stop_text = reply.stopped(request.stop)
+        await self._settle(reply, stop, stop_text)
+        return Completion(
+            text=reply.text,
+            ids=reply.ids,
+            stop=stop,
+            stop_text=stop_text,
+            prompt_tokens=reply.usage.get("prompt_tokens", len(body["prompt"])),
+            cached_tokens=cached_tokens(reply.usage),
+            output_tokens=output_tokens,
+            logprobs=tuple(reply.logprobs) if request.logprobs else None,
+            seconds=perf_counter() - started,
+            first_token_s=first_token_s,
+        )
+
+    async def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; the tests hold completions against it."""
+        return await (await self._tokenizer()).decode(ids)
+
+    async def _events(self, body: dict[str, Any], timeout_s: float | None) -> AsyncGenerator[dict[str, Any]]:
+        if "stream" not in body:
+            yield await self._line.once(COMPLETIONS, body, timeout_s=timeout_s)
+            return
+        async with aclosing(self._line.stream(COMPLETIONS, body, timeout_s=timeout_s)) as events:
+            async for event in events:
+                yield event
+
+    async def _settle(self, reply: Reply, stop: Stop, stop_text: str) -> None:
+        can, tokenizer = await self._found.get()
+        if can.token_ids:
+            await reply.settle(stop, stop_text, tokenizer.pieces)
+        else:
+            reply.ids = await tokenizer.encode(reply.text)
+
+    def _too_long(self, prompt_tokens: int, context: int) -> ContextExceeded:
+        line = (
+            f"engine {self.name!r}: the prompt has {prompt_tokens} tokens and the context {context}, which leaves "
+            "no room to generate: shorten the prompt or serve the model with a larger --max-model-len"
+        )
+        return ContextExceeded(line, engine=self.name, prompt_tokens=prompt_tokens, context=context)
+
+    def _unfinished(self, reply: Reply) -> EngineUnavailable:
+        how = f"with finish_reason {reply.finish!r}" if reply.finish else "in mid-completion"
+        return EngineUnavailable(
+            f"engine {self.name!r}: the server ended its reply {how}; look at its log", engine=self.name
+        )
+
+
+def _body(request: Request, prompt: list[int], can: Capabilities) -> dict[str, Any]:
+    max_tokens = min(request.max_tokens, can.context - len(prompt))
+    body = {
+        "model": can.model,
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
+        "top_k": request.sampling.top_k,
+        "min_p": request.sampling.min_p,
+        "repetition_penalty": 1.0,
+        "seed": request.seed,
+        "stop": list(request.stop),
+        "include_stop_str_in_output": True,
+        # Tags such as </think> must be seen. Where no ids come back nothing else tells an end-of-text
+        # token from text, so there it is left out together with them.
+        "skip_special_tokens": not can.token_ids,
+        "return_token_ids": True,
+    }
+    if request.logprobs:
+        body["logprobs"] = request.logprobs
+    if max_tokens > 1:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body

@@ -1,0 +1,85 @@
+"""Find out by trying what a vLLM server and its model can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.engines.base import Capabilities
+from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
+from orchestrator.engines.http import Transport
+from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
+from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
+from orchestrator.errors import EngineRejected
+
+__all__ = ["probe"]
+
+_TRIED_LOGPROBS = (20, 10, 5, 1)  # 20 is what a server allows unless told otherwise
+
+
+async def probe(line: Transport, model: str | None) -> tuple[Capabilities, VllmTokenizer]:
+    """Return what `model`, or the only one served, can do, and its tokenizer."""
+    missing: dict[str, str] = {}
+    card = await _card(line, model)
+    tokenizer = VllmTokenizer(line, str(card["id"]))
+    encoded = [await tokenizer.encode(text) for text in PROBES]
+    if why := await tokenizer.find_template():
+        missing["chat_template"] = why
+    logprobs, reply = await _try(line, str(card["id"]), encoded[0], missing)
+    with line.reading(COMPLETIONS):
+        token_ids = bool(reply["choices"][0].get("token_ids"))
+        cached = cached_tokens(reply.get("usage") or {}) is not None
+    if not token_ids:
+        missing["token_ids"] = "the server returns no ids (vLLM does from 0.10 on): its text is tokenised once"
+    if not cached:
+        missing["cached_tokens"] = "the server does not report them: start it with --enable-prompt-tokens-details"
+    if (joined := await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))) != "ab":
+        missing["seamless_text"] = f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
+    return Capabilities(
+        server=await _server(line),
+        model=str(card["id"]),
+        context=card["max_model_len"],
+        tokenizer=fingerprint(encoded),
+        continues=True,
+        token_ids=token_ids,
+        logprobs=logprobs,
+        cached_tokens=cached,
+        chat_template=tokenizer.has_template,
+        missing=missing,
+    ), tokenizer
+
+
+async def _card(line: Transport, model: str | None) -> dict[str, Any]:
+    """Return the model's card, its context in it, having made sure that the server is a vLLM."""
+    models = await line.get("/v1/models")
+    with line.reading("/v1/models"):
+        card = chosen(line.engine, model, models["data"])
+        owner = str(card.get("owned_by", "vllm"))
+    if owner != "vllm":
+        what = f"a server of kind {owner!r} answers at {line.base_url}, not vLLM; name the kind that fits"
+        raise EngineRejected(f"engine {line.engine!r}: {what}", engine=line.engine)
+    # The card of an adapter lacks the context.
+    reply = await line.post("/tokenize", {"model": card["id"], "prompt": "a"})
+    with line.reading("/tokenize"):
+        return card | {"max_model_len": int(reply["max_model_len"])}
+
+
+async def _server(line: Transport) -> str:
+    try:
+        reply = await line.get("/version")
+    except EngineRejected:
+        return "vllm, version unknown"
+    with line.reading("/version"):
+        return f"vllm {reply['version']}"
+
+
+async def _try(line: Transport, model: str, prompt: list[int], missing: dict[str, str]) -> tuple[int, Any]:
+    """Return how many alternatives per token the server gives, and its reply to a call of one token."""
+    body = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
+    why = ""
+    for alternatives in _TRIED_LOGPROBS:
+        try:
+            return alternatives, await line.post(COMPLETIONS, body | {"logprobs": alternatives})
+        except EngineRejected as error:
+            why = str(error)
+    missing["logprobs"] = why
+    return 0, await line.post(COMPLETIONS, body)

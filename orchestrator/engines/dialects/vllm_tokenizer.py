@@ -1,0 +1,109 @@
+"""Text to ids and back by vLLM's own `/tokenize` and `/detokenize`, so that nobody needs the tokenizer's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.engines.dialects import plain
+from orchestrator.engines.http import Transport
+from orchestrator.engines.dialects.literal import Literal, Tokens
+from orchestrator.engines.whole import Pieces
+from orchestrator.errors import EngineRejected
+from orchestrator.types import Message
+
+__all__ = ["COMPLETIONS", "VllmTokenizer"]
+
+COMPLETIONS = "/v1/completions"
+_MARK = "mark7f3a9c"
+_MOST_INTERJECTIONS = 256
+
+
+class VllmTokenizer:
+    """The tokenizer and the chat template of one served model."""
+
+    def __init__(self, line: Transport, model: str) -> None:
+        self.has_template = True
+        """Whether the model brings a chat template; see `find_template`."""
+        self.pieces = Pieces(self.decode)
+        """The texts of single tokens, as far as they were asked for."""
+        self._line = line
+        self._model = model
+        self._literal = Literal(line.engine, self._tokens, self._is_special)
+        self._interjections: dict[tuple[str, str], list[int]] = {}
+
+    async def find_template(self) -> str:
+        """Try the chat template; return why there is none, or nothing where there is one."""
+        try:
+            await self._fill((Message("user", "?"),), None)
+        except EngineRejected as error:
+            self.has_template = False
+            return str(error)
+        return ""
+
+    async def render(self, messages: Sequence[Message], think: bool | None) -> list[int]:
+        """Return the prompt ids of a conversation; laid out plainly where there is no chat template."""
+        if self.has_template:
+            return await self._fill(messages, think)
+        return (await self._ask(prompt=plain.render(messages), add_special_tokens=True)).ids
+
+    async def interject(self, content: str, prefill: str) -> list[int]:
+        """Return the ids between an assistant's open turn and its next one, which begins with `prefill`."""
+        key = (content, prefill)
+        if key not in self._interjections:
+            if len(self._interjections) >= _MOST_INTERJECTIONS:
+                self._interjections.clear()
+            text = await self._between(content) + prefill if self.has_template else plain.interject(content, prefill)
+            self._interjections[key] = (await self._ask(prompt=text, add_special_tokens=False)).ids
+        return list(self._interjections[key])
+
+    async def encode(self, text: str) -> list[int]:
+        """Tokenise `text` as data; see literal.py."""
+        return await self._literal.encode(text)
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, special tokens shown."""
+        if not ids:
+            return ""
+        reply = await self._line.post("/detokenize", {"model": self._model, "tokens": list(ids)})
+        with self._line.reading("/detokenize"):
+            return str(reply["prompt"])
+
+    async def _fill(self, messages: Sequence[Message], think: bool | None) -> list[int]:
+        options: dict[str, Any] = {} if think is None else {"chat_template_kwargs": {"enable_thinking": think}}
+        listed = [message._asdict() for message in messages]
+        return (await self._ask(messages=listed, add_generation_prompt=True, **options)).ids
+
+    async def _between(self, content: str) -> str:
+        """Return what the template puts behind an assistant's words up to those of its next turn."""
+        turns = (Message("user", "?"), Message("assistant", _MARK), Message("user", content))
+        _, mark, behind = (await self.decode(await self._fill(turns, None))).partition(_MARK)
+        if not mark:
+            raise self._line.misunderstood("/tokenize", "the chat template leaves out the assistant's turn")
+        return behind
+
+    async def _tokens(self, text: str) -> Tokens:
+        return await self._ask(prompt=text, add_special_tokens=False, return_token_strs=True)
+
+    async def _ask(self, **what: Any) -> Tokens:
+        reply = await self._line.post("/tokenize", {"model": self._model, **what})
+        with self._line.reading("/tokenize"):
+            return Tokens(list(reply["tokens"]), list(reply.get("token_strs") or ()))
+
+    async def _is_special(self, id_: int) -> bool:
+        """Make the server write this one token, and see whether it leaves it out of the text."""
+        body = {
+            "model": self._model,
+            "prompt": [id_],
+            "allowed_token_ids": [id_],
+            "max_tokens": 1,
+            "temperature": 0,
+            "ignore_eos": True,
+            "skip_special_tokens": True,
+        }
+        try:
+            reply = await self._line.post(COMPLETIONS, body)
+        except EngineRejected:
+            return True  # a token that may not be written is none that text should turn into
+        with self._line.reading(COMPLETIONS):
+            return bool(reply["choices"][0]["text"] == "")

@@ -1,0 +1,48 @@
+"""What an engine is made from: plain, comparable, printable values. Building it is another matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.ledger import Price
+from orchestrator.types import Sampling
+
+__all__ = ["EngineSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """One engine of a pipeline: where it is, what it serves, how it samples and what it costs."""
+
+    kind: str
+    """A name in `orchestrator.engines.ENGINES`."""
+    url: str | None = None
+    """Base address of a server, e.g. `http://127.0.0.1:8001/v1`."""
+    model: str | None = None
+    """Name of the served model; None for the only one there is."""
+    path: str | None = None
+    """Model file of the embedded engine."""
+    api_key: str | None = field(default=None, repr=False)
+    """Never stored, shown or logged."""
+    context: int | None = None
+    """Tokens of context the embedded engine sets up per run; None for the model's own, at most 4,096."""
+    threads: int | None = None
+    """Threads of the embedded engine; None for all cores."""
+    parallel: int | None = None
+    """Calls the embedded engine serves side by side; None for 4."""
+    timeout_s: float = 600.0
+    """Longest wait for one call."""
+    sampling: Sampling = field(default_factory=Sampling)
+    price: Price = field(default_factory=Price)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the text this engine writes, for comparing runs; no secrets, no prices."""
+        return {
+            "kind": self.kind,
+            "url": self.url,
+            "model": self.model,
+            "path": self.path,
+            "context": self.context,
+            "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
+        }

@@ -1,0 +1,115 @@
+"""Continue one chain of thought step by step, across engines.
+
+Ids are the truth: a prompt is rendered once, the ids that an engine returned are appended as they
+are, and text that an engine of another tokenizer wrote is tokenised once, step by step. So the
+prompt of step k+1 extends the prompt of step k token for token and prefix caches keep hitting.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from orchestrator.engines.base import Chain, Engine, Prefix
+from orchestrator.types import Message, Step
+
+__all__ = ["StepStream", "is_open"]
+
+_PAIRS = (("<tool_call>", "</tool_call>"), ("<tool>", "</tool>"))
+
+
+def is_open(text: str) -> bool:
+    """Say whether `text` stops inside a code fence or a tool call, where a blank line ends no step."""
+    fences = sum(line.lstrip().startswith("```") for line in text.split("\n")) if "```" in text else 0
+    return fences % 2 == 1 or any(text.rfind(start) > text.rfind(end) for start, end in _PAIRS)
+
+
+class StepStream:
+    """The kept steps of a run as a prompt for each of its engines.
+
+    `tokenizers` names each engine's tokenizer: engines with equal names exchange ids.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        tokenizers: Mapping[str, str],
+        messages: Sequence[Message],
+        *,
+        think: bool | None = None,
+    ) -> None:
+        self._engines = engines
+        self._tokenizers = tokenizers
+        self._messages = messages
+        self._think = think
+        self._steps: list[_Written] = []
+        self._drafts: dict[int, _Written] = {}
+        self._asides: dict[tuple[str, str, str], array[int]] = {}
+        self._chains: dict[str, Chain] = {}
+        self._lengths: dict[str, list[int]] = {}
+
+    async def prefix(self, engine: str) -> Prefix:
+        """Return the task and every kept step in the ids of `engine`."""
+        chain = self._chains.get(engine) or await self._open(engine)
+        lengths = self._lengths[engine]
+        while (num_steps := len(lengths) - 1) < len(self._steps):
+            ids = await self._ids(engine, self._steps[num_steps])
+            if num_steps == len(lengths) - 1:  # else another task appended this step while we waited
+                chain.append(ids)
+                lengths.append(len(chain))
+        return chain.prefix()
+
+    async def _open(self, engine: str) -> Chain:
+        ids = await self._engines[engine].render(self._messages, think=self._think)
+        self._lengths.setdefault(engine, [len(ids)])
+        return self._chains.setdefault(engine, Chain(ids))
+
+    async def _ids(self, engine: str, written: _Written) -> Sequence[int]:
+        step, reader = written.step, self._tokenizers[engine]
+        if step.ids and reader == self._tokenizers[step.writer]:
+            return written.own
+        if reader not in written.read:
+            written.read[reader] = array("i", await self._engines[engine].encode(step.text))
+        return written.read[reader]
+
+    async def with_draft(self, engine: str, draft: Step) -> Prefix:
+        """Return the prompt of `engine` as it would be if `draft` were kept."""
+        written = self._drafts.setdefault(draft.attempt, _Written(draft))
+        return (await self.prefix(engine)).extended(await self._ids(engine, written))
+
+    async def interject(self, engine: str, content: str, prefill: str) -> Sequence[int]:
+        """Return the ids that ask `engine` something in between; see Engine.interject. Asked for once, then kept."""
+        key = (engine, content, prefill)
+        ids = self._asides.get(key)
+        if ids is None:
+            ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill))
+        return ids
+
+    def keep(self, step: Step) -> None:
+        """Make `step` part of every later prompt; other drafts of it are forgotten."""
+        self._steps.append(self._drafts.get(step.attempt) or _Written(step))
+        self._drafts.clear()
+
+    def roll_back(self, to_step: int) -> None:
+        """Forget the kept steps from index `to_step` on, and every draft."""
+        del self._steps[to_step:]
+        self._drafts.clear()
+        for engine, lengths in self._lengths.items():
+            del lengths[to_step + 1 :]
+            ids = self._chains[engine].prefix().ids()
+            chain = self._chains[engine] = Chain(ids[: lengths[0]])
+            # Step by step, as it was made: the digest of a prompt tells these from one long piece.
+            for start, end in pairwise(lengths):
+                chain.append(ids[start:end])
+
+
+class _Written:
+    """A step, and its ids in the tokenizers of its writer and of others: packed once, for every digest they enter."""
+
+    __slots__ = ("own", "read", "step")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.own = array("i", step.ids)
+        self.read: dict[str, Sequence[int]] = {}

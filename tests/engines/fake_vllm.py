@@ -1,0 +1,127 @@
+"""What a vLLM server says, for a tokenizer small enough to check by eye.
+
+A token is the longest entry of `VOCABULARY` that fits, special ones included: like a real server,
+/tokenize reads them out of any text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stub_server import Reply, Seen, StubServer
+
+END, THINK, NOT_THINK, DOT_BLANK, BLANKER, BLANK, BOS = range(7)
+HALF, OTHER_HALF = 7 + 0xC3, 7 + 0xA9
+"""The two bytes of "é"."""
+VOCABULARY = [
+    b"<|im_end|>",
+    b"<think>",
+    b"</think>",
+    b".\n\n",
+    b"\n\n\n",
+    b"\n\n",
+    b"<s>",
+    *[bytes([code]) for code in range(256)],
+]
+SPECIAL = {END, BOS}
+
+
+def ids(text: str) -> list[int]:
+    """Return the ids of a text."""
+    rest, found = text.encode(), []
+    while rest:
+        id_ = max((id_ for id_, piece in enumerate(VOCABULARY) if rest.startswith(piece)), key=_length)
+        found.append(id_)
+        rest = rest[_length(id_) :]
+    return found
+
+
+def _length(id_: int) -> int:
+    return len(VOCABULARY[id_])
+
+
+def text(tokens: Sequence[int]) -> str:
+    return b"".join(VOCABULARY[id_] for id_ in tokens).decode("utf-8", "replace")
+
+
+def said(tokens: Sequence[int], shown: str | None = None, **choice: Any) -> dict[str, Any]:
+    """Return one event of a stream, or a whole reply: `tokens`, and the text that is shown of them."""
+    return {"choices": [{"index": 0, "text": text(tokens) if shown is None else shown, "token_ids": tokens, **choice}]}
+
+
+def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict[str, Any]:
+    """Return the last event of a stream."""
+    counts = {"prompt_tokens": prompt_tokens, "completion_tokens": output_tokens}
+    return {"choices": [], "usage": counts | {"prompt_tokens_details": {"cached_tokens": cached_tokens}}}
+
+
+def refused(message: str) -> Reply:
+    return Reply(status=400, json={"error": {"message": message, "type": "BadRequestError", "code": 400}})
+
+
+class FakeVllm:
+    """Turns a StubServer into a vLLM server; `replies` are what its real completions answer, in order."""
+
+    def __init__(
+        self,
+        stub: StubServer,
+        *,
+        models: Sequence[str] = ("m",),
+        owner: str = "vllm",
+        context: int = 100,
+        most_logprobs: int = 20,
+        returns_ids: bool = True,
+        reports_cache: bool = True,
+        has_template: bool = True,
+    ) -> None:
+        self.replies: list[Reply] = []
+        self.sent: list[dict[str, Any]] = []
+        """Bodies of the real completions."""
+        self._most_logprobs = most_logprobs
+        self._returns_ids = returns_ids
+        self._reports_cache = reports_cache
+        self._has_template = has_template
+        self._context = context
+        cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
+        stub.add("/v1/models", Reply(json={"object": "list", "data": cards}))
+        stub.add("/version", Reply(json={"version": "0.32.0"}))
+        stub.add("/tokenize", self._tokenize)
+        stub.add("/detokenize", lambda seen: Reply(json={"prompt": text(seen.body["tokens"])}))
+        stub.add("/v1/completions", self._complete)
+
+    def answer(self, *events: dict[str, Any], **reply: Any) -> None:
+        """Stream `events` at the next completion."""
+        self.replies.append(Reply(events=[*events, "[DONE]"], **reply))
+
+    def _tokenize(self, seen: Seen) -> Reply:
+        if "messages" in seen.body and not self._has_template:
+            return refused("As of transformers v4.44, default chat template is no longer allowed")
+        laid_out = _laid_out(seen.body) if "messages" in seen.body else seen.body["prompt"]
+        tokens = ([BOS] if seen.body.get("add_special_tokens") else []) + ids(laid_out)
+        names = [VOCABULARY[id_].decode("latin-1") for id_ in tokens] if seen.body.get("return_token_strs") else None
+        return Reply(json={"tokens": tokens, "token_strs": names, "max_model_len": self._context})
+
+    def _complete(self, seen: Seen) -> Reply:
+        if allowed := seen.body.get("allowed_token_ids"):
+            return Reply(json=said(allowed, "" if allowed[0] in SPECIAL else None, finish_reason="length"))
+        if "stop" not in seen.body:
+            return self._trial(seen.body)
+        self.sent.append(seen.body)
+        return self.replies.pop(0)
+
+    def _trial(self, body: dict[str, Any]) -> Reply:
+        if body.get("logprobs", 0) > self._most_logprobs:
+            return refused(f"Requested sample logprobs of {body['logprobs']}")
+        reply = said(ids("4"), finish_reason="length")
+        if not self._returns_ids:
+            reply["choices"][0]["token_ids"] = None
+        counts = {"prompt_tokens": 1, "completion_tokens": 1}
+        details = {"cached_tokens": 0} if self._reports_cache else None
+        return Reply(json=reply | {"usage": counts | {"prompt_tokens_details": details}})
+
+
+def _laid_out(body: dict[str, Any]) -> str:
+    turns = "".join(f"[{turn['role']}]{turn['content']}<|im_end|>" for turn in body["messages"])
+    thinks = body.get("chat_template_kwargs", {}).get("enable_thinking", False)
+    return turns + "[assistant]" + ("<think>" if thinks else "")
