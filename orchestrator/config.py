@@ -1,0 +1,343 @@
+"""One TOML file plus flags, validated once; and the only place that reads the environment.
+
+    schema_version = 1
+
+    [engines.small]                      # cheapest first; the last engine is the most capable
+    kind = "vllm"
+    url = "http://127.0.0.1:8001/v1"
+    api_key = "${SMALL_KEY}"             # any string may name environment variables
+
+    [router]
+    name = "specreason"
+    threshold = 7
+
+    [budget]
+    tokens = 16384
+
+    [run]
+    concurrency = 8
+
+Unknown keys and wrong types are errors that name the file, the key and what would have worked. A
+relative `path` or `db` is relative to the file. Flags are a table of the same shape, laid over the
+file's; `sampling` in it holds options for every engine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_type_hints
+
+from orchestrator import engines as engine_room
+from orchestrator import registry, routers
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.errors import BadConfig, UnknownName, UserError
+from orchestrator.ledger import Price
+from orchestrator.types import Budget, Sampling
+
+__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "is_debug", "load"]
+
+FILE_NAME = "orchestrator.toml"
+"""Read from the working directory where nobody named a file."""
+SCHEMA_VERSION = 1
+
+_MAX_BYTES = 1 << 20
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_NEEDED = {"vllm": "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
+_DEFAULT_TOKENS = 16384
+_DEFAULT_ROUTER = "specreason"
+
+
+def default_db() -> Path:
+    """Return the journal's default path: under ORCHESTRATOR_HOME, or the platform's folder for user data."""
+    if home := os.environ.get("ORCHESTRATOR_HOME"):
+        return Path(home).expanduser() / "journal.db"
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data).expanduser() / "orchestrator" / "journal.db"
+    return Path.home() / ".local" / "share" / "orchestrator" / "journal.db"
+
+
+def is_debug() -> bool:
+    """Return whether ORCHESTRATOR_DEBUG asks for tracebacks."""
+    return os.environ.get("ORCHESTRATOR_DEBUG", "") not in ("", "0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The table `[run]`: how runs go, whoever writes them."""
+
+    delimiter: str = "\n\n"
+    """Ends a step."""
+    think: bool | None = None
+    """Switches a chat template that can think or not; None leaves its default."""
+    seed: int = 0
+    answer: str | list[str] = field(default_factory=lambda: ["boxed", "marked", "after_think"])
+    """Extractors, tried in order: boxed, marked, after_think, regex:PATTERN."""
+    stop_on_answer: bool = True
+    granularity: Literal["steps", "fused"] = "steps"
+    failover: bool = True
+    """Another engine takes over for one that fails."""
+    db: str | None = None
+    """The journal's file; None for the user's own."""
+    durability: Literal["process", "power"] = "process"
+    concurrency: int = 8
+    """Tasks of a file that run side by side."""
+    allow_langsmith: bool = False
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise UserError(f"concurrency = {self.concurrency!r} must be at least 1")
+        if not self.delimiter:
+            raise UserError("delimiter is empty: a step has to end somewhere")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What will run: the runtime's own values, checked."""
+
+    engines: Mapping[str, EngineSpec]
+    """Cheapest first; may be empty."""
+    router: Any
+    """A policy, its options set."""
+    budget: Budget
+    run: RunOptions
+    file: Path | None
+    """Where it came from; None if everything is default or flag."""
+    shown_keys: Mapping[str, str]
+    """Engines that have an api_key, and what may be shown of it."""
+
+    def pipeline_options(self) -> dict[str, Any]:
+        """Return the arguments of the Pipeline this describes."""
+        return {
+            "engines": self.engines,
+            "router": self.router,
+            "budget": self.budget,
+            **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name != "concurrency"},
+        }
+
+
+def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the configuration of the file at `path`, or of FILE_NAME if it exists, with `flags` laid over it.
+
+    Raises BadConfig naming the file and the key.
+    """
+    file = path or (Path(FILE_NAME) if Path(FILE_NAME).exists() else None)
+    raw = _read(file) if file else {}
+    written = _substituted(raw, _Origin(str(file), {}), ())
+    origin = _Origin(str(file or FILE_NAME), flags or {})
+    origin.check_keys(written, ("schema_version", "engines", "router", "budget", "run"))
+    if (version := written.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+        raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
+    folder = file.parent if file else Path()
+    engines = {
+        name: _engine(table, origin, name, folder)
+        for name, table in _engine_tables(written, origin.flags, origin).items()
+    }
+    return RunConfig(
+        engines=engines,
+        router=_router(_laid_over(written, origin, "router"), origin),
+        budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
+        run=_run(_laid_over(written, origin, "run"), origin, folder),
+        file=file,
+        shown_keys=_shown_keys(raw, engines),
+    )
+
+
+# ---- reading
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise BadConfig(f"{file}: longer than {_MAX_BYTES >> 20} MiB; is this the right file?")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise BadConfig(f"{file}: {error.strerror}; `orchestrator init` writes a file to start from") from error
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{file}: not UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        where, what = f"{file}:{_last_line(data)}", str(error).removesuffix(" (at end of document)")
+        if found := _AT.search(what):
+            where, what = f"{file}:{found[1]}:{found[2]}", what[: found.start()]
+        raise BadConfig(f"{where}: broken TOML: {what}") from error
+
+
+def _last_line(data: bytes) -> str:
+    lines = data.decode().split("\n")
+    return f"{len(lines)}:{len(lines[-1]) + 1}"
+
+
+class _Origin(NamedTuple):
+    """Where values come from, for messages."""
+
+    file: str
+    flags: Mapping[str, Any]
+
+    def named(self, path: Sequence[str]) -> str:
+        """Return how a message names the value at `path`."""
+        return f"{'command line' if self._is_flag(path) else self.file}: {'.'.join(path)}"
+
+    def _is_flag(self, path: Sequence[str]) -> bool:
+        if path[0] == "engines" and path[-1] in self.flags.get("sampling", {}):
+            return True
+        found: Any = self.flags
+        for key in path:
+            if not isinstance(found, Mapping) or key not in found:
+                return False
+            found = found[key]
+        return True
+
+    def check_keys(self, table: Any, known: Sequence[str], *path: str) -> None:
+        """Raise BadConfig if `table` is no table or has a key that is not known."""
+        if not isinstance(table, Mapping):
+            raise BadConfig(f"{self.named(path)} is not a table: write [{'.'.join(path)}]")
+        for key in table:
+            if key not in known:
+                near = get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise BadConfig(f"{self.named((*path, key))}: no such key; {hint}known: {', '.join(known) or 'none'}")
+
+
+def _substituted(value: Any, origin: _Origin, path: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _substituted(item, origin, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substituted(item, origin, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise BadConfig(f"{origin.named(path)} needs the environment variable {match[1]}, which is not set")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(variable, value)
+
+
+def _laid_over(written: Mapping[str, Any], origin: _Origin, name: str) -> dict[str, Any]:
+    """Return the section `name` with the flags laid over it; another router takes none of the old one's options."""
+    table, flags = written.get(name, {}), origin.flags.get(name, {})
+    if not isinstance(table, Mapping):
+        origin.check_keys(table, (), name)
+    if name == "router" and flags.get("name", table.get("name")) != table.get("name"):
+        table = {}
+    return {**table, **flags}
+
+
+# ---- checking
+
+
+def _built(cls: type[Any], table: Mapping[str, Any], origin: _Origin, *path: str) -> Any:
+    """Return `cls(**table)`, its fields checked by name and type."""
+    origin.check_keys(table, [each.name for each in fields(cls)], *path)
+    hints = get_type_hints(cls)
+    values = {key: _checked(hints[key], value, origin.named((*path, key))) for key, value in table.items()}
+    try:
+        return cls(**values)
+    except UserError as error:
+        raise BadConfig(f"{origin.named(path)}: {error}") from error
+
+
+def _checked(hint: Any, value: Any, place: str) -> Any:
+    # Late: a quarter of a second that `--help` does not need.
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+        return TypeAdapter(hint, config=config).validate_python(value)
+    except ValidationError as error:
+        wanted = " or ".join(each["msg"].removeprefix("Input should be ") for each in error.errors())
+        shown = "" if place.endswith("api_key") else f", not {value!r}"
+        raise BadConfig(f"{place} must be {wanted}{shown}") from None
+
+
+def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin: _Origin) -> dict[str, dict[str, Any]]:
+    """Return the engines' tables in order; one that a flag names is replaced, or joins at its end of the row."""
+    tables = written.get("engines", {})
+    if not isinstance(tables, Mapping):
+        origin.check_keys(tables, (), "engines")
+    given = flags.get("engines", {})
+    first = {name: table for name, table in given.items() if name == "small" and name not in tables}
+    merged = {**first, **tables, **given}
+    for name, table in merged.items():
+        if not isinstance(table, Mapping):
+            origin.check_keys(table, (), "engines", name)
+    return {name: {**table, **flags.get("sampling", {})} for name, table in merged.items()}
+
+
+def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> EngineSpec:
+    own = [each.name for each in fields(EngineSpec) if each.name not in ("sampling", "price")]
+    sampling = [each.name for each in fields(Sampling)]
+    origin.check_keys(table, [*own, *sampling, "price"], "engines", name)
+    kinds = registry.names("engines", engine_room.ENGINES)
+    if (kind := table.get("kind")) not in kinds:
+        said = f"kind = {kind!r}" if "kind" in table else "no kind"
+        raise BadConfig(f"{origin.named(('engines', name))}: {said}; known: {', '.join(kinds)}")
+    if (needed := _NEEDED.get(kind)) and needed not in table:
+        raise BadConfig(f"{origin.named(('engines', name))}: kind {kind!r} needs {needed}")
+    values = {key: table[key] for key in own if key in table}
+    if isinstance(path := values.get("path"), str):
+        values["path"] = _file(path, folder)
+    place = ("engines", name)
+    spec: EngineSpec = _built(EngineSpec, values, origin, *place)
+    if not spec.timeout_s > 0:
+        raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
+    return replace(
+        spec,
+        sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
+        price=_built(Price, table.get("price", {}), origin, *place, "price"),
+    )
+
+
+def _file(path: str, folder: Path) -> str:
+    return str(folder / Path(path).expanduser())
+
+
+def _router(table: dict[str, Any], origin: _Origin) -> Any:
+    name = _checked(str, table.pop("name"), origin.named(("router", "name"))) if "name" in table else _DEFAULT_ROUTER
+    try:
+        policy = routers.find(name)
+    except UnknownName as error:
+        raise BadConfig(f"{origin.named(('router', 'name'))}: {error}") from error
+    if not is_dataclass(policy):
+        origin.check_keys(table, (), "router")
+        return policy()
+    assert isinstance(policy, type)
+    return _built(policy, table, origin, "router")
+
+
+def _budget(table: dict[str, Any], origin: _Origin, engines: Mapping[str, EngineSpec]) -> Budget:
+    table = {"tokens": _DEFAULT_TOKENS, **table}
+    single = table.pop("engines", {})
+    origin.check_keys(single, list(engines), "budget", "engines")
+    of_engines = {name: _built(Budget, limits, origin, "budget", "engines", name) for name, limits in single.items()}
+    budget: Budget = _built(Budget, table, origin, "budget")
+    try:
+        return budget.but(engines=of_engines)
+    except UserError as error:
+        raise BadConfig(f"{origin.named(('budget', 'engines'))}: {error}") from error
+
+
+def _run(table: dict[str, Any], origin: _Origin, folder: Path) -> RunOptions:
+    db = table.get("db")
+    if isinstance(db, str) and db != ":memory:" and "db" not in origin.flags.get("run", {}):
+        table["db"] = _file(db, folder)
+    options: RunOptions = _built(RunOptions, table, origin, "run")
+    return options
+
+
+def _shown_keys(raw: Mapping[str, Any], engines: Mapping[str, EngineSpec]) -> dict[str, str]:
+    shown = {}
+    for name, spec in engines.items():
+        if spec.api_key is not None:
+            names = _VARIABLE.findall(raw["engines"][name]["api_key"])
+            shown[name] = f"from ${{{names[0]}}}" if names else "***"
+    return shown

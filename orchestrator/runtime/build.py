@@ -1,0 +1,130 @@
+"""Join the parts: the only place where concrete engines, policies and stores meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import version
+from typing import Any
+
+from orchestrator import engines as engine_room
+from orchestrator import registry, routers
+from orchestrator.engines.base import Capabilities, Engine
+from orchestrator.engines.scorers import SCORERS
+from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.errors import MissingCapability, UserError
+from orchestrator.routers.base import Needs, draft_small, keep_all
+from orchestrator.runtime.run import ANSWER, Doors
+
+__all__ = ["check_needs", "doors_of", "engines_of", "policy_name", "router_of", "scorers_of", "settings_of"]
+
+RESERVED = (ANSWER, "act", "reason", "__start__", "__end__")
+
+
+def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Engine], dict[str, EngineSpec]]:
+    """Return the engines by name, and what they were made from. Raises UserError for a bad name."""
+    if not wanted:
+        raise UserError("a pipeline needs at least one engine")
+    engines: dict[str, Engine] = {}
+    specs: dict[str, EngineSpec] = {}
+    for name, given in wanted.items():
+        if name in RESERVED or not name.isidentifier():
+            raise UserError(f"an engine cannot be called {name!r}: use a plain word other than {', '.join(RESERVED)}")
+        if isinstance(given, EngineSpec):
+            specs[name] = given
+            engines[name] = engine_room.find(given.kind).from_spec(name, given)
+        else:
+            given.name = name
+            specs[name] = EngineSpec(kind=type(given).__name__.lower())
+            engines[name] = given
+    return engines, specs
+
+
+def router_of(wanted: Any) -> Any:
+    """Return a router: a name gives one with its defaults, anything else is one already."""
+    return routers.find(wanted)() if isinstance(wanted, str) else wanted
+
+
+def policy_name(policy: Any) -> str:
+    """Return what the trace calls a policy: its registered name, or its class, and this package's version."""
+    target = f"{type(policy).__module__}:{type(policy).__qualname__}"
+    known = {value: name for name, value in routers.ROUTERS.items()}
+    return f"{known.get(target, target)} {_version()}"
+
+
+@cache
+def _version() -> str:
+    return version("reasoning-orchestrator")  # reads and parses a file
+
+
+def doors_of(router: Any) -> Doors:
+    """Return the router's doors, defaults filled in."""
+    return Doors(
+        policy_name(router),
+        getattr(router, "before_step", draft_small),
+        getattr(router, "after_draft", keep_all),
+    )
+
+
+def scorers_of(given: Mapping[str, Scorer], engines: Sequence[str]) -> dict[str, Scorer]:
+    """Return the scorers by name: the built-in ones and those given, which win."""
+    scorers: dict[str, Scorer] = {name: registry.find("scorers", name, SCORERS)() for name in SCORERS}
+    scorers.update(given)
+    for name, scorer in scorers.items():
+        if scorer.engine is not None and scorer.engine not in engines:
+            raise UserError(f"scorer {name!r} asks engine {scorer.engine!r}; the pipeline has {', '.join(engines)}")
+    return scorers
+
+
+def check_needs(router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities]) -> None:
+    """Raise MissingCapability if the engines cannot give what the router needs."""
+    needs: Needs = getattr(router, "needs", Needs())
+    policy = policy_name(router)
+    names = list(capabilities)
+    if len(names) < needs.engines:
+        raise MissingCapability(f"{policy} routes between {needs.engines} engines; the pipeline has {len(names)}")
+    for name, can in capabilities.items():
+        if needs.steps and not can.continues:
+            why = can.missing.get("continues", "it is a chat-only API")
+            raise MissingCapability(
+                f"{policy} routes steps and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
+                "server, or a router that decides once per turn (small, large, random)"
+            )
+        _check_logprobs(policy, name, can, needs.logprobs)
+    for scorer in needs.scorers:
+        if scorer not in scorers:
+            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}")
+        judge = scorers[scorer].engine or names[-1]
+        _check_logprobs(f"scorer {scorer!r}", judge, capabilities[judge], scorers[scorer].logprobs)
+
+
+def _check_logprobs(who: str, engine: str, can: Capabilities, wanted: int) -> None:
+    if wanted > can.logprobs:
+        why = can.missing.get("logprobs", f"it returns {can.logprobs}")
+        raise MissingCapability(f"{who} reads {wanted} logprobs per token and engine {engine!r} has them not: {why}")
+
+
+def settings_of(value: Any) -> Any:
+    """Return `value` as plain JSON data that names every option: what a resumed run is compared by."""
+    if isinstance(value, EngineSpec):
+        return value.settings()
+    if is_dataclass(value) and not isinstance(value, type):
+        options = {each.name: settings_of(getattr(value, each.name)) for each in fields(value)}
+        return {"policy": policy_name(value), **options}
+    if isinstance(value, Mapping):
+        return {str(key): settings_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [settings_of(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
+    return f"{getattr(value, '__module__', type(value).__module__)}:{name}"
+
+
+def seed_of(seed: int, *parts: str) -> int:
+    """Return a run's seed, in [0, 2**63): another one for every task, the same one every time."""
+    named = ":".join((str(seed), *parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(named, digest_size=8).digest()) >> 1

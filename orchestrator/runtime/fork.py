@@ -1,0 +1,50 @@
+"""Go back to an earlier step of a stored run: the run stays as it is and another one, its child, goes on from there."""
+
+from __future__ import annotations
+
+from json import dumps
+from time import time
+
+from orchestrator.memory.base import EventRow, RunRow, StoredRun
+from orchestrator.memory.ids import derived
+from orchestrator.memory.journal import Journal
+
+__all__ = ["ancestors", "fork"]
+
+FORKED = "forked"
+
+
+def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, engines: str) -> str:
+    """Store a child of `stored` that begins with its first `to_step` kept steps, and return the child's id.
+
+    Asked for again under the same settings it is the same child, so a graph that is entered twice
+    repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
+    parent. A hand-over in force at that step ends: the router is asked anew.
+    """
+    child = derived(stored.run.id, str(to_step), settings)
+    begun = journal.stored(child)
+    if begun is not None and any(row.kind == FORKED for row in begun.events):
+        return child
+    parent = stored.run
+    key = begun.key if begun else journal.open_run(_child(parent, child, settings=settings, engines=engines))
+    for decision in stored.decisions:
+        if decision.door == "runtime" and decision.step < to_step:  # it stays degraded
+            journal.decision(decision._replace(run=key))
+    for step in stored.kept()[:to_step]:
+        journal.step(step._replace(run=key))
+    journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
+    journal.commit()
+    journal.release(key)  # whoever opens it claims it
+    return child
+
+
+def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:
+    return parent._replace(id=name, parent=parent.id, batch="", settings=settings, engines=engines, created_s=time())
+
+
+def ancestors(journal: Journal, stored: StoredRun) -> list[StoredRun]:
+    """Return the runs that `stored` was forked from, oldest first; the calls behind its first steps are theirs."""
+    found: list[StoredRun] = []
+    while (parent := (found[0] if found else stored).run.parent) is not None:
+        found.insert(0, journal.run(parent))
+    return found

@@ -1,0 +1,72 @@
+"""The synchronous edge: run a coroutine from plain code, also where an event loop is already running.
+
+One background thread with one event loop serves the whole process, so engines keep their
+connections between calls. The caller's context variables travel along; LangGraph's interrupts and
+configuration depend on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from orchestrator.errors import UserError
+
+__all__ = ["run_sync"]
+
+T = TypeVar("T")
+
+_THREAD = "orchestrator portal"
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def _portal() -> asyncio.AbstractEventLoop:
+    global _loop
+    with _lock:
+        if _loop is None or not _loop.is_running():
+            _loop = asyncio.new_event_loop()
+            ready = threading.Event()
+            _loop.call_soon(ready.set)
+            threading.Thread(target=_loop.run_forever, name=_THREAD, daemon=True).start()
+            ready.wait()
+        return _loop
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return the coroutine's result. An interrupt of the caller (Ctrl-C) cancels it and waits for its clean-up.
+
+    Raises UserError when called from the loop that would have to run it.
+    """
+    loop = _portal()
+    result: Future[T] = Future()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin() -> None:
+        task = loop.create_task(coroutine)
+        tasks.append(task)
+        task.add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            result.cancel()
+            result.set_running_or_notify_cancel()
+        elif error := task.exception():
+            result.set_exception(error)
+        else:
+            result.set_result(task.result())
+
+    if threading.current_thread().name == _THREAD:
+        coroutine.close()
+        raise UserError("run() was called inside a run: await arun() there")
+    loop.call_soon_threadsafe(begin, context=copy_context())
+    try:
+        return result.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        wait([result])
+        raise

@@ -1,0 +1,218 @@
+"""Bring a run back to where its journal ends, without calling any engine.
+
+Kept steps, the ledger and the budget are rebuilt from the journal. What was already generated,
+measured and decided at the step in hand is laid ready, so that the loop, taking that step from its
+start, is answered from the journal until it reaches new ground. A call without a result was cut off
+by the death of its process: nobody knows what the server made of it, so it is booked as
+interrupted and charged everything it had reserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json import loads
+from typing import Any
+
+from orchestrator.ledger import Fate
+from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.runtime.calls import WRITING, completion_of, entry_of
+from orchestrator.runtime.run import Ending, Run
+from orchestrator.runtime.step import Planned
+from orchestrator.types import (
+    Decision,
+    Handoff,
+    Keep,
+    Rewrite,
+    Rollback,
+    Signal,
+    Status,
+    Step,
+    StepKind,
+    Stop,
+    StopRun,
+)
+
+__all__ = ["decision_of", "restore", "step_of"]
+
+
+def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
+    """Put `run`, fresh from construction, where `stored` ends.
+
+    `ancestors`, oldest first, are the runs it was forked from: the calls behind its first steps are theirs.
+    """
+    kept = stored.kept()
+    tip = len(kept)
+    writers: dict[tuple[int, int], list[CallResult]] = {}
+    for each in (*ancestors, stored):
+        writers.update(_writing_calls(each))
+    for row in kept:
+        step = step_of(row, writers.get((row.step, row.attempt), []))
+        run.history.steps.append(step)
+        run.history.num_tokens += step.num_tokens
+        run.stream.keep(step)
+        run.written.append([])
+    _count_attempts(run, stored, tip)
+    _end_if_stopped(run, stored)
+    _lay_ready(run, stored, tip)
+    _book(run, stored, {(row.step, row.attempt) for row in kept}, tip)
+    run.call.next_seq = len(stored.calls)
+
+
+def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]:
+    calls: dict[tuple[int, int], list[CallResult]] = {}
+    for intent, result in stored.calls:
+        if result is not None and result.status == "done" and intent.purpose in WRITING:
+            calls.setdefault((intent.step, intent.attempt), []).append(result)
+    return calls
+
+
+def step_of(row: StepRow, calls: list[CallResult]) -> Step:
+    """Return a stored step, its ids and logprobs taken from the calls that wrote it."""
+    written = [completion_of(result) for result in calls]
+    return Step(
+        index=row.step,
+        attempt=row.attempt,
+        writer=row.writer,
+        text=row.text,
+        ids=[id for completion in written for id in completion.ids],
+        num_tokens=row.num_tokens,
+        stop=Stop(row.stop),
+        kind=StepKind(row.kind),
+        logprobs=[entry for completion in written for entry in completion.logprobs or ()] or None,
+        seconds=row.seconds,
+    )
+
+
+def _count_attempts(run: Run, stored: StoredRun, tip: int) -> None:
+    removals = sum(row.kind == REMOVED for row in stored.steps)
+    for row in stored.decisions:
+        if row.action == "rollback" and removals:  # one without its removal is still to be carried out
+            removals -= 1
+            _start_above(run, row)
+            run.forced = None
+        elif row.door == "runtime":
+            run.is_degraded = True
+        elif row.action == "handoff" and row.step < tip:
+            run.forced = (row.engine, loads(row.detail)["until"] if row.detail else None)
+    standing: list[StepRow] = []
+    for step in stored.steps:
+        for removed in standing[step.step :]:
+            _start_above(run, removed)
+        del standing[step.step :]
+        if step.kind != REMOVED:
+            standing.append(step)
+
+
+def _start_above(run: Run, row: DecisionRow | StepRow) -> None:
+    run.first_attempts[row.step] = max(run.first_attempts.get(row.step, 0), row.attempt + 1)
+
+
+def _end_if_stopped(run: Run, stored: StoredRun) -> None:
+    routed = [step for step in run.history.steps if step.kind is not StepKind.ANSWER]
+    if not routed:
+        return
+    last = routed[-1]
+    for row in stored.decisions:
+        if row.action == "stop" and row[1:4] == (last.index, last.attempt, "after_draft"):
+            decision = decision_of(row, ())
+            assert isinstance(decision, StopRun)
+            run.ending = Ending(decision.status, decision.reason)
+
+
+def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
+    first = run.first_attempts.get(tip, 0)
+    run.stored.events = {(row.step, row.kind) for row in stored.events if row.step == tip - 1}
+    for signal in stored.signals:
+        if signal.step == tip and signal.attempt >= first:
+            run.stored.signals[signal.step, signal.attempt, signal.name] = signal_of(signal)
+    tries_again = stored.outcome is not None
+    for row in stored.decisions:
+        if row.door == "runtime" and tries_again:
+            continue
+        if row.step == tip and row.attempt >= first:
+            about = [signal_of(signal) for signal in stored.signals if signal[1:3] == row[1:3]]
+            run.stored.decisions[row.step, row.attempt, row.door] = decision_of(row, tuple(about))
+
+
+def signal_of(row: SignalRow) -> Signal:
+    """Return a stored signal."""
+    return Signal(
+        name=row.name,
+        value=row.value,
+        raw=row.raw,
+        unit=row.unit,
+        reason=row.reason,
+        output_tokens=row.output_tokens,
+        seconds=row.seconds,
+    )
+
+
+def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
+    """Return a stored decision."""
+    why: dict[str, Any] = {
+        "reason": row.reason,
+        "signals": signals,
+        "threshold": row.threshold,
+        "margin": row.margin,
+        "alternatives": tuple(row.alternatives.split(",")) if row.alternatives else (),
+    }
+    detail = loads(row.detail) if row.detail else {}
+    if row.action == "plan":
+        return Planned(engine=row.engine, **detail, **why)
+    if row.action == "rewrite":
+        return Rewrite(engine=row.engine, max_tokens=detail.get("max_tokens"), **why)
+    if row.action == "handoff":
+        return Handoff(engine=row.engine, until=detail.get("until"), **why)
+    if row.action == "rollback":
+        return Rollback(to_step=detail["to_step"], **why)
+    if row.action == "stop":
+        return StopRun(status=Status(detail["status"]) if detail else None, **why)
+    return Keep(**why)
+
+
+def _book(run: Run, stored: StoredRun, kept: set[tuple[int, int]], tip: int) -> None:
+    first = run.first_attempts.get(tip, 0)
+    goes_on = stored.outcome is None or stored.outcome.status == Status.FAILED
+    for intent, result in stored.calls:
+        if result is None:
+            result = _interrupted(intent)
+            run.journal.result(result)
+        entry = entry_of(result)
+        run.spender.charge(intent.engine, entry)
+        place = (intent.step, intent.attempt)
+        is_ready = goes_on and intent.step == tip and intent.attempt >= first
+        fate = _fate(intent, result, stands=place in kept or is_ready)
+        run.ledger.add(intent.engine, intent.purpose, fate, entry)
+        if result.status == "done" and is_ready:
+            run.call.replay(intent, result)
+        elif fate is Fate.USED and intent.purpose in WRITING:
+            run.written[intent.step].append((intent.engine, intent.purpose, entry))
+    run.journal.commit()
+
+
+def _fate(intent: CallIntent, result: CallResult, *, stands: bool) -> Fate:
+    if result.status == "interrupted":
+        return Fate.INTERRUPTED
+    if result.status != "done":
+        return Fate.FAILED
+    return Fate.USED if stands or intent.purpose not in WRITING else Fate.DISCARDED
+
+
+def _interrupted(intent: CallIntent) -> CallResult:
+    return CallResult(
+        intent.run,
+        intent.seq,
+        "interrupted",
+        text="",
+        ids=b"",
+        stop="",
+        stop_text="",
+        prompt_tokens=intent.prompt_tokens,
+        cached_tokens=None,
+        output_tokens=intent.max_tokens,
+        uncertain=1,
+        seconds=0.0,
+        first_token_s=None,
+        error="",
+        logprobs=None,
+    )

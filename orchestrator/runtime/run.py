@@ -1,0 +1,132 @@
+"""One execution of a pipeline on a task: everything the loop knows between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.step_stream import StepStream
+from orchestrator.errors import OrchestratorError
+from orchestrator.ledger import Ledger
+from orchestrator.memory.journal import Journal
+from orchestrator.monitors.base import Monitor
+from orchestrator.routers.base import Ask
+from orchestrator.runtime.answer import Extractor
+from orchestrator.runtime.budget import Spender
+from orchestrator.runtime.calls import Booked, Calls
+from orchestrator.runtime.result import RunResult
+from orchestrator.types import Decision, History, Plan, Sampling, Signal, Status, Step, StopRun
+
+__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Run", "Stored", "Turn"]
+
+ANSWER = "answer"
+"""The node where a run ends; no engine may have this name."""
+
+
+class Turn(NamedTuple):
+    """Who writes now, and how."""
+
+    engine: str
+    purpose: str
+    """`draft`, or `rewrite` after a rejection."""
+    attempt: int
+    max_tokens: int | None = None
+    logprobs: int = 0
+    stands: bool = False
+    """The step is kept without asking the router."""
+
+
+class Ending(NamedTuple):
+    """Why a run stops."""
+
+    status: Status | None
+    """None: whatever the answer extractor finds."""
+    reason: str
+
+
+class Decided(NamedTuple):
+    """Told to listeners: a router chose."""
+
+    draft: Step
+    decision: Decision
+
+
+class Kept(NamedTuple):
+    """Told to listeners: a step stands and is on disk."""
+
+    step: Step
+
+
+class Doors(NamedTuple):
+    """A router's doors, defaults filled in."""
+
+    policy: str
+    """Name and version, for the trace."""
+    before_step: Callable[[History], Plan | StopRun]
+    after_draft: Callable[[History, Step, Ask], Awaitable[Decision]]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What an earlier session had already measured and decided at the step where it stopped."""
+
+    signals: dict[tuple[int, int, str], Signal] = field(default_factory=dict)
+    """By step, attempt and scorer."""
+    decisions: dict[tuple[int, int, str], Decision] = field(default_factory=dict)
+    """By step, attempt and door."""
+    events: set[tuple[int, str]] = field(default_factory=set)
+    """What monitors noticed at the last kept step, by step and kind."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """The state of one run. Only the functions of `step` change it."""
+
+    id: str
+    key: int
+    """The journal's number for it."""
+    history: History
+    stream: StepStream
+    call: Calls
+    ledger: Ledger
+    spender: Spender
+    journal: Journal
+    doors: Doors
+    monitors: Sequence[Monitor]
+    scorers: Mapping[str, Scorer]
+    samplings: Mapping[str, Sampling]
+    find_answer: Extractor
+    delimiter: str
+    stop_on_answer: bool
+    can_fail_over: bool
+    chat_only: frozenset[str] = frozenset()
+    """Engines that write whole turns; where there is one, the run is a single turn."""
+    stored: Stored = field(default_factory=Stored)
+    turn: Turn | None = None
+    """None once the run is ending."""
+    forced: tuple[str, int | None] | None = None
+    """A hand-over in force: engine, and the index of the first step that is routed again."""
+    first_attempts: dict[int, int] = field(default_factory=dict)
+    """Where attempts of a step start counting; above 0 only after a rollback."""
+    written: list[list[Booked]] = field(default_factory=list)
+    """The writing calls behind each kept step."""
+    failed_engines: set[str] = field(default_factory=set)
+    """Engines given up on at the current step."""
+    is_degraded: bool = False
+    ending: Ending | None = None
+    error: OrchestratorError | None = None
+    outcome: RunResult | None = None
+    """Set once the run is over."""
+    listeners: list[Callable[[Any], None]] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """The node that the run visits next."""
+        return self.turn.engine if self.turn else ANSWER
+
+    def tell(self, event: Any) -> None:
+        """Pass `event` to whoever listens."""
+        for listener in self.listeners:
+            listener(event)

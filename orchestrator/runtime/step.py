@@ -1,0 +1,438 @@
+"""The loop body: draft, measure, route, record. One call is one visit of an engine's node.
+
+Every function here is idempotent on (run, step, attempt): calls, signals and decisions that the
+journal already holds are taken from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import dumps
+from time import time
+
+from orchestrator.engines.base import Completion
+from orchestrator.engines.step_stream import is_open
+from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded, UnknownName, UserError
+from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, OutcomeRow, StepRow
+from orchestrator.runtime.ask import DraftAsk
+from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.run import ANSWER, Decided, Ending, Kept, Run, Turn
+from orchestrator.runtime.trace import Trace
+from orchestrator.types import (
+    Decision,
+    Handoff,
+    Keep,
+    Plan,
+    Rewrite,
+    Rollback,
+    Status,
+    Step,
+    StepKind,
+    Stop,
+    StopRun,
+    keep,
+)
+
+__all__ = ["conclude", "plan", "reopen", "settle", "take_turn"]
+
+BLANK_CALLS = 3
+"""Calls that may go into one step before a step of nothing but white space counts as empty."""
+_KEPT = keep(reason="written without asking")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(Decision):
+    """What the journal keeps of a Plan that gives a reason."""
+
+    action = "plan"
+    engine: str
+    max_tokens: int | None = None
+    logprobs: int = 0
+
+
+async def take_turn(run: Run, engine: str) -> str:
+    """Let `engine` write, route what it wrote, and return the node to visit next.
+
+    A visit that is not due (the step was taken before) does nothing but say where the run is. What a
+    step wrote to the journal is committed with the intent of the next call, before that is sent.
+    """
+    turn = run.turn
+    if turn is None or turn.engine != engine:
+        return run.place
+    passed = run.stored.decisions.get((len(run.history.steps), turn.attempt, "runtime"))
+    if isinstance(passed, Handoff):
+        return pass_on(run, turn, passed)
+    try:
+        draft = await write(run, turn)
+        decision = _KEPT if turn.stands else await decide(run, draft)
+        return carry_out(run, turn, draft, decision)
+    except LimitExceeded as limit:
+        discard(run)  # an unfinished draft does not stand
+        return end(run, Status.BUDGET, str(limit))
+    except ContextExceeded as full:
+        return end(run, Status.BUDGET, str(full)) if run.history.steps else fail(run, full)
+    except EngineRejected as refused:
+        return fail(run, refused)
+    except EngineError as error:
+        return fail_over(run, turn, error)
+    except BaseException:  # an interrupt or a cancelled run: what is finished stays finished
+        run.journal.commit()
+        raise
+
+
+async def write(run: Run, turn: Turn) -> Step:
+    """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it."""
+    index = len(run.history.steps)
+    run.call.begin(index, turn.attempt)
+    sampling = run.samplings[turn.engine]
+    if turn.engine in run.chat_only:
+        whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, sampling)
+        return _step(index, turn, [whole])
+    prompt = await run.stream.prefix(turn.engine)
+    left = turn.max_tokens or sampling.max_tokens
+    stop = () if turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
+    parts: list[Completion] = []
+    while True:
+        part = await run.call(
+            turn.engine, turn.purpose, prompt, sampling=sampling, max_tokens=left, logprobs=turn.logprobs, stop=stop
+        )
+        parts.append(part)
+        left -= part.output_tokens
+        if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts):
+            return _step(index, turn, parts)
+        prompt = prompt.extended(part.ids)
+
+
+def _goes_on(parts: list[Completion]) -> bool:
+    text = parts[0].text if len(parts) == 1 else "".join(part.text for part in parts)
+    return is_open(text) or (not text.strip() and len(parts) < BLANK_CALLS)
+
+
+def _step(index: int, turn: Turn, parts: list[Completion]) -> Step:
+    first = parts[0]
+    is_single = len(parts) == 1
+    return Step(
+        index=index,
+        attempt=turn.attempt,
+        writer=turn.engine,
+        text=first.text if is_single else "".join(part.text for part in parts),
+        ids=first.ids if is_single else [id for part in parts for id in part.ids],
+        num_tokens=sum(part.output_tokens for part in parts),
+        stop=parts[-1].stop,
+        kind=StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT,
+        logprobs=[entry for part in parts for entry in part.logprobs or ()] if turn.logprobs else None,
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+async def decide(run: Run, draft: Step) -> Decision:
+    """Return what the router says about `draft`, and record it."""
+    stored = run.stored.decisions.get((draft.index, draft.attempt, "after_draft"))
+    if stored is not None:
+        return stored
+    decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
+    _check_engine(run, getattr(decision, "engine", None))
+    if isinstance(decision, Rollback) and not 0 <= decision.to_step <= draft.index:
+        raise UserError(
+            f"{run.doors.policy} rolls step {draft.index} back to {decision.to_step}: give 0 to {draft.index}"
+        )
+    record(run, draft.attempt, "after_draft", decision)
+    return decision
+
+
+def _check_engine(run: Run, engine: str | None) -> None:
+    if engine is not None and engine not in run.samplings:
+        raise UnknownName(f"{run.doors.policy} chose engine {engine!r}; the pipeline has {', '.join(run.samplings)}")
+
+
+def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
+    """Write a decision to the journal's next transaction."""
+    run.journal.decision(
+        DecisionRow(
+            run.key,
+            len(run.history.steps),
+            attempt,
+            door,
+            decision.action,
+            getattr(decision, "engine", ""),
+            decision.reason,
+            decision.threshold,
+            decision.margin,
+            ",".join(decision.alternatives),
+            run.doors.policy,
+            _detail(decision),
+        )
+    )
+
+
+def _detail(decision: Decision) -> str:
+    match decision:
+        case Keep() | Rewrite(max_tokens=None) | Handoff(until=None) | StopRun(status=None):
+            return ""
+        case Rewrite(max_tokens=max_tokens):
+            return dumps({"max_tokens": max_tokens})
+        case Handoff(until=until):
+            return dumps({"until": until})
+        case StopRun(status=status):
+            return dumps({"status": status})
+        case Rollback(to_step=to_step):
+            return dumps({"to_step": to_step})
+        case Planned(max_tokens=max_tokens, logprobs=logprobs) if max_tokens or logprobs:
+            return dumps({"max_tokens": max_tokens, "logprobs": logprobs})
+    return ""
+
+
+def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
+    """Do what was decided and return the node to visit next."""
+    if run.listeners and not turn.stands:
+        run.tell(Decided(draft, decision))
+    match decision:
+        case Rewrite(engine=engine, max_tokens=max_tokens):
+            discard(run)
+            run.turn = Turn(engine, "rewrite", draft.attempt + 1, max_tokens, stands=True)
+        case Handoff(engine=engine, until=until):
+            discard(run)
+            run.forced = (engine, until)
+            run.turn = Turn(engine, "rewrite", draft.attempt + 1, stands=True)
+        case Rollback(to_step=to_step):
+            discard(run)
+            roll_back(run, to_step, draft)
+            return plan(run)
+        case StopRun(status=status, reason=reason):
+            keep_step(run, draft)
+            return end(run, status, reason)
+        case _:
+            keep_step(run, draft)
+            return advance(run)
+    return run.place
+
+
+def keep_step(run: Run, step: Step) -> None:
+    """Let `step` stand: in the history, in every later prompt, and on disk."""
+    run.history.steps.append(step)
+    run.history.num_tokens += step.num_tokens
+    run.stream.keep(step)
+    run.written.append(run.call.booked)
+    for engine, purpose, entry in run.call.leftovers():
+        run.ledger.discard(engine, purpose, entry)
+    run.failed_engines.clear()
+    run.journal.step(
+        StepRow(
+            run.key,
+            step.index,
+            step.attempt,
+            step.kind.value,
+            step.writer,
+            step.text,
+            step.stop.value,
+            step.num_tokens,
+            step.seconds,
+        )
+    )
+    if run.listeners:
+        run.journal.commit()
+        run.tell(Kept(step))
+
+
+def discard(run: Run) -> None:
+    """Book the writing calls of the current attempt as discarded."""
+    for engine, purpose, entry in run.call.booked:
+        run.ledger.discard(engine, purpose, entry)
+    run.call.booked = []
+
+
+def roll_back(run: Run, to_step: int, draft: Step) -> None:
+    """Throw away the kept steps from `to_step` on."""
+    removed = run.history.steps[to_step:]
+    run.first_attempts[draft.index] = draft.attempt + 1
+    for step in removed:
+        run.first_attempts[step.index] = step.attempt + 1
+        run.history.num_tokens -= step.num_tokens
+    for engine, purpose, entry in [booked for step in run.written[to_step:] for booked in step]:
+        run.ledger.discard(engine, purpose, entry)
+    del run.history.steps[to_step:], run.written[to_step:]
+    run.stream.roll_back(to_step)
+    run.forced = None
+    run.journal.step(StepRow(run.key, to_step, draft.attempt, REMOVED, "", "", "", 0, 0.0))
+
+
+def advance(run: Run) -> str:
+    """After a kept step: end the run or plan the next one."""
+    step = run.history.steps[-1]
+    for monitor in run.monitors:
+        if event := monitor.watch(run.history):
+            if (step.index, event.kind) not in run.stored.events:
+                run.journal.event(EventRow(run.key, step.index, event.kind, dumps({"reason": event.reason}), time()))
+            if event.kind == "stalled":
+                return end(run, None, event.reason)
+    if step.stop is Stop.END or step.kind is StepKind.ANSWER:
+        return end(run, None, "the engine ended its text")
+    if run.stop_on_answer and run.find_answer(step.text) is not None:
+        return end(run, None, "the step holds an answer")
+    if run.chat_only:
+        return end(run, None, "a chat-only engine writes one turn")
+    if "</think>" in step.text:
+        return end(run, None, "the reasoning was closed")
+    return plan(run)
+
+
+def plan(run: Run) -> str:
+    """Settle who drafts the next step and return its node."""
+    index = len(run.history.steps)
+    attempt = run.first_attempts.get(index, 0)
+    try:
+        run.spender.check_steps(index)
+    except LimitExceeded as limit:
+        return end(run, Status.BUDGET, str(limit))
+    if run.forced is not None:
+        engine, until = run.forced
+        if until is None or index < until:
+            run.turn = Turn(engine, "draft", attempt, stands=True)
+            return engine
+    planned = _before_step(run, index, attempt)
+    if isinstance(planned, StopRun):
+        return end(run, planned.status, planned.reason)
+    run.turn = Turn(planned.engine, "draft", attempt, planned.max_tokens, planned.logprobs)
+    return planned.engine
+
+
+def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
+    """Return what the router says about the next step, or said in an earlier session; record what has a reason."""
+    stored = run.stored.decisions.get((index, attempt, "before_step"))
+    if isinstance(stored, Planned | StopRun):
+        return stored
+    planned = run.doors.before_step(run.history)
+    if isinstance(planned, StopRun):
+        record(run, attempt, "before_step", planned)
+        return planned
+    _check_engine(run, planned.engine)
+    if planned.reason:
+        why = Planned(
+            engine=planned.engine, reason=planned.reason, max_tokens=planned.max_tokens, logprobs=planned.logprobs
+        )
+        record(run, attempt, "before_step", why)
+    return planned
+
+
+def settle(run: Run) -> None:
+    """Bring a restored run back to the node it has to visit next."""
+    steps = run.history.steps
+    # Why the reasoning ended is told by the steps before the answer that was owed.
+    owed = steps.pop() if steps and steps[-1].kind is StepKind.ANSWER else None
+    if run.ending is None:
+        if steps:
+            advance(run)
+        else:
+            plan(run)
+    if owed is not None:
+        steps.append(owed)
+
+
+def end(run: Run, status: Status | None, reason: str) -> str:
+    """Stop writing; the answer node concludes."""
+    run.turn = None
+    run.ending = Ending(status, reason)
+    return ANSWER
+
+
+def fail(run: Run, error: EngineError) -> str:
+    """End the run as failed because of `error`."""
+    run.error = error
+    return end(run, Status.FAILED, str(error))
+
+
+def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
+    """Let another engine write the step, as a recorded decision; fail if there is none left."""
+    run.failed_engines.add(turn.engine)
+    engines = run.history.engines
+    place = engines.index(turn.engine)
+    others = [*engines[place + 1 :], *reversed(engines[:place])]
+    engine = next((other for other in others if other not in run.failed_engines), None)
+    if engine is None or not run.can_fail_over:
+        return fail(run, error)
+    discard(run)
+    decision = Handoff(engine=engine, until=len(run.history.steps) + 1, reason=f"failover: {error}")
+    record(run, turn.attempt, "runtime", decision)
+    return pass_on(run, turn, decision)
+
+
+def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
+    """Let another engine write the step in the place of one that failed."""
+    run.failed_engines.add(turn.engine)
+    run.is_degraded = True
+    run.turn = Turn(decision.engine, "rewrite", turn.attempt + 1, turn.max_tokens, stands=True)
+    return decision.engine
+
+
+async def conclude(run: Run) -> RunResult:
+    """Find the answer, let it be written first if the reasoning was closed without one, and end the run."""
+    if run.outcome is not None:
+        return run.outcome
+    assert run.ending is not None
+    text = "".join(step.text for step in run.history.steps)
+    if run.ending.status is None and _owes_answer(run, text):
+        await _write_answer(run)
+        text = "".join(step.text for step in run.history.steps)
+    answer = run.find_answer(text)
+    status = run.ending.status or _status(run, answer)
+    run.outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
+    error = str(run.error) if run.error else ""
+    run.journal.outcome(
+        OutcomeRow(
+            run.key,
+            status.value,
+            answer,
+            error,
+            run.ending.reason,
+            run.outcome.seconds,
+            dumps(run.ledger.rows()),
+            time(),
+        )
+    )
+    run.journal.commit()
+    return run.outcome
+
+
+def reopen(run: Run, stored: OutcomeRow) -> None:
+    """Give a restored run the outcome it had."""
+    end(run, Status(stored.status), stored.reason)
+    run.outcome = _result(run, Status(stored.status), stored.answer, stored.reason, stored.seconds)
+
+
+def _result(run: Run, status: Status, answer: str | None, reason: str, seconds: float) -> RunResult:
+    return RunResult(
+        run_id=run.id,
+        status=status,
+        answer=answer,
+        text="".join(step.text for step in run.history.steps),
+        steps=tuple(run.history.steps),
+        ledger=run.ledger,
+        reason=reason,
+        seconds=seconds,
+        error=run.error,
+        trace=Trace(run.journal, run.id),
+    )
+
+
+def _owes_answer(run: Run, text: str) -> bool:
+    if not run.history.steps or run.chat_only or "</think>" not in text:
+        return False
+    last = run.history.steps[-1]
+    return last.stop is not Stop.END and last.kind is not StepKind.ANSWER and run.find_answer(text) is None
+
+
+async def _write_answer(run: Run) -> None:
+    writer = run.history.steps[-1].writer
+    attempt = run.first_attempts.get(len(run.history.steps), 0)
+    try:
+        keep_step(run, await write(run, Turn(writer, ANSWER, attempt, stands=True)))
+    except LimitExceeded as limit:
+        end(run, Status.BUDGET, str(limit))
+    except EngineError as error:
+        fail(run, error)
+
+
+def _status(run: Run, answer: str | None) -> Status:
+    if answer is None:
+        return Status.NO_ANSWER
+    return Status.DEGRADED if run.is_degraded else Status.COMPLETED

@@ -1,0 +1,325 @@
+"""A stored run as a timeline: who wrote each step, how it was rated, what was thrown away, what it cost.
+
+    run 06bk2v5x7q3m9d1p  completed  3 steps  large wrote 41% of tokens  2.1 s
+    ...
+        #  writer  verdict    score  threshold  margin  tokens     ms  reason
+        0  small   kept         8.0        7.0    +1.0      34    120  rated high enough
+              First, compute 38*4 = 152.
+        1  small   x rejected   3.0        7.0    -4.0      28     98  rated too low
+              | Then 98*6 = 580.
+        1  large   kept           -          -       -      31    310  written without asking
+
+Every text of a model or a stranger is made harmless first. Nothing depends on colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from json import loads
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from orchestrator.ledger import Fate, Ledger
+from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.runtime.calls import WRITING, entry_of
+from orchestrator.runtime.visible import first_words
+
+__all__ = ["Attempt", "attempts", "timeline"]
+
+MIN_WIDTH = 60
+
+_STATUS_STYLES = {"completed": "green", "degraded": "yellow", "no_answer": "yellow", "budget": "yellow"}
+_PURPOSES = {"rewrite": "replaces draft", "answer": "asked to answer"}
+_INDENT = 9
+_FIELD_LINES = 3
+_NAMED = 8  # letters of an engine's name that fit its column
+
+
+class Attempt(NamedTuple):
+    """One candidate for a step: everything that was generated, measured and decided about it."""
+
+    step: int
+    attempt: int
+    writer: str
+    verdict: str
+    """`kept`, `rejected`, `rolled back`, `failed` or `unfinished`."""
+    reason: str
+    text: str
+    output_tokens: int
+    is_bound: bool
+    """`output_tokens` is a bound, not a count."""
+    seconds: float
+    """Wall time of the calls that wrote it."""
+    signals: Sequence[SignalRow]
+    decision: DecisionRow | None
+    """What the router said about it, None where it was not asked."""
+
+
+def attempts(stored: StoredRun) -> list[Attempt]:
+    """Return every candidate of every step, in the order they were begun."""
+    calls: dict[tuple[int, int, str], list[CallRow]] = {}
+    for call in stored.calls:
+        if call.intent.purpose in WRITING:
+            calls.setdefault((call.intent.step, call.intent.attempt, call.intent.engine), []).append(call)
+    about = _About(stored)
+    return [_attempt(place, written, about) for place, written in calls.items()]
+
+
+class _About:
+    """What the journal says about candidates, by step and attempt."""
+
+    def __init__(self, stored: StoredRun) -> None:
+        self.standing = {(row.step, row.attempt) for row in stored.kept()}
+        self.once_kept = {(row.step, row.attempt) for row in stored.steps if row.kind != REMOVED}
+        self.signals: dict[tuple[int, int], list[SignalRow]] = {}
+        for signal in stored.signals:
+            self.signals.setdefault((signal.step, signal.attempt), []).append(signal)
+        self.decisions = {(row.step, row.attempt, row.door): row for row in stored.decisions}
+
+
+def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _About) -> Attempt:
+    step, attempt, writer = place
+    results = [call.result for call in calls if call.result is not None]
+    decision = about.decisions.get((step, attempt, "after_draft"))
+    planned = about.decisions.get((step, attempt, "before_step"))
+    takeover = about.decisions.get((step, attempt, "runtime"))
+    done = [result for result in results if result.status == "done"]
+    error = next((result.error for result in reversed(results) if result.error), "")
+    told = takeover or decision or planned
+    return Attempt(
+        step=step,
+        attempt=attempt,
+        writer=writer,
+        verdict=_verdict((step, attempt), about, is_written=bool(done), is_decided=decision is not None, error=error),
+        reason=told.reason if told else error or _PURPOSES.get(calls[0].intent.purpose, ""),
+        text="".join(result.text for result in done),
+        output_tokens=sum(result.output_tokens for result in results),
+        is_bound=len(results) < len(calls) or any(result.uncertain for result in results),
+        seconds=sum(result.seconds for result in results),
+        signals=about.signals.get((step, attempt), ()),
+        decision=decision,
+    )
+
+
+def _verdict(place: tuple[int, int], about: _About, *, is_written: bool, is_decided: bool, error: str) -> str:
+    if place in about.standing:
+        return "kept"
+    if place in about.once_kept:
+        return "rolled back"
+    if is_written and is_decided:
+        return "rejected"
+    return "failed" if error else "unfinished"
+
+
+# ---- drawing
+
+
+def timeline(stored: StoredRun, *, width: int = 80) -> Text:
+    """Return the whole timeline as one text whose lines have at most `width` characters, at least 60."""
+    width = max(width, MIN_WIDTH)
+    drawn = Text(no_wrap=True, overflow="ignore")
+    for line in (*_head(stored, width), *_steps(stored, width), *_events(stored, width), *_account(stored)):
+        line.truncate(width, overflow="ellipsis")
+        drawn.append_text(line).append("\n")
+    drawn.rstrip()
+    return drawn
+
+
+def _head(stored: StoredRun, width: int) -> Iterator[Text]:
+    outcome = stored.outcome
+    status = outcome.status if outcome else "unfinished"
+    line = Text.assemble(("run ", "bold"), (stored.run.id, "bold"), "  ", (status, _STATUS_STYLES.get(status, "red")))
+    line.append(f"  {_counted(len(stored.kept()), 'step')}")
+    if outcome:
+        line.append(f"  {outcome.seconds:.1f} s")
+    yield line
+    started = datetime.fromtimestamp(stored.run.created_s).astimezone()
+    fields = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
+    fields.append(("router", _router(stored)))
+    if stored.run.parent:
+        fields.append(("fork of", stored.run.parent))
+    for name, value in (*fields, *_ending(stored)):
+        yield from _field(name, value, width)
+
+
+def _ending(stored: StoredRun) -> Iterator[tuple[str, str]]:
+    outcome = stored.outcome
+    if outcome is None:
+        yield "ended", "not yet: it is running, or was interrupted and can be resumed"
+        return
+    yield "ended", outcome.reason
+    if outcome.error and outcome.error != outcome.reason:
+        yield "error", outcome.error
+    yield "answer", "none found" if outcome.answer is None else outcome.answer
+
+
+def _field(name: str, value: str, width: int) -> Iterator[Text]:
+    room = width - _INDENT
+    words = first_words(value, _FIELD_LINES * room)
+    columns = room * len(words) // max(cell_len(words), 1)  # fewer letters fit where they are wide
+    lines = wrap(words, max(columns, 1), max_lines=_FIELD_LINES, placeholder=" …")
+    for number, line in enumerate(lines or [""]):
+        yield Text.assemble((f"{'' if number else name:<{_INDENT}}", "dim"), line)
+
+
+def _question(stored: StoredRun) -> str:
+    messages = loads(stored.run.task)["messages"]
+    asked: str = next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
+    return asked
+
+
+def _engines(stored: StoredRun) -> Iterator[tuple[str, str]]:
+    for place, (name, can) in enumerate(loads(stored.run.engines).items()):
+        yield "" if place else "engines", f"{name}: {can['model']} on {can['server']}"
+
+
+def _router(stored: StoredRun) -> str:
+    router = loads(stored.run.settings).get("router")
+    if not isinstance(router, Mapping):
+        return str(router)
+    options = " ".join(f"{name}={value}" for name, value in router.items() if name != "policy")
+    return f"{router.get('policy', '')}  {options}".strip()
+
+
+def _steps(stored: StoredRun, width: int) -> Iterator[Text]:
+    yield Text()
+    titles = ("#", "writer", "verdict", "score", "need", "margin", "tokens", "ms", "reason")
+    yield Text(_columns(*titles), "dim")
+    for each in attempts(stored):
+        yield from _step(each, width)
+
+
+def _columns(*cells: str) -> str:
+    step, writer, verdict, score, threshold, margin, tokens, ms, reason = cells
+    measured = f"{score:>5} {threshold:>5} {margin:>6} {tokens:>6} {ms:>6}"
+    return f"{step:>4} {writer:<{_NAMED}} {verdict:<12} {measured}  {reason}"
+
+
+def _step(each: Attempt, width: int) -> Iterator[Text]:
+    stands = each.verdict == "kept"
+    style = "" if stands else "dim"
+    readings = [_reading(signal) for signal in each.signals]
+    decision = each.decision
+    head = _columns(
+        str(each.step),
+        first_words(each.writer, _NAMED),
+        each.verdict if stands else f"x {each.verdict}",
+        readings[0] if readings else "-",
+        _number(decision.threshold if decision else None),
+        _number(decision.margin if decision else None, sign="+"),
+        f"{'~' if each.is_bound else ''}{each.output_tokens}",
+        f"{1000 * each.seconds:.0f}",
+        "",
+    )
+    fits = len(each.reason) <= width - len(head)
+    yield Text(head + first_words(each.reason, width) if fits else head.rstrip(), style)
+    if not fits:
+        yield Text(f"       {first_words(each.reason, width - 7)}", "dim")
+    for signal in each.signals[1:]:
+        yield Text(f"       {first_words(signal.name, 20)} {_reading(signal)} {signal.unit}", "dim")
+    for signal in each.signals:
+        if signal.value is None:
+            yield Text(f"       no {signal.name}: {first_words(signal.reason, width - 12 - len(signal.name))}", "dim")
+    if each.text:
+        words = first_words(each.text, width - 9)
+        yield Text(f"       {words}" if stands else f"       | {words}", style)
+
+
+def _reading(signal: SignalRow) -> str:
+    return _number(signal.value if signal.raw is None else signal.raw, missing="none")
+
+
+def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
+    if value is None:
+        return missing
+    return f"{value:{sign}.3f}" if 0 < abs(value) < 1 else f"{value:{sign}.1f}"
+
+
+def _events(stored: StoredRun, width: int) -> Iterator[Text]:
+    for event in stored.events:
+        why = loads(event.detail).get("reason", "") if event.detail else ""
+        line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
+        yield Text("     " + first_words(line, width - 5), "dim")
+
+
+# ---- the ledger
+
+
+def _account(stored: StoredRun) -> Iterator[Text]:
+    rows = loads(stored.outcome.ledger) if stored.outcome else _unfinished(stored).rows()
+    described = loads(stored.run.engines)
+    reports = {name for name, can in described.items() if can.get("cached_tokens")}
+    has_cost = any(row["cost"] for row in rows)
+    yield Text()
+    titles = ("engine", "purpose", "fate", "calls", "prompt", "cached", "output", "s", "cost" if has_cost else "")
+    yield Text(_ledger_columns(*titles), "dim")
+    for row in rows:
+        style = "" if row["fate"] == Fate.USED else "dim"
+        yield Text(_ledger_line(row["engine"], row["purpose"], row["fate"], [row], reports, has_cost), style)
+    for name in described:
+        own = [row for row in rows if row["engine"] == name]
+        if own:
+            yield Text(_ledger_line(name, "all", "", own, reports, has_cost), "bold")
+    yield Text(_ledger_line("all", "", "", rows, reports, has_cost), "bold")
+    yield from _notes(rows, list(described), reports)
+
+
+def _ledger_columns(*cells: str) -> str:
+    engine, purpose, fate, calls, prompt, cached, output, seconds, cost = cells
+    spent = f"{calls:>6} {prompt:>8} {cached:>8} {output:>7} {seconds:>7} {cost:>9}"
+    return f"{engine:<{_NAMED}} {purpose:<8} {fate:<11} {spent}".rstrip()
+
+
+def _ledger_line(
+    engine: str, purpose: str, fate: str, rows: Sequence[Mapping[str, Any]], reports: set[str], has_cost: bool
+) -> str:
+    def total(key: str) -> Any:
+        return sum(row[key] for row in rows)
+
+    tells_cached = any(row["engine"] in reports for row in rows)
+    return _ledger_columns(
+        first_words(engine, _NAMED),
+        first_words(purpose, _NAMED),
+        fate,
+        str(total("calls")),
+        str(total("prompt_tokens")),
+        str(total("cached_tokens")) if tells_cached else "-",
+        f"{'~' if total('uncertain') else ''}{total('output_tokens')}",
+        f"{total('seconds'):.2f}",
+        f"{total('cost'):.4g}" if has_cost else "",
+    )
+
+
+def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: set[str]) -> Iterator[Text]:
+    everything = sum(row["output_tokens"] for row in rows)
+    if everything and len(engines) > 1:
+        by_large = sum(row["output_tokens"] for row in rows if row["engine"] == engines[-1])
+        yield Text(f"{engines[-1]} produced {by_large / everything:.0%} of all output tokens")
+    if any(row["uncertain"] for row in rows):
+        yield Text("~ is a bound, not a count: a call was cut off", "dim")
+    if any(row["engine"] not in reports for row in rows):
+        yield Text("- under cached: the server does not report it", "dim")
+
+
+def _unfinished(stored: StoredRun) -> Ledger:
+    """Return what a run without an outcome has used so far; calls in flight are left out."""
+    ledger = Ledger(tuple(loads(stored.run.engines)))
+    kept = {(row.step, row.attempt) for row in stored.kept()}
+    for intent, result in stored.calls:
+        if result is None:
+            continue
+        if result.status != "done":
+            fate = Fate.INTERRUPTED if result.status == "interrupted" else Fate.FAILED
+        else:
+            stands = intent.purpose not in WRITING or (intent.step, intent.attempt) in kept
+            fate = Fate.USED if stands else Fate.DISCARDED
+        ledger.add(intent.engine, intent.purpose, fate, entry_of(result))
+    return ledger
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

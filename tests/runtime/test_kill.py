@@ -1,0 +1,113 @@
+"""kill -9 at every step boundary and at random instants: after a resume nothing is lost, nothing doubled.
+
+Real processes die here, by SIGKILL, while they hold the database open; see killer.py.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pure_engine import ROUTERS, content, doubled, interrupted, ledger_rows, stored
+
+from orchestrator.memory.base import StoredRun
+
+
+class Killer:
+    """Sends orders to killer.py."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("killer.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, **order: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        report: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return report
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def execute() -> Iterator[Killer]:
+    killer = Killer()
+    yield killer
+    killer.close()
+
+
+def read(db: str, run_id: str) -> StoredRun:
+    run = stored(db, run_id)
+    assert run is not None
+    return run
+
+
+def check(run: StoredRun, whole: StoredRun) -> None:
+    """Compare a run that was killed and resumed with one that was not."""
+    assert content(run) == content(whole)
+    assert doubled(run) == []
+    assert [row.step for row in run.kept()] == list(range(len(run.kept())))
+    assert len({(call.intent.seq) for call in run.calls}) == len(run.calls)
+    lost = [row for row in ledger_rows(run) if row["fate"] == "interrupted"]
+    cut = interrupted(run)
+    assert sum(row["calls"] for row in lost) == len(cut)
+    assert sum(row["output_tokens"] for row in lost) == sum(call.intent.max_tokens for call in cut)
+
+
+@pytest.mark.parametrize("granularity", ["steps", "fused"])
+@pytest.mark.parametrize("router", ROUTERS)
+def test_killed_and_resumed_again_and_again_a_run_keeps_the_same(
+    execute: Killer, tmp_path: Path, router: str, granularity: str
+) -> None:
+    """A run dies at a boundary a little further on each time it is resumed, until it ends."""
+    order = {"db": str(tmp_path / "journal.db"), "router": router, "granularity": granularity, "listens": True}
+    assert not execute(run="whole", **order)["failed"]
+    whole = read(order["db"], "whole")
+    num_kills = 0
+    draw = random.Random(f"{router} {granularity}")
+    while (report := execute(run="killed", kill_at=draw.randint(1, 20) + num_kills, **order))["killed"]:
+        num_kills += 1
+        assert num_kills < 100
+    assert not report["failed"]
+    assert num_kills >= 4
+    check(read(order["db"], "killed"), whole)
+
+
+def test_killed_at_any_boundary_of_a_short_run_it_resumes_to_the_same(execute: Killer, tmp_path: Path) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "router": "short", "granularity": "steps", "listens": True}
+    num_boundaries = execute(run="whole", **order)["boundaries"]
+    whole = read(order["db"], "whole")
+    num_interrupted = 0
+    for boundary in range(1, num_boundaries + 1):
+        assert execute(run=f"killed {boundary:03}", kill_at=boundary, **order)["killed"]
+        assert not execute(run=f"killed {boundary:03}", **order)["failed"]
+        run = read(order["db"], f"killed {boundary:03}")
+        check(run, whole)
+        num_interrupted += len(interrupted(run))
+    assert num_boundaries > 25
+    assert num_interrupted > num_boundaries / 4
+
+
+@pytest.mark.parametrize("router", ["specreason", "retreats"])
+def test_killed_at_random_instants_it_resumes_to_the_same(execute: Killer, tmp_path: Path, router: str) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "router": router, "granularity": "steps", "latency_s": 0.002}
+    assert not execute(run="whole", **order)["failed"]
+    whole = read(order["db"], "whole")
+    draw = random.Random(router)
+    for _ in range(8):
+        execute(run="killed", after_s=draw.uniform(0.02, 0.15), **order)
+    assert not execute(run="killed", **order)["failed"]
+    check(read(order["db"], "killed"), whole)

@@ -1,0 +1,148 @@
+"""The timeline tells everything about a run, on 60 columns and more, without colour."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+import orchestrator as orc
+from orchestrator.engines.base import Request
+from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.scripted import Reply, Scripted
+from orchestrator.errors import EngineRejected, EngineUnavailable
+from orchestrator.memory.base import StoredRun
+from orchestrator.routers.base import Ask, Needs
+from orchestrator.runtime.timeline import attempts, timeline
+from orchestrator.types import Decision, History, Step, keep, rollback
+
+
+def stored(pipeline: orc.Pipeline, question: str = "What?") -> StoredRun:
+    """Run a question and return what the journal has of it."""
+    try:
+        return pipeline.journal.run(pipeline.run(question).run_id)
+    finally:
+        pipeline.close()
+
+
+def pipeline(small: Any, large: Any = (), **options: Any) -> orc.Pipeline:
+    engines = {"small": Scripted(small), "large": Scripted(large)}
+    return orc.Pipeline(engines, db=":memory:", **{"retries": RetryPolicy(1), **options})
+
+
+def drawn(run: StoredRun, width: int = 80) -> str:
+    return timeline(run, width=width).plain
+
+
+def told(run: StoredRun) -> list[tuple[int, str, str, str]]:
+    return [(each.step, each.writer, each.verdict, each.reason) for each in attempts(run)]
+
+
+def test_a_failover_names_the_engine_that_failed_and_the_one_that_took_over() -> None:
+    run = stored(pipeline([EngineRejected("no", engine="small")], [], router="small"))
+    assert told(run) == [(0, "small", "failed", "no")]
+    broken = EngineUnavailable("engine 'small' at http://127.0.0.1:9: gone", engine="small")
+    run = stored(pipeline([broken], ["Answer: 3"], router="small"))
+    assert told(run) == [
+        (0, "small", "failed", "failover: engine 'small' at http://127.0.0.1:9: gone"),
+        (0, "large", "kept", "replaces draft"),
+    ]
+    text = drawn(run)
+    assert "   0 small    x failed" in text
+    assert "       failover: engine 'small' at http://127.0.0.1:9: gone\n" in text
+    assert "degraded" in text.splitlines()[0]
+
+
+def test_a_missing_rating_is_shown_with_its_reason() -> None:
+    run = stored(pipeline(["Answer: 1"], ["eh?", "Answer: 2"]))
+    text = drawn(run)
+    assert "   0 small    x rejected    none   7.0" in text
+    assert "       no judge: " in text
+    assert [line for line in text.splitlines() if "no rating" in line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnceBack:
+    """Takes the first two steps back when the third is drafted for the first time."""
+
+    needs = Needs()
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        if draft.index == 2 and draft.attempt == 0:
+            return rollback(0, reason="wrong turn")
+        return keep(reason="fine")
+
+
+def test_a_step_that_was_rolled_back_stays_visible_and_does_not_stand() -> None:
+    run = stored(pipeline(["a\n\n", "b\n\n", "c\n\n", "d\n\n", "Answer: 5"], router=OnceBack()))
+    assert [(step, verdict) for step, _, verdict, _ in told(run)] == [
+        (0, "rolled back"),
+        (1, "rolled back"),
+        (2, "rejected"),
+        (0, "kept"),
+        (1, "kept"),
+    ]
+    assert "x rolled back" in drawn(run)
+
+
+def test_an_unfinished_run_shows_what_it_has_and_what_it_cost_so_far() -> None:
+    async def cut_off() -> StoredRun:
+        slow = Reply(text="never kept, never finished", latency_s=60)
+        lines = iter([Reply(text="First.\n\n"), slow])
+        line = pipeline(lambda request: next(lines), router="small")
+        running = asyncio.ensure_future(line.arun("What?", run_id="0" * 16))
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        run = line.journal.run("0" * 16)
+        await line.aclose()
+        return run
+
+    run = asyncio.run(cut_off())
+    text = drawn(run)
+    assert text.splitlines()[0] == "run 0000000000000000  unfinished  1 step"
+    assert [(step, verdict) for step, _, verdict, _ in told(run)] == [(0, "kept"), (1, "unfinished")]
+    assert "~ is a bound, not a count: a call was cut off" in text
+    assert "small    draft    failed           1" in text
+
+
+def test_costs_and_cached_tokens_are_shown_where_there_are_any() -> None:
+    run = stored(pipeline(["Answer: 1"], router="small"))
+    assert "cost" not in drawn(run)
+    ledger = '[{"engine": "small", "purpose": "draft", "fate": "used", "calls": 2, "prompt_tokens": 900,'
+    ledger += ' "cached_tokens": 640, "output_tokens": 30, "uncertain": 0, "seconds": 1.5, "cost": 0.0125}]'
+    assert run.outcome is not None
+    engines = run.run.engines.replace('"cached_tokens": false', '"cached_tokens": true')
+    run = run._replace(outcome=run.outcome._replace(ledger=ledger), run=run.run._replace(engines=engines))
+    assert "small    draft    used             2      900      640      30    1.50    0.0125\n" in drawn(run)
+    assert "does not report" not in drawn(run)
+
+
+@pytest.mark.parametrize("width", [10, 60, 80, 200])
+@pytest.mark.parametrize(
+    "said", ["x" * 500, "你好世界" * 100, "\x1b[31m" * 50, "🙂" * 200, "tabs\tand\nlines\n" * 20, "\udcff" * 90]
+)
+def test_no_line_is_wider_than_the_terminal(width: int, said: str) -> None:
+    run = stored(pipeline([f"{said}\n\n", "Answer: " + said], ["9", "9"]), question=f"What is {said}?")
+    lines = drawn(run, width).splitlines()
+    assert max(map(cell_len, lines)) <= max(width, 60)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_a_thousand_steps_are_drawn_in_half_a_second() -> None:
+    def small(request: Request) -> str:
+        return f"Step at {len(request.prompt or ())}: some words that make up a line of usual length.\n\n"
+
+    def large(request: Request) -> str:
+        return "3" if request.purpose == "judge" else f"Careful step at {len(request.prompt or ())}.\n\n"
+
+    router = orc.routers.SpecReason(total_tokens=10**9)
+    run = stored(pipeline(small, large, router=router, budget=orc.Budget(steps=1000)))
+    began = time.process_time()
+    text = drawn(run)
+    assert text.count("x rejected") == 1000
+    assert time.process_time() - began < 0.5
