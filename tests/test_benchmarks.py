@@ -1,0 +1,68 @@
+"""Every benchmark runs and prints its figures; what the figures should be, only a quiet machine can say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def figures(name: str) -> dict[str, dict[str, Any]]:
+    """Run a benchmark in its quick form and return its rows by name and unit."""
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py"), "--quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["quick"] is True
+    assert all(report[key] for key in ("machine", "python", "packages", "commit", "load_before", "load_after"))
+    return {f"{row['name']} [{row['unit']}]": row for row in report["rows"]}
+
+
+def test_step_cost_holds_every_kind_of_step_against_a_bare_loop() -> None:
+    rows = figures("step_cost")
+    for outcome in ("kept", "escalated"):
+        fused, graph, bare = (rows[f"{who}, {outcome}: median [ms]"]["median"] for who in ("fused", "graph", "bare"))
+        assert 0 < bare < graph
+        assert 0 < fused < graph
+        assert rows[f"graph - bare, {outcome}: p95 [ms]"]["bar"] is not None
+        assert 0.1 < rows[f"graph, {outcome}: last steps / step 10 [x]"]["median"] < 10
+    assert rows["bare, kept: mean [ms]"]["median"] < rows["bare, escalated: mean [ms]"]["median"]
+
+
+def test_throughput_counts_steps_by_the_clock_and_by_cpu() -> None:
+    rows = figures("throughput")
+    for who in ("fused, specreason", "graph, specreason", "fused, small", "graph, small"):
+        by_wall, by_cpu = (rows[f"{who}: {what} [step/s]"]["median"] for what in ("by wall", "by CPU"))
+        assert 1 < by_wall <= by_cpu * 1.5
+
+
+def test_http_overhead_compares_with_a_bare_client_at_every_latency() -> None:
+    rows = figures("http_overhead")
+    for latency_ms in (0, 50, 200, 500):
+        setting = f"{latency_ms} ms, small, 1 token an event"
+        for who in ("bare", "fused", "graph"):
+            assert rows[f"{setting}: {who} [ms CPU]"]["median"] > 0
+            assert rows[f"{setting}: {who} [step/s]"]["median"] > 0
+    judged = {name for name, row in rows.items() if row["bar"] is not None}
+    assert judged and all(name.startswith("200 ms, small") and "- bare" in name for name in judged)
+
+
+def test_the_chosen_http_client_is_the_cheaper_one() -> None:
+    rows = figures("http_client")
+    assert rows["aiohttp [ms]"]["median"] > 0
+    if "httpx [ms]" not in rows:
+        pytest.skip("httpx is not installed")
+    assert rows["httpx / aiohttp [x]"]["median"] > 1
+
+
+def test_start_up_times_whole_processes() -> None:
+    rows = figures("start_up")
+    bare, first = rows["python -c pass [s]"]["median"], rows["first answer, scripted [s]"]["median"]
+    assert 0 < bare < first
+    assert rows["orchestrator --help [s]"]["bar"] is not None
