@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from pydantic_core import from_json
 from yarl import URL
 
 from orchestrator.engines.retry import RetryPolicy, retry
@@ -93,8 +94,10 @@ class Transport:
         """Return the JSON reply of a completion that comes in one piece; never retried here."""
         return await self._json("POST", path, body, self._limit(timeout_s))
 
-    async def stream(self, path: str, body: Any, *, timeout_s: float | None = None) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the events of a streamed completion as they arrive; never retried here.
+    async def stream(
+        self, path: str, body: Any, *, timeout_s: float | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]]]:
+        """Yield the events of a streamed completion as they arrive, those of one arrival together; never retried here.
 
         Ends at `[DONE]` or when the server ends the stream: only the caller knows which event is the
         last, so only the caller can tell that it is missing. An event that holds an `error` is raised.
@@ -105,9 +108,21 @@ class Transport:
                 raise EngineProtocol(
                     call.line(f"it answered {reply.content_type} where a stream of events was due"), engine=self.engine
                 )
-            async with aclosing(_events(reply, call)) as events:
-                async for event in events:
-                    yield event
+            decoder = EventDecoder()
+            async for chunk in reply.content.iter_any():
+                found = decoder.feed(chunk)
+                arrived: list[dict[str, Any]] = []
+                try:
+                    arrived.extend(_event(data, call) for data in _before_end(found))
+                finally:
+                    if arrived:  # what came before a failure still counts
+                        yield arrived
+                if _DONE in found:
+                    return
+                if decoder.held > _MAX_REPLY:
+                    raise _too_large(call)
+            if rest := [_event(data, call) for data in _before_end(decoder.finish())]:
+                yield rest
 
     async def close(self) -> None:
         """Close every connection; calls that run become EngineUnavailable, a later one opens new connections."""
@@ -229,22 +244,12 @@ async def _aclose(keeper: AsyncGenerator[_Open, None]) -> None:
     await keeper.aclose()
 
 
-async def _events(reply: aiohttp.ClientResponse, call: Call) -> AsyncGenerator[dict[str, Any]]:
-    decoder = EventDecoder()
-    async for chunk in reply.content.iter_any():
-        for data in decoder.feed(chunk):
-            if data == _DONE:
-                return
-            yield _event(data, call)
-        if decoder.held > _MAX_REPLY:
-            raise _too_large(call)
-    for data in decoder.finish():
-        if data != _DONE:
-            yield _event(data, call)
+def _before_end(found: list[bytes]) -> list[bytes]:
+    return found[: found.index(_DONE)] if _DONE in found else found
 
 
 def _event(data: bytes, call: Call) -> dict[str, Any]:
-    event = json.loads(data)
+    event = from_json(data)
     if not isinstance(event, dict):
         line = call.line("an event of the stream is not a JSON object", "is this the right kind of server?")
         raise EngineProtocol(line, engine=call.engine)

@@ -13,9 +13,10 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 
+from orchestrator.runtime.ending import conclude
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import ANSWER, Run
-from orchestrator.runtime.step import conclude, take_turn
+from orchestrator.runtime.step import take_turn
 
 __all__ = ["FUSED", "State", "build_graph"]
 

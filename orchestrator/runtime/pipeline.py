@@ -25,7 +25,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.monitors.base import Monitor
 from orchestrator.monitors.stalled import Stalled
-from orchestrator.runtime import build, step
+from orchestrator.runtime import build, ending, step
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Calls
@@ -214,7 +214,7 @@ class Pipeline:
         run = self._assemble(stored.run.id, stored.key, task, spent_s=spent_s)
         restore(run, stored, ancestors(self.journal, stored))
         if stored.outcome is not None and _is_over(stored):
-            step.reopen(run, stored.outcome)
+            ending.reopen(run, stored.outcome)
         else:
             run.journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
             step.settle(run)

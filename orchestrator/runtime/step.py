@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from json import dumps
 from time import time
 
-from orchestrator.engines.base import Completion
-from orchestrator.engines.step_stream import is_open
 from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded, UnknownName, UserError
-from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, OutcomeRow, StepRow
+from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, StepRow
 from orchestrator.runtime.ask import DraftAsk
-from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import ANSWER, Decided, Ending, Kept, Run, Turn
-from orchestrator.runtime.trace import Trace
+from orchestrator.runtime.write import write
 from orchestrator.types import (
     Decision,
     Handoff,
@@ -33,10 +30,8 @@ from orchestrator.types import (
     keep,
 )
 
-__all__ = ["conclude", "plan", "reopen", "settle", "take_turn"]
+__all__ = ["discard", "end", "fail", "keep_step", "plan", "settle", "take_turn"]
 
-BLANK_CALLS = 3
-"""Calls that may go into one step before a step of nothing but white space counts as empty."""
 _KEPT = keep(reason="written without asking")
 
 
@@ -78,51 +73,6 @@ async def take_turn(run: Run, engine: str) -> str:
     except BaseException:  # an interrupt or a cancelled run: what is finished stays finished
         run.journal.commit()
         raise
-
-
-async def write(run: Run, turn: Turn) -> Step:
-    """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it."""
-    index = len(run.history.steps)
-    run.call.begin(index, turn.attempt)
-    sampling = run.samplings[turn.engine]
-    if turn.engine in run.chat_only:
-        whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, sampling)
-        return _step(index, turn, [whole])
-    prompt = await run.stream.prefix(turn.engine)
-    left = turn.max_tokens or sampling.max_tokens
-    stop = () if turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
-    parts: list[Completion] = []
-    while True:
-        part = await run.call(
-            turn.engine, turn.purpose, prompt, sampling=sampling, max_tokens=left, logprobs=turn.logprobs, stop=stop
-        )
-        parts.append(part)
-        left -= part.output_tokens
-        if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts):
-            return _step(index, turn, parts)
-        prompt = prompt.extended(part.ids)
-
-
-def _goes_on(parts: list[Completion]) -> bool:
-    text = parts[0].text if len(parts) == 1 else "".join(part.text for part in parts)
-    return is_open(text) or (not text.strip() and len(parts) < BLANK_CALLS)
-
-
-def _step(index: int, turn: Turn, parts: list[Completion]) -> Step:
-    first = parts[0]
-    is_single = len(parts) == 1
-    return Step(
-        index=index,
-        attempt=turn.attempt,
-        writer=turn.engine,
-        text=first.text if is_single else "".join(part.text for part in parts),
-        ids=first.ids if is_single else [id for part in parts for id in part.ids],
-        num_tokens=sum(part.output_tokens for part in parts),
-        stop=parts[-1].stop,
-        kind=StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT,
-        logprobs=[entry for part in parts for entry in part.logprobs or ()] if turn.logprobs else None,
-        seconds=sum(part.seconds for part in parts),
-    )
 
 
 async def decide(run: Run, draft: Step) -> Decision:
@@ -362,77 +312,3 @@ def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     run.is_degraded = True
     run.turn = Turn(decision.engine, "rewrite", turn.attempt + 1, turn.max_tokens, stands=True)
     return decision.engine
-
-
-async def conclude(run: Run) -> RunResult:
-    """Find the answer, let it be written first if the reasoning was closed without one, and end the run."""
-    if run.outcome is not None:
-        return run.outcome
-    assert run.ending is not None
-    text = "".join(step.text for step in run.history.steps)
-    if run.ending.status is None and _owes_answer(run, text):
-        await _write_answer(run)
-        text = "".join(step.text for step in run.history.steps)
-    answer = run.find_answer(text)
-    status = run.ending.status or _status(run, answer)
-    run.outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
-    error = str(run.error) if run.error else ""
-    run.journal.outcome(
-        OutcomeRow(
-            run.key,
-            status.value,
-            answer,
-            error,
-            run.ending.reason,
-            run.outcome.seconds,
-            dumps(run.ledger.rows()),
-            time(),
-        )
-    )
-    run.journal.commit()
-    return run.outcome
-
-
-def reopen(run: Run, stored: OutcomeRow) -> None:
-    """Give a restored run the outcome it had."""
-    end(run, Status(stored.status), stored.reason)
-    run.outcome = _result(run, Status(stored.status), stored.answer, stored.reason, stored.seconds)
-
-
-def _result(run: Run, status: Status, answer: str | None, reason: str, seconds: float) -> RunResult:
-    return RunResult(
-        run_id=run.id,
-        status=status,
-        answer=answer,
-        text="".join(step.text for step in run.history.steps),
-        steps=tuple(run.history.steps),
-        ledger=run.ledger,
-        reason=reason,
-        seconds=seconds,
-        error=run.error,
-        trace=Trace(run.journal, run.id),
-    )
-
-
-def _owes_answer(run: Run, text: str) -> bool:
-    if not run.history.steps or run.chat_only or "</think>" not in text:
-        return False
-    last = run.history.steps[-1]
-    return last.stop is not Stop.END and last.kind is not StepKind.ANSWER and run.find_answer(text) is None
-
-
-async def _write_answer(run: Run) -> None:
-    writer = run.history.steps[-1].writer
-    attempt = run.first_attempts.get(len(run.history.steps), 0)
-    try:
-        keep_step(run, await write(run, Turn(writer, ANSWER, attempt, stands=True)))
-    except LimitExceeded as limit:
-        end(run, Status.BUDGET, str(limit))
-    except EngineError as error:
-        fail(run, error)
-
-
-def _status(run: Run, answer: str | None) -> Status:
-    if answer is None:
-        return Status.NO_ANSWER
-    return Status.DEGRADED if run.is_degraded else Status.COMPLETED

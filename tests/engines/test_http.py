@@ -27,7 +27,7 @@ def transport(stub: StubServer, **options: object) -> Transport:
 
 async def events(line: Transport, path: str = "/completion", **options: float) -> list[dict]:
     async with aclosing(line.stream(path, {}, **options)) as stream:
-        return [event async for event in stream]
+        return [event async for events in stream for event in events]
 
 
 async def test_json_goes_out_and_comes_back(stub: StubServer) -> None:
@@ -94,8 +94,8 @@ async def test_a_stream_that_breaks_off_is_unavailable(stub: StubServer) -> None
     line = transport(stub)
     seen = []
     with pytest.raises(EngineUnavailable):
-        async for event in line.stream("/completion", {}):
-            seen.append(event)
+        async for events in line.stream("/completion", {}):
+            seen += events
     assert seen == [{"n": 1}]
     await line.close()
 

@@ -90,10 +90,11 @@ class Chat:
         started = perf_counter()
         first_token_s = None
         try:
-            async with aclosing(self._line.stream(_COMPLETIONS, body, timeout_s=request.timeout_s)) as events:
-                async for event in events:
+            async with aclosing(self._line.stream(_COMPLETIONS, body, timeout_s=request.timeout_s)) as arrivals:
+                async for events in arrivals:
                     with self._line.reading(_COMPLETIONS):
-                        turn.add(event)
+                        for event in events:
+                            turn.add(event)
                     request.progress.output_tokens = turn.output_tokens
                     if first_token_s is None and turn.pieces:
                         first_token_s = perf_counter() - started

@@ -175,10 +175,11 @@ class LlamaCpp:
         first_token_s = None
         try:
             stream = transport.stream("/completion", body | {"stream": True}, timeout_s=request.timeout_s)
-            async with aclosing(stream) as events:
-                async for event in events:
+            async with aclosing(stream) as arrivals:
+                async for events in arrivals:
                     with transport.reading("/completion"):
-                        reply.add(event)
+                        for event in events:
+                            reply.add(event)
                     request.progress.output_tokens = reply.output_tokens
                     if first_token_s is None and reply.output_tokens:
                         first_token_s = perf_counter() - started

@@ -107,10 +107,11 @@ class Vllm:
     async def _completion(self, request: Request, body: dict[str, Any], reply: Reply) -> Completion:
         started = perf_counter()
         first_token_s = None
-        async with aclosing(self._events(body, request.timeout_s)) as events:
-            async for event in events:
+        async with aclosing(self._arrivals(body, request.timeout_s)) as arrivals:
+            async for events in arrivals:
                 with self._line.reading(COMPLETIONS):
-                    reply.add(event)
+                    for event in events:
+                        reply.add(event)
                 request.progress.output_tokens = reply.output_tokens
                 if first_token_s is None and reply.output_tokens and "stream" in body:
                     first_token_s = perf_counter() - started
@@ -136,13 +137,13 @@ class Vllm:
         """Return the text of `ids`; the tests hold completions against it."""
         return await (await self._tokenizer()).decode(ids)
 
-    async def _events(self, body: dict[str, Any], timeout_s: float | None) -> AsyncGenerator[dict[str, Any]]:
-        if "stream" not in body:
-            yield await self._line.once(COMPLETIONS, body, timeout_s=timeout_s)
-            return
-        async with aclosing(self._line.stream(COMPLETIONS, body, timeout_s=timeout_s)) as events:
-            async for event in events:
-                yield event
+    def _arrivals(self, body: dict[str, Any], timeout_s: float | None) -> AsyncGenerator[list[dict[str, Any]]]:
+        if "stream" in body:
+            return self._line.stream(COMPLETIONS, body, timeout_s=timeout_s)
+        return self._at_once(body, timeout_s)
+
+    async def _at_once(self, body: dict[str, Any], timeout_s: float | None) -> AsyncGenerator[list[dict[str, Any]]]:
+        yield [await self._line.once(COMPLETIONS, body, timeout_s=timeout_s)]
 
     async def _settle(self, reply: Reply, stop: Stop, stop_text: str) -> None:
         can, tokenizer = await self._found.get()

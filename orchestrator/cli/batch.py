@@ -1,0 +1,103 @@
+"""A file of tasks: several at a time, one result line each, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.results import Results, bad_line, check_out, record
+from orchestrator.cli.streams import note
+from orchestrator.memory.base import BatchRun
+from orchestrator.runtime.tasks import TaskLine, read_tasks
+from orchestrator.types import Status
+
+if TYPE_CHECKING:
+    from orchestrator.runtime.pipeline import Pipeline
+
+__all__ = ["run_file"]
+
+
+async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: int, given: Mapping[str, Any]) -> int:
+    """Run the tasks of `file` that are not finished and return the exit code.
+
+    Raises UserError, EngineError or StoreError for what stops all of them; results so far are kept.
+    """
+    check_out(given["out"], resume=given["resume"])
+    lines = read_tasks(file)
+    bad = [line for line in lines if line.task is None]
+    for line in bad:
+        note(f"{file}:{line.number}: {line.error}")
+    if len(bad) < len(lines):
+        await pipeline.start()
+    stored = {each.run.position: each for each in pipeline.journal.batch(batch)} if given["resume"] else {}
+    results = Results(given["out"])
+    progress = Progress(is_quiet=given["quiet"], has_large=len(pipeline.engines) > 1)
+    try:
+        for line in bad:
+            results.write(bad_line(line))
+        await _check_settings(pipeline, lines, stored)
+        due = _due(lines, stored, results, is_file=given["out"] is not None)
+        progress.begin(len(due), num_bad=len(bad), num_before=len(lines) - len(bad) - len(due))
+        await _run_all(pipeline, iter(due), stored, batch, concurrency, results, progress)
+    finally:
+        results.close()
+        progress.end()
+    return 2 if bad else progress.exit_code
+
+
+def _is_finished(run: BatchRun | None) -> bool:
+    return run is not None and run.outcome is not None and run.outcome.status != Status.FAILED
+
+
+async def _check_settings(pipeline: Pipeline, lines: Sequence[TaskLine], stored: Mapping[int, BatchRun]) -> None:
+    """Raise ResumeRefused if the finished tasks were run with other settings: opening one of them compares."""
+    for line in lines:
+        run = stored.get(line.position)
+        if line.task is not None and run is not None and _is_finished(run):
+            await pipeline.arun(line.task, run_id=run.run.id)
+            return
+
+
+def _due(
+    lines: Sequence[TaskLine], stored: Mapping[int, BatchRun], results: Results, *, is_file: bool
+) -> list[TaskLine]:
+    """Return the tasks that have to run, or whose line was lost before it reached the file."""
+    return [
+        line
+        for line in lines
+        if line.task is not None
+        and line.position not in results.positions
+        and (is_file or not _is_finished(stored.get(line.position)))
+    ]
+
+
+async def _run_all(
+    pipeline: Pipeline,
+    due: Iterator[TaskLine],
+    stored: Mapping[int, BatchRun],
+    batch: str,
+    concurrency: int,
+    results: Results,
+    progress: Progress,
+) -> None:
+    async def work() -> None:
+        for line in due:
+            assert line.task is not None
+            run = stored.get(line.position)
+            result = await pipeline.arun(
+                line.task, run_id=run.run.id if run else None, batch=batch, position=line.position
+            )
+            done = record(line, result)
+            results.write(done)
+            progress.advance(done)
+
+    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

@@ -1,0 +1,101 @@
+"""`orchestrator config`: what will run, and whether it can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.source import config_flag
+
+if TYPE_CHECKING:
+    from orchestrator.config import RunConfig
+
+__all__ = ["config"]
+
+
+@click.group(epilog="Example: orchestrator config validate --config mine.toml")
+def config() -> None:
+    """Show or check the configuration."""
+
+
+@config.command(epilog="Example: orchestrator config show --json")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@config_flag
+def show(as_json: bool, **given: Any) -> None:
+    """Print what will run as TOML: the file with every default filled in. Keys are never shown."""
+    from orchestrator.cli.source import loaded_config
+    from orchestrator.cli.streams import say, say_json
+
+    loaded = loaded_config(given)
+    tables = _tables(loaded)
+    if as_json:
+        say_json({"file": str(loaded.file) if loaded.file else None, **tables})
+        return
+    say(f"# {loaded.file or 'no file: defaults only'}")
+    say("\n".join(_toml(tables)))
+
+
+def _tables(loaded: RunConfig) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from orchestrator.routers import ROUTERS
+
+    engines = {}
+    for name, spec in loaded.engines.items():
+        options = {**asdict(spec), **asdict(spec.sampling), "api_key": loaded.shown_keys.get(name)}
+        engines[name] = {key: value for key, value in options.items() if key != "sampling" and value is not None}
+    target = f"{type(loaded.router).__module__}:{type(loaded.router).__qualname__}"
+    name = {target: name for name, target in ROUTERS.items()}.get(target, target)
+    options = {name: getattr(loaded.router, name) for name in getattr(loaded.router, "__dataclass_fields__", ())}
+    return {
+        "schema_version": 1,
+        "engines": engines,
+        "router": {"name": name, **options},
+        "budget": _without_none(asdict(loaded.budget)),
+        "run": _without_none(asdict(loaded.run)),
+    }
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None and value != {}
+    }
+
+
+def _toml(tables: dict[str, Any], path: str = "") -> list[str]:
+    from json import dumps
+
+    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {dumps(value)}" for key, value in plain.items()]
+    if path and (lines or not tables):
+        lines = ["", f"[{path}]", *lines]
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            lines += _toml(value, f"{path}.{key}" if path else key)
+    return lines
+
+
+@config.command(epilog="Example: orchestrator config validate --config mine.toml")
+@config_flag
+def validate(**given: Any) -> None:
+    """Check the file without contacting any engine; prints what it describes."""
+    from orchestrator.cli.source import loaded_config
+    from orchestrator.cli.streams import say
+    from orchestrator.config import FILE_NAME
+    from orchestrator.errors import BadConfig, UserError
+    from orchestrator.runtime.pipeline import Pipeline
+
+    loaded = loaded_config(given)
+    if loaded.file is None:
+        raise BadConfig(f"there is no {FILE_NAME} here: `orchestrator init` writes one")
+    if not loaded.engines:
+        raise BadConfig(f"{loaded.file}: it has no engines: add [engines.small] and [engines.large]")
+    try:
+        Pipeline(**loaded.pipeline_options())
+    except UserError as error:
+        raise BadConfig(f"{loaded.file}: {error}") from error
+    router = type(loaded.router).__name__
+    say(f"{loaded.file} is valid: engines {', '.join(loaded.engines)}; router {router}")

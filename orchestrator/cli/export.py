@@ -1,0 +1,225 @@
+"""A stored run as one JSON object, for other tools: schema_version 1.
+
+    schema_version, id, parent, batch, position, created_s
+    task        messages [role, content], id, answer (gold)
+    settings    everything that shaped the run, by name
+    engines     by name: what each could do, as probed; the largest is last
+    steps       what stands: step, attempt, kind, writer, text, stop, num_tokens, seconds
+    calls       every engine call, failed and interrupted ones included, with its text and token ids
+    signals     every measured value, by step and attempt
+    decisions   who chose what, and why
+    events      resumed, stalled, ...
+    outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
+
+Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending;
+`seconds` are durations. Lone surrogates in broken model output, which not every JSON reader takes,
+become U+FFFD, and numbers that JSON does not know become null; the ids are exact. No secret is ever
+stored, so none is here.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from json import loads
+from math import isfinite
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.memory.base import CallRow, StoredRun
+
+__all__ = ["Call", "Decision", "Event", "Outcome", "RunExport", "Signal", "Step", "Task", "exported"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(_Record):
+    """What was asked."""
+
+    messages: list[tuple[str, str]]
+    id: str | None
+    answer: str | None
+
+
+class Step(_Record):
+    """A step that stands."""
+
+    step: int
+    attempt: int
+    kind: str
+    writer: str
+    text: str
+    stop: str
+    num_tokens: int
+    seconds: float
+
+
+class Call(_Record):
+    """One engine call; everything from `status` on is null while it has no result."""
+
+    seq: int
+    step: int
+    attempt: int
+    purpose: str
+    engine: str
+    seed: int
+    digest: str
+    """Names the prompt's ids: equal digests, equal prompts."""
+    max_tokens: int
+    started_s: float
+    prompt_tokens: int
+    status: str | None = None
+    text: str | None = None
+    ids: list[int] | None = None
+    stop: str | None = None
+    stop_text: str | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    uncertain: bool | None = None
+    """`output_tokens` is a bound, not a count."""
+    seconds: float | None = None
+    first_token_s: float | None = None
+    error: str | None = None
+    logprobs: list[Any] | None = None
+    """Per token [id, text, logprob, alternatives], where they were kept."""
+
+
+class Signal(_Record):
+    """A measured value, or the reason why there is none."""
+
+    step: int
+    attempt: int
+    name: str
+    value: float | None
+    raw: float | None
+    unit: str
+    reason: str
+    output_tokens: int
+    seconds: float
+
+
+class Decision(_Record):
+    """What was chosen, by whom, and why."""
+
+    step: int
+    attempt: int
+    door: str
+    action: str
+    engine: str
+    reason: str
+    threshold: float | None
+    margin: float | None
+    alternatives: list[str]
+    policy: str
+    detail: dict[str, Any]
+
+
+class Event(_Record):
+    """Something else worth knowing."""
+
+    step: int
+    kind: str
+    detail: dict[str, Any]
+    at_s: float
+
+
+class Outcome(_Record):
+    """How the run ended."""
+
+    status: str
+    answer: str | None
+    error: str
+    reason: str
+    seconds: float
+    ledger: list[dict[str, Any]]
+    finished_s: float
+
+
+class RunExport(_Record):
+    """One line of an export."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    parent: str | None
+    batch: str
+    position: int
+    created_s: float
+    task: Task
+    settings: dict[str, Any]
+    engines: dict[str, dict[str, Any]]
+    steps: list[Step]
+    calls: list[Call]
+    signals: list[Signal]
+    decisions: list[Decision]
+    events: list[Event]
+    outcome: Outcome | None
+
+
+def exported(stored: StoredRun) -> dict[str, Any]:
+    """Return `stored` as plain JSON data, checked against RunExport."""
+    run, outcome = stored.run, stored.outcome
+    plain = {
+        "id": run.id,
+        "parent": run.parent,
+        "batch": run.batch,
+        "position": run.position,
+        "created_s": run.created_s,
+        "task": loads(run.task),
+        "settings": loads(run.settings),
+        "engines": loads(run.engines),
+        "steps": [_row(step) for step in stored.kept()],
+        "calls": [_call(call) for call in stored.calls],
+        "signals": [_row(signal) for signal in stored.signals],
+        "decisions": [
+            _row(
+                each, alternatives=each.alternatives.split(",") if each.alternatives else [], detail=_json(each.detail)
+            )
+            for each in stored.decisions
+        ],
+        "events": [_row(event, detail=_json(event.detail)) for event in stored.events],
+        "outcome": outcome and _row(outcome, ledger=loads(outcome.ledger)),
+    }
+    return RunExport.model_validate(_valid(plain)).model_dump(mode="json")
+
+
+def _row(record: Any, **changes: Any) -> dict[str, Any]:
+    """Return a record by field name, without the journal's own number of the run."""
+    values: dict[str, Any] = {**record._asdict(), **changes}
+    del values["run"]
+    return values
+
+
+def _json(text: str) -> Any:
+    return loads(text) if text else {}
+
+
+def _call(call: CallRow) -> dict[str, Any]:
+    intent, result = call
+    values = _row(intent, digest=intent.digest.hex())
+    if result is None:
+        return values
+    came = _row(
+        result,
+        ids=array("i", result.ids).tolist(),
+        uncertain=bool(result.uncertain),
+        logprobs=loads(result.logprobs) if result.logprobs else None,
+    )
+    return {**values, **came}
+
+
+def _valid(value: Any) -> Any:
+    """Return data that every JSON reader takes: without lone surrogates, NaN and infinities."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {_valid(key): _valid(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(item) for item in value]
+    return value

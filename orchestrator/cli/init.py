@@ -1,0 +1,86 @@
+"""`orchestrator init`: a commented configuration to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["TEMPLATE", "init"]
+
+TEMPLATE = """\
+# What `orchestrator run` uses in this folder; flags override it.
+# Check it with `orchestrator config validate`, and the servers with `orchestrator doctor`.
+# ${NAME} in any text is the environment variable NAME.
+
+schema_version = 1
+
+# Engines, cheapest first; the last one is the most capable. Any names, any number of them.
+#   kind = "vllm"       a vLLM server                            (needs url)
+#   kind = "llamacpp"   a llama.cpp server                       (needs url)
+#   kind = "embedded"   a GGUF file, served inside this process  (needs path)
+#   kind = "chat"       an API that writes whole turns           (needs url; routers small, large, random)
+
+[engines.small]
+kind = "vllm"
+url = "http://127.0.0.1:8001/v1"
+# model = "DeepSeek-R1-Distill-Qwen-1.5B"   # needed where a server serves several
+# api_key = "${SMALL_API_KEY}"
+# timeout_s = 600.0
+# temperature = 0.6
+# top_p = 0.95
+# top_k = 0
+# min_p = 0.0
+# max_tokens = 512                          # of one step
+# price = { prompt = 0.0, cached = 0.0, output = 0.0 }   # per token, in any unit
+
+[engines.large]
+kind = "vllm"
+url = "http://127.0.0.1:8002/v1"
+# model = "QwQ-32B"
+
+[router]
+name = "specreason"        # small, large, random, specreason
+# threshold = 7.0          # the rating, 0-9, that a draft needs to stand
+# first_n = 0              # steps the large engine writes before the first draft
+# reading = "greedy"       # or "average": probability-weighted digits
+# on_unreadable = "reject" # or "accept", "stop"
+
+[budget]                   # of one task; discarded drafts and ratings count
+tokens = 16384             # output tokens of all calls
+# prompt_tokens = 1000000
+# seconds = 120.0
+# cost = 1.0
+# steps = 100
+# engines.large.tokens = 4096
+
+[run]
+# delimiter = "\\n\\n"       # what ends a step
+# think = true             # for chat templates that can switch; leave it out for their default
+# seed = 0
+# answer = ["boxed", "marked", "after_think"]   # also "regex:PATTERN"
+# stop_on_answer = true
+# granularity = "steps"    # or "fused": one graph node, for throughput
+# failover = true          # another engine takes over for one that fails
+# concurrency = 8          # tasks of a file side by side
+# db = "journal.db"        # the user's own unless given; relative to this file
+# durability = "process"   # or "power": survives power loss, slower
+# allow_langsmith = false
+"""
+
+
+@click.command(epilog="Example: orchestrator init && orchestrator config validate")
+@click.argument("file", type=click.Path(path_type=Path), default="orchestrator.toml")
+def init(file: Path) -> None:
+    """Write a configuration to start from: a commented orchestrator.toml, never over an existing file."""
+    from orchestrator.cli.streams import note
+    from orchestrator.errors import UserError
+
+    try:
+        with file.open("x") as opened:
+            opened.write(TEMPLATE)
+    except FileExistsError:
+        raise UserError(f"{file} exists and was left as it is") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from error
+    note(f"wrote {file}: set the engines' addresses, then `orchestrator doctor`")

@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM end a command in good order: what runs is cancelled, cleaned up and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+__all__ = ["Interrupted", "run_until_done"]
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The user or the system asked the command to end, and it did."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def run_until_done(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns. Raises Interrupted after its clean-up; a second signal does not wait for that."""
+    return asyncio.run(_watched(work))
+
+
+async def _watched(work: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    caught: list[int] = []
+
+    def stop(number: int) -> None:
+        caught.append(number)
+        _forget(loop)
+        task.cancel()
+
+    for each in _SIGNALS:
+        with suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt instead
+            loop.add_signal_handler(each, stop, each)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if caught:
+            raise Interrupted(caught[0]) from None
+        raise
+    finally:
+        _forget(loop)
+
+
+def _forget(loop: asyncio.AbstractEventLoop) -> None:
+    for each in _SIGNALS:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(each)

@@ -1,0 +1,120 @@
+"""What people see on stderr while something runs: steps of a question, a bar for a file. Neither without a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.streams import note
+from orchestrator.runtime.run import Decided, Kept
+from orchestrator.runtime.visible import first_words
+from orchestrator.types import Decision, Status
+
+if TYPE_CHECKING:
+    import rich.progress
+
+__all__ = ["Progress", "StepLines"]
+
+_WORDS = 48
+
+
+class StepLines:
+    """Prints a line for every step that is kept: who wrote it, how its draft was rated, its first words."""
+
+    def __init__(self) -> None:
+        self._decision: Decision | None = None
+
+    @classmethod
+    def if_watched(cls) -> StepLines | None:
+        """Return one if stderr is a terminal."""
+        return cls() if sys.stderr.isatty() else None
+
+    def __call__(self, event: Any) -> None:
+        """Take one event of a run."""
+        if isinstance(event, Decided):
+            self._decision = event.decision
+        elif isinstance(event, Kept):
+            step = event.step
+            note(f"{step.index:>4} {step.writer:<8} {_rating(self._decision):<14} {first_words(step.text, _WORDS)}")
+            self._decision = None
+
+
+def _rating(decision: Decision | None) -> str:
+    if decision is None or decision.margin is None or decision.threshold is None:
+        return ""
+    sign = "<" if decision.margin < 0 else ">="
+    return f"{decision.threshold + decision.margin:.1f} {sign} {decision.threshold:.1f}"
+
+
+class Progress:
+    """Counts what came of a file's tasks, shows a bar while stderr is a terminal, and sums up at the end."""
+
+    def __init__(self, *, is_quiet: bool, has_large: bool) -> None:
+        self._is_quiet = is_quiet
+        self._has_large = has_large
+        self._statuses: Counter[str] = Counter()
+        self._correct: Counter[bool] = Counter()
+        self._tokens = 0
+        self._large_tokens = 0.0
+        self._bad = 0
+        self._before = 0
+        self._began_s: float | None = None
+        self._bar: rich.progress.Progress | None = None
+
+    def begin(self, num_tasks: int, *, num_bad: int, num_before: int) -> None:
+        """Begin with `num_tasks` to run; `num_before` were finished by an earlier command."""
+        self._began_s = monotonic()
+        self._bad = num_bad
+        self._before = num_before
+        if not self._is_quiet and sys.stderr.isatty():
+            self._bar = _bar()
+            self._bar.add_task("tasks", total=num_tasks)
+            self._bar.start()
+
+    def advance(self, done: dict[str, Any]) -> None:
+        """Count one result line."""
+        self._statuses[done["status"]] += 1
+        self._tokens += done["output_tokens"]
+        self._large_tokens += done["output_tokens"] * done["large_share"]
+        if "correct" in done:
+            self._correct[done["correct"]] += 1
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def end(self) -> None:
+        """Take the bar away and print one line about everything, unless nothing was begun."""
+        if self._bar is not None:
+            self._bar.stop()
+        if not self._is_quiet and self._began_s is not None:
+            note(self._summary(monotonic() - self._began_s))
+
+    def _summary(self, seconds: float) -> str:
+        num_tasks = self._statuses.total()
+        parts = [f"{num_tasks} task{'' if num_tasks == 1 else 's'}"]
+        parts += [f"{number} {status}" for status, number in sorted(self._statuses.items())]
+        if self._correct:
+            parts.append(f"{self._correct[True]} of {self._correct.total()} correct")
+        if self._tokens and self._has_large:
+            parts.append(f"large {self._large_tokens / self._tokens:.0%} of tokens")
+        if self._bad:
+            parts.append(f"{self._bad} bad line{'' if self._bad == 1 else 's'}")
+        if self._before:
+            parts.append(f"{self._before} finished before")
+        return " · ".join([*parts, f"{seconds:.1f} s"])
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a task failed, else 4 if a budget stopped one, else 0."""
+        if self._statuses[Status.FAILED.value]:
+            return 1
+        return 4 if self._statuses[Status.BUDGET.value] else 0
+
+
+def _bar() -> rich.progress.Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

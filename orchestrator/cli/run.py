@@ -1,0 +1,58 @@
+"""`orchestrator run`: one question, or a file of tasks."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.source import engine_flags, policy_flags
+
+__all__ = ["run"]
+
+
+@click.command(
+    epilog="Example: orchestrator run tasks.jsonl --router specreason --threshold 7 --out results.jsonl --resume"
+)
+@click.argument("what", required=False, metavar="[QUESTION | TASKS.jsonl]")
+@engine_flags
+@policy_flags
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Results of a file of tasks; new, or --resume."
+)
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted; alone: the newest one.")
+@click.option("--json", "as_json", is_flag=True, help="Print a question's result as one JSON object.")
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.pass_context
+def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
+    """Run a question or a file of tasks.
+
+    A QUESTION prints its answer. TASKS.jsonl holds one JSON object per line with `prompt` or
+    `messages`, and optionally `id` and `answer` (the gold answer); each finished task gives one
+    JSON line, in the order they finish: position, id, run_id, status, answer, correct (where there
+    is a gold answer), steps, output_tokens, large_share, seconds, error.
+
+    What runs comes from --pipeline, from --small and --large, or from orchestrator.toml; the other
+    flags override the file. Every run is journaled and can be shown with `orchestrator trace show`.
+
+    Exit code of a file: 2 if a line was bad, else 1 if a task failed, else 4 if a budget stopped
+    one, else 0. Of a question: 0 with an answer, 1 without one or failed, 2, 3 (engine) or 4
+    (budget). After Ctrl-C 130, after SIGTERM 143; --resume goes on from there.
+    """
+    from orchestrator.cli.interrupt import Interrupted, run_until_done
+    from orchestrator.cli.streams import note
+    from orchestrator.cli.work import carry_out
+
+    try:
+        return run_until_done(carry_out(what, given))
+    except Interrupted as interrupted:
+        note(f"interrupted: what was finished is kept; go on with: {_again(ctx.obj)}")
+        return interrupted.exit_code
+
+
+def _again(arguments: Sequence[str]) -> str:
+    resumed = arguments if "--resume" in arguments else [*arguments, "--resume"]
+    return shlex.join(["orchestrator", *resumed])

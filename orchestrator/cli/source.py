@@ -1,0 +1,233 @@
+"""The flags that say what runs, and the pipeline they describe."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from orchestrator.errors import OrchestratorError, UserError
+
+if TYPE_CHECKING:
+    from orchestrator.config import RunConfig
+    from orchestrator.runtime.pipeline import Pipeline
+
+__all__ = ["Source", "config_flag", "db_flag", "engine_flags", "loaded_config", "open_source", "policy_flags"]
+
+_PLACES = {
+    "router": ("router", "name"),
+    "threshold": ("router", "threshold"),
+    "large_share": ("router", "large_share"),
+    "temperature": ("sampling", "temperature"),
+    "top_p": ("sampling", "top_p"),
+    "top_k": ("sampling", "top_k"),
+    "min_p": ("sampling", "min_p"),
+    "max_tokens": ("sampling", "max_tokens"),
+    "budget_tokens": ("budget", "tokens"),
+    "budget_prompt_tokens": ("budget", "prompt_tokens"),
+    "budget_seconds": ("budget", "seconds"),
+    "budget_cost": ("budget", "cost"),
+    "budget_steps": ("budget", "steps"),
+    "seed": ("run", "seed"),
+    "granularity": ("run", "granularity"),
+    "db": ("run", "db"),
+    "concurrency": ("run", "concurrency"),
+    "allow_langsmith": ("run", "allow_langsmith"),
+}
+"""Flag -> its place in the tables of the configuration."""
+_WITH_PIPELINE = ("concurrency",)
+_BROKEN_IMPORT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What importing someone's file may raise: everything but the program's own errors."""
+
+Decorator = Callable[[Any], Any]
+
+
+class Source(NamedTuple):
+    """What runs."""
+
+    pipeline: Pipeline
+    concurrency: int
+
+
+def _all(*decorators: Decorator) -> Decorator:
+    def decorated(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorated
+
+
+config_flag = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration; orchestrator.toml of the working directory unless given.",
+)
+db_flag = click.option("--db", metavar="FILE", help="The journal's file; the config's or the user's own unless given.")
+
+engine_flags = _all(
+    config_flag,
+    click.option("--pipeline", metavar="TARGET", help="A Pipeline in Python: file.py:object or package.module:object."),
+    click.option("--small", metavar="URL[#MODEL]", help="Server of the cheap engine; its kind is found out."),
+    click.option("--large", metavar="URL[#MODEL]", help="Server of the capable engine."),
+    db_flag,
+)
+
+policy_flags = _all(
+    click.option("--router", metavar="NAME", help="Who writes the next step: small, large, random, specreason, ..."),
+    click.option("--threshold", type=float, help="Router option: rating a draft needs."),
+    click.option("--large-share", type=float, help="Router option: share of steps for the large engine."),
+    click.option("--router-option", multiple=True, metavar="KEY=VALUE", help="Any router option; may be repeated."),
+    click.option("--temperature", type=float, help="Of every engine; so the next four."),
+    click.option("--top-p", type=float),
+    click.option("--top-k", type=int),
+    click.option("--min-p", type=float),
+    click.option("--max-tokens", type=int, help="Tokens of one step."),
+    click.option("--budget-tokens", type=int, help="Output tokens of a task, judge and discarded drafts included."),
+    click.option("--budget-prompt-tokens", type=int, help="Prompt tokens of a task."),
+    click.option("--budget-seconds", type=float, help="Wall time of a task."),
+    click.option("--budget-cost", type=float, help="In the unit of the config's prices."),
+    click.option("--budget-steps", type=int, help="Kept steps of a task."),
+    click.option("--seed", type=int, help="Every draw follows from it."),
+    click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
+    click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
+    click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
+)
+
+
+def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the configuration with the flags laid over it."""
+    from orchestrator.config import load
+
+    flags: dict[str, dict[str, Any]] = {"engines": dict(engines or {})}
+    for flag, (section, key) in _PLACES.items():
+        if given.get(flag) is not None:
+            flags.setdefault(section, {})[key] = given[flag]
+    for option in given.get("router_option", ()):
+        key, value = _option(option)
+        flags.setdefault("router", {})[key] = value
+    return load(given.get("config"), flags)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--router-option {text!r}: write it as key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value  # a plain word
+
+
+async def open_source(given: Mapping[str, Any]) -> Source:
+    """Return the pipeline that the flags describe. Raises UserError, or EngineError while a server is looked at."""
+    if given["pipeline"]:
+        return Source(_python_pipeline(given), _concurrency(given))
+    engines = {name: await _engine(name, given[name]) for name in ("small", "large") if given[name]}
+    config = loaded_config(given, engines)
+    if not config.engines:
+        raise UserError(
+            "no engines: give --small URL and --large URL, or --pipeline file.py:object, or write an "
+            "orchestrator.toml with `orchestrator init`"
+        )
+    from orchestrator.runtime.pipeline import Pipeline
+
+    return Source(Pipeline(**config.pipeline_options()), config.run.concurrency)
+
+
+async def _engine(name: str, address: str) -> dict[str, Any]:
+    from orchestrator.engines.detect import detect
+
+    url, _, served = address.partition("#")
+    described = {"kind": await detect(name, url), "url": url}
+    return {**described, "model": served} if served else described
+
+
+def _concurrency(given: Mapping[str, Any]) -> int:
+    from orchestrator.config import RunOptions
+
+    wanted = given.get("concurrency")
+    return RunOptions().concurrency if wanted is None else RunOptions(concurrency=wanted).concurrency
+
+
+# ---- a pipeline written in Python
+
+
+def _python_pipeline(given: Mapping[str, Any]) -> Pipeline:
+    others = [*(name for name in _PLACES if name not in _WITH_PIPELINE), "config", "small", "large", "router_option"]
+    clash = next((name for name in others if given.get(name) not in (None, ())), None)
+    if clash:
+        flag = "--" + clash.replace("_", "-")
+        raise UserError(f"--pipeline brings its own engines and options: leave out {flag}, or set it in the file")
+    from orchestrator.runtime.pipeline import Pipeline
+
+    target = given["pipeline"]
+    found = _found(target)
+    made = found
+    if not isinstance(found, Pipeline) and callable(found):
+        made = _guarded(target, found)
+    if not isinstance(made, Pipeline):
+        raise UserError(
+            f"--pipeline {target}: it is a {type(made).__name__}, not a Pipeline or a function that gives one"
+        )
+    return made
+
+
+def _found(target: str) -> Any:
+    place, colon, name = target.rpartition(":")
+    if not colon or not place or not name:
+        raise UserError(f"--pipeline {target!r}: write it as file.py:object or package.module:object")
+    module = _guarded(target, lambda: _from_file(Path(place)) if place.endswith(".py") else _from_package(place))
+    if not hasattr(module, name):
+        near = [each for each, value in vars(module).items() if type(value).__name__ == "Pipeline"]
+        hint = f"; it has the pipelines {', '.join(near)}" if near else ""
+        raise UserError(f"--pipeline {target}: {place} has no {name!r}{hint}")
+    return getattr(module, name)
+
+
+def _guarded(target: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except OrchestratorError as error:
+        raise UserError(f"--pipeline {target}: {error}") from error
+    except _BROKEN_IMPORT as error:
+        at = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"--pipeline {target}: {type(error).__name__}: {what}{at}") from error
+
+
+def _from_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise UserError(f"there is no file {file}")
+    sys.path.insert(0, str(file.resolve().parent))  # so that it can import what lies beside it, as a script can
+    spec = spec_from_file_location(f"pipeline_{file.stem}", file)  # a name that hides no module
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_package(name: str) -> ModuleType:
+    sys.path.insert(0, "")
+    return import_module(name)

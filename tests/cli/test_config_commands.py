@@ -1,0 +1,159 @@
+"""`orchestrator config`, `init` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+
+TWO = """
+schema_version = 1
+[engines.small]
+kind = "vllm"
+url = "http://127.0.0.1:9/v1"
+api_key = "${SMALL_KEY}"
+[engines.large]
+kind = "vllm"
+url = "http://127.0.0.1:9/v1"
+api_key = "s3cret-large"
+temperature = 0
+[router]
+threshold = 5
+"""
+
+
+@pytest.fixture
+def two(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with two engines that nobody serves, and keys."""
+    monkeypatch.setenv("SMALL_KEY", "s3cret-small")
+    file = here / "orchestrator.toml"
+    file.write_text(TWO)
+    return file
+
+
+def test_init_writes_a_file_that_validates_and_never_overwrites(orchestrator: Call, here: Path) -> None:
+    written = orchestrator("init")
+    assert (written.exit_code, written.stdout) == (0, "")
+    valid = orchestrator("config", "validate")
+    assert (valid.exit_code, valid.stdout) == (
+        0,
+        "orchestrator.toml is valid: engines small, large; router SpecReason\n",
+    )
+    (here / "orchestrator.toml").write_text("mine")
+    again = orchestrator("init")
+    assert (again.exit_code, again.stderr) == (2, "error: orchestrator.toml exists and was left as it is\n")
+    assert (here / "orchestrator.toml").read_text() == "mine"
+
+
+def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orchestrator: Call, here: Path) -> None:
+    orchestrator("init")
+    file = here / "orchestrator.toml"
+    plain = orchestrator("config", "show", "--json").stdout
+    given = [
+        line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("#  ") else line
+        for line in file.read_text().splitlines()
+    ]
+    skipped = ("model", "api_key", "prompt_tokens", "seconds", "cost", "steps", "engines.large", "db", "think")
+    file.write_text("\n".join(line for line in given if not line.startswith(skipped)))
+    shown = orchestrator("config", "show", "--json")
+    assert shown.exit_code == 0, shown.stderr
+    assert json.loads(shown.stdout) == json.loads(plain)
+
+
+def test_show_prints_toml_with_every_default_and_no_key(orchestrator: Call, two: Path) -> None:
+    done = orchestrator("config", "show")
+    assert done.exit_code == 0
+    assert "s3cret" not in done.output
+    shown = tomllib.loads(done.stdout)
+    assert shown["engines"]["small"]["api_key"] == "from ${SMALL_KEY}"
+    assert shown["engines"]["large"]["api_key"] == "***"
+    assert shown["engines"]["large"]["temperature"] == 0
+    assert shown["router"] == {
+        "name": "specreason",
+        "threshold": 5.0,
+        "first_n": 0,
+        "reading": "greedy",
+        "on_unreadable": "reject",
+        "step_tokens": 512,
+        "total_tokens": 8192,
+    }
+    assert shown["budget"] == {"tokens": 16384}
+    assert shown["run"]["delimiter"] == "\n\n"
+
+
+def test_show_json_says_the_same(orchestrator: Call, two: Path) -> None:
+    shown = json.loads(orchestrator("config", "show", "--json").stdout)
+    assert shown.pop("file") == "orchestrator.toml"
+    assert shown == tomllib.loads(orchestrator("config", "show").stdout)
+
+
+def test_validate_without_a_file_says_how_to_get_one(orchestrator: Call) -> None:
+    done = orchestrator("config", "validate")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "error: there is no orchestrator.toml here: `orchestrator init` writes one\n",
+    )
+
+
+def test_validate_finds_what_only_the_pipeline_would_refuse(orchestrator: Call, two: Path) -> None:
+    two.write_text(TWO.replace("engines.large", "engines.answer"))
+    done = orchestrator("config", "validate")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: orchestrator.toml: an engine cannot be called 'answer'")
+
+
+def test_a_broken_file_is_one_line_with_its_place_whatever_the_command(orchestrator: Call, here: Path) -> None:
+    (here / "orchestrator.toml").write_text("[run]\nseed = = 3\n")
+    for command in (("config", "show"), ("run", "x"), ("trace", "list")):
+        done = orchestrator(*command)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr == "error: orchestrator.toml:2:8: broken TOML: Invalid value\n"
+
+
+def test_an_engine_that_nobody_serves_is_exit_code_3_and_leaks_no_key(orchestrator: Call, two: Path) -> None:
+    done = orchestrator("run", "x")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: engine '")
+    assert "http://127.0.0.1:9/" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "s3cret" not in done.stderr
+
+
+def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, home: Path) -> None:
+    done = orchestrator("doctor", "--pipeline", pipeline)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert {line.split()[0] for line in lines} == {"ok"}
+    assert [line.split()[1] for line in lines[-4:]] == ["database", "pipeline", "small", "large"]
+    assert f"ok    database     {home}/journal.db will be made by the first run" in lines
+    assert lines[-1].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
+    assert not (home / "journal.db").exists()
+
+
+def test_doctor_says_fail_for_an_engine_that_does_not_answer(orchestrator: Call, two: Path) -> None:
+    done = orchestrator("doctor", "--json")
+    assert done.exit_code == 3
+    report = {line["what"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert report["small"]["state"] == report["large"]["state"] == "fail"
+    assert "http://127.0.0.1:9/" in report["small"]["found"]
+    assert "s3cret" not in done.output
+
+
+def test_doctor_says_fail_for_a_configuration_and_a_database_that_cannot_be_used(
+    orchestrator: Call, here: Path, home: Path
+) -> None:
+    (home / "journal.db").write_text("no database at all\n" * 100)
+    done = orchestrator("doctor")
+    assert done.exit_code == 2
+    assert f"fail  database     {home}/journal.db is not a SQLite database" in done.stdout
+    assert "fail  engines      no engines: give --small URL" in done.stdout
+    (here / "orchestrator.toml").write_text("seed = ")
+    again = orchestrator("doctor")
+    assert again.exit_code == 2
+    assert "fail  engines      orchestrator.toml:1:8: broken TOML" in again.stdout

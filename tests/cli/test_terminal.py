@@ -1,0 +1,60 @@
+"""On a terminal: the steps of a question as they come, a bar for a file, and colour unless NO_COLOR is set."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import os
+from orchestrator.cli.app import app
+
+def call(*arguments):
+    print("==", *arguments[:2], flush=True)
+    try:
+        app.main(list(arguments), prog_name="orchestrator")
+    except SystemExit:
+        pass
+
+call("run", "What is 6*7?", "--pipeline", "agent.py:pipeline")
+call("run", "tasks.jsonl", "--pipeline", "agent.py:pipeline", "--out", "r.jsonl")
+call("trace", "show")
+os.environ["NO_COLOR"] = "1"
+call("trace", "show", "last")
+"""
+
+
+def on_a_terminal(code: str) -> str:
+    """Run Python code with stdout and stderr on a terminal and return what it shows."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 1 << 16):
+            shown += chunk
+    except OSError:  # Linux says EIO when the other end is gone
+        pass
+    os.close(master)
+    assert running.wait() == 0
+    return shown.decode()
+
+
+def test_people_at_a_terminal_see_what_happens(pipeline: str, here: Path) -> None:
+    (here / "tasks.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    _, question, file, shown, without_colour = on_a_terminal(CODE).replace("\r\n", "\n").split("== ")
+    assert question.splitlines()[1:5] == [
+        "   0 small    9.0 >= 7.0     Step 0: compute.",
+        "   1 large    2.0 < 7.0      Careful step 1.",
+        "   2 small    9.0 >= 7.0     Step 2: compute.",
+        "   3 small    9.0 >= 7.0     The answer is \\boxed{42}.",
+    ]
+    assert "42" in question.splitlines()
+    assert "2/2" in file
+    assert "2 tasks · 2 completed · large 21% of tokens" in file
+    assert "\x1b[32mcompleted\x1b[0m" in shown
+    assert "\x1b[32m" not in without_colour

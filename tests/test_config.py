@@ -1,0 +1,198 @@
+"""The configuration: every mistake names the file, the key and the mend."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import RunOptions, default_db, load
+from orchestrator.errors import BadConfig
+from orchestrator.ledger import Price
+from orchestrator.routers import LargeOnly, Random, SpecReason
+from orchestrator.routers import find as find_router
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.types import Budget
+
+SMALL = '[engines.small]\nkind = "vllm"\nurl = "http://127.0.0.1:8001/v1"\n'
+LARGE = '[engines.large]\nkind = "vllm"\nurl = "http://127.0.0.1:8002/v1"\n'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def loaded(text: str, flags: dict[str, Any] | None = None) -> Any:
+    Path("orchestrator.toml").write_text(text)
+    return load(None, flags)
+
+
+def test_without_a_file_everything_has_its_default() -> None:
+    config = load()
+    assert (config.engines, config.file) == ({}, None)
+    assert config.router == SpecReason()
+    assert config.budget == Budget(tokens=16384)
+    assert config.run == RunOptions()
+
+
+def test_every_section_reaches_its_place() -> None:
+    config = loaded(
+        "schema_version = 1\n"
+        + SMALL
+        + 'model = "r1"\napi_key = "k"\ntimeout_s = 5\ntemperature = 0\ntop_k = 20\nprice = { output = 2.5 }\n'
+        + LARGE
+        + '[router]\nname = "random"\nlarge_share = 0.25\n'
+        + "[budget]\nseconds = 60\nengines.large.tokens = 100\n"
+        + '[run]\nthink = true\nanswer = "boxed"\ngranularity = "fused"\n'
+    )
+    small = config.engines["small"]
+    assert list(config.engines) == ["small", "large"]
+    assert (small.kind, small.url, small.model, small.api_key) == ("vllm", "http://127.0.0.1:8001/v1", "r1", "k")
+    assert (small.timeout_s, small.sampling.temperature, small.sampling.top_k) == (5.0, 0.0, 20)
+    assert small.price == Price(output=2.5)
+    assert config.router == Random(large_share=0.25)
+    assert config.budget == Budget(tokens=16384, seconds=60, engines={"large": Budget(tokens=100)})
+    assert (config.run.think, config.run.answer, config.run.granularity) == (True, "boxed", "fused")
+    options = config.pipeline_options()
+    assert options["router"] is config.router and options["think"] is True and "concurrency" not in options
+
+
+def test_the_files_order_of_engines_is_kept() -> None:
+    assert list(loaded(LARGE + SMALL).engines) == ["large", "small"]
+
+
+def test_environment_variables_fill_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST_NAME", "10.0.0.7")
+    monkeypatch.setenv("KEY", "s3cret")
+    config = loaded('[engines.small]\nkind = "vllm"\nurl = "http://${HOST_NAME}:8001"\napi_key = "${KEY}"\n')
+    assert config.engines["small"].url == "http://10.0.0.7:8001"
+    assert config.engines["small"].api_key == "s3cret"
+    assert config.shown_keys == {"small": "from ${KEY}"}
+    assert "s3cret" not in repr(config)
+
+
+def test_paths_are_relative_to_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    (here / "conf").mkdir()
+    file = here / "conf" / "mine.toml"
+    file.write_text(
+        '[engines.a]\nkind = "embedded"\npath = "m.gguf"\n[engines.b]\nkind = "embedded"\npath = "~/m.gguf"\n'
+        '[run]\ndb = "runs.db"\n'
+    )
+    config = load(file)
+    assert config.engines["a"].path == str(here / "conf" / "m.gguf")
+    assert config.engines["b"].path == "/home/someone/m.gguf"
+    assert config.run.db == str(here / "conf" / "runs.db")
+    assert load(file, {"run": {"db": "here.db"}}).run.db == "here.db"
+
+
+def test_flags_override_the_file_and_zero_is_a_value() -> None:
+    flags = {"router": {"threshold": 0.0}, "run": {"seed": 0}, "sampling": {"temperature": 0.0}}
+    config = loaded(SMALL + LARGE + "temperature = 1\n[router]\nthreshold = 5\n[run]\nseed = 3\n", flags)
+    assert config.router == SpecReason(threshold=0.0)
+    assert config.run.seed == 0
+    assert [spec.sampling.temperature for spec in config.engines.values()] == [0.0, 0.0]
+
+
+def test_another_router_takes_none_of_the_old_ones_options() -> None:
+    config = loaded('[router]\nname = "specreason"\nthreshold = 5\n', {"router": {"name": "large"}})
+    assert config.router == LargeOnly()
+
+
+def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> None:
+    given = {"kind": "llamacpp", "url": "http://127.0.0.1:9"}
+    replaced = loaded(SMALL + 'api_key = "k"\n' + LARGE, {"engines": {"small": given}})
+    assert list(replaced.engines) == ["small", "large"]
+    assert (replaced.engines["small"].kind, replaced.engines["small"].api_key) == ("llamacpp", None)
+    joined = loaded(SMALL.replace("small", "middle"), {"engines": {"small": given, "large": given}})
+    assert list(joined.engines) == ["small", "middle", "large"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = \n", "orchestrator.toml:1:5: broken TOML: Invalid value"),
+        ("[run]\nseed = 1\nseed = 2\n", "orchestrator.toml:3:9: broken TOML: Cannot overwrite a value"),
+        ('[run]\ndelimiter = "', "orchestrator.toml:2:14: broken TOML: "),
+        ("[engine.small]\n", "engine: no such key; did you mean 'engines'? known: schema_version, engines, router, "),
+        ("schema_version = 2\n", "schema_version = 2; this version of the program knows 1"),
+        ("engines = 3\n", "engines is not a table: write [engines]"),
+        ("[engines]\nsmall = 3\n", "engines.small is not a table: write [engines.small]"),
+        ("[engines.small]\n", "engines.small: no kind; known: chat, embedded, llamacpp, vllm"),
+        ('[engines.small]\nkind = "vlm"\n', "engines.small: kind = 'vlm'; known: chat, embedded, llamacpp, vllm"),
+        ('[engines.small]\nkind = "vllm"\n', "engines.small: kind 'vllm' needs url"),
+        (SMALL + "temprature = 1\n", "engines.small.temprature: no such key; did you mean 'temperature'? known: "),
+        (SMALL + 'temperature = "hot"\n', "engines.small.temperature must be a valid number, not 'hot'"),
+        (SMALL + "temperature = -1\n", "engines.small: sampling option temperature = -1.0 is out of range"),
+        (SMALL + "max_tokens = true\n", "engines.small.max_tokens must be a valid integer, not True"),
+        (SMALL + "timeout_s = 0\n", "engines.small.timeout_s must be above 0, not 0.0"),
+        (SMALL + "price = { input = 1 }\n", "engines.small.price.input: no such key; known: prompt, cached, output"),
+        ('[router]\nname = "spec"\n', "router.name: no routers named 'spec'; known: large, random, small, specreason"),
+        ('[router]\nname = "large"\nthreshold = 7\n', "router.threshold: no such key; known: none"),
+        ("[router]\nthreshold = 11\n", "router: specreason: threshold = 11.0 is not in [0, 10]"),
+        ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a number above 0"),
+        ("[budget]\ntokens = 1.5\n", "budget.tokens must be a valid integer, not 1.5"),
+        (SMALL + "[budget.engines.huge]\ntokens = 1\n", "budget.engines.huge: no such key; known: small"),
+        (SMALL + "[budget.engines.small]\nsteps = 1\n", "budget of engine 'small': only tokens, prompt_tokens"),
+        ('[run]\ngranularity = "fine"\n', "run.granularity must be 'steps' or 'fused', not 'fine'"),
+        ('[run]\ndelimiter = ""\n', "run: delimiter is empty: a step has to end somewhere"),
+        ("[run]\nconcurrency = 0\n", "run: concurrency = 0 must be at least 1"),
+        ("[run]\nmonitors = 1\n", "run.monitors: no such key; known: delimiter, think, "),
+        ('[run]\ndb = "${NO_SUCH_VARIABLE}"\n', "run.db needs the environment variable NO_SUCH_VARIABLE, which"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_file_the_key_and_what_would_have_worked(text: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        loaded(text)
+    assert "orchestrator.toml" in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_are_those_of_a_pipeline_made_in_python() -> None:
+    python = {name: given.default for name, given in signature(Pipeline.__init__).parameters.items()}
+    for name, value in load().pipeline_options().items():
+        if name not in ("engines", "router"):
+            assert value == (list(python[name]) if name == "answer" else python[name]), name
+    assert load().router == find_router(python["router"])()
+
+
+@pytest.mark.parametrize("given", ["3", "['a']", "{ a = 1 }"])
+def test_a_key_of_the_wrong_type_is_not_repeated(given: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        loaded(SMALL + f"api_key = {given}\n")
+    assert str(caught.value) == "orchestrator.toml: engines.small.api_key must be a valid string"
+
+
+def test_a_mistake_in_a_flag_names_the_command_line() -> None:
+    with pytest.raises(BadConfig, match=r"^command line: router.threshold must be a valid number, not 'x'$"):
+        loaded("[router]\nthreshold = 3\n", {"router": {"threshold": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file or directory; `orchestrator init` writes"), (b"\xff", "not UTF-8"), (b"#" * 2**21, "MiB")],
+)
+def test_a_file_that_cannot_be_read_is_named(here: Path, content: bytes | None, said: str) -> None:
+    file = here / "mine.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadConfig) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert said in str(caught.value)
+
+
+def test_the_journals_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_HOME", "/a")
+    assert default_db() == Path("/a/journal.db")
+    monkeypatch.delenv("ORCHESTRATOR_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", "/b")
+    assert default_db() == Path("/b/orchestrator/journal.db")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/c")
+    assert default_db() == Path("/c/.local/share/orchestrator/journal.db")
