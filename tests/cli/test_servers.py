@@ -76,7 +76,7 @@ def test_a_model_that_is_not_served_is_one_line_that_lists_those_that_are(
     server.add("/version", Reply(json={"version": "0.32.0"}))
     server.add("/v1/models", MODELS)
     done = orchestrator("run", "x", "--small", f"{server.url}/v1#huge", "--large", f"{server.url}/v1#tiny")
-    assert (done.exit_code, done.stdout) == (3, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: engine 'small': the server has no model 'huge'; it serves: tiny\n"
 
 
