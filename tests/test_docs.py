@@ -1,0 +1,91 @@
+"""What the documents say is true: names, commands and examples are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+
+import click
+import pytest
+
+import orchestrator
+from orchestrator.cli.app import app
+from orchestrator.engines import ENGINES
+from orchestrator.monitors import MONITORS
+from orchestrator.routers import ROUTERS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands(group: click.Group, path: str = "orchestrator") -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found += commands(command, f"{path} {name}")
+        else:
+            found.append((f"{path} {name}", command))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(app)])
+def test_every_command_is_in_the_readme(path: str) -> None:
+    assert path in README
+
+
+@pytest.mark.parametrize("name", [*ROUTERS, *MONITORS, *ENGINES])
+def test_every_registered_name_has_a_row_in_the_readme(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \|", README, re.MULTILINE)
+
+
+def test_no_row_of_the_router_table_names_a_router_that_does_not_exist() -> None:
+    table = README.partition("| router |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(ROUTERS)
+
+
+def test_the_readmes_python_is_python_and_its_names_exist() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "orc":
+                assert hasattr(orchestrator, node.attr), node.attr
+
+
+def test_the_readmes_router_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator.engines.scripted import Scripted
+
+    block = next(each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Threshold" in each)
+    (tmp_path / "from_readme.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    router = import_module("from_readme").Threshold()
+    large = Scripted(lambda request: "9" if request.purpose == "judge" else "unused")
+    engines = {"small": Scripted([r"\boxed{7}"]), "large": large}
+    result = orchestrator.Pipeline(engines, router, db=":memory:").run("q")
+    assert (result.answer, [step.writer for step in result.steps]) == ("7", ["small"])
+
+
+@pytest.mark.parametrize("path", re.findall(r"^  ([\w.]+/?)", README.partition("orchestrator/\n")[2], re.MULTILINE)[:5])
+def test_the_tree_in_the_readme_is_there(path: str) -> None:
+    assert (ROOT / "orchestrator" / path).exists()
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in walk_packages(orchestrator.__path__, "orchestrator.")))
+def test_a_module_that_cites_a_paper_says_what_differs(name: str) -> None:
+    path = ROOT / Path(*name.split("."))
+    source = (path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py").read_text()
+    doc = ast.get_docstring(ast.parse(source)) or ""
+    if "arXiv" in source:
+        assert "Source:" in doc, f"{name} cites a paper outside its docstring's Source"
+        assert "Differs" in doc
+
+
+def test_no_machine_path_is_in_the_project() -> None:
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("orchestrator/**/*.py"), *ROOT.glob("examples/*"), ROOT / "Makefile"]
+    for path in texts:
+        assert not re.search(r"/(?:root|work|home/\w+)/", path.read_text(errors="replace")), path
