@@ -29,5 +29,5 @@ def find(kind: str, name: str, ours: Mapping[str, str]) -> Any:
     """
     known = _known(kind, ours)
     if name not in known:
-        raise UnknownName(f"no {kind} named {name!r}; known: {', '.join(sorted(known))}")
+        raise UnknownName(f"no {kind.removesuffix('s')} named {name!r}; known: {', '.join(sorted(known))}")
     return known[name].load()

@@ -251,7 +251,7 @@ def test_bad_pipelines_are_refused_when_they_are_built() -> None:
         (({},), "at least one engine"),
         (({"answer": Scripted([])},), "cannot be called 'answer'"),
         (({"a b": Scripted([])},), "cannot be called 'a b'"),
-        (({"small": Scripted([])}, "smal"), "no routers named 'smal'"),
+        (({"small": Scripted([])}, "smal"), "no router named 'smal'"),
     ):
         with pytest.raises(UserError, match=message):
             Pipeline(*arguments)
