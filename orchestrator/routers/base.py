@@ -1,6 +1,6 @@
-"""The doors of a router: who drafts, does the draft stand, what was learned.
+"""The doors of a router: who drafts, and does the draft stand.
 
-A router is a plain object with any of the three doors; a door it lacks has the default below.
+A router is a plain object with either or both of the doors; a door it lacks has the default below.
 It does no input or output of its own: `ask` is its only way to learn anything, and every ask is
 metered, cached per draft and written to the trace.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Protocol, overload
 
 from orchestrator.types import Decision, History, Plan, Signal, Step, StopRun, keep
 
-__all__ = ["Ask", "Needs", "Router", "draft_small", "keep_all", "learn_nothing"]
+__all__ = ["Ask", "Needs", "Router", "draft_small", "keep_all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,6 @@ class Router(Protocol):
         """Say whether the draft stands. A rewrite that this asks for stands without asking again."""
         ...
 
-    def after_run(self, outcome: Any, state: bytes | None) -> bytes | None:
-        """Return what to remember for later runs; the runtime stores it."""
-        ...
-
 
 def draft_small(history: History) -> Plan:
     """Let the cheapest engine draft: what happens at a router without `before_step`."""
@@ -72,8 +68,3 @@ def draft_small(history: History) -> Plan:
 async def keep_all(history: History, draft: Step, ask: Ask) -> Decision:
     """Let every draft stand: what happens at a router without `after_draft`."""
     return keep(reason="this policy keeps every draft")
-
-
-def learn_nothing(outcome: Any, state: bytes | None) -> bytes | None:
-    """Remember nothing new: what happens at a router without `after_run`."""
-    return state

@@ -173,6 +173,7 @@ class Pipeline:
             yield await running
         finally:
             running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     # ---- opening
 
