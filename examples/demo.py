@@ -23,6 +23,6 @@ pipeline = orc.Pipeline(
         "large": orc.engines.embedded(str(assemble()), context=1024, parallel=2, max_tokens=64),
     },
     # The threshold is about where this judge's ratings lie, so that both engines get to write; it selects nothing.
-    router=orc.routers.SpecReason(threshold=3, reading="average", step_tokens=64, total_tokens=200),
+    router=orc.routers.SpecReason(threshold=2.8, reading="average", step_tokens=64, total_tokens=200),
     budget=orc.Budget(tokens=600, seconds=120, steps=10),
 )
