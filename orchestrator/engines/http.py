@@ -62,11 +62,13 @@ class Transport:
         timeout_s: float = 600,
         connect_timeout_s: float = 5,
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 -- frozen
+        keeps_connections: bool = True,
     ) -> None:
         """Raises BadConfig for an address or a key that cannot be used. Connects to nothing yet.
 
         `api_key_env` is the name of the variable the key came from, for error messages only.
-        `retries` is for the helper calls.
+        `retries` is for the helper calls. `keeps_connections` is False for a server that hangs up
+        after a reply without saying so.
         """
         self.engine = engine
         self.base_url = _address(engine, base_url)
@@ -75,6 +77,7 @@ class Transport:
         self._api_key = _key(engine, api_key)
         self._api_key_env = api_key_env
         self._retries = retries
+        self._keeps_connections = keeps_connections
         self._urls: dict[str, URL] = {}
         self._loops: _Loops = WeakKeyDictionary()
 
@@ -208,7 +211,7 @@ class Transport:
         kept = self._loops.get(here)
         if kept is not None:
             return kept[0]
-        keeper = _keep_open(self._loops, self._headers())
+        keeper = _keep_open(self._loops, self._headers(), keeps_connections=self._keeps_connections)
         opened = await anext(keeper)
         self._loops[here] = (opened, keeper)
         for loop, (old, _) in list(self._loops.items()):
@@ -222,13 +225,16 @@ class Transport:
         return headers if self._api_key is None else {**headers, "Authorization": f"Bearer {self._api_key}"}
 
 
-async def _keep_open(loops: _Loops, headers: dict[str, str]) -> AsyncGenerator[_Open, None]:
+async def _keep_open(
+    loops: _Loops, headers: dict[str, str], *, keeps_connections: bool
+) -> AsyncGenerator[_Open, None]:
     """Yield a session that closes with its event loop.
 
     An event loop closes the asynchronous generators that were started in it before it ends, so
     nobody has to remember to, and nothing leaks where somebody forgets.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+    keeping: dict[str, Any] = {"keepalive_timeout": _KEEP_ALIVE_S} if keeps_connections else {"force_close": True}
+    connector = aiohttp.TCPConnector(limit=0, **keeping)
     session = aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
     replies: set[aiohttp.ClientResponse] = set()
     try:

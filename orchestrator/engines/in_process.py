@@ -72,7 +72,7 @@ class Embedded(LlamaCpp):
 
     async def _connect(self) -> Transport:
         address, key = await asyncio.to_thread(self._serve)
-        return Transport(self.name, address, api_key=key, timeout_s=self._timeout_s)
+        return Transport(self.name, address, api_key=key, timeout_s=self._timeout_s, keeps_connections=False)
 
     def _serve(self) -> tuple[str, str]:
         """Start the server if it is not running; return its address and key. Blocks while the model loads."""

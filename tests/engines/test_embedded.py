@@ -286,7 +286,7 @@ print(len(asyncio.run(engine.render((Message("user", "Hi"),)))))
 
 @pytest.mark.embedded
 def test_a_program_that_forgets_to_close_ends_quietly(smollm2_path: Path) -> None:
-    command = [sys.executable, "-X", "dev", "-c", FORGETFUL, str(smollm2_path)]
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", FORGETFUL, str(smollm2_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert int(ended.stdout) > 5

@@ -50,6 +50,13 @@ async def test_llama_cpp_keeps_the_promise_about_ids(
     await promise(smollm2, decoder(smollm2))  # type: ignore[misc]
 
 
+async def test_forty_streamed_calls_in_a_row_meet_no_broken_connection(smollm2: Embedded) -> None:
+    """llama.cpp hangs up after a streamed reply without saying so; a kept connection would break one call in five."""
+    prompt = await (await contract.stream_of(smollm2)).prefix(smollm2.name)
+    for _ in range(40):
+        assert (await contract.ask(smollm2, prompt, 2)).output_tokens == 2
+
+
 class Turns:
     """Let the two engines write in turn, so that each reads what the other wrote."""
 

@@ -236,7 +236,7 @@ class LlamaCpp:
         return self._transport
 
     async def _connect(self) -> Transport:
-        return Transport(self.name, self._url, api_key=self._api_key, timeout_s=self._timeout_s)
+        return Transport(self.name, self._url, api_key=self._api_key, timeout_s=self._timeout_s, keeps_connections=False)
 
     async def _probe(self) -> Capabilities:
         transport = await self._line()
