@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_type_hints
 
 from orchestrator import engines as engine_room
@@ -111,6 +112,12 @@ class RunConfig:
     """Where it came from; None if everything is default or flag."""
     shown_keys: Mapping[str, str]
     """Engines that have an api_key, and what may be shown of it."""
+    as_written: Mapping[str, Any] = field(repr=False)
+    """The file's tables under the flags, environment variables not filled in."""
+
+    def shown(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `tables`, shaped like the file, with what came from the environment as it was written: `${NAME}`."""
+        return _unfilled(tables, self.as_written)
 
     def pipeline_options(self) -> dict[str, Any]:
         """Return the arguments of the Pipeline this describes."""
@@ -134,6 +141,11 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     origin.check_keys(written, ("schema_version", "engines", "router", "budget", "run"))
     if (version := written.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
         raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
+    as_written = {
+        "engines": _engine_tables(raw, origin.flags, origin),
+        **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "run")},
+    }
+    origin = origin._replace(as_written=as_written)
     folder = file.parent if file else Path()
     engines = {
         name: _engine(table, origin, name, folder)
@@ -145,7 +157,8 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
-        shown_keys=_shown_keys(raw, engines),
+        shown_keys=_shown_keys(as_written["engines"], engines),
+        as_written=as_written,
     )
 
 
@@ -180,6 +193,8 @@ class _Origin(NamedTuple):
 
     file: str
     flags: Mapping[str, Any]
+    as_written: Mapping[str, Any] = MappingProxyType({})
+    """See RunConfig."""
 
     def named(self, path: Sequence[str]) -> str:
         """Return how a message names the value at `path`."""
@@ -194,6 +209,13 @@ class _Origin(NamedTuple):
                 return False
             found = found[key]
         return True
+
+    def shown(self, path: Sequence[str], value: Any) -> Any:
+        """Return the value at `path` as a message may show it: what came from the environment, as it was written."""
+        found: Any = self.as_written
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if _names_variable(found) else value
 
     def check_keys(self, table: Any, known: Sequence[str], *path: str) -> None:
         """Raise BadConfig if `table` is no table or has a key that is not known."""
@@ -222,6 +244,23 @@ def _substituted(value: Any, origin: _Origin, path: tuple[str, ...]) -> Any:
     return _VARIABLE.sub(variable, value)
 
 
+def _unfilled(tables: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for key, value in tables.items():
+        text = written.get(key)
+        if isinstance(value, Mapping):
+            shown[key] = _unfilled(value, text if isinstance(text, Mapping) else {})
+        else:
+            shown[key] = text if key != "api_key" and _names_variable(text) else value
+    return shown
+
+
+def _names_variable(written: Any) -> bool:
+    if isinstance(written, list):
+        return any(_names_variable(each) for each in written)
+    return isinstance(written, str) and _VARIABLE.search(written) is not None
+
+
 def _laid_over(written: Mapping[str, Any], origin: _Origin, name: str) -> dict[str, Any]:
     """Return the section `name` with the flags laid over it; another router takes none of the old one's options."""
     table, flags = written.get(name, {}), origin.flags.get(name, {})
@@ -239,14 +278,14 @@ def _built(cls: type[Any], table: Mapping[str, Any], origin: _Origin, *path: str
     """Return `cls(**table)`, its fields checked by name and type."""
     origin.check_keys(table, [each.name for each in fields(cls)], *path)
     hints = get_type_hints(cls)
-    values = {key: _checked(hints[key], value, origin.named((*path, key))) for key, value in table.items()}
+    values = {key: _checked(hints[key], value, origin, *path, key) for key, value in table.items()}
     try:
         return cls(**values)
     except UserError as error:
         raise BadConfig(f"{origin.named(path)}: {error}") from error
 
 
-def _checked(hint: Any, value: Any, place: str) -> Any:
+def _checked(hint: Any, value: Any, origin: _Origin, *path: str) -> Any:
     # Late: a quarter of a second that `--help` does not need.
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -255,8 +294,8 @@ def _checked(hint: Any, value: Any, place: str) -> Any:
         return TypeAdapter(hint, config=config).validate_python(value)
     except ValidationError as error:
         wanted = " or ".join(each["msg"].removeprefix("Input should be ") for each in error.errors())
-        shown = "" if place.endswith("api_key") else f", not {value!r}"
-        raise BadConfig(f"{place} must be {wanted}{shown}") from None
+        shown = "" if path[-1] == "api_key" else f", not {origin.shown(path, value)!r}"
+        raise BadConfig(f"{origin.named(path)} must be {wanted}{shown}") from None
 
 
 def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin: _Origin) -> dict[str, dict[str, Any]]:
@@ -279,7 +318,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     origin.check_keys(table, [*own, *sampling, "price"], "engines", name)
     kinds = registry.names("engines", engine_room.ENGINES)
     if (kind := table.get("kind")) not in kinds:
-        said = f"kind = {kind!r}" if "kind" in table else "no kind"
+        said = f"kind = {origin.shown(('engines', name, 'kind'), kind)!r}" if "kind" in table else "no kind"
         raise BadConfig(f"{origin.named(('engines', name))}: {said}; known: {', '.join(kinds)}")
     if (needed := _NEEDED.get(kind)) and needed not in table:
         raise BadConfig(f"{origin.named(('engines', name))}: kind {kind!r} needs {needed}")
@@ -302,7 +341,7 @@ def _file(path: str, folder: Path) -> str:
 
 
 def _router(table: dict[str, Any], origin: _Origin) -> Any:
-    name = _checked(str, table.pop("name"), origin.named(("router", "name"))) if "name" in table else _DEFAULT_ROUTER
+    name = _checked(str, table.pop("name"), origin, "router", "name") if "name" in table else _DEFAULT_ROUTER
     try:
         policy = routers.find(name)
     except UnknownName as error:
@@ -334,10 +373,10 @@ def _run(table: dict[str, Any], origin: _Origin, folder: Path) -> RunOptions:
     return options
 
 
-def _shown_keys(raw: Mapping[str, Any], engines: Mapping[str, EngineSpec]) -> dict[str, str]:
+def _shown_keys(tables: Mapping[str, Any], engines: Mapping[str, EngineSpec]) -> dict[str, str]:
     shown = {}
     for name, spec in engines.items():
         if spec.api_key is not None:
-            names = _VARIABLE.findall(raw["engines"][name]["api_key"])
+            names = _VARIABLE.findall(tables[name]["api_key"])
             shown[name] = f"from ${{{names[0]}}}" if names else "***"
     return shown

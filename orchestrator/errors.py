@@ -13,7 +13,6 @@ OrchestratorError
 │   ├── EngineRejected     the server refused this request
 │   │   └── ContextExceeded  the prompt does not fit the engine's context
 │   └── EngineProtocol     the reply could not be understood
-├── ModelMisbehaved        the text broke its contract; carries the raw text
 ├── SignalUnavailable      a value that was asked for cannot be had; carries the reason
 ├── LimitExceeded          a budget ran out: a normal ending              -> exit 4
 └── StoreError             the database cannot be read or written         -> exit 2
@@ -36,7 +35,6 @@ __all__ = [
     "EngineUnavailable",
     "LimitExceeded",
     "MissingCapability",
-    "ModelMisbehaved",
     "OrchestratorError",
     "ResumeRefused",
     "SignalUnavailable",
@@ -94,14 +92,22 @@ class EngineError(OrchestratorError):
 class EngineUnavailable(EngineError):
     """Nothing answered at the engine's address, the connection broke, or the server is overloaded.
 
-    `retry_after_s` is the server's own wish in seconds, or None.
+    `retry_after_s` is the server's own wish in seconds, or None. `was_sent` is False if the
+    request never left: nothing can have been used.
     """
 
     def __init__(
-        self, message: str, *, engine: str, output_tokens: int = 0, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        engine: str,
+        output_tokens: int = 0,
+        retry_after_s: float | None = None,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(message, engine=engine, output_tokens=output_tokens)
         self.retry_after_s = retry_after_s
+        self.was_sent = was_sent
 
 
 class EngineTimeout(EngineError):
@@ -125,17 +131,23 @@ class ContextExceeded(EngineRejected):
         self.prompt_tokens = prompt_tokens
         self.context = context
 
+    @classmethod
+    def of(cls, engine: str, prompt_tokens: int, context: int, *, answered: str = "") -> ContextExceeded:
+        """Return the error in its one wording; `answered` quotes the server where it was the one to refuse.
+
+        A number is 0 where the server did not give it.
+        """
+        if prompt_tokens and context:
+            what = f"the prompt has {prompt_tokens} tokens and engine {engine!r} a context of {context}"
+        else:
+            what = f"the prompt is longer than the context of engine {engine!r}"
+        mend = "shorten the prompt or serve the model with a longer context"
+        message = f"{what}: {mend}" + (f" ({answered})" if answered else "")
+        return cls(message, engine=engine, prompt_tokens=prompt_tokens, context=context)
+
 
 class EngineProtocol(EngineError):
     """The server's reply is not what its interface promises."""
-
-
-class ModelMisbehaved(OrchestratorError):
-    """The generated text broke the contract it was asked to keep."""
-
-    def __init__(self, message: str, *, text: str) -> None:
-        super().__init__(message)
-        self.text = text
 
 
 class SignalUnavailable(OrchestratorError):

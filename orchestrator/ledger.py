@@ -17,7 +17,8 @@ class Fate(StrEnum):
     DISCARDED = "discarded"
     """A draft that did not stand, or text cut away after it."""
     INTERRUPTED = "interrupted"
-    """The process died before the result was stored; charged with everything the call had reserved."""
+    """Cut off: cancelled by us, with the tokens that had arrived, or its process died before the result
+    was stored, charged with everything the call had reserved. Either way the count is a bound."""
     FAILED = "failed"
     """The engine failed; the tokens that had arrived by then are counted."""
 

@@ -103,12 +103,14 @@ class Task:
             return task
         if isinstance(task, str):
             return cls(messages=(Message("user", task),))
+        if not isinstance(task, Sequence):
+            raise BadTask(f"a task is a text, a Task or a list of messages, not {task!r}")
         return cls(messages=tuple(Message(*message) for message in task))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How an engine picks tokens. The defaults are SpecReason's (temperature 0.6, top_p 0.95, 512 tokens a step)."""
+    """How an engine picks tokens. The defaults are SpecReason's (temperature 0.6, top_p 0.95)."""
 
     temperature: float = 0.6
     """0 is greedy; >= 0."""
@@ -118,8 +120,8 @@ class Sampling:
     """0 keeps every token."""
     min_p: float = 0.0
     """In [0, 1)."""
-    max_tokens: int = 512
-    """Tokens one step may have; > 0."""
+    max_tokens: int | None = None
+    """Tokens one call may generate, > 0; None leaves it to the router, and to 512 a step where it says nothing."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -127,7 +129,7 @@ class Sampling:
             "top_p": 0 < self.top_p <= 1,
             "top_k": self.top_k >= 0,
             "min_p": 0 <= self.min_p < 1,
-            "max_tokens": self.max_tokens > 0,
+            "max_tokens": self.max_tokens is None or self.max_tokens > 0,
         }
         for name, is_good in checks.items():
             if not is_good:
@@ -331,8 +333,10 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("tokens", "prompt_tokens", "seconds", "cost", "steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"budget {name} = {value!r}: a limit is a number above 0")
+            kinds = (int, float) if name in ("seconds", "cost") else (int,)
+            if value is not None and (type(value) not in kinds or not value > 0):
+                kind = "number" if len(kinds) > 1 else "whole number"
+                raise UserError(f"budget {name} = {value!r}: a limit is a {kind} above 0")
         for engine, budget in self.engines.items():
             if budget.seconds is not None or budget.steps is not None or budget.engines:
                 raise UserError(f"budget of engine {engine!r}: only tokens, prompt_tokens and cost can be limited")

@@ -75,6 +75,64 @@ def test_environment_variables_fill_any_text(monkeypatch: pytest.MonkeyPatch) ->
     assert "s3cret" not in repr(config)
 
 
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SECRET", "hunter2")
+    return "hunter2"
+
+
+def test_what_came_from_the_environment_is_shown_as_it_was_written(secret: str) -> None:
+    config = loaded(
+        SMALL.replace("127.0.0.1", "${SECRET}")
+        + 'api_key = "${SECRET}"\nmodel = "m"\n'
+        + '[engines.gone]\nkind = "embedded"\npath = "/${SECRET}"\n'
+        + '[run]\ndb = "/${SECRET}.db"\nanswer = ["boxed", "regex:${SECRET}"]\ndelimiter = "."\n',
+        {"engines": {"gone": {"kind": "embedded", "path": "/new"}}, "run": {"delimiter": ";"}},
+    )
+    engines = {name: {"url": spec.url, "path": spec.path, "model": spec.model} for name, spec in config.engines.items()}
+    run = {"db": config.run.db, "answer": config.run.answer, "delimiter": config.run.delimiter}
+    assert secret in str(engines) and secret in str(run)
+    assert config.shown({"engines": engines, "run": run, "schema_version": 1}) == {
+        "engines": {
+            "small": {"url": "http://${SECRET}:8001/v1", "path": None, "model": "m"},
+            "gone": {"url": None, "path": "/new", "model": None},
+        },
+        "run": {"db": "/${SECRET}.db", "answer": ["boxed", "regex:${SECRET}"], "delimiter": ";"},
+        "schema_version": 1,
+    }
+    assert config.shown_keys == {"small": "from ${SECRET}"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[router]\nthreshold = "${SECRET}"\n',
+        '[engines.small]\nkind = "${SECRET}"\n',
+        SMALL + 'temperature = "${SECRET}"\n',
+        SMALL + 'price = { output = "${SECRET}" }\n',
+        '[budget]\ntokens = "${SECRET}"\n',
+    ],
+)
+def test_a_wrong_value_from_the_environment_is_not_repeated(secret: str, text: str) -> None:
+    with pytest.raises(BadConfig, match=r"\$\{SECRET\}") as caught:
+        loaded(text)
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://bob:hunter2@host", "http://host/v1?key=${SECRET}", "http://[#hunter2"])
+def test_an_address_with_room_for_a_secret_is_refused_and_not_shown(secret: str, url: str) -> None:
+    flags = {"engines": {"small": {"kind": "vllm", "url": url.replace("${SECRET}", secret)}}}
+    for text, given in ((SMALL.replace("http://127.0.0.1:8001/v1", url), {}), ("", flags)):
+        with pytest.raises(BadConfig, match=r"^[^\n]*: engines\.small: the url holds a [^\n]*$") as caught:
+            loaded(text, given)
+        assert secret not in str(caught.value)
+
+
+def test_a_key_given_by_a_flag_is_not_shown() -> None:
+    given = {"kind": "vllm", "url": "http://127.0.0.1:9", "api_key": "s3cret"}
+    assert loaded("", {"engines": {"small": given}}).shown_keys == {"small": "***"}
+
+
 def test_paths_are_relative_to_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     (here / "conf").mkdir()
@@ -134,7 +192,7 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: large, random, small, specreason"),
         ('[router]\nname = "large"\nthreshold = 7\n', "router.threshold: no such key; known: none"),
         ("[router]\nthreshold = 11\n", "router: specreason: threshold = 11.0 is not in [0, 10]"),
-        ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a number above 0"),
+        ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a whole number above 0"),
         ("[budget]\ntokens = 1.5\n", "budget.tokens must be a valid integer, not 1.5"),
         (SMALL + "[budget.engines.huge]\ntokens = 1\n", "budget.engines.huge: no such key; known: small"),
         (SMALL + "[budget.engines.small]\nsteps = 1\n", "budget of engine 'small': only tokens, prompt_tokens"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -39,6 +42,12 @@ def copy(tmp_path: Path) -> Path:
         ("routers/small.py", "import langgraph"),
         ("engines/base.py", "import sqlite3"),
         ("memory/base.py", "import aiohttp"),
+        ("runtime/calls.py", "import httpx"),
+        ("runtime/calls.py", "from urllib.request import urlopen"),
+        ("cli/doctor.py", "import subprocess"),
+        ("memory/owners.py", "import socket"),
+        ("routers/small.py", "import http.client"),
+        ("monitors/stalled.py", "import multiprocessing"),
         ("errors.py", "import orchestrator.types"),
         ("attic.py", "import json"),
     ],
@@ -53,6 +62,18 @@ def test_the_contracts_fail_on_a_planted_violation(copy: Path, file: str, line: 
 def test_the_contracts_hold(copy: Path) -> None:
     held = lint_imports(copy)
     assert held.returncode == 0, held.stdout + held.stderr
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    """A package that another one happens to bring today may be gone tomorrow."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "orchestrator").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"orchestrator"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", line).group().replace("-", "_") for line in project["dependencies"]}
+    assert foreign == declared
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -48,13 +48,14 @@ def _tables(loaded: RunConfig) -> dict[str, Any]:
     target = f"{type(loaded.router).__module__}:{type(loaded.router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
     options = {name: getattr(loaded.router, name) for name in getattr(loaded.router, "__dataclass_fields__", ())}
-    return {
+    tables = {
         "schema_version": 1,
         "engines": engines,
         "router": {"name": name, **options},
         "budget": _without_none(asdict(loaded.budget)),
         "run": _without_none(asdict(loaded.run)),
     }
+    return loaded.shown(tables)
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

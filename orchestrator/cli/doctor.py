@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_PACKAGES = ("aiohttp", "click", "langgraph", "numpy", "pydantic", "rich", "sqlite-utils", "xllamacpp")
+_PACKAGES = ("aiohttp", "click", "langgraph", "pydantic", "rich", "sqlite-utils", "xllamacpp")
 _CALL_TOKENS = 16
 _SLOWEST_CALL_S = 60.0
 

@@ -31,7 +31,7 @@ url = "http://127.0.0.1:8001/v1"
 # top_p = 0.95
 # top_k = 0
 # min_p = 0.0
-# max_tokens = 512                          # of one step
+# max_tokens = 512                          # of one call; the router limits steps, too
 # price = { prompt = 0.0, cached = 0.0, output = 0.0 }   # per token, in any unit
 
 [engines.large]

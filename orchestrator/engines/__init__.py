@@ -1,4 +1,4 @@
-"""Tokens in, tokens out: model servers, the embedded engine, scripted and replayed ones.
+"""Tokens in, tokens out: model servers, the embedded engine and scripted ones.
 
 The functions here describe engines; nothing is contacted or loaded until a pipeline runs.
 """

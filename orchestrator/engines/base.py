@@ -83,7 +83,7 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)  # not frozen: that would triple what making one costs
 class Request:
-    """One call of an engine. Exactly one of `prompt` and `messages` is given. Engines only read it, `progress` apart."""
+    """One call of an engine. Exactly one of `prompt` and `messages` is given. Engines change only `progress`."""
 
     prompt: Prefix | None = None
     """Token ids of the engine's own tokenizer, for engines that continue token for token."""

@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,7 @@ from pydantic_core import from_json
 from yarl import URL
 
 from orchestrator.engines.retry import RetryPolicy, retry
+from orchestrator.engines.spec import check_bare
 from orchestrator.engines.sse import EventDecoder
 from orchestrator.engines.translation import FOREIGN, Call, failure, plain, refusal
 from orchestrator.errors import BadConfig, EngineError, EngineProtocol
@@ -225,9 +226,7 @@ class Transport:
         return headers if self._api_key is None else {**headers, "Authorization": f"Bearer {self._api_key}"}
 
 
-async def _keep_open(
-    loops: _Loops, headers: dict[str, str], *, keeps_connections: bool
-) -> AsyncGenerator[_Open, None]:
+async def _keep_open(loops: _Loops, headers: dict[str, str], *, keeps_connections: bool) -> AsyncGenerator[_Open, None]:
     """Yield a session that closes with its event loop.
 
     An event loop closes the asynchronous generators that were started in it before it ends, so
@@ -292,14 +291,13 @@ def _too_large(call: Call) -> EngineProtocol:
 
 def _address(engine: str, base_url: str) -> str:
     what = f"the address of engine {engine!r}"
+    check_bare(base_url, what)
     try:
         url = URL(base_url)
         port = url.port
     except ValueError as error:
         raise BadConfig(f"{what} cannot be read: {plain(str(error))}") from None
-    if url.user is not None or url.password is not None:
-        raise BadConfig(f"{what} holds a user name or password: give the key as api_key instead")
-    if url.scheme not in ("http", "https") or not url.host or not port or url.query_string or url.fragment:
+    if url.scheme not in ("http", "https") or not url.host or not port:
         raise BadConfig(f"{what} is {plain(base_url)!r}: write it like http://127.0.0.1:8000/v1")
     return base_url.strip().rstrip("/")
 

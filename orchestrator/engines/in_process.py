@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.llamacpp import LlamaCpp
+from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import BadConfig
 

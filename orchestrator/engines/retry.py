@@ -50,14 +50,12 @@ async def retry(
     attempt: Callable[[int], Awaitable[T]],
     policy: RetryPolicy,
     *,
-    on_failure: Callable[[int, EngineError, float], None] | None = None,
     draw: Callable[[], float] = random.random,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
     """Return what `attempt(n)` returns, n = 0, 1, ...; raise its last error when the policy gives up.
 
-    Only EngineUnavailable and EngineTimeout are worth another attempt. `on_failure(n, error, wait_s)`
-    is called after every attempt that ended in an EngineError; `wait_s` is 0.0 when it was the last.
+    Only EngineUnavailable and EngineTimeout are worth another attempt.
     """
     number = 0
     while True:
@@ -65,8 +63,6 @@ async def retry(
             return await attempt(number)
         except EngineError as error:
             wait_s = policy.wait_s(number + 1, error, draw())
-            if on_failure is not None:
-                on_failure(number, error, wait_s or 0.0)
             if wait_s is None:
                 raise
         await sleep(wait_s)

@@ -129,9 +129,8 @@ class Scripted:
             return sum(len(_bytes(message.content)) for message in request.messages or ())
         if not self._capabilities.continues:
             raise MissingCapability(f"engine {self.name!r} is chat-only: it cannot continue a step")
-        if len(request.prompt) >= (context := self._capabilities.context):
-            message = f"engine {self.name!r}: the prompt has {len(request.prompt)} tokens, the context {context}"
-            raise ContextExceeded(message, engine=self.name, prompt_tokens=len(request.prompt), context=context)
+        if len(request.prompt) >= self._capabilities.context:
+            raise ContextExceeded.of(self.name, len(request.prompt), self._capabilities.context)
         return len(request.prompt)
 
     async def close(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["EngineSpec"]
+__all__ = ["EngineSpec", "check_bare"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class EngineSpec:
     kind: str
     """A name in `orchestrator.engines.ENGINES`."""
     url: str | None = None
-    """Base address of a server, e.g. `http://127.0.0.1:8001/v1`."""
+    """Base address of a server, e.g. `http://127.0.0.1:8001/v1`; BadConfig if it may hold a secret."""
     model: str | None = None
     """Name of the served model; None for the only one there is."""
     path: str | None = None
@@ -36,6 +37,10 @@ class EngineSpec:
     sampling: Sampling = field(default_factory=Sampling)
     price: Price = field(default_factory=Price)
 
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            check_bare(self.url, "the url")
+
     def settings(self) -> dict[str, Any]:
         """Return what shapes the text this engine writes, for comparing runs; no secrets, no prices."""
         return {
@@ -46,3 +51,14 @@ class EngineSpec:
             "context": self.context,
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
         }
+
+
+def check_bare(url: str, what: str) -> None:
+    """Raise BadConfig, which calls the url `what` and does not repeat it, if it has a place for a secret.
+
+    Addresses are shown, stored and logged. It is the letters that are looked at, so that an address
+    too broken to be read cannot slip through.
+    """
+    for letter, place in {"@": "a user name or password", "?": "a query", "#": "a fragment"}.items():
+        if letter in url:
+            raise BadConfig(f"{what} holds {place}: write it like http://127.0.0.1:8000/v1 and give a key as api_key")

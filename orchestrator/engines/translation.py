@@ -101,7 +101,8 @@ def refusal(status: int, body: bytes, retry_after: str | None, call: Call, *, lo
     said = f"HTTP {status}" + (f" {plain(message, call.secret, limit=_SHOWN)!r}" if message else "")
     too_long = _too_long(status, message, details)
     if too_long is not None:
-        return _context_exceeded(*too_long, said, call)
+        answered = plain(f"{call.url} answered {said}", call.secret)
+        return ContextExceeded.of(call.engine, *too_long, answered=answered)
     if status in _BUSY or (status >= 500 and status not in (501, 505)):
         line = call.line(f"it answered {said}", _NOT_NOW)
         return EngineUnavailable(line, engine=call.engine, retry_after_s=_seconds(retry_after))
@@ -133,7 +134,7 @@ def _key_mend(call: Call) -> str:
 
 def _connect_timeout(_: BaseException, call: Call) -> EngineError:
     line = call.line(f"no connection within {call.connect_limit_s:g} s", "is the machine up and the address right?")
-    return EngineUnavailable(line, engine=call.engine)
+    return EngineUnavailable(line, engine=call.engine, was_sent=False)
 
 
 def _timeout(_: BaseException, call: Call) -> EngineError:
@@ -148,7 +149,7 @@ def _bad_address(error: BaseException, call: Call) -> EngineError:
 
 def _unknown_host(_: BaseException, call: Call) -> EngineError:
     line = call.line("its host name is not known", "check the spelling and the name server")
-    return EngineUnavailable(line, engine=call.engine)
+    return EngineUnavailable(line, engine=call.engine, was_sent=False)
 
 
 def _bad_tls(error: BaseException, call: Call) -> EngineError:
@@ -162,9 +163,15 @@ def _bad_reply(error: BaseException, call: Call) -> EngineError:
     return EngineProtocol(call.line(f"the reply cannot be understood ({what})", mend), engine=call.engine)
 
 
-def _broken(error: BaseException, call: Call) -> EngineError:
+def _not_connected(error: BaseException, call: Call) -> EngineError:
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
-        return EngineUnavailable(call.line("nothing listens there", "start the server"), engine=call.engine)
+        line = call.line("nothing listens there", "start the server")
+    else:
+        line = call.line(f"no connection ({error})", "check the address, the network and the limits of this machine")
+    return EngineUnavailable(line, engine=call.engine, was_sent=False)
+
+
+def _broken(error: BaseException, call: Call) -> EngineError:
     what = str(error) or type(error).__name__
     line = call.line(f"the connection broke ({what})", "look at the server's log: it may have died")
     return EngineUnavailable(line, engine=call.engine)
@@ -184,6 +191,7 @@ _FAILURES = (
     ((aiohttp.ClientConnectorDNSError, socket.gaierror), _unknown_host),
     (_BAD_TLS, _bad_tls),
     (_BAD_REPLY, _bad_reply),
+    ((aiohttp.ClientConnectorError, ConnectionRefusedError), _not_connected),
     (_BROKEN, _broken),
     (OSError, _no_machine),
     ((aiohttp.ClientError, ValueError), _bad_reply),
@@ -239,11 +247,6 @@ def _number(pattern: re.Pattern[str], message: str) -> int:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _context_exceeded(prompt_tokens: int, context: int, said: str, call: Call) -> ContextExceeded:
-    line = call.line(f"it answered {said}", "shorten the prompt or serve the model with a longer context")
-    return ContextExceeded(line, engine=call.engine, prompt_tokens=prompt_tokens, context=context)
 
 
 def _seconds(retry_after: str | None) -> float | None:

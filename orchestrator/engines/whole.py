@@ -2,8 +2,8 @@
 
 Servers cut the text at a stop string but not the ids, and a token limit may fall inside a character.
 Here what the last token carries past the stop string comes back into the text, the ids of half a
-character go, and an end-of-text id goes. The texts of single tokens are remembered, so that a warm
-step costs no request; wherever they do not settle the matter, the engine decodes the ids.
+character go, and an end-of-text id goes with its text. The texts of single tokens are remembered, so
+that a warm step costs no request; wherever they do not settle the matter, the engine decodes the ids.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ async def whole(
     """Return (text, ids) such that text is the decoding of ids.
 
     `text` is the server's, with or without the stop string; None where it may lack something else.
-    `has_end` says that the last id is the end-of-text token.
+    `has_end` says that the last id is the end-of-text token; `text` may end with what it spells.
     """
-    ids = list(ids[:-1] if has_end else ids)
+    if has_end and ids:
+        text = None if text is None else text.removesuffix(await pieces.of(ids[-1]))
+        ids = ids[:-1]
+    ids = list(ids)
     if not ids:
         return "", ids
     if stop is Stop.LENGTH and (await pieces.of(ids[-1])).endswith(_BROKEN):

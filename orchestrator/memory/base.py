@@ -96,7 +96,7 @@ class CallResult(NamedTuple):
     error: str
     """Empty unless failed."""
     logprobs: str | None
-    """As JSON, where raw logprobs were asked to be kept."""
+    """As JSON, where a router or a scorer asked for them."""
 
 
 class SignalRow(NamedTuple):
@@ -121,7 +121,7 @@ class DecisionRow(NamedTuple):
     step: int
     attempt: int
     door: str
-    """`before_step`, `after_draft`, or `runtime` where the runtime itself decided (failover, ending)."""
+    """`before_step`, `after_draft`, or `runtime` where the runtime itself decided, which is a failover."""
     action: str
     engine: str
     reason: str
@@ -153,7 +153,7 @@ class StepRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something else worth knowing: `resumed`, `rollback`, `failover`, `forked`, ..."""
+    """Something else worth knowing: `resumed`, `forked`, or what a monitor saw, such as `stalled`."""
 
     run: int
     step: int

@@ -4,15 +4,19 @@ What a step has to say is gathered in memory, which costs next to nothing, and `
 in one transaction, all of it or nothing. The rest of the house decides when: after the intents of
 calls and before their requests leave, and before anything is built on a result.
 
+A row that SQLite can never take ends the record of its run, not that of the runs beside it.
+
 Texts and numbers come back exactly as they were, NaN excepted, which SQLite stores as no value.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 import warnings
 from typing import Any
+from weakref import WeakValueDictionary
 
 from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.base import (
@@ -39,10 +43,28 @@ __all__ = ["Journal"]
 
 _LAST_NUMBERS = [f"SELECT max(n) AS n FROM {each.table} WHERE run = :run" for each in LAYOUTS.values() if each.numbered]
 _LAST_NUMBER = f"SELECT max(n) FROM ({' UNION ALL '.join(_LAST_NUMBERS)})"
-_CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host) VALUES (?, ?, ?, ?)"
-_OWNER = "SELECT pid, started, host FROM claims WHERE run = ?"
+_CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host, journal) VALUES (?, ?, ?, ?, ?)"
+_OWNER = "SELECT pid, started, host, journal FROM claims WHERE run = ?"
 _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
+
+_HOPELESS = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    ArithmeticError,
+    AttributeError,
+    TypeError,
+    ValueError,
+)
+"""What writing a row raises if the row itself is wrong: trying again cannot help."""
+
+_PLAIN = {float, int, type(None)}
+"""Types of a number that SQLite stores as what it is."""
+
+_journals: WeakValueDictionary[str, Journal] = WeakValueDictionary()
+"""The journals of this process that may execute runs, by the name they put into their claims."""
 
 
 class Journal:
@@ -56,79 +78,84 @@ class Journal:
         self._store = store
         self._texts = Texts()
         self._next: dict[int, int] = {}
-        self._owner = this_process()
+        self._name = secrets.token_hex(8)
         self._executing: set[int] = set()
-        self._asked: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self._broken: dict[int, StoreError] = {}
+        self._asked: dict[asyncio.AbstractEventLoop, list[tuple[int | None, asyncio.Future[None]]]] = {}
 
     def open_run(self, row: RunRow) -> int:
-        """Store a run at once, claimed for this process, and return its number, which its other rows carry."""
+        """Store a run at once, claimed for this journal, and return its number, which its other rows carry."""
         try:
             with self._store.transaction() as connection:
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
                 assert key is not None
-                connection.execute(_CLAIM, (key, *self._owner))
+                connection.execute(_CLAIM, (key, *self._claimant()))
         except BaseException:
             self._forget()
             raise
         self._next[key] = 0
-        self._executing.add(key)
+        self._execute(key)
         return key
 
     def intent(self, row: CallIntent) -> None:
         """Note a call that is about to be sent; commit before it is."""
-        self._waiting.append(row)
+        self._note(row)
 
     def result(self, row: CallResult) -> None:
         """Note what came of a call."""
-        self._waiting.append(row)
+        self._note(row)
 
     def signal(self, row: SignalRow) -> None:
-        """Note a measured value."""
-        self._waiting.append(row)
+        """Note a measured value. Numbers of other libraries, such as numpy's, become plain ones."""
+        if type(row.value) not in _PLAIN or type(row.raw) not in _PLAIN:
+            row = row._replace(value=_plain(row.value), raw=_plain(row.raw))
+        self._note(row)
 
     def decision(self, row: DecisionRow) -> None:
-        """Note what was chosen and why."""
-        self._waiting.append(row)
+        """Note what was chosen and why. Numbers of other libraries, such as numpy's, become plain ones."""
+        if type(row.threshold) not in _PLAIN or type(row.margin) not in _PLAIN:
+            row = row._replace(threshold=_plain(row.threshold), margin=_plain(row.margin))
+        self._note(row)
 
     def step(self, row: StepRow) -> None:
         """Note a kept step, or that steps were taken away."""
-        self._waiting.append(row)
+        self._note(row)
 
     def event(self, row: EventRow) -> None:
         """Note something else worth knowing."""
-        self._waiting.append(row)
+        self._note(row)
 
     def outcome(self, row: OutcomeRow) -> None:
         """Note how a run ended; with it goes the claim on the run."""
+        self._note(row)
         self._executing.discard(row.run)
+
+    def _note(self, row: Any) -> None:
+        if self._broken and row.run in self._broken:
+            raise self._broken[row.run]
         self._waiting.append(row)
 
-    def commit(self) -> None:
+    def commit(self, run: int | None = None) -> None:
         """Write everything noted so far, by any run, in one transaction and in order.
 
-        If that fails nothing is written and nothing is lost: the rows wait for the next commit.
+        If that fails nothing is written and nothing is lost: the rows wait for the next commit. But a
+        row that can never be written, such as a call noted twice, is dropped with everything noted
+        behind the last commit of its run, whose record ends there: every later note or commit of that
+        run raises StoreError until it is claimed again. Give `run` to hear of no other run's failure;
+        without it this commit raises whatever it met.
         """
-        if not self._waiting:
-            return
-        with self._store.lock:
-            rows = self._waiting[:]  # a copy: other threads may note more while these are written
-            try:
-                with self._store.transaction() as connection:
-                    for row in rows:
-                        self._write(connection, row)
-            except BaseException:
-                self._forget()
-                raise
-            del self._waiting[: len(rows)]
+        met = self._write_waiting()
+        if error := self._failure(run, met):
+            raise error
 
-    async def written(self) -> None:
-        """Return when everything noted so far is on disk.
+    async def written(self, run: int | None = None) -> None:
+        """Return when everything noted so far is on disk. Raises as `commit` does.
 
         Runs that ask in the same turn of their event loop share one transaction: with hundreds of them
         that is most of what a commit costs.
         """
         if len(self._executing) < 2:
-            self.commit()
+            self.commit(run)
             return
         loop = asyncio.get_running_loop()
         asked = self._asked.get(loop)
@@ -136,27 +163,92 @@ class Journal:
             asked = self._asked[loop] = []
             loop.call_soon(self._write_for, loop)
         done = loop.create_future()  # one each: whoever is cancelled cancels nobody else
-        asked.append(done)
+        asked.append((run, done))
         await done
 
     def _write_for(self, loop: asyncio.AbstractEventLoop) -> None:
-        asked = [done for done in self._asked.pop(loop) if not done.done()]
+        asked = [(run, done) for run, done in self._asked.pop(loop) if not done.done()]
         try:
-            self.commit()
-        except StoreError as error:
-            for done in asked:
+            met = self._write_waiting()
+        except BaseException as error:  # whatever it is, nobody may be left waiting
+            for _, done in asked:
                 done.set_exception(error)
-        else:
-            for done in asked:
+            if not isinstance(error, Exception):
+                raise
+            return
+        for run, done in asked:
+            if failure := self._failure(run, met):
+                done.set_exception(failure)
+            else:
                 done.set_result(None)
 
     def close(self) -> None:
-        """Commit what waits. The store stays open: it belongs to whoever opened it."""
+        """Commit what waits and leave the claimed runs to others. The store stays open: its opener closes it."""
         self.commit()
+        _journals.pop(self._name, None)
 
     def __del__(self) -> None:
         if self._waiting:
             warnings.warn(f"{len(self._waiting)} rows of a journal were never committed", ResourceWarning, stacklevel=2)
+
+    def _failure(self, run: int | None, met: dict[int, StoreError]) -> StoreError | None:
+        """Return what to tell `run`, or whoever names no run, after a write that met these failures."""
+        if run is None:
+            return next(iter(met.values()), None)
+        return self._broken.get(run)
+
+    def _write_waiting(self) -> dict[int, StoreError]:
+        """Write what waits; return the failures of the runs that were left out because they cannot be written."""
+        met: dict[int, StoreError] = {}
+        if not self._waiting:
+            return met
+        with self._store.lock:
+            rows = self._waiting[:]  # a copy: other threads may note more while these are written
+            try:
+                with self._store.transaction() as connection:
+                    for row in rows:
+                        if row.run not in self._broken:
+                            self._write(connection, row)
+            except BaseException as error:
+                self._forget()
+                if not isinstance(_cause(error), _HOPELESS):
+                    raise
+                met = self._write_by_run(rows)
+            del self._waiting[: len(rows)]
+        return met
+
+    def _write_by_run(self, rows: list[Any]) -> dict[int, StoreError]:
+        """Write the rows of every run that can be written; mark the others as broken and return their failures."""
+        by_run: dict[int, list[Any]] = {}
+        for row in rows:
+            if row.run not in self._broken:
+                by_run.setdefault(row.run, []).append(row)
+        met: dict[int, StoreError] = {}
+        try:
+            with self._store.transaction() as connection:
+                for run, theirs in by_run.items():
+                    connection.execute("SAVEPOINT run")
+                    try:
+                        for row in theirs:
+                            self._write(connection, row)
+                    except _HOPELESS as error:
+                        connection.execute("ROLLBACK TO run")
+                        self._forget()
+                        met[run] = self._ended(connection, run, error)
+                    connection.execute("RELEASE run")
+        except BaseException:
+            self._forget()
+            raise
+        self._broken.update(met)
+        self._executing.difference_update(met)
+        return met
+
+    def _ended(self, connection: sqlite3.Connection, run: int, cause: Exception) -> StoreError:
+        found = connection.execute(_ID, (run,)).fetchone()
+        name = found[0] if found else f"number {run}"
+        error = StoreError(f"{self._store.path}: the record of run {name} ends here, a row cannot be stored: {cause}")
+        error.__cause__ = cause
+        return error
 
     def _forget(self) -> None:
         """Drop what was remembered of the file: the transaction it came from was undone."""
@@ -187,25 +279,37 @@ class Journal:
         return number
 
     def claim(self, run: int) -> None:
-        """Make this process the one that executes a stored run; a claim whose process is gone is taken over.
+        """Make this journal the one that executes a stored run; a claim whose owner is gone is taken over.
 
-        Raises UserError, naming the process, while another one executes it.
+        Raises UserError, naming the process, while another process or another journal of this one executes it.
         """
+        if run in self._broken:
+            self._write_waiting()  # what the run noted before it knew is dropped, not taken for new
+        claimant = self._claimant()
         with self._store.transaction() as connection:
             held = connection.execute(_OWNER, (run,)).fetchone()
-            if held is not None and held != self._owner and is_alive(Owner(*held)):
+            if held is not None and held != claimant and _is_executing(*held):
                 name = connection.execute(_ID, (run,)).fetchone()[0]
                 raise UserError(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
-            connection.execute(_CLAIM, (run, *self._owner))
+            connection.execute(_CLAIM, (run, *claimant))
             self._next.pop(run, None)  # another process may have written rows since we did
-        self._executing.add(run)
+        self._broken.pop(run, None)
+        self._execute(run)
 
     def release(self, run: int) -> None:
-        """Give up this process's claim on a run that stops before its end. Another process's claim stays."""
+        """Give up this journal's claim on a run that stops before its end. Another's claim stays."""
         self._executing.discard(run)
         with self._store.transaction() as connection:
-            if connection.execute(_OWNER, (run,)).fetchone() == self._owner:
+            if connection.execute(_OWNER, (run,)).fetchone() == self._claimant():
                 connection.execute(_UNCLAIM, (run,))
+
+    def _execute(self, run: int) -> None:
+        self._executing.add(run)
+        _journals[self._name] = self
+
+    def _claimant(self) -> tuple[int, str, str, str]:
+        """Return what this journal writes into a claim: its process, as of now, and its own name."""
+        return (*this_process(), self._name)
 
     def run(self, name: str) -> StoredRun:
         """Return a run by its id, the beginning of its id, or `last` for the newest.
@@ -239,6 +343,11 @@ class Journal:
         with self._store.reading() as connection:
             return Reader(connection, self._texts).batch(name)
 
+    def batches(self, prefix: str) -> list[str]:
+        """Return the batches whose names begin with `prefix`, the one that was begun last first."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).batches(prefix)
+
     def latest_batch(self) -> str | None:
         """Return the batch of the newest run, or None if there is no run."""
         with self._store.reading() as connection:
@@ -248,3 +357,17 @@ class Journal:
         """Return the number of rows of each table."""
         with self._store.reading() as connection:
             return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
+
+
+def _plain(number: float | None) -> float | None:
+    return None if number is None else float(number)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error that `translated` made a StoreError of, or `error` if it is none of SQLite's."""
+    return error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
+
+
+def _is_executing(pid: int, started: str, host: str, journal: str) -> bool:
+    owner = Owner(pid, started, host)
+    return journal in _journals if owner == this_process() else is_alive(owner)

@@ -4,6 +4,9 @@ Every text, from an engine's name to a thought of a thousand tokens, is one row 
 by its content; the other tables hold its number. So equal texts are stored once and a row is small.
 The tables that grow with a run are clustered by run; `n` counts its rows across tables, in the
 order they were written.
+
+A column takes what is bound to it, whatever its type says: a number that is no plain number, such
+as one of numpy's, would lie there as bytes. So every table checks the numbers it is given.
 """
 
 from __future__ import annotations
@@ -15,6 +18,11 @@ __all__ = ["MIGRATIONS"]
 MIGRATIONS = Migrations("orchestrator")
 
 
+def _numbers(*columns: str) -> str:
+    plain = " AND ".join(f"typeof({column}) NOT IN ('blob', 'text')" for column in columns)
+    return f"CONSTRAINT numbers CHECK ({plain})"
+
+
 @MIGRATIONS()
 def m001_initial(db: Database) -> None:
     """Create the journal."""
@@ -24,7 +32,7 @@ def m001_initial(db: Database) -> None:
             digest BLOB NOT NULL UNIQUE,
             text NOT NULL
         )""",
-        """CREATE TABLE runs (
+        f"""CREATE TABLE runs (
             key INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
             parent TEXT,
@@ -33,16 +41,18 @@ def m001_initial(db: Database) -> None:
             task INTEGER NOT NULL,
             settings INTEGER NOT NULL,
             engines INTEGER NOT NULL,
-            created_s REAL NOT NULL
+            created_s REAL NOT NULL,
+            {_numbers("position", "created_s")}
         )""",
         "CREATE INDEX runs_by_batch ON runs (batch, position)",
         """CREATE TABLE claims (
             run INTEGER PRIMARY KEY REFERENCES runs (key),
             pid INTEGER NOT NULL,
             started TEXT NOT NULL,
-            host TEXT NOT NULL
+            host TEXT NOT NULL,
+            journal TEXT NOT NULL
         )""",
-        """CREATE TABLE intents (
+        f"""CREATE TABLE intents (
             run INTEGER NOT NULL REFERENCES runs (key),
             seq INTEGER NOT NULL,
             step INTEGER NOT NULL,
@@ -54,9 +64,10 @@ def m001_initial(db: Database) -> None:
             prompt_tokens INTEGER NOT NULL,
             max_tokens INTEGER NOT NULL,
             started_s REAL NOT NULL,
-            PRIMARY KEY (run, seq)
+            PRIMARY KEY (run, seq),
+            {_numbers("seq", "step", "attempt", "seed", "prompt_tokens", "max_tokens", "started_s")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE results (
+        f"""CREATE TABLE results (
             run INTEGER NOT NULL,
             seq INTEGER NOT NULL,
             status INTEGER NOT NULL,
@@ -73,9 +84,10 @@ def m001_initial(db: Database) -> None:
             error INTEGER NOT NULL,
             logprobs INTEGER,
             PRIMARY KEY (run, seq),
-            FOREIGN KEY (run, seq) REFERENCES intents (run, seq)
+            FOREIGN KEY (run, seq) REFERENCES intents (run, seq),
+            {_numbers("prompt_tokens", "cached_tokens", "output_tokens", "uncertain", "seconds", "first_token_s")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE signals (
+        f"""CREATE TABLE signals (
             run INTEGER NOT NULL REFERENCES runs (key),
             n INTEGER NOT NULL,
             step INTEGER NOT NULL,
@@ -87,9 +99,10 @@ def m001_initial(db: Database) -> None:
             reason INTEGER NOT NULL,
             output_tokens INTEGER NOT NULL,
             seconds REAL NOT NULL,
-            PRIMARY KEY (run, n)
+            PRIMARY KEY (run, n),
+            {_numbers("step", "attempt", "value", "raw", "output_tokens", "seconds")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE decisions (
+        f"""CREATE TABLE decisions (
             run INTEGER NOT NULL REFERENCES runs (key),
             n INTEGER NOT NULL,
             step INTEGER NOT NULL,
@@ -103,9 +116,10 @@ def m001_initial(db: Database) -> None:
             alternatives INTEGER NOT NULL,
             policy INTEGER NOT NULL,
             detail INTEGER NOT NULL,
-            PRIMARY KEY (run, n)
+            PRIMARY KEY (run, n),
+            {_numbers("step", "attempt", "threshold", "margin")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE steps (
+        f"""CREATE TABLE steps (
             run INTEGER NOT NULL REFERENCES runs (key),
             n INTEGER NOT NULL,
             step INTEGER NOT NULL,
@@ -116,18 +130,20 @@ def m001_initial(db: Database) -> None:
             stop INTEGER NOT NULL,
             num_tokens INTEGER NOT NULL,
             seconds REAL NOT NULL,
-            PRIMARY KEY (run, n)
+            PRIMARY KEY (run, n),
+            {_numbers("step", "attempt", "num_tokens", "seconds")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE events (
+        f"""CREATE TABLE events (
             run INTEGER NOT NULL REFERENCES runs (key),
             n INTEGER NOT NULL,
             step INTEGER NOT NULL,
             kind INTEGER NOT NULL,
             detail INTEGER NOT NULL,
             at_s REAL NOT NULL,
-            PRIMARY KEY (run, n)
+            PRIMARY KEY (run, n),
+            {_numbers("step", "at_s")}
         ) WITHOUT ROWID""",
-        """CREATE TABLE outcomes (
+        f"""CREATE TABLE outcomes (
             run INTEGER NOT NULL REFERENCES runs (key),
             n INTEGER NOT NULL,
             status INTEGER NOT NULL,
@@ -137,7 +153,8 @@ def m001_initial(db: Database) -> None:
             seconds REAL NOT NULL,
             ledger INTEGER NOT NULL,
             finished_s REAL NOT NULL,
-            PRIMARY KEY (run, n)
+            PRIMARY KEY (run, n),
+            {_numbers("seconds", "finished_s")}
         ) WITHOUT ROWID""",
     ):
         db.execute(statement)

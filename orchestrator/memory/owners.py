@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +31,12 @@ def _started(pid: int) -> str:
 
 
 def this_process() -> Owner:
-    """Return the process that runs this."""
-    pid = os.getpid()
+    """Return the process that runs this; after a fork the child is another one."""
+    return _process(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _process(pid: int) -> Owner:
     return Owner(pid, _started(pid), platform.node())
 
 

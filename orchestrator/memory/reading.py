@@ -31,6 +31,7 @@ _BY_PREFIX = "SELECT key, id FROM runs WHERE id >= :prefix AND id < :prefix || '
 _RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
 _IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
 _NEWEST_BATCH = "SELECT batch FROM runs ORDER BY key DESC LIMIT 1"
+_BATCHES = "SELECT batch FROM runs GROUP BY batch ORDER BY min(key) DESC"
 _MAX_LISTED = 5
 
 
@@ -110,6 +111,11 @@ class Reader:
         """Return the batch of the newest run, or None if there is no run."""
         row = self._connection.execute(_NEWEST_BATCH).fetchone()
         return None if row is None else self._text(row[0])
+
+    def batches(self, prefix: str) -> list[str]:
+        """Return the batches whose names begin with `prefix`, the one that was begun last first."""
+        names = (self._texts.read(self._connection, number) for (number,) in self._connection.execute(_BATCHES))
+        return [name for name in names if name.startswith(prefix)]
 
     def _batch_run(self, key: int) -> BatchRun:
         outcomes = self._rows(LAYOUTS[OutcomeRow], key)

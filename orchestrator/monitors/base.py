@@ -13,8 +13,9 @@ class Event(NamedTuple):
     """Something a monitor noticed."""
 
     kind: str
-    """`stalled` ends the run; other kinds are recorded."""
     reason: str
+    ends_run: bool = False
+    """The run stops here; otherwise the event is only recorded."""
 
 
 class Monitor(Protocol):

@@ -22,7 +22,7 @@ class Stalled:
         """Compare the last two steps."""
         last = history.steps[-1].text.strip()
         if not last:
-            return Event("stalled", "the step is empty")
+            return Event("stalled", "the step is empty", ends_run=True)
         if len(history.steps) > 1 and history.steps[-2].text.strip() == last:
-            return Event("stalled", "the step repeats the one before it")
+            return Event("stalled", "the step repeats the one before it", ends_run=True)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, overload
 
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
@@ -23,7 +24,7 @@ class DraftAsk:
     def __init__(self, run: Run, scorers: Mapping[str, Scorer]) -> None:
         self._run = run
         self._scorers = scorers
-        self._known: dict[tuple[str, int], Signal] = {}
+        self._asked: dict[tuple[str, int], asyncio.Future[Signal]] = {}
 
     @overload
     async def score(self, name: str, draft: Step) -> Signal: ...
@@ -37,10 +38,15 @@ class DraftAsk:
 
     async def _one(self, name: str, draft: Step) -> Signal:
         key = (name, draft.attempt)
-        if key not in self._known:
-            stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
-            self._known[key] = stored or await self._measure(name, draft)
-        signal = self._known[key]
+        asked = self._asked.get(key)
+        if asked is None or asked.cancelled():
+            asked = self._asked[key] = asyncio.get_running_loop().create_future()
+            try:
+                stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
+                asked.set_result(stored or await self._measure(name, draft))
+            finally:
+                asked.cancel()  # does nothing once there is a result; else whoever waits has to ask anew
+        signal = await asked
         if signal.value is None:
             raise SignalUnavailable(name, signal.reason)
         return signal
@@ -52,7 +58,9 @@ class DraftAsk:
         run = self._run
         engine = scorer.engine or run.history.large
         try:
-            signal = await scorer.score(engine, run.stream, draft, run.call)
+            signal = await scorer.score(
+                engine, run.stream, draft, partial(run.call, place=(draft.index, draft.attempt))
+            )
         except SignalUnavailable as missing:
             signal = Signal(name=name, value=None, reason=missing.reason)
         except EngineError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any
 
@@ -37,6 +36,8 @@ def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Eng
             specs[name] = given
             engines[name] = engine_room.find(given.kind).from_spec(name, given)
         else:
+            if not hasattr(given, "complete"):
+                raise UserError(f"engine {name!r} is {given!r}: give what orchestrator.engines describes, or an Engine")
             given.name = name
             specs[name] = EngineSpec(kind=type(given).__name__.lower())
             engines[name] = given
@@ -44,8 +45,16 @@ def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Eng
 
 
 def router_of(wanted: Any) -> Any:
-    """Return a router: a name gives one with its defaults, anything else is one already."""
-    return routers.find(wanted)() if isinstance(wanted, str) else wanted
+    """Return a router: a name gives one with its defaults, anything else is one already.
+
+    Raises UserError for a class, or for an object without any door.
+    """
+    if isinstance(wanted, str):
+        return routers.find(wanted)()
+    doors = ("needs", "before_step", "after_draft")
+    if isinstance(wanted, type) or not any(hasattr(wanted, door) for door in doors):
+        raise UserError(f"router {wanted!r} is no router: give a name, or an object with {' or '.join(doors[1:])}")
+    return wanted
 
 
 def policy_name(policy: Any) -> str:
@@ -71,7 +80,9 @@ def doors_of(router: Any) -> Doors:
 
 def scorers_of(given: Mapping[str, Scorer], engines: Sequence[str]) -> dict[str, Scorer]:
     """Return the scorers by name: the built-in ones and those given, which win."""
-    scorers: dict[str, Scorer] = {name: registry.find("scorers", name, SCORERS)() for name in SCORERS}
+    scorers: dict[str, Scorer] = {
+        name: registry.find("scorers", name, SCORERS)() for name in registry.names("scorers", SCORERS)
+    }
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:
@@ -122,9 +133,3 @@ def settings_of(value: Any) -> Any:
         return value
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
     return f"{getattr(value, '__module__', type(value).__module__)}:{name}"
-
-
-def seed_of(seed: int, *parts: str) -> int:
-    """Return a run's seed, in [0, 2**63): another one for every task, the same one every time."""
-    named = ":".join((str(seed), *parts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(named, digest_size=8).digest()) >> 1

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from json import dumps, loads
 from time import monotonic, time
+from typing import NamedTuple
 
 from orchestrator.engines.base import Completion, Engine, Prefix, Progress, Request
 from orchestrator.engines.retry import RetryPolicy, retry
@@ -25,7 +26,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.runtime.budget import Spender
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
-__all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "entry_of"]
+__all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "entry_of", "run_seed"]
 
 WRITING = frozenset({"draft", "rewrite", "answer"})
 """Purposes of calls whose text may become a step."""
@@ -34,6 +35,25 @@ REST_S = 30.0
 
 Booked = tuple[str, str, Entry]
 """Engine, purpose and sums of a call that was counted as used."""
+Place = tuple[int, int]
+"""The step and the attempt a call belongs to."""
+
+
+class _Asked(NamedTuple):
+    """A call before its first attempt."""
+
+    engine: str
+    place: Place
+    request: Request
+    digest: bytes
+    prompt_tokens: int
+    """What to reserve for the prompt: its tokens, or a bound where only the server can count them."""
+
+
+def run_seed(seed: int, messages: str) -> int:
+    """Return a run's seed, in [0, 2**63): another one for every prompt, the same one every time."""
+    named = f"{seed}:{messages}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(named, digest_size=8).digest()) >> 1
 
 
 def call_seed(run_seed: int, step: int, purpose: str, attempt: int) -> int:
@@ -43,7 +63,7 @@ def call_seed(run_seed: int, step: int, purpose: str, attempt: int) -> int:
 
 
 class Calls:
-    """The calls of one run. The loop says with `begin` which step and attempt they belong to."""
+    """The calls of one run. `resting` holds the engines that are left alone for a while; None: none ever is."""
 
     def __init__(
         self,
@@ -55,10 +75,8 @@ class Calls:
         ledger: Ledger,
         spender: Spender,
         policy: RetryPolicy,
-        resting: dict[str, float],
+        resting: dict[str, float] | None,
     ) -> None:
-        self.step = 0
-        self.attempt = 0
         self.booked: list[Booked] = []
         """Writing calls of the current attempt, for the case that it is discarded."""
         self.next_seq = 0
@@ -72,12 +90,6 @@ class Calls:
         self._policy = policy
         self._resting = resting
         self._finished: dict[tuple[int, int, str, str, bytes], list[CallResult]] = {}
-
-    def begin(self, step: int, attempt: int) -> None:
-        """Say which step and attempt the next calls belong to."""
-        self.step = step
-        self.attempt = attempt
-        self.booked = []
 
     def replay(self, intent: CallIntent, result: CallResult) -> None:
         """Remember a finished call of an earlier session: asked for again, it is answered from here."""
@@ -101,60 +113,80 @@ class Calls:
         purpose: str,
         prompt: Prefix,
         *,
+        place: Place,
         sampling: Sampling,
         max_tokens: int,
         logprobs: int = 0,
         stop: tuple[str, ...] = (),
     ) -> Completion:
-        """Return what `engine` answers.
+        """Return what `engine` answers to a call for the step and attempt at `place`.
 
         Raises LimitExceeded before sending if the budget leaves the call no token, and EngineError
         when retries are used up.
         """
         room = self._contexts[engine] - len(prompt)
         if room < 1:
-            raise _too_long(engine, len(prompt), self._contexts[engine])
+            raise ContextExceeded.of(engine, len(prompt), self._contexts[engine])
         ask = Request(
             prompt=prompt,
             sampling=sampling,
             max_tokens=min(max_tokens, room),
-            seed=call_seed(self._seed, self.step, purpose, self.attempt),
+            seed=call_seed(self._seed, place[0], purpose, place[1]),
             purpose=purpose,
             stop=stop,
             logprobs=logprobs,
         )
-        return await self._ask(engine, ask, prompt.digest, len(prompt))
+        return await self._ask(_Asked(engine, place, ask, prompt.digest, len(prompt)))
 
-    async def turn(self, engine: str, messages: tuple[Message, ...], purpose: str, sampling: Sampling) -> Completion:
-        """Return the whole turn that a chat-only engine answers with; how long its prompt is only the server knows."""
+    async def turn(
+        self,
+        engine: str,
+        messages: tuple[Message, ...],
+        purpose: str,
+        place: Place,
+        sampling: Sampling,
+        max_tokens: int,
+    ) -> Completion:
+        """Return the whole turn that a chat-only engine answers with.
+
+        How many tokens its prompt has only the server knows; no tokenizer makes more of them than bytes.
+        """
+        named = dumps(messages).encode()
         ask = Request(
             messages=messages,
             sampling=sampling,
-            max_tokens=sampling.max_tokens,
-            seed=call_seed(self._seed, self.step, purpose, self.attempt),
+            max_tokens=max_tokens,
+            seed=call_seed(self._seed, place[0], purpose, place[1]),
             purpose=purpose,
         )
-        return await self._ask(engine, ask, blake2b(dumps(messages).encode(), digest_size=16).digest(), 0)
+        bound = sum(len(message.content.encode("utf-8", "replace")) for message in messages)
+        return await self._ask(_Asked(engine, place, ask, blake2b(named, digest_size=16).digest(), bound))
 
-    async def _ask(self, engine: str, ask: Request, digest: bytes, prompt_tokens: int) -> Completion:
-        if self._finished:
-            earlier = self._finished.get((self.step, self.attempt, ask.purpose, engine, digest), [])
-            # Two scorers may have asked the same thing, only one of them with logprobs.
-            needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
-            fitting = next((result for result in earlier if result.logprobs or not needs_logprobs), None)
-            if fitting is not None:
-                earlier.remove(fitting)
-                return self._again(engine, ask.purpose, fitting)
-        self._check_rest(engine)
+    async def _ask(self, asked: _Asked) -> Completion:
+        if self._finished and (earlier := self._earlier(asked)) is not None:
+            return self._again(asked.engine, asked.request.purpose, earlier)
+        self._check_rest(asked.engine)
 
         async def attempt(number: int) -> Completion:
-            return await self._send(engine, ask, digest, prompt_tokens, is_first=number == 0)
+            return await self._send(asked, is_first=number == 0)
 
         try:
-            return await self._within_time(retry(attempt, self._policy))
+            return await retry(attempt, self._policy)
         except EngineUnavailable:
-            self._resting[engine] = monotonic() + REST_S
+            if self._resting is not None:
+                self._resting[asked.engine] = monotonic() + REST_S
             raise
+
+    def _earlier(self, asked: _Asked) -> CallResult | None:
+        """Take the result of the same call from what an earlier session finished."""
+        ask = asked.request
+        finished = self._finished.get((*asked.place, ask.purpose, asked.engine, asked.digest), [])
+        # Two scorers may have asked the same thing, only one of them with logprobs.
+        needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
+        fitting = next((result for result in finished if result.logprobs or not needs_logprobs), None)
+        if fitting is not None:
+            finished.remove(fitting)
+        return fitting
 
     def _again(self, engine: str, purpose: str, result: CallResult) -> Completion:
         completion = completion_of(result)
@@ -163,18 +195,16 @@ class Calls:
         return completion
 
     def _check_rest(self, engine: str) -> None:
-        until = self._resting.get(engine)
+        until = self._resting.get(engine) if self._resting else None
         if until is not None and monotonic() < until:
             message = f"engine {engine!r} did not answer a moment ago and is left alone for {REST_S:g} s"
-            raise EngineUnavailable(message, engine=engine)
+            raise EngineUnavailable(message, engine=engine, was_sent=False)
 
-    async def _send(
-        self, engine: str, ask: Request, digest: bytes, prompt_tokens: int, *, is_first: bool
-    ) -> Completion:
-        granted = self._spender.reserve(engine, prompt_tokens, ask.max_tokens)
-        request = ask
-        if granted != ask.max_tokens or not is_first:  # every attempt counts its tokens for itself
-            request = replace(ask, max_tokens=granted, progress=Progress())
+    async def _send(self, asked: _Asked, *, is_first: bool) -> Completion:
+        engine, place, request, digest, prompt_tokens = asked
+        granted = self._spender.reserve(engine, prompt_tokens, request.max_tokens)
+        if granted != request.max_tokens or not is_first:  # every attempt counts its tokens for itself
+            request = replace(request, max_tokens=granted, progress=Progress())
         seq = self.next_seq
         self.next_seq += 1
         started = time()
@@ -182,8 +212,7 @@ class Calls:
             CallIntent(
                 self._run,
                 seq,
-                self.step,
-                self.attempt,
+                *place,
                 request.purpose,
                 engine,
                 request.seed,
@@ -194,7 +223,7 @@ class Calls:
             )
         )
         try:
-            await self._journal.written()
+            await self._journal.written(self._run)
             completion = await self._engines[engine].complete(request)
         except (EngineError, asyncio.CancelledError) as error:
             self._book_failure(seq, engine, request, prompt_tokens, error, time() - started)
@@ -214,17 +243,6 @@ class Calls:
         self._journal.result(_result_of(self._run, seq, completion))
         return completion
 
-    async def _within_time(self, answer: Awaitable[Completion]) -> Completion:
-        remaining_s = self._spender.remaining_s()
-        if remaining_s is None:
-            return await answer
-        try:
-            async with asyncio.timeout(remaining_s):
-                return await answer
-        except TimeoutError:
-            self._spender.remaining_s()  # raises LimitExceeded: the run's time is up
-            raise
-
     def _book_failure(
         self,
         seq: int,
@@ -234,41 +252,40 @@ class Calls:
         error: EngineError | asyncio.CancelledError,
         seconds: float,
     ) -> None:
+        is_ours = isinstance(error, asyncio.CancelledError)
+        was_sent = not isinstance(error, EngineUnavailable) or error.was_sent
         told = error.output_tokens if isinstance(error, EngineError) else 0
         arrived = max(request.progress.output_tokens, told)
-        entry = Entry(calls=1, prompt_tokens=prompt_tokens, output_tokens=arrived, uncertain=1, seconds=seconds)
+        entry = Entry(
+            calls=1,
+            prompt_tokens=prompt_tokens if was_sent else 0,
+            output_tokens=arrived,
+            uncertain=int(was_sent),
+            seconds=seconds,
+        )
         self._spender.settle(engine, prompt_tokens, request.max_tokens, entry)
-        self._ledger.add(engine, request.purpose, Fate.FAILED, entry)
-        status = "failed" if isinstance(error, EngineError) else "aborted"
+        self._ledger.add(engine, request.purpose, Fate.INTERRUPTED if is_ours else Fate.FAILED, entry)
         self._journal.result(
             CallResult(
                 self._run,
                 seq,
-                status,
+                "aborted" if is_ours else "failed",
                 text="",
                 ids=b"",
                 stop="",
                 stop_text="",
-                prompt_tokens=prompt_tokens,
+                prompt_tokens=entry.prompt_tokens,
                 cached_tokens=None,
                 output_tokens=arrived,
-                uncertain=1,
+                uncertain=entry.uncertain,
                 seconds=seconds,
                 first_token_s=None,
-                error=str(error) if status == "failed" else "",
+                error="" if is_ours else str(error),
                 logprobs=None,
             )
         )
-        if status == "aborted":
-            self._journal.commit()  # a failure goes to disk together with what is decided about it
-
-
-def _too_long(engine: str, prompt_tokens: int, context: int) -> ContextExceeded:
-    message = (
-        f"the prompt has {prompt_tokens} tokens and engine {engine!r} a context of {context}: "
-        "shorten the prompt or serve the model with a longer context"
-    )
-    return ContextExceeded(message, engine=engine, prompt_tokens=prompt_tokens, context=context)
+        if is_ours:
+            self._journal.commit(self._run)  # a failure goes to disk together with what is decided about it
 
 
 def entry_of(result: CallResult) -> Entry:

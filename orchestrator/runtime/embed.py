@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -25,7 +26,7 @@ class _ReasoningNode(Runnable[Any, dict[str, Any]]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         task = input[self._input] if isinstance(input, dict) else getattr(input, self._input)
-        result = await self._pipeline.arun(task, run_id=_identity(config, self._output), listener=get_stream_writer())
+        result = await self._pipeline.arun(task, run_id=_identity(config, self._output), listener=_stream_writer())
         if result.error is not None:
             raise result.error
         return {self._output: result.answer}
@@ -54,3 +55,10 @@ def _identity(config: RunnableConfig | None, output: str) -> str | None:
     if not namespace:  # not inside a graph
         return None
     return derived(str(thread), str(namespace), output)
+
+
+def _stream_writer() -> Callable[[Any], None] | None:
+    try:
+        return get_stream_writer()
+    except RuntimeError:  # called by hand, outside any graph
+        return None

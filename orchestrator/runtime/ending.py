@@ -5,30 +5,24 @@ from __future__ import annotations
 from json import dumps
 from time import time
 
-from orchestrator.errors import EngineError, LimitExceeded
 from orchestrator.memory.base import OutcomeRow
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.run import ANSWER, Run, Turn
-from orchestrator.runtime.step import discard, end, fail, keep_step
+from orchestrator.runtime.run import Run
+from orchestrator.runtime.step import end
 from orchestrator.runtime.trace import Trace
-from orchestrator.runtime.write import write
-from orchestrator.types import Status, StepKind, Stop
+from orchestrator.types import Status
 
 __all__ = ["conclude", "reopen"]
 
 
-async def conclude(run: Run) -> RunResult:
-    """Find the answer, let it be written first if the reasoning was closed without one, and end the run."""
+def conclude(run: Run) -> RunResult:
+    """Find the answer and end the run."""
     if run.outcome is not None:
         return run.outcome
     assert run.ending is not None
-    text = "".join(step.text for step in run.history.steps)
-    if run.ending.status is None and _owes_answer(run, text):
-        await _write_answer(run)
-        text = "".join(step.text for step in run.history.steps)
-    answer = run.find_answer(text)
+    answer = run.find_answer("".join(step.text for step in run.history.steps))
     status = run.ending.status or _status(run, answer)
-    run.outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
+    outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
     error = str(run.error) if run.error else ""
     run.journal.outcome(
         OutcomeRow(
@@ -37,13 +31,14 @@ async def conclude(run: Run) -> RunResult:
             answer,
             error,
             run.ending.reason,
-            run.outcome.seconds,
+            outcome.seconds,
             dumps(run.ledger.rows()),
             time(),
         )
     )
-    run.journal.commit()
-    return run.outcome
+    run.journal.commit(run.key)
+    run.outcome = outcome
+    return outcome
 
 
 def reopen(run: Run, stored: OutcomeRow) -> None:
@@ -65,25 +60,6 @@ def _result(run: Run, status: Status, answer: str | None, reason: str, seconds: 
         error=run.error,
         trace=Trace(run.journal, run.id),
     )
-
-
-def _owes_answer(run: Run, text: str) -> bool:
-    if not run.history.steps or run.chat_only or "</think>" not in text:
-        return False
-    last = run.history.steps[-1]
-    return last.stop is not Stop.END and last.kind is not StepKind.ANSWER and run.find_answer(text) is None
-
-
-async def _write_answer(run: Run) -> None:
-    writer = run.history.steps[-1].writer
-    attempt = run.first_attempts.get(len(run.history.steps), 0)
-    try:
-        keep_step(run, await write(run, Turn(writer, ANSWER, attempt, stands=True)))
-    except LimitExceeded as limit:
-        discard(run)
-        end(run, Status.BUDGET, str(limit))
-    except EngineError as error:
-        fail(run, error)
 
 
 def _status(run: Run, answer: str | None) -> Status:

@@ -33,7 +33,7 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
     journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
-    journal.commit()
+    journal.commit(key)
     journal.release(key)  # whoever opens it claims it
     return child
 

@@ -6,7 +6,8 @@ checkpoint. A node that is entered again (retry, interrupt, resume) finds the ru
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -57,7 +58,7 @@ class _Node(Runnable[State, Any]):
 def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bool) -> Any:
     """Return the compiled graph of a pipeline whose engines are `engines`.
 
-    `enter` finds the run a state belongs to; `leave` is told that a run is over.
+    `enter` finds the run a state belongs to; `leave` lets go of a run that is over or cut off.
     """
     graph = StateGraph(State)
     if fused:
@@ -67,7 +68,7 @@ def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bo
     else:
         places = (*engines, ANSWER)
         for engine in engines:
-            graph.add_node(engine, _Node(engine, _one_step(engine, enter)), destinations=places)
+            graph.add_node(engine, _Node(engine, _one_step(engine, enter, leave)), destinations=places)
         graph.add_node(ANSWER, _Node(ANSWER, _answer(enter, leave)))
         graph.add_conditional_edges(START, lambda state: state.get("next", engines[0]), list(places))
         graph.add_edge(ANSWER, END)
@@ -75,10 +76,11 @@ def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bo
     return graph.compile(checkpointer=False)
 
 
-def _one_step(engine: str, enter: Enter) -> Callable[[State], Awaitable[Command[str]]]:
+def _one_step(engine: str, enter: Enter, leave: Leave) -> Callable[[State], Awaitable[Command[str]]]:
     async def visit(state: State) -> Command[str]:
         run = await enter(state)
-        place = await take_turn(run, engine)
+        with _left_alone(run, leave):
+            place = await take_turn(run, engine)
         return Command(goto=place, update={"run": run.id, "step": len(run.history.steps), "next": place})
 
     return visit
@@ -87,7 +89,7 @@ def _one_step(engine: str, enter: Enter) -> Callable[[State], Awaitable[Command[
 def _answer(enter: Enter, leave: Leave) -> Callable[[State], Awaitable[State]]:
     async def visit(state: State) -> State:
         run = await enter(state)
-        await conclude(run)
+        conclude(run)
         leave(run)
         return {"run": run.id, "step": len(run.history.steps), "next": ANSWER}
 
@@ -97,10 +99,21 @@ def _answer(enter: Enter, leave: Leave) -> Callable[[State], Awaitable[State]]:
 def _all_steps(enter: Enter, leave: Leave) -> Callable[[State], Awaitable[State]]:
     async def visit(state: State) -> State:
         run = await enter(state)
-        while (place := run.place) != ANSWER:
-            await take_turn(run, place)
-        await conclude(run)
+        with _left_alone(run, leave):
+            while (place := run.place) != ANSWER:
+                await take_turn(run, place)
+        conclude(run)
         leave(run)
         return {"run": run.id, "step": len(run.history.steps), "next": ANSWER}
 
     return visit
+
+
+@contextmanager
+def _left_alone(run: Run, leave: Leave) -> Iterator[None]:
+    """Let go of a run whose node is interrupted or fails: whoever enters it again finds it in the journal."""
+    try:
+        yield
+    except BaseException:
+        leave(run)
+        raise

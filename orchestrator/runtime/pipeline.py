@@ -18,7 +18,7 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused, UnknownName, UserError
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, Price
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
@@ -28,12 +28,12 @@ from orchestrator.monitors.stalled import Stalled
 from orchestrator.runtime import build, ending, step
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.budget import Spender
-from orchestrator.runtime.calls import Calls
+from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors, fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.resume import restore
+from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Run
 from orchestrator.types import Budget, History, Message, Status, Task
 
@@ -105,6 +105,11 @@ class Pipeline:
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     def _check_budget(self) -> None:
+        limits = [self.budget, *self.budget.engines.values()]
+        if any(limit.cost is not None for limit in limits) and all(
+            spec.price == Price() for spec in self.specs.values()
+        ):
+            raise UserError("a budget of cost needs prices: give the engines price=Price(prompt=..., output=...)")
         for name in self.budget.engines:
             if name not in self.engines:
                 raise UnknownName(f"budget for engine {name!r}; the pipeline has {', '.join(self.engines)}")
@@ -151,9 +156,6 @@ class Pipeline:
         finally:
             self._driven.discard(run.id)
             self._leave(run)
-            if run.outcome is None:
-                run.journal.commit()
-                run.journal.release(run.key)
 
     def _quiet(self) -> AbstractContextManager[Any]:
         if self._allow_langsmith:
@@ -177,9 +179,7 @@ class Pipeline:
 
     # ---- opening
 
-    async def open(
-        self, task: Given, *, run_id: str | None = None, batch: str = "", position: int = 0, parent: str | None = None
-    ) -> Run:
+    async def open(self, task: Given, *, run_id: str | None = None, batch: str = "", position: int = 0) -> Run:
         """Make a run ready, new or stored; `graph` then finds it by its id."""
         given = Task.of(task)
         stored = self.journal.stored(run_id) if run_id else None
@@ -191,7 +191,7 @@ class Pipeline:
         name = run_id or new_id()
         row = RunRow(
             id=name,
-            parent=parent,
+            parent=None,
             batch=batch,
             position=position,
             task=_task_json(given),
@@ -211,8 +211,7 @@ class Pipeline:
         if not _is_over(stored):
             self.journal.claim(stored.key)
             stored = self.journal.run(stored.run.id)  # whoever executed it may have written more since it was read
-        spent_s = sum(call.result.seconds for call in stored.calls if call.result)
-        run = self._assemble(stored.run.id, stored.key, task, spent_s=spent_s)
+        run = self._assemble(stored.run.id, stored.key, task, spent_s=spent_s(stored))
         restore(run, stored, ancestors(self.journal, stored))
         if stored.outcome is not None and _is_over(stored):
             ending.reopen(run, stored.outcome)
@@ -236,17 +235,19 @@ class Pipeline:
     def _assemble(self, run_id: str, key: int, task: Task, *, spent_s: float) -> Run:
         names = tuple(self.engines)
         prices = {name: spec.price for name, spec in self.specs.items()}
-        seed = build.seed_of(self._seed, _task_json(task))
+        seed = run_seed(self._seed, dumps(task.messages))
         ledger = Ledger(names, prices)
         spender = Spender(self.budget, prices, spent_s=spent_s)
         tokenizers = {name: can.tokenizer for name, can in self._ready.items()}
         contexts = {name: can.context for name, can in self._ready.items()}
+        # Where nobody else can take over there is nothing to gain from leaving an engine alone.
+        resting = self._resting if self._failover and len(names) > 1 else None
         return Run(
             id=run_id,
             key=key,
             history=History(task=task, engines=names, seed=seed),
             stream=StepStream(self.engines, tokenizers, task.messages, think=self._think),
-            call=Calls(key, seed, self.engines, contexts, self.journal, ledger, spender, self._retries, self._resting),
+            call=Calls(key, seed, self.engines, contexts, self.journal, ledger, spender, self._retries, resting),
             ledger=ledger,
             spender=spender,
             journal=self.journal,
@@ -272,7 +273,10 @@ class Pipeline:
         return await self.open(_task_of(stored), run_id=name)
 
     def _leave(self, run: Run) -> None:
-        self._live.pop(run.id, None)
+        """Let go of a run; one that is not over can be opened again from its journal, by any process."""
+        if self._live.pop(run.id, None) is not None and run.outcome is None:
+            run.journal.commit(run.key)
+            run.journal.release(run.key)
 
     def _engines_json(self) -> str:
         return dumps({name: _plain(can) for name, can in self._ready.items()})

@@ -8,6 +8,7 @@ configuration depend on them.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
@@ -23,12 +24,15 @@ T = TypeVar("T")
 _THREAD = "orchestrator portal"
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_pid = 0
+"""The process whose thread runs the loop: a forked child has none."""
 
 
 def _portal() -> asyncio.AbstractEventLoop:
-    global _loop
+    global _loop, _pid
     with _lock:
-        if _loop is None or not _loop.is_running():
+        if _loop is None or _pid != os.getpid() or not _loop.is_running():
+            _pid = os.getpid()
             _loop = asyncio.new_event_loop()
             ready = threading.Event()
             _loop.call_soon(ready.set)

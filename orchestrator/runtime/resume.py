@@ -32,7 +32,7 @@ from orchestrator.types import (
     StopRun,
 )
 
-__all__ = ["decision_of", "restore", "step_of"]
+__all__ = ["decision_of", "restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -45,8 +45,11 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     writers: dict[tuple[int, int], list[CallResult]] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
+    standing: set[int] = set()
     for row in kept:
-        step = step_of(row, writers.get((row.step, row.attempt), []))
+        calls = _behind(row, writers.get((row.step, row.attempt), []))
+        standing.update(result.seq for result in calls if result.run == stored.key)
+        step = step_of(row, calls)
         run.history.steps.append(step)
         run.history.num_tokens += step.num_tokens
         run.stream.keep(step)
@@ -54,8 +57,21 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     _count_attempts(run, stored, tip)
     _end_if_stopped(run, stored)
     _lay_ready(run, stored, tip)
-    _book(run, stored, {(row.step, row.attempt) for row in kept}, tip)
+    _book(run, stored, standing, tip)
     run.call.next_seq = len(stored.calls)
+
+
+def spent_s(stored: StoredRun) -> float:
+    """Return the seconds that earlier sessions took: each from its start to the last thing it stored.
+
+    How long a session lived on after that, until its process died, nobody knows.
+    """
+    starts = [stored.run.created_s, *(event.at_s for event in stored.events if event.kind == "resumed")]
+    ends = list(starts)
+    for intent, result in stored.calls:
+        session = max(place for place, start in enumerate(starts) if start <= intent.started_s or not place)
+        ends[session] = max(ends[session], intent.started_s + (result.seconds if result else 0.0))
+    return sum(end - start for start, end in zip(starts, ends, strict=True))
 
 
 def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]:
@@ -63,6 +79,14 @@ def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]
     for intent, result in stored.calls:
         if result is not None and result.status == "done" and intent.purpose in WRITING:
             calls.setdefault((intent.step, intent.attempt), []).append(result)
+    return calls
+
+
+def _behind(row: StepRow, calls: list[CallResult]) -> list[CallResult]:
+    """Return the calls whose texts make up the step: the last ones, where an earlier session's were not used again."""
+    for first in range(len(calls)):
+        if "".join(result.text for result in calls[first:]) == row.text:
+            return calls[first:]
     return calls
 
 
@@ -170,7 +194,7 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
     return Keep(**why)
 
 
-def _book(run: Run, stored: StoredRun, kept: set[tuple[int, int]], tip: int) -> None:
+def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
     first = run.first_attempts.get(tip, 0)
     goes_on = stored.outcome is None or stored.outcome.status == Status.FAILED
     for intent, result in stored.calls:
@@ -179,19 +203,18 @@ def _book(run: Run, stored: StoredRun, kept: set[tuple[int, int]], tip: int) -> 
             run.journal.result(result)
         entry = entry_of(result)
         run.spender.charge(intent.engine, entry)
-        place = (intent.step, intent.attempt)
         is_ready = goes_on and intent.step == tip and intent.attempt >= first
-        fate = _fate(intent, result, stands=place in kept or is_ready)
+        fate = _fate(intent, result, stands=intent.seq in standing or is_ready)
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
-    run.journal.commit()
+    run.journal.commit(run.key)
 
 
 def _fate(intent: CallIntent, result: CallResult, *, stands: bool) -> Fate:
-    if result.status == "interrupted":
+    if result.status in ("interrupted", "aborted"):
         return Fate.INTERRUPTED
     if result.status != "done":
         return Fate.FAILED

@@ -106,6 +106,8 @@ class Run:
     stored: Stored = field(default_factory=Stored)
     turn: Turn | None = None
     """None once the run is ending."""
+    step_tokens: int | None = None
+    """Tokens the last planned step could have; what is written without a plan may have as many."""
     forced: tuple[str, int | None] | None = None
     """A hand-over in force: engine, and the index of the first step that is routed again."""
     first_attempts: dict[int, int] = field(default_factory=dict)

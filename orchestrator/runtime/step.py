@@ -6,11 +6,22 @@ journal already holds are taken from there.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from json import dumps
 from time import time
 
-from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded, UnknownName, UserError
+from orchestrator.errors import (
+    ContextExceeded,
+    EngineError,
+    EngineRejected,
+    LimitExceeded,
+    SignalUnavailable,
+    UnknownName,
+    UserError,
+)
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, StepRow
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.run import ANSWER, Decided, Ending, Kept, Run, Turn
@@ -28,10 +39,12 @@ from orchestrator.types import (
     Stop,
     StopRun,
     keep,
+    rewrite,
 )
 
-__all__ = ["discard", "end", "fail", "keep_step", "plan", "settle", "take_turn"]
+__all__ = ["end", "plan", "settle", "take_turn"]
 
+CLOSED = "the reasoning was closed"
 _KEPT = keep(reason="written without asking")
 
 
@@ -58,11 +71,11 @@ async def take_turn(run: Run, engine: str) -> str:
     if isinstance(passed, Handoff):
         return pass_on(run, turn, passed)
     try:
-        draft = await write(run, turn)
-        decision = _KEPT if turn.stands else await decide(run, draft)
+        async with in_time(run):
+            draft = await write(run, turn)
+            decision = _KEPT if turn.stands else await decide(run, draft)
         return carry_out(run, turn, draft, decision)
     except LimitExceeded as limit:
-        discard(run)  # an unfinished draft does not stand
         return end(run, Status.BUDGET, str(limit))
     except ContextExceeded as full:
         return end(run, Status.BUDGET, str(full)) if run.history.steps else fail(run, full)
@@ -70,8 +83,23 @@ async def take_turn(run: Run, engine: str) -> str:
         return fail(run, refused)
     except EngineError as error:
         return fail_over(run, turn, error)
-    except BaseException:  # an interrupt or a cancelled run: what is finished stays finished
-        run.journal.commit()
+
+
+@asynccontextmanager
+async def in_time(run: Run) -> AsyncIterator[None]:
+    """Cut off whatever a turn does when the run's time is up: rendering and measuring as well as writing.
+
+    Raises LimitExceeded then.
+    """
+    remaining_s = run.spender.remaining_s()
+    if remaining_s is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(remaining_s):
+            yield
+    except TimeoutError:
+        run.spender.remaining_s()  # raises LimitExceeded, unless somebody else's clock ran out
         raise
 
 
@@ -80,7 +108,12 @@ async def decide(run: Run, draft: Step) -> Decision:
     stored = run.stored.decisions.get((draft.index, draft.attempt, "after_draft"))
     if stored is not None:
         return stored
-    decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
+    try:
+        decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
+    except SignalUnavailable as missing:
+        decision = unmeasured(run, draft, missing)
+    if not isinstance(decision, Decision):
+        raise UserError(f"{run.doors.policy} answered {decision!r}, not a decision: return keep(), rewrite(...), ...")
     _check_engine(run, getattr(decision, "engine", None))
     if isinstance(decision, Rollback) and not 0 <= decision.to_step <= draft.index:
         raise UserError(
@@ -88,6 +121,13 @@ async def decide(run: Run, draft: Step) -> Decision:
         )
     record(run, draft.attempt, "after_draft", decision)
     return decision
+
+
+def unmeasured(run: Run, draft: Step, missing: SignalUnavailable) -> Decision:
+    """Return what happens to a draft whose router asked for a signal and did not say what to do without it."""
+    if draft.writer == run.history.large:
+        return keep(reason=f"{missing}: kept, it is the large engine's")
+    return rewrite(run.history.large, reason=f"{missing}: rejected")
 
 
 def _check_engine(run: Run, engine: str | None) -> None:
@@ -139,11 +179,12 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
     match decision:
         case Rewrite(engine=engine, max_tokens=max_tokens):
             discard(run)
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, max_tokens, stands=True)
+            limit = turn.max_tokens if max_tokens is None else max_tokens
+            run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True)
         case Handoff(engine=engine, until=until):
             discard(run)
             run.forced = (engine, until)
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, stands=True)
+            run.turn = Turn(engine, "rewrite", draft.attempt + 1, turn.max_tokens, stands=True)
         case Rollback(to_step=to_step):
             discard(run)
             roll_back(run, to_step, draft)
@@ -163,6 +204,7 @@ def keep_step(run: Run, step: Step) -> None:
     run.history.num_tokens += step.num_tokens
     run.stream.keep(step)
     run.written.append(run.call.booked)
+    run.call.booked = []
     for engine, purpose, entry in run.call.leftovers():
         run.ledger.discard(engine, purpose, entry)
     run.failed_engines.clear()
@@ -180,7 +222,7 @@ def keep_step(run: Run, step: Step) -> None:
         )
     )
     if run.listeners:
-        run.journal.commit()
+        run.journal.commit(run.key)
         run.tell(Kept(step))
 
 
@@ -213,17 +255,32 @@ def advance(run: Run) -> str:
         if event := monitor.watch(run.history):
             if (step.index, event.kind) not in run.stored.events:
                 run.journal.event(EventRow(run.key, step.index, event.kind, dumps({"reason": event.reason}), time()))
-            if event.kind == "stalled":
+            if event.ends_run:
                 return end(run, None, event.reason)
-    if step.stop is Stop.END or step.kind is StepKind.ANSWER:
+    if step.kind is StepKind.ANSWER:
+        return end(run, None, CLOSED)
+    if step.stop is Stop.END:
         return end(run, None, "the engine ended its text")
     if run.stop_on_answer and run.find_answer(step.text) is not None:
         return end(run, None, "the step holds an answer")
     if run.chat_only:
         return end(run, None, "a chat-only engine writes one turn")
     if "</think>" in step.text:
-        return end(run, None, "the reasoning was closed")
+        return close(run, step)
     return plan(run)
+
+
+def close(run: Run, step: Step) -> str:
+    """After closed reasoning: let the same engine write the answer, unless there is one already."""
+    if run.find_answer("".join(each.text for each in run.history.steps)) is not None:
+        return end(run, None, CLOSED)
+    try:
+        run.spender.check_steps(len(run.history.steps))
+    except LimitExceeded as limit:
+        return end(run, Status.BUDGET, str(limit))
+    attempt = run.first_attempts.get(len(run.history.steps), 0)
+    run.turn = Turn(step.writer, ANSWER, attempt, run.step_tokens, stands=True)
+    return step.writer
 
 
 def plan(run: Run) -> str:
@@ -237,11 +294,12 @@ def plan(run: Run) -> str:
     if run.forced is not None:
         engine, until = run.forced
         if until is None or index < until:
-            run.turn = Turn(engine, "draft", attempt, stands=True)
+            run.turn = Turn(engine, "draft", attempt, run.step_tokens, stands=True)
             return engine
     planned = _before_step(run, index, attempt)
     if isinstance(planned, StopRun):
         return end(run, planned.status, planned.reason)
+    run.step_tokens = planned.max_tokens
     run.turn = Turn(planned.engine, "draft", attempt, planned.max_tokens, planned.logprobs)
     return planned.engine
 
@@ -256,6 +314,8 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
         record(run, attempt, "before_step", planned)
         return planned
     _check_engine(run, planned.engine)
+    if planned.max_tokens is not None and planned.max_tokens < 1:
+        raise UserError(f"{run.doors.policy} planned a step of {planned.max_tokens} tokens: at least 1")
     if planned.reason:
         why = Planned(
             engine=planned.engine, reason=planned.reason, max_tokens=planned.max_tokens, logprobs=planned.logprobs
@@ -266,20 +326,17 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
 
 def settle(run: Run) -> None:
     """Bring a restored run back to the node it has to visit next."""
-    steps = run.history.steps
-    # Why the reasoning ended is told by the steps before the answer that was owed.
-    owed = steps.pop() if steps and steps[-1].kind is StepKind.ANSWER else None
-    if run.ending is None:
-        if steps:
-            advance(run)
-        else:
-            plan(run)
-    if owed is not None:
-        steps.append(owed)
+    if run.ending is not None:
+        return
+    if run.history.steps:
+        advance(run)
+    else:
+        plan(run)
 
 
 def end(run: Run, status: Status | None, reason: str) -> str:
-    """Stop writing; the answer node concludes."""
+    """Stop writing; the answer node concludes. An unfinished draft does not stand."""
+    discard(run)
     run.turn = None
     run.ending = Ending(status, reason)
     return ANSWER
@@ -310,5 +367,6 @@ def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     """Let another engine write the step in the place of one that failed."""
     run.failed_engines.add(turn.engine)
     run.is_degraded = True
-    run.turn = Turn(decision.engine, "rewrite", turn.attempt + 1, turn.max_tokens, stands=True)
+    purpose = ANSWER if turn.purpose == ANSWER else "rewrite"
+    run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True)
     return decision.engine

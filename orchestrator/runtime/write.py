@@ -9,6 +9,10 @@ from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["write"]
 
+STEP_TOKENS = 512
+"""Tokens a step may have where neither the router nor the engine's sampling says."""
+TURN_TOKENS = 4096
+"""The same for a whole turn of a chat-only engine."""
 BLANK_CALLS = 3
 """Calls that may go into one step before a step of nothing but white space counts as empty."""
 
@@ -16,18 +20,27 @@ BLANK_CALLS = 3
 async def write(run: Run, turn: Turn) -> Step:
     """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it."""
     index = len(run.history.steps)
-    run.call.begin(index, turn.attempt)
+    place = (index, turn.attempt)
+    run.call.booked = []
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
-        whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, sampling)
+        limit = sampling.max_tokens or turn.max_tokens or TURN_TOKENS
+        whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, place, sampling, limit)
         return _step(index, turn, [whole])
     prompt = await run.stream.prefix(turn.engine)
-    left = sampling.max_tokens if turn.max_tokens is None else min(turn.max_tokens, sampling.max_tokens)
+    left = min(filter(None, (turn.max_tokens, sampling.max_tokens)), default=STEP_TOKENS)
     stop = () if turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
     parts: list[Completion] = []
     while True:
         part = await run.call(
-            turn.engine, turn.purpose, prompt, sampling=sampling, max_tokens=left, logprobs=turn.logprobs, stop=stop
+            turn.engine,
+            turn.purpose,
+            prompt,
+            place=place,
+            sampling=sampling,
+            max_tokens=left,
+            logprobs=turn.logprobs,
+            stop=stop,
         )
         parts.append(part)
         left -= part.output_tokens

@@ -123,6 +123,28 @@ def test_a_foreign_class_has_one_of_ours(foreign: type[Exception]) -> None:
     assert KEY not in line + repr(error)
 
 
+NEVER_SENT = {
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorDNSError,
+    aiohttp.ClientProxyConnectionError,
+    UnixClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    ConnectionRefusedError,
+    socket.gaierror,
+}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [kind for kind, (_, ours) in EXPECTED.items() if ours is EngineUnavailable],
+    ids=lambda kind: kind.__name__,
+)
+def test_only_a_failure_to_connect_says_that_nothing_was_sent(foreign: type[Exception]) -> None:
+    translated = failure(EXPECTED[foreign][0], call())
+    assert isinstance(translated, EngineUnavailable)
+    assert translated.was_sent == (foreign not in NEVER_SENT)
+
+
 def test_cancelling_is_not_foreign() -> None:
     assert not issubclass(asyncio.CancelledError, FOREIGN)
     with pytest.raises(asyncio.CancelledError):
@@ -150,6 +172,7 @@ async def test_a_busy_server_is_unavailable(stub: StubServer, status: int) -> No
     assert type(error) is EngineUnavailable
     assert "Loading model" in str(error)
     assert error.retry_after_s is None
+    assert error.was_sent
 
 
 @pytest.mark.parametrize(
@@ -221,6 +244,17 @@ async def test_a_prompt_that_does_not_fit_is_told_apart(
     error = await refused(stub, Reply(status=status, json=body))
     assert isinstance(error, ContextExceeded)
     assert (error.prompt_tokens, error.context) == numbers
+    assert "engine 'small'" in str(error)
+    assert "shorten the prompt or serve the model with a longer context" in str(error)
+
+
+def test_a_prompt_that_does_not_fit_has_one_wording() -> None:
+    error = ContextExceeded.of("small", 2100, 2048)
+    assert str(error) == (
+        "the prompt has 2100 tokens and engine 'small' a context of 2048: "
+        "shorten the prompt or serve the model with a longer context"
+    )
+    assert (error.engine, error.prompt_tokens, error.context) == ("small", 2100, 2048)
 
 
 @pytest.mark.parametrize("status", [400, 405, 409, 413, 422, 501])
@@ -261,22 +295,26 @@ async def test_a_server_that_speaks_no_http_breaks_the_protocol(stub: StubServer
     ids=["reset", "closed", "cut"],
 )
 async def test_a_broken_connection_is_unavailable(stub: StubServer, reply: Reply) -> None:
-    assert type(await refused(stub, reply)) is EngineUnavailable
+    error = await refused(stub, reply)
+    assert type(error) is EngineUnavailable
+    assert error.was_sent
 
 
 async def test_nothing_listening_is_unavailable_and_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         line = Transport("small", f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=ONCE)
-        with pytest.raises(EngineUnavailable, match="nothing listens there; start the server"):
+        with pytest.raises(EngineUnavailable, match="nothing listens there; start the server") as raised:
             await line.get("/models")
+        assert not raised.value.was_sent
         await line.close()
 
 
 async def test_an_unknown_host_is_unavailable_and_says_so() -> None:
     line = Transport("small", "http://no-such-host.invalid", retries=ONCE)
-    with pytest.raises(EngineUnavailable, match="host name is not known"):
+    with pytest.raises(EngineUnavailable, match="host name is not known") as raised:
         await line.get("/props")
+    assert not raised.value.was_sent
     await line.close()
 
 
@@ -296,8 +334,9 @@ async def test_a_host_that_accepts_no_connection_is_unavailable_in_time() -> Non
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         line = Transport("small", f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout_s=0.2, retries=ONCE)
-        with pytest.raises(EngineUnavailable, match=r"no connection within 0\.2 s"):
+        with pytest.raises(EngineUnavailable, match=r"no connection within 0\.2 s") as raised:
             await line.get("/props")
+        assert not raised.value.was_sent
         await line.close()
         for filler in fillers:
             filler.close()

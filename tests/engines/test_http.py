@@ -15,6 +15,7 @@ from stub_server import Reply, StubServer
 
 from orchestrator.engines.http import Transport
 from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.sse import EventDecoder
 from orchestrator.errors import BadConfig, EngineProtocol, EngineTimeout, EngineUnavailable
 
@@ -247,9 +248,16 @@ def test_an_address_that_cannot_be_used_is_refused_at_once(address: str) -> None
         Transport("small", address)
 
 
-def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:hunter2@host/v1", "http://host/v1?key=hunter2", "http://host/#hunter2", "http://a:hunter2@[:1"],
+)
+def test_a_secret_in_the_address_is_refused_and_not_shown(address: str) -> None:
     with pytest.raises(BadConfig) as refused:
-        Transport("small", "http://me:hunter2@host/v1")
+        Transport("small", address)
+    with pytest.raises(BadConfig) as refused_spec:
+        EngineSpec(kind="vllm", url=address)
+    assert "hunter2" not in str(refused_spec.value)
     assert "hunter2" not in str(refused.value)
 
 

@@ -22,7 +22,7 @@ from orchestrator.errors import (
 )
 from orchestrator.types import Message, Sampling, Stop
 
-BEGIN = 1  # this vocabulary's first token; every other id is a byte plus 10
+BEGIN, END = 1, 3  # this vocabulary's first and last token; every other id is a byte plus 10
 
 
 def ids_of(text: str) -> list[int]:
@@ -30,7 +30,8 @@ def ids_of(text: str) -> list[int]:
 
 
 def text_of(ids: list[int]) -> str:
-    return bytes(id_ - 10 for id_ in ids if id_ != BEGIN).decode("utf-8", "replace")
+    spelled_ids = [b"</s>" if id_ == END else bytes([id_ - 10]) for id_ in ids if id_ != BEGIN]
+    return b"".join(spelled_ids).decode("utf-8", "replace")
 
 
 def tokenize(seen: Seen) -> Reply:
@@ -232,6 +233,14 @@ async def test_an_interjection_is_asked_for_once(stub: StubServer) -> None:
     await engine.close()
 
 
+async def test_interjections_are_not_remembered_without_end(stub: StubServer) -> None:
+    engine = scripted(stub)
+    for number in [*range(100), 0, 99]:
+        assert text_of(await engine.interject(f"{number}?", "")) == f"</><user>{number}?</><assistant>"
+    assert len(stub.bodies("/apply-template")) == 101  # the first was forgotten, the last was not
+    await engine.close()
+
+
 async def test_a_template_that_drops_the_assistant_s_words_is_reported(stub: StubServer) -> None:
     engine = scripted(stub, template=Reply(json={"prompt": "<user>"}))
     with pytest.raises(EngineProtocol, match="drops the assistant's words"):
@@ -278,7 +287,7 @@ async def test_what_the_last_token_carries_past_the_delimiter_is_kept(stub: Stub
 
 
 async def test_the_end_of_text_token_is_counted_and_not_kept(stub: StubServer) -> None:
-    engine = scripted(stub, Reply(events=[*spelled("ab"), token("", 3, 3), last("eos", 3)]))
+    engine = scripted(stub, Reply(events=[*spelled("ab"), token("", END, 3), last("eos", 3)]))
     answer = await engine.complete(request())
     assert (answer.text, answer.ids, answer.stop) == ("ab", ids_of("ab"), Stop.END)
     assert answer.output_tokens == 3

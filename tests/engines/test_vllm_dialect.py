@@ -26,8 +26,8 @@ from fake_vllm import (
 from stub_server import Reply, StubServer
 
 from orchestrator.engines.base import Chain, Completion, Request
-from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.dialects.vllm import Vllm
+from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import (
     BadConfig,
     ContextExceeded,

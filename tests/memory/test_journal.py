@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,17 +140,19 @@ def test_a_failed_commit_keeps_its_rows_for_the_next(path: Path, make: SimpleNam
         assert [row.text for row in journal.run("last").steps] == ["first", "second"]
 
 
-def test_a_commit_is_all_or_nothing_and_forgets_the_texts_it_undid(journal: Journal, make: SimpleNamespace) -> None:
-    key = journal.open_run(make.run())
-    journal.step(make.step(run=key, text="a text that only this commit knows"))
-    journal.event(make.event(run=key + 1))
-    with pytest.raises(StoreError, match="FOREIGN KEY"):
+def test_a_failed_commit_forgets_the_texts_it_undid(path: Path, make: SimpleNamespace) -> None:
+    with Store(path) as store:
+        journal = Journal(store)
+        key = journal.open_run(make.run())
+        journal.step(make.step(run=key, text="a text that only this commit knows"))
+        store.connection.execute("PRAGMA max_page_count = 1")  # no room, so the disk is full
+        journal.step(make.step(run=key, step=1, text="x" * 1_000_000))
+        with pytest.raises(StoreError, match="the disk is full"):
+            journal.commit()
+        assert journal.counts()["steps"] == 0
+        store.connection.execute("PRAGMA max_page_count = 1000000")
         journal.commit()
-    assert journal.counts()["steps"] == 0
-    journal.open_run(make.run(id="the run that was missing"))
-    journal.commit()
-    assert [row.text for row in journal.run(make.run().id).steps] == ["a text that only this commit knows"]
-    assert len(journal.run("last").events) == 1
+        assert [row.text[:6] for row in journal.run("last").steps] == ["a text", "xxxxxx"]
 
 
 def test_a_call_cannot_be_written_twice_nor_a_result_without_its_call(store: Store, make: SimpleNamespace) -> None:
@@ -160,9 +164,169 @@ def test_a_call_cannot_be_written_twice_nor_a_result_without_its_call(store: Sto
         with pytest.raises(StoreError, match=message):
             journal.commit()
         assert journal.counts()["intents"] == 0
-        with pytest.warns(ResourceWarning, match="never committed"):
-            del journal
-            gc.collect()
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "step without its writer": {"writer": None},
+    "a type that SQLite does not know": {"seconds": {}},
+    "a text that is none": {"text": 5},
+    "a text that cannot even be looked up": {"text": []},
+    "more than 64 bits": {"num_tokens": 2**64},
+    "bytes for a number": {"seconds": b"1234"},
+    "a word for a number": {"num_tokens": "many"},
+}
+
+
+@pytest.mark.parametrize("fields", WRONG.values(), ids=WRONG)
+def test_a_row_that_can_never_be_written_ends_the_record_of_its_run_and_no_other(
+    journal: Journal, make: SimpleNamespace, fields: dict[str, Any]
+) -> None:
+    bad, good = journal.open_run(make.run(id="the bad one")), journal.open_run(make.run(id="the good one"))
+    journal.step(make.step(run=bad, text="before"))
+    journal.commit()
+    journal.step(make.step(run=good, text="shared"))
+    journal.step(make.step(run=bad, step=1, text="shared"))
+    journal.step(make.step(run=bad, step=2, **fields))
+    journal.step(make.step(run=good, step=1, text="shared"))
+    journal.commit(good)
+    assert [row.text for row in journal.run("the good one").steps] == ["shared", "shared"]
+    assert [row.text for row in journal.run("the bad one").steps] == ["before"]
+    with pytest.raises(StoreError, match="the record of run the bad one ends here"):
+        journal.step(make.step(run=bad, step=3))
+    with pytest.raises(StoreError, match="the record of run the bad one ends here"):
+        journal.commit(bad)
+    journal.step(make.step(run=good, step=2, text="later"))
+    journal.close()
+    assert len(journal.run("the good one").steps) == 3
+
+
+def test_the_commit_of_the_bad_run_itself_raises_and_writes_the_others(journal: Journal, make: SimpleNamespace) -> None:
+    bad, good = journal.open_run(make.run(id="bad")), journal.open_run(make.run(id="good"))
+    journal.step(make.step(run=good))
+    journal.step(make.step(run=bad, writer=None))
+    with pytest.raises(StoreError, match=r"run bad ends here.*NOT NULL"):
+        journal.commit(bad)
+    assert len(journal.run("good").steps) == 1
+    journal.release(bad)
+    assert [line.status for line in journal.runs()] == ["running", "interrupted"]
+
+
+def test_a_text_that_only_the_bad_run_stored_is_stored_again_when_another_needs_it(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    bad, good = journal.open_run(make.run(id="bad")), journal.open_run(make.run(id="good"))
+    journal.step(make.step(run=bad, text="only here"))
+    journal.step(make.step(run=bad, writer=None))
+    journal.step(make.step(run=good, text="only here"))
+    journal.commit(good)
+    assert [row.text for row in journal.run("good").steps] == ["only here"]
+
+
+def test_a_run_whose_record_ended_goes_on_once_it_is_claimed_again(journal: Journal, make: SimpleNamespace) -> None:
+    key = journal.open_run(make.run())
+    journal.step(make.step(run=key, text="first"))
+    journal.step(make.step(run=key, writer=None))
+    with pytest.raises(StoreError, match="NOT NULL"):
+        journal.commit()
+    journal.claim(key)
+    journal.step(make.step(run=key, text="again"))
+    journal.commit(key)
+    assert [row.text for row in journal.run("last").steps] == ["again"]
+
+
+def test_a_failure_that_may_pass_keeps_the_good_rows_beside_a_bad_one_waiting(
+    path: Path, make: SimpleNamespace
+) -> None:
+    with Store(path) as holder, Store(path, wait_s=0) as store:
+        journal = Journal(store)
+        bad, good = journal.open_run(make.run(id="bad")), journal.open_run(make.run(id="good"))
+        journal.step(make.step(run=good))
+        journal.step(make.step(run=bad, writer=None))
+        holder.connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked):
+            journal.commit(good)
+        holder.connection.execute("ROLLBACK")
+        journal.commit(good)
+        assert len(journal.run("good").steps) == 1
+
+
+async def _asked_together(*waits: Coroutine[Any, Any, None]) -> list[BaseException | None]:
+    return await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 5)
+
+
+def test_of_runs_that_commit_together_only_the_bad_one_hears_of_its_row(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    keys = [journal.open_run(make.run(id=f"run{place}")) for place in range(3)]
+    for key in keys:
+        journal.step(make.step(run=key, writer=None if key == keys[1] else "small"))
+    told = asyncio.run(_asked_together(*(journal.written(key) for key in keys)))
+    assert told[0] is told[2] is None
+    assert isinstance(told[1], StoreError) and "run run1 ends here" in str(told[1])
+    assert [len(journal.run(f"run{place}").steps) for place in range(3)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no luck"), MemoryError()], ids=lambda error: type(error).__name__)
+def test_whatever_a_common_commit_raises_reaches_everyone_who_waits(
+    store: Store, make: SimpleNamespace, error: Exception
+) -> None:
+    class Failing(Store):
+        def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Any:
+            raise error
+
+    journal = Journal(store)
+    keys = [journal.open_run(make.run(id=f"run{place}")) for place in range(2)]
+    store.__class__ = Failing
+    for key in keys:
+        journal.step(make.step(run=key))
+    assert asyncio.run(_asked_together(*(journal.written(key) for key in keys))) == [error, error]
+    store.__class__ = Store
+    journal.close()
+    assert journal.counts()["steps"] == 2
+
+
+def test_an_interrupt_in_a_common_commit_ends_the_loop(store: Store, make: SimpleNamespace) -> None:
+    class Interrupted(Store):
+        def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Any:
+            raise KeyboardInterrupt
+
+    journal = Journal(store)
+    keys = [journal.open_run(make.run(id=f"run{place}")) for place in range(2)]
+    store.__class__ = Interrupted
+    journal.step(make.step(run=keys[0]))
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(_asked_together(*(journal.written(key) for key in keys)))
+    store.__class__ = Store
+    journal.close()
+
+
+@pytest.mark.parametrize(("library", "name"), [("decimal", "Decimal"), ("numpy", "float32"), ("numpy", "float64")])
+def test_numbers_of_other_libraries_come_back_as_plain_ones(
+    journal: Journal, make: SimpleNamespace, library: str, name: str
+) -> None:
+    number = getattr(pytest.importorskip(library), name)
+    key = journal.open_run(make.run())
+    journal.signal(make.signal(run=key, value=number(0.5), raw=7))
+    journal.signal(make.signal(run=key, value=None, raw=number(1)))
+    journal.decision(make.decision(run=key, threshold=number(0.25), margin=None))
+    journal.decision(make.decision(run=key, threshold=1, margin=number(-0.5)))
+    journal.commit()
+    stored = journal.run("last")
+    assert [(row.value, row.raw) for row in stored.signals] == [(0.5, 7.0), (None, 1.0)]
+    assert [(row.threshold, row.margin) for row in stored.decisions] == [(0.25, None), (1.0, -0.5)]
+
+
+def test_a_journal_with_nothing_waiting_is_closed_twice_even_behind_its_store(
+    path: Path, make: SimpleNamespace
+) -> None:
+    with Store(path) as store:
+        journal = Journal(store)
+        key = journal.open_run(make.run())
+        journal.step(make.step(run=key, writer=None))
+        with pytest.raises(StoreError, match="NOT NULL"):
+            journal.close()
+        journal.close()
+    journal.close()
 
 
 def test_a_journal_that_is_dropped_with_rows_waiting_says_so(make: SimpleNamespace) -> None:
@@ -391,6 +555,37 @@ def test_an_outcome_ends_the_claim(journal: Journal, store: Store, make: SimpleN
     assert store.connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
 
 
+def test_a_second_journal_of_this_process_is_refused_until_the_first_lets_go(path: Path, make: SimpleNamespace) -> None:
+    refusal = f"{make.run().id} is being executed by process {os.getpid()}"
+    with Store(path) as store, Store(path) as another:
+        first, second = Journal(store), Journal(another)
+        key = first.open_run(make.run())
+        with pytest.raises(UserError, match=refusal):
+            second.claim(key)
+        second.release(key)  # not its own to give up
+        first.claim(key)
+        with pytest.raises(UserError, match=refusal):
+            second.claim(key)
+        first.release(key)
+        second.claim(key)
+        with pytest.raises(UserError, match=refusal):
+            first.claim(key)
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "dropped"])
+def test_a_run_of_a_journal_that_was_closed_or_dropped_may_be_claimed_by_the_next(
+    store: Store, make: SimpleNamespace, is_closed: bool
+) -> None:
+    first = Journal(store)
+    key = first.open_run(make.run())
+    if is_closed:
+        first.close()
+    else:
+        del first
+        gc.collect()
+    Journal(store).claim(key)
+
+
 def test_claiming_a_run_that_does_not_exist_is_an_error(journal: Journal) -> None:
     with pytest.raises(StoreError, match="FOREIGN KEY"):
         journal.claim(12345)
@@ -435,3 +630,13 @@ def test_a_run_of_a_thousand_steps_is_read_in_a_quarter_of_a_second(journal: Jou
         assert len(journal.run("last").calls) == 2000
         best_s = min(best_s, time.perf_counter() - began_s)
     assert best_s <= 0.25
+
+
+def test_batches_are_found_by_the_beginning_of_their_names_the_last_begun_first(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    for number, batch in enumerate(["a#1", "b#1", "a#2", "a\udcff#1", "a#1"]):
+        journal.open_run(make.run(id=f"r{number}", batch=batch))
+    assert journal.batches("a#") == ["a#2", "a#1"]
+    assert journal.batches("a\udcff") == ["a\udcff#1"]
+    assert journal.batches("c") == []

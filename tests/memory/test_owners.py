@@ -30,3 +30,15 @@ def test_a_process_that_ended_is_gone() -> None:
 
 def test_a_process_of_another_user_is_alive() -> None:
     assert is_alive(this_process()._replace(pid=1, started=""))
+
+
+def test_the_child_of_a_fork_is_another_process() -> None:
+    parent = this_process()
+    read_end, write_end = os.pipe()
+    if not (child := os.fork()):
+        os.write(write_end, f"{this_process().pid} {this_process() == parent} {is_alive(parent)}".encode())
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as reader:
+        assert reader.read() == f"{child} False True"
+    os.waitpid(child, 0)

@@ -23,7 +23,7 @@ COLUMNS = {
         "task INTEGER NOT NULL, settings INTEGER NOT NULL, engines INTEGER NOT NULL, "
         "created_s REAL NOT NULL"
     ),
-    "claims": ("run INTEGER, pid INTEGER NOT NULL, started TEXT NOT NULL, host TEXT NOT NULL"),
+    "claims": ("run INTEGER, pid INTEGER NOT NULL, started TEXT NOT NULL, host TEXT NOT NULL, journal TEXT NOT NULL"),
     "intents": (
         "run INTEGER NOT NULL, seq INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
         "purpose INTEGER NOT NULL, engine INTEGER NOT NULL, seed INTEGER NOT NULL, digest BLOB NOT NULL, "

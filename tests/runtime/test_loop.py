@@ -99,8 +99,9 @@ async def test_judge_calls_and_discarded_drafts_count_against_the_budget() -> No
 
 async def test_the_cost_budget_holds_over_engines_with_prices() -> None:
     specs = {"small": Scripted(lambda request: f"{len(request.prompt or ())}\n\n")}
-    pipeline = Pipeline(specs, "small", budget=orc.Budget(cost=50.0), db=":memory:")
+    pipeline = Pipeline(specs, "small", db=":memory:")
     pipeline.specs["small"] = orc.engines.spec("scripted", price=Price(prompt=0.1, output=1.0))
+    pipeline.budget = orc.Budget(cost=50.0)
     result = await pipeline.arun("q")
     assert result.status is Status.BUDGET
     assert 40 < result.ledger.cost() <= 50
@@ -110,7 +111,7 @@ async def test_the_time_budget_cuts_a_running_call_and_counts_what_had_arrived()
     slow = Reply(text="0123456789\n\n", latency_s=0.4)
     result = await line("quick\n\n", slow, budget=orc.Budget(seconds=0.3)).arun("q")
     assert (result.status, [step.text for step in result.steps]) == (Status.BUDGET, ["quick\n\n"])
-    cut = result.ledger.total(fate="failed")
+    cut = result.ledger.total(fate="interrupted")
     assert (cut.calls, cut.output_tokens, cut.uncertain) == (1, 6, 1)
 
 
@@ -273,3 +274,169 @@ async def test_a_cancelled_run_keeps_what_it_has_and_can_be_continued() -> None:
         await running
     result = await pipeline.arun("q", run_id="mine")
     assert [step.text for step in result.steps] == ["a\n\n", "b\n\n", "\\boxed{1}"]
+
+
+class Unprepared:
+    """Ask for a score and say nothing about the case that there is none."""
+
+    needs = orc.routers.SpecReason().needs
+
+    async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+        return keep(await ask.score("judge", draft))
+
+
+async def test_a_router_that_forgets_the_missing_score_gets_a_rejection_on_record() -> None:
+    large = Scripted(lambda request: "x" if request.purpose == "judge" else "\\boxed{2}")
+    pipeline = Pipeline({"small": Scripted(["draft\n\n"]), "large": large}, Unprepared(), db=":memory:")
+    result = await pipeline.arun("q")
+    assert [(step.writer, step.text) for step in result.steps] == [("large", "\\boxed{2}")]
+    rows = pipeline.journal.run(result.run_id).decisions
+    assert [(row.action, row.reason) for row in rows] == [
+        ("rewrite", "signal 'judge' is unavailable: the judge answered 'x', not a digit: rejected")
+    ]
+
+
+async def test_a_router_that_answers_no_decision_is_told_so() -> None:
+    with pytest.raises(UserError, match="answered 'keep', not a decision"):
+        await line("a\n\n", router=Script("keep")).arun("q")  # type: ignore[arg-type]
+
+
+async def test_a_rewrite_has_as_many_tokens_as_the_planned_step() -> None:
+    engines = {
+        "small": Scripted(["draft\n\n"]),
+        "large": Scripted(lambda request: "0" if request.purpose == "judge" else "0123456789\n\n"),
+    }
+    router = orc.routers.SpecReason(step_tokens=8, total_tokens=20)
+    result = await Pipeline(engines, router, budget=orc.Budget(steps=1), db=":memory:").arun("q")
+    assert [(step.text, step.stop) for step in result.steps] == [("01234567", "length")]
+
+
+async def test_a_router_may_plan_longer_steps_than_the_default() -> None:
+    router = orc.routers.SpecReason(step_tokens=1024, threshold=0)
+    engines = {"small": Scripted(["x" * 900 + "\\boxed{1}"]), "large": Scripted(lambda request: "9")}
+    result = await Pipeline(engines, router, db=":memory:").arun("q")
+    assert result.answer == "1"
+
+
+async def test_an_engines_own_limit_holds_below_the_plan() -> None:
+    engines = {"small": Scripted(["0123456789\n\n"]), "large": Scripted(lambda request: "9")}
+    pipeline = Pipeline(engines, budget=orc.Budget(steps=1), db=":memory:")
+    pipeline.specs["small"] = orc.engines.spec("scripted", max_tokens=4)
+    assert (await pipeline.arun("q")).steps[0].text == "0123"
+
+
+async def test_the_owed_answer_counts_as_a_step_and_may_be_taken_over() -> None:
+    script = ["</think>\n\n", "Answer: 1"]
+    limited = await line(*script, budget=orc.Budget(steps=1)).arun("q")
+    assert (limited.status, len(limited.steps)) == (Status.BUDGET, 1)
+    engines = {
+        "small": Scripted(["</think>\n\n", EngineUnavailable("gone", engine="small")]),
+        "large": Scripted(["Answer: 2"]),
+    }
+    taken = await Pipeline(engines, "small", retries=ONCE, db=":memory:").arun("q")
+    assert (taken.status, taken.answer, taken.steps[-1].kind) == (Status.DEGRADED, "2", "answer")
+
+
+class SlowToRender(Scripted):
+    async def render(self, messages: Any, *, think: bool | None = None) -> list[int]:
+        await asyncio.sleep(5)
+        raise AssertionError("time was up long ago")
+
+
+async def test_the_time_budget_covers_what_happens_before_the_first_token() -> None:
+    result = await Pipeline({"small": SlowToRender([])}, "small", budget=orc.Budget(seconds=0.2), db=":memory:").arun(
+        "q"
+    )
+    assert result.status is Status.BUDGET
+    assert result.seconds < 2
+
+
+async def test_a_connection_that_was_refused_costs_nothing() -> None:
+    refused = EngineUnavailable("refused", engine="small", was_sent=False)
+    policy = RetryPolicy(attempts=3, base_s=0.001)
+    pipeline = line(refused, refused, "\\boxed{1}", retries=policy, budget=orc.Budget(prompt_tokens=40))
+    result = await pipeline.arun("0123456789")
+    assert result.status is Status.COMPLETED
+    failed = result.ledger.total(fate="failed")
+    assert (failed.calls, failed.prompt_tokens, failed.uncertain) == (2, 0, 0)
+
+
+class AsksTwice:
+    """Ask the same thing three times, twice of it side by side."""
+
+    needs = orc.routers.SpecReason().needs
+
+    async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+        first, second = await ask.score("judge", [draft, draft])
+        assert first == second == await ask.score("judge", draft)
+        return keep(first)
+
+
+async def test_the_same_ask_is_made_once() -> None:
+    large = Scripted(["9"])
+    pipeline = Pipeline({"small": Scripted(["\\boxed{1}"]), "large": large}, AsksTwice(), db=":memory:")
+    result = await pipeline.arun("q")
+    assert len(large.requests) == 1
+    assert len(pipeline.journal.run(result.run_id).signals) == 1
+
+
+async def test_the_gold_answer_does_not_change_what_is_drawn() -> None:
+    seeds = []
+    for answer in (None, "4"):
+        engine = Scripted(["\\boxed{4}"])
+        pipeline = Pipeline({"small": engine}, "small", db=":memory:")
+        await pipeline.arun(orc.Task(messages=(orc.Message("user", "2+2?"),), answer=answer))
+        seeds.append(engine.requests[0].seed)
+    assert seeds[0] == seeds[1]
+
+
+def test_a_cost_budget_needs_prices() -> None:
+    with pytest.raises(UserError, match="needs prices"):
+        Pipeline({"small": Scripted([])}, "small", budget=orc.Budget(cost=1.0))
+
+
+async def test_a_graph_entered_again_after_a_router_failed_repeats_no_call() -> None:
+    class Fails:
+        failed = False
+
+        async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+            if not Fails.failed:
+                Fails.failed = True
+                raise RuntimeError("once")
+            return keep()
+
+    engine = Scripted(["\\boxed{1}"])
+    pipeline = Pipeline({"small": engine}, Fails(), db=":memory:")
+    run = await pipeline.open("q", run_id="mine")
+    with pytest.raises(RuntimeError, match="once"):
+        await pipeline.graph.ainvoke({"run": run.id})
+    await pipeline.graph.ainvoke({"run": run.id})
+    assert len(engine.requests) == 1
+    assert (await pipeline.arun("q", run_id="mine")).answer == "1"
+
+
+async def test_a_draft_made_again_under_another_prompt_is_not_taken_for_part_of_the_step() -> None:
+    """A template that prints the time changes the prompt between two sessions: the first draft is of no use then."""
+
+    class Clock(Scripted):
+        now = 1
+
+        async def render(self, messages: Any, *, think: bool | None = None) -> list[int]:
+            return [Clock.now, *await super().render(messages, think=think)]
+
+    class FailsOnce:
+        async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+            if Clock.now == 1:
+                raise RuntimeError("killed")
+            return keep()
+
+    engine = Clock(["ab\n\n", "ab\n\n", "cd\n\n", "\\boxed{1}"])
+    pipeline = Pipeline({"small": engine}, FailsOnce(), db=":memory:", budget=orc.Budget(steps=3))
+    with pytest.raises(RuntimeError):
+        await pipeline.arun("q", run_id="mine")
+    Clock.now = 2
+    result = await pipeline.arun("q", run_id="mine")
+    assert [bytes(step.ids).decode() for step in result.steps] == ["ab\n\n", "cd\n\n", "\\boxed{1}"]
+    again = await pipeline.arun("q", run_id="mine")
+    assert again.steps == result.steps
+    assert again.ledger.without_seconds() == result.ledger.without_seconds()

@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any, NoReturn
 
 from orchestrator.engines.base import Capabilities, Completion, Request
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
+from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.start_once import StartOnce
 from orchestrator.errors import BadConfig, EngineError, EngineRejected, EngineUnavailable, MissingCapability

@@ -1,7 +1,8 @@
 """An engine behind a llama.cpp server, spoken to in its native tongue.
 
 The OpenAI-style endpoints of llama.cpp cannot tell a delimiter from the end and return no ids, so
-/completion, /tokenize, /detokenize, /apply-template and /props are used.
+/completion, /tokenize, /detokenize, /apply-template and /props are used. It hangs up after a streamed
+reply without saying so, which is why its transport keeps no connections.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pathlib import PurePath
 from time import perf_counter
 from typing import Any
 
-from orchestrator.engines.dialects import plain
 from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.dialects import plain
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.llamacpp_reply import Reply
 from orchestrator.engines.dialects.openai_api import chosen
+from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.start_once import StartOnce
 from orchestrator.engines.whole import Pieces
@@ -27,6 +28,7 @@ from orchestrator.types import Message, Sampling
 
 __all__ = ["LlamaCpp"]
 
+_MOST_INTERJECTIONS = 64
 _TRIAL_LOGPROBS = 100
 _TRIAL_TEXT = "One, two, three, four,"
 _CHATML = "<|im_start|>"
@@ -101,7 +103,10 @@ class LlamaCpp:
                 text = await self._between_turns(content) + prefill
             else:
                 text = plain.interject(content, prefill)
-            ids = self._interjections[content, prefill] = await self._tokenize(text, parse_special=True)
+            ids = await self._tokenize(text, parse_special=True)
+            if len(self._interjections) >= _MOST_INTERJECTIONS:
+                self._interjections.clear()
+            self._interjections[content, prefill] = ids
         return list(ids)
 
     async def encode(self, text: str) -> list[int]:
@@ -113,7 +118,8 @@ class LlamaCpp:
         """Generate; streamed unless one token is wanted. Raises ContextExceeded before anything is sent."""
         capabilities = await self.start()
         prompt = await self._prompt(request)
-        self._check_length(len(prompt), capabilities.context)
+        if len(prompt) >= capabilities.context:
+            raise ContextExceeded.of(self.name, len(prompt), capabilities.context)
         body = _body(request, prompt)
         started = perf_counter()
         reply = Reply()
@@ -150,16 +156,6 @@ class LlamaCpp:
         if request.prompt is not None:
             return request.prompt.ids()
         return await self.render(request.messages or ())
-
-    def _check_length(self, prompt_tokens: int, context: int) -> None:
-        if prompt_tokens + 1 > context:
-            raise ContextExceeded(
-                f"engine {self.name!r}: the prompt has {prompt_tokens} tokens, the context {context};"
-                " shorten the prompt or serve the model with a longer context",
-                engine=self.name,
-                prompt_tokens=prompt_tokens,
-                context=context,
-            )
 
     async def _at_once(self, reply: Reply, body: dict[str, Any], request: Request) -> None:
         transport = await self._line()
@@ -236,7 +232,9 @@ class LlamaCpp:
         return self._transport
 
     async def _connect(self) -> Transport:
-        return Transport(self.name, self._url, api_key=self._api_key, timeout_s=self._timeout_s, keeps_connections=False)
+        return Transport(
+            self.name, self._url, api_key=self._api_key, timeout_s=self._timeout_s, keeps_connections=False
+        )
 
     async def _probe(self) -> Capabilities:
         transport = await self._line()

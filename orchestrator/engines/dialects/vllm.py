@@ -19,13 +19,13 @@ from time import perf_counter
 from typing import Any
 
 from orchestrator.engines.base import Capabilities, Completion, Request
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.openai_api import cached_tokens
-from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.start_once import StartOnce
 from orchestrator.engines.dialects.vllm_probe import probe
 from orchestrator.engines.dialects.vllm_reply import Reply
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
+from orchestrator.engines.http import Transport
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.start_once import StartOnce
 from orchestrator.errors import BadConfig, ContextExceeded, EngineError, EngineUnavailable
 from orchestrator.types import Message, Stop
 
@@ -88,7 +88,7 @@ class Vllm:
         can = await self.start()
         prompt = request.prompt.ids() if request.prompt is not None else await self.render(request.messages or ())
         if len(prompt) >= can.context:
-            raise self._too_long(len(prompt), can.context)
+            raise ContextExceeded.of(self.name, len(prompt), can.context)
         reply = Reply(request.logprobs)
         try:
             return await self._completion(request, _body(request, prompt, can), reply)
@@ -151,13 +151,6 @@ class Vllm:
             await reply.settle(stop, stop_text, tokenizer.pieces)
         else:
             reply.ids = await tokenizer.encode(reply.text)
-
-    def _too_long(self, prompt_tokens: int, context: int) -> ContextExceeded:
-        line = (
-            f"engine {self.name!r}: the prompt has {prompt_tokens} tokens and the context {context}, which leaves "
-            "no room to generate: shorten the prompt or serve the model with a larger --max-model-len"
-        )
-        return ContextExceeded(line, engine=self.name, prompt_tokens=prompt_tokens, context=context)
 
     def _unfinished(self, reply: Reply) -> EngineUnavailable:
         how = f"with finish_reason {reply.finish!r}" if reply.finish else "in mid-completion"

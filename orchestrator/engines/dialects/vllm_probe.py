@@ -6,9 +6,9 @@ from typing import Any
 
 from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
+from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
 
 __all__ = ["probe"]

@@ -62,10 +62,7 @@ class Reply:
 
     async def settle(self, stop: Stop, stop_text: str, pieces: Pieces) -> None:
         """Make `text` the decoding of `ids`, and `logprobs` one entry per id where there are any."""
-        if stop is Stop.END and self.ids:
-            self.text = self.text.removesuffix(await pieces.of(self.ids[-1]))
-        has_end = stop is Stop.END
-        self.text, self.ids = await whole(self.text, self.ids, stop, stop_text, pieces, has_end=has_end)
+        self.text, self.ids = await whole(self.text, self.ids, stop, stop_text, pieces, has_end=stop is Stop.END)
         del self.logprobs[len(self.ids) :]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.engines.dialects import plain
-from orchestrator.engines.http import Transport
 from orchestrator.engines.dialects.literal import Literal, Tokens
+from orchestrator.engines.http import Transport
 from orchestrator.engines.whole import Pieces
 from orchestrator.errors import EngineRejected
 from orchestrator.types import Message
