@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.streams import fail, prepare
+from orchestrator.cli.streams import abandon, fail, prepare
 from orchestrator.errors import (
     EngineError,
     EngineRejected,
@@ -65,11 +64,12 @@ class LazyGroup(click.Group):
 def _exit_code(command: Callable[[], Any]) -> int:
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed before we began
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # Whoever read our output went away; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon(sys.stdout)
         return 1
     except click.Abort:
         return INTERRUPTED
@@ -98,11 +98,13 @@ def code_of(error: OrchestratorError) -> int:
 
 
 def _bug(error: Exception) -> int:
+    from orchestrator.cli.blame import described, is_theirs
     from orchestrator.config import is_debug
 
     if is_debug():
         raise error
-    fail(f"{type(error).__name__}: {error}; this is a bug: run again with ORCHESTRATOR_DEBUG=1 for the traceback")
+    whose = "" if is_theirs(error) else "this is a bug: "
+    fail(f"{described(error)}; {whose}run again with ORCHESTRATOR_DEBUG=1 for the traceback")
     return 1
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.blame import described
 from orchestrator.cli.progress import Progress
-from orchestrator.cli.results import Results, bad_line, check_out, record
+from orchestrator.cli.results import Results, bad_line, crashed, record
 from orchestrator.cli.streams import note
+from orchestrator.config import is_debug
+from orchestrator.errors import OrchestratorError
 from orchestrator.memory.base import BatchRun
+from orchestrator.memory.ids import run_id as new_id
 from orchestrator.runtime.tasks import TaskLine, read_tasks
 from orchestrator.types import Status
 
@@ -21,11 +25,10 @@ __all__ = ["run_file"]
 
 
 async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: int, given: Mapping[str, Any]) -> int:
-    """Run the tasks of `file` that are not finished and return the exit code.
+    """Run the tasks of `file` that are not finished in `batch` and return the exit code.
 
     Raises UserError, EngineError or StoreError for what stops all of them; results so far are kept.
     """
-    check_out(given["out"], resume=given["resume"])
     lines = read_tasks(file)
     bad = [line for line in lines if line.task is None]
     for line in bad:
@@ -74,6 +77,20 @@ def _due(
     ]
 
 
+async def _result_line(pipeline: Pipeline, line: TaskLine, run_id: str, batch: str) -> dict[str, Any]:
+    assert line.task is not None
+    try:
+        return record(line, await pipeline.arun(line.task, run_id=run_id, batch=batch, position=line.position))
+    except OrchestratorError:
+        raise
+    except Exception as error:
+        # The one place besides the outer edge that catches everything: a router, an engine function or an
+        # extractor is someone's own code, and what it does to one task must not cost the others theirs.
+        if is_debug():
+            raise
+        return crashed(line, run_id, described(error))
+
+
 async def _run_all(
     pipeline: Pipeline,
     due: Iterator[TaskLine],
@@ -85,12 +102,9 @@ async def _run_all(
 ) -> None:
     async def work() -> None:
         for line in due:
-            assert line.task is not None
             run = stored.get(line.position)
-            result = await pipeline.arun(
-                line.task, run_id=run.run.id if run else None, batch=batch, position=line.position
-            )
-            done = record(line, result)
+            run_id = run.run.id if run else new_id()
+            done = await _result_line(pipeline, line, run_id, batch)
             results.write(done)
             progress.advance(done)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.source import engine_flags, policy_flags
+from orchestrator.errors import UserError
 
 __all__ = ["run"]
 
@@ -43,7 +44,7 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     (budget). After Ctrl-C 130, after SIGTERM 143; --resume goes on from there.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
-    from orchestrator.cli.streams import note
+    from orchestrator.cli.streams import Unwritable, note
     from orchestrator.cli.work import carry_out
 
     try:
@@ -51,6 +52,10 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     except Interrupted as interrupted:
         note(f"interrupted: what was finished is kept; go on with: {_again(ctx.obj)}")
         return interrupted.exit_code
+    except Unwritable as error:
+        if not error.is_full:
+            raise
+        raise UserError(f"{error}: make room, then --resume: {_again(ctx.obj)}") from error
 
 
 def _again(arguments: Sequence[str]) -> str:

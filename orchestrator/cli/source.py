@@ -43,20 +43,6 @@ _PLACES = {
 }
 """Flag -> its place in the tables of the configuration."""
 _WITH_PIPELINE = ("concurrency",)
-_BROKEN_IMPORT = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-"""What importing someone's file may raise: everything but the program's own errors."""
 
 Decorator = Callable[[Any], Any]
 
@@ -210,10 +196,16 @@ def _guarded(target: str, make: Callable[[], Any]) -> Any:
         return make()
     except OrchestratorError as error:
         raise UserError(f"--pipeline {target}: {error}") from error
-    except _BROKEN_IMPORT as error:
-        at = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
-        what = error.msg if isinstance(error, SyntaxError) else error
-        raise UserError(f"--pipeline {target}: {type(error).__name__}: {what}{at}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # Someone's file is at work here: whatever it raises, SystemExit included, is theirs to mend.
+        from orchestrator.cli.blame import described
+        from orchestrator.config import is_debug
+
+        if is_debug() and isinstance(error, Exception):
+            raise
+        raise UserError(f"--pipeline {target}: {described(error)}") from error
 
 
 def _from_file(file: Path) -> ModuleType:

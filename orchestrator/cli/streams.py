@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EDQUOT, ENOSPC
+from typing import Any, TextIO
 
 import click
 
+from orchestrator.errors import UserError
 from orchestrator.runtime.visible import visible
 
-__all__ = ["fail", "note", "prepare", "say", "say_json", "to_json"]
+__all__ = ["Unwritable", "abandon", "fail", "note", "prepare", "printing", "say", "say_json", "to_json", "writing"]
+
+
+class Unwritable(UserError):
+    """Results cannot be written to where they go; `is_full` tells whether that lacks room."""
+
+    def __init__(self, where: str, error: OSError) -> None:
+        super().__init__(f"cannot write {where}: {error.strerror or error}")
+        self.is_full = error.errno in (ENOSPC, EDQUOT)
 
 
 def prepare() -> None:
@@ -20,9 +33,45 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+@contextmanager
+def writing(where: str) -> Iterator[None]:
+    """Turn a write that fails into Unwritable; that the reader of a pipe went away stays BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(where, error) from error
+
+
+def abandon(stream: TextIO) -> None:
+    """Let go of what `stream` could not write, so that closing it at exit does not try, and fail, again."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # a stream without a descriptor needs nothing
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print results; a write that fails is Unwritable, and closing stdout at exit will not fail again."""
+    try:
+        with writing("to stdout"):
+            yield
+    except Unwritable:
+        abandon(sys.stdout)
+        raise
+
+
+def _tell(text: str) -> None:
+    try:
+        click.echo(visible(text), err=True)
+    except OSError:  # nobody can be told, and results are worth more than remarks
+        abandon(sys.stderr)
+
+
 def say(text: str) -> None:
-    """Print a result, made harmless to a terminal."""
-    click.echo(visible(text))
+    """Print a result, made harmless to a terminal. Raises Unwritable."""
+    with printing():
+        click.echo(visible(text))
 
 
 def to_json(value: Any) -> str:
@@ -31,15 +80,16 @@ def to_json(value: Any) -> str:
 
 
 def say_json(value: Any) -> None:
-    """Print a result as one line of JSON."""
-    click.echo(to_json(value))
+    """Print a result as one line of JSON. Raises Unwritable."""
+    with printing():
+        click.echo(to_json(value))
 
 
 def note(text: str) -> None:
     """Print a line for people."""
-    click.echo(visible(text), err=True)
+    _tell(text)
 
 
 def fail(message: str) -> None:
     """Print an error on one line."""
-    click.echo(f"error: {visible(' '.join(message.split()))}", err=True)
+    _tell(f"error: {' '.join(message.split())}")

@@ -87,10 +87,12 @@ def show(name: str, as_json: bool, **given: Any) -> None:
     else:
         from rich.console import Console
 
+        from orchestrator.cli.streams import printing
         from orchestrator.runtime.timeline import timeline
 
         console = Console(highlight=False, soft_wrap=True)
-        console.print(timeline(run, width=console.width))
+        with printing():
+            console.print(timeline(run, width=console.width))
 
 
 @trace.command("export", epilog="Example: orchestrator trace export --all --out runs.jsonl")

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.cli.batch import run_file
 from orchestrator.cli.question import run_question
+from orchestrator.cli.results import check_out, read_out
 from orchestrator.cli.source import open_source
 from orchestrator.cli.streams import note
 from orchestrator.errors import UserError
+from orchestrator.memory.ids import run_id as new_id
 from orchestrator.types import Message, Task
 
 if TYPE_CHECKING:
@@ -27,9 +29,12 @@ _SEARCHED = 1000
 
 
 class Work(NamedTuple):
-    """A question or a file, and the name its runs have in the journal."""
+    """A question or a file, and the name it has in the journal.
 
-    batch: str
+    Every command that begins it anew is a generation of its own: a batch called NAME#ID.
+    """
+
+    name: str
     file: Path | None
     task: Task | None
 
@@ -41,16 +46,20 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
         raise UserError("nothing to run: give a question in quotes, a TASKS.jsonl, or --resume alone")
     if given["out"] and work is not None and work.file is None:
         raise UserError("--out is for a file of tasks: redirect a question's answer with >")
+    check_out(given["out"], resume=given["resume"])
     pipeline, concurrency = await open_source(given)
     async with pipeline:
+        batch = _stored_batch(pipeline.journal, work, given["out"]) if given["resume"] else None
         if work is None:
-            work = _newest(pipeline.journal)
+            assert batch is not None  # or there would be nothing to resume
+            work = _stored_work(pipeline.journal, batch)
             if not given["quiet"]:
                 note(f"resuming {work.file or 'the question: ' + _words(work.task)}")
+        batch = batch or f"{work.name}#{new_id()}"
         if work.file is not None:
-            return await run_file(pipeline, work.file, work.batch, concurrency=concurrency, given=given)
+            return await run_file(pipeline, work.file, batch, concurrency=concurrency, given=given)
         assert work.task is not None
-        return await run_question(pipeline, work.task, work.batch, given=given)
+        return await run_question(pipeline, work.task, batch, given=given)
 
 
 def _work(what: str) -> Work:
@@ -69,23 +78,55 @@ def _is_file(what: str) -> bool:
         return False
 
 
-def _newest(journal: Journal) -> Work:
-    """Return the work whose run was interrupted last, else the newest, which may have tasks it never began."""
+def _stored_batch(journal: Journal, work: Work | None, out: Path | None) -> str | None:
+    """Return the batch to go on with, None if `work` was never begun: that of `out`, else the newest there is."""
+    batch = _batch_of(journal, out)
+    if batch is None:
+        return _newest(journal) if work is None else next(iter(journal.batches(work.name + "#")), None)
+    if work is not None and _name(batch) != work.name:
+        raise UserError(f"{out} has results of {_shown(batch)}: choose another file")
+    return batch
+
+
+def _batch_of(journal: Journal, out: Path | None) -> str | None:
+    """Return the batch whose results `out` has, None if it has none."""
+    lines = read_out(out)
+    for line in lines:
+        run = journal.stored(line.run_id) if line.run_id else None
+        if run is not None and _name(run.run.batch):
+            return run.run.batch
+    if any(line.is_kept for line in lines):
+        raise UserError(f"{out} has results of runs that the journal does not hold: give their --db, or another file")
+    return None
+
+
+def _newest(journal: Journal) -> str:
+    """Return the batch whose run was interrupted last, else the newest, which may have tasks it never began."""
     for summary in journal.runs(limit=_SEARCHED, status="interrupted"):
-        if found := _stored_work(journal, journal.run(summary.id).run.batch):
-            return found
-    if found := _stored_work(journal, journal.latest_batch() or ""):
-        return found
+        batch = journal.run(summary.id).run.batch
+        if _name(batch):
+            return batch
+    batch = journal.latest_batch() or ""
+    if _name(batch):
+        return batch
     raise UserError("nothing to resume: the newest run in the journal was not started by `orchestrator run`")
 
 
-def _stored_work(journal: Journal, batch: str) -> Work | None:
-    if batch.startswith(_FILE):
-        return Work(batch, Path(batch.removeprefix(_FILE)), None)
-    if batch.startswith(_QUESTION):
-        messages = json.loads(journal.batch(batch)[0].run.task)["messages"]
-        return Work(batch, None, Task(messages=tuple(Message(*message) for message in messages)))
-    return None
+def _name(batch: str) -> str:
+    """Return the name of the work that `batch` is a generation of, empty if it is none."""
+    return batch.rpartition("#")[0] if batch.startswith((_FILE, _QUESTION)) else ""
+
+
+def _shown(batch: str) -> str:
+    return _name(batch).removeprefix(_FILE) if batch.startswith(_FILE) else "something else"
+
+
+def _stored_work(journal: Journal, batch: str) -> Work:
+    name = _name(batch)
+    if name.startswith(_FILE):
+        return Work(name, Path(name.removeprefix(_FILE)), None)
+    messages = json.loads(journal.batch(batch)[0].run.task)["messages"]
+    return Work(name, None, Task(messages=tuple(Message(*message) for message in messages)))
 
 
 def _words(task: Task | None) -> str:

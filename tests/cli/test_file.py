@@ -244,4 +244,6 @@ def test_runs_of_a_file_are_in_the_journal_under_its_absolute_path(
 ) -> None:
     orchestrator("run", "tasks.jsonl", "--pipeline", counting)
     with Store(home / "journal.db", readonly=True) as store:
-        assert len(Journal(store).batch(f"file:{here}/tasks.jsonl")) == 3
+        journal = Journal(store)
+        (batch,) = journal.batches(f"file:{here}/tasks.jsonl#")
+        assert len(journal.batch(batch)) == 3

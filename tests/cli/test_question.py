@@ -164,7 +164,8 @@ def test_without_resume_the_same_question_is_a_new_run(orchestrator: Call, pipel
             ["run", "x", "--router-option", "reading=loud"],
             "command line: router.reading must be 'greedy' or 'average', not 'loud'",
         ),
-        (["run", "x", "--budget-tokens", "0"], "command line: budget: budget tokens = 0: a limit is a number above 0"),
+        (["run", "x", "--budget-tokens", "0"],
+         "command line: budget: budget tokens = 0: a limit is a whole number above 0"),
         (["run", "--resume", "--pipeline", "agent.py:pipeline"], "nothing to resume: the newest run in the journal "
          "was not started by `orchestrator run`"),
         (
@@ -195,9 +196,15 @@ def test_an_unknown_option_says_where_the_known_ones_are(orchestrator: Call) -> 
         ("gone.py:pipeline", "", "there is no file gone.py"),
         ("mine.py:other", "import orchestrator as orc", "mine.py has no 'other'"),
         ("mine.py", "", None),
-        ("mine.py:pipeline", "def broken(:", "SyntaxError: invalid syntax (line 1)"),
-        ("mine.py:pipeline", "import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("mine.py:pipeline", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("mine.py:pipeline", "def broken(:", "SyntaxError: invalid syntax (mine.py line 1)"),
+        ("mine.py:pipeline", "import no_such", "ModuleNotFoundError: No module named 'no_such' (mine.py line 1)"),
+        ("mine.py:pipeline", "x = 1\n1 / 0", "ZeroDivisionError: division by zero (mine.py line 2)"),
+        ("mine.py:pipeline", "raise Exception('boom')", "Exception: boom (mine.py line 1)"),
+        ("mine.py:pipeline", "class Mine(BaseException): pass\nraise Mine", "Mine (mine.py line 2)"),
+        ("mine.py:pipeline", "raise SystemExit(3)", "SystemExit: 3 (mine.py line 1)"),
+        ("mine.py:pipeline", "import json\ndef pipeline():\n    json.loads('')",
+         "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (mine.py line 3)"),
+        ("mine.py:pipeline", "def pipeline(a): pass", "TypeError: pipeline() missing 1 required positional argument"),
         ("mine.py:pipeline", "pipeline = 3", "it is a int, not a Pipeline or a function that gives one"),
         ("mine.py:pipeline", "def pipeline(): return None", "it is a NoneType, not a Pipeline or a function"),
         ("mine.py:pipeline", "import orchestrator as orc\npipeline = lambda: orc.Pipeline({})", "a pipeline needs"),
@@ -221,12 +228,14 @@ def test_a_pipeline_may_be_in_a_package_of_the_working_directory(orchestrator: C
     assert (done.exit_code, done.stdout) == (0, "42\n")
 
 
-def test_a_bug_is_one_line_that_says_how_to_see_the_traceback(orchestrator: Call, here: Path) -> None:
+def test_an_exception_of_someones_code_is_one_line_that_names_it_and_says_how_to_see_the_traceback(
+    orchestrator: Call, here: Path
+) -> None:
     (here / "agent.py").write_text(small_only("1 / 0"))
     done = orchestrator("run", "What?", "--pipeline", "agent.py:pipeline")
     assert done.exit_code == 1
     assert done.stderr == (
-        "error: ZeroDivisionError: division by zero; this is a bug: run again with ORCHESTRATOR_DEBUG=1 "
+        "error: ZeroDivisionError: division by zero (agent.py line 5); run again with ORCHESTRATOR_DEBUG=1 "
         "for the traceback\n"
     )
 
