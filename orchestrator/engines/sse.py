@@ -23,6 +23,8 @@ class EventDecoder:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of every event that `chunk` completes, in order."""
+        if not self._pending and not self._data and (whole := _plain(chunk)) is not None:
+            return whole
         lines = (self._pending + chunk).splitlines(keepends=True)
         # A line that ends in a lone "\r" may be half of "\r\n": it waits for the next chunk.
         self._pending = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
@@ -48,3 +50,13 @@ class EventDecoder:
         elif name == b"error":  # some llama.cpp servers report a failure in mid-stream this way
             self._data.append(b'{"error":' + value + b"}")
         return None
+
+
+def _plain(chunk: bytes) -> list[bytes] | None:
+    """Return the data of a chunk of whole one-line events, the way servers nearly always send them; else None."""
+    if b"\r" in chunk or not chunk.endswith(b"\n\n"):
+        return None
+    events = chunk[:-2].split(b"\n\n")
+    if not all(event.startswith(b"data: ") and b"\n" not in event for event in events):
+        return None
+    return [event[6:] for event in events]
