@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.errors import UnknownName
 
-__all__ = ["find", "names"]
+__all__ = ["by_class", "find", "names"]
 
 
 def _known(kind: str, ours: Mapping[str, str]) -> dict[str, EntryPoint]:
@@ -31,3 +31,14 @@ def find(kind: str, name: str, ours: Mapping[str, str]) -> Any:
     if name not in known:
         raise UnknownName(f"no {kind.removesuffix('s')} named {name!r}; known: {', '.join(sorted(known))}")
     return known[name].load()
+
+
+def by_class(kind: str, class_name: str, ours: Mapping[str, str]) -> Any:
+    """Return the class of our own table that is called `class_name`, imported now: the room's own `__getattr__`.
+
+    Raises AttributeError, as a module does.
+    """
+    for name, target in ours.items():
+        if target.endswith(f":{class_name}"):
+            return find(kind, name, ours)
+    raise AttributeError(f"module 'orchestrator.{kind}' has no attribute {class_name!r}")

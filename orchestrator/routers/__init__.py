@@ -22,7 +22,4 @@ def find(name: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    for known, target in ROUTERS.items():
-        if target.endswith(f":{name}"):
-            return find(known)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return registry.by_class("routers", name, ROUTERS)

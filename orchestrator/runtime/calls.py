@@ -228,19 +228,13 @@ class Calls:
         except (EngineError, asyncio.CancelledError) as error:
             self._book_failure(seq, engine, request, prompt_tokens, error, time() - started)
             raise
-        entry = Entry(
-            calls=1,
-            prompt_tokens=completion.prompt_tokens,
-            cached_tokens=completion.cached_tokens or 0,
-            output_tokens=completion.output_tokens,
-            seconds=completion.seconds,
-        )
+        result = _result_of(self._run, seq, completion)
+        entry = entry_of(result)
         self._spender.settle(engine, prompt_tokens, granted, entry)
-        is_writing = request.purpose in WRITING
         self._ledger.add(engine, request.purpose, Fate.USED, entry)
-        if is_writing:
+        if request.purpose in WRITING:
             self.booked.append((engine, request.purpose, entry))
-        self._journal.result(_result_of(self._run, seq, completion))
+        self._journal.result(result)
         return completion
 
     def _book_failure(
@@ -255,35 +249,27 @@ class Calls:
         is_ours = isinstance(error, asyncio.CancelledError)
         was_sent = not isinstance(error, EngineUnavailable) or error.was_sent
         told = error.output_tokens if isinstance(error, EngineError) else 0
-        arrived = max(request.progress.output_tokens, told)
-        entry = Entry(
-            calls=1,
+        result = CallResult(
+            self._run,
+            seq,
+            "aborted" if is_ours else "failed",
+            text="",
+            ids=b"",
+            stop="",
+            stop_text="",
             prompt_tokens=prompt_tokens if was_sent else 0,
-            output_tokens=arrived,
+            cached_tokens=None,
+            output_tokens=max(request.progress.output_tokens, told),
             uncertain=int(was_sent),
             seconds=seconds,
+            first_token_s=None,
+            error="" if is_ours else str(error),
+            logprobs=None,
         )
+        entry = entry_of(result)
         self._spender.settle(engine, prompt_tokens, request.max_tokens, entry)
         self._ledger.add(engine, request.purpose, Fate.INTERRUPTED if is_ours else Fate.FAILED, entry)
-        self._journal.result(
-            CallResult(
-                self._run,
-                seq,
-                "aborted" if is_ours else "failed",
-                text="",
-                ids=b"",
-                stop="",
-                stop_text="",
-                prompt_tokens=entry.prompt_tokens,
-                cached_tokens=None,
-                output_tokens=arrived,
-                uncertain=entry.uncertain,
-                seconds=seconds,
-                first_token_s=None,
-                error="" if is_ours else str(error),
-                logprobs=None,
-            )
-        )
+        self._journal.result(result)
         if is_ours:
             self._journal.commit(self._run)  # a failure goes to disk together with what is decided about it
 

@@ -274,23 +274,20 @@ def close(run: Run, step: Step) -> str:
     """After closed reasoning: let the same engine write the answer, unless there is one already."""
     if run.find_answer("".join(each.text for each in run.history.steps)) is not None:
         return end(run, None, CLOSED)
-    try:
-        run.spender.check_steps(len(run.history.steps))
-    except LimitExceeded as limit:
-        return end(run, Status.BUDGET, str(limit))
-    attempt = run.first_attempts.get(len(run.history.steps), 0)
-    run.turn = Turn(step.writer, ANSWER, attempt, run.step_tokens, stands=True)
-    return step.writer
+    return plan(run, owed_by=step.writer)
 
 
-def plan(run: Run) -> str:
-    """Settle who drafts the next step and return its node."""
+def plan(run: Run, *, owed_by: str | None = None) -> str:
+    """Settle who writes the next step and return its node; `owed_by` is the engine that owes the answer, if any."""
     index = len(run.history.steps)
     attempt = run.first_attempts.get(index, 0)
     try:
         run.spender.check_steps(index)
     except LimitExceeded as limit:
         return end(run, Status.BUDGET, str(limit))
+    if owed_by is not None:
+        run.turn = Turn(owed_by, ANSWER, attempt, run.step_tokens, stands=True)
+        return owed_by
     if run.forced is not None:
         engine, until = run.forced
         if until is None or index < until:
@@ -350,7 +347,6 @@ def fail(run: Run, error: EngineError) -> str:
 
 def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
     """Let another engine write the step, as a recorded decision; fail if there is none left."""
-    run.failed_engines.add(turn.engine)
     engines = run.history.engines
     place = engines.index(turn.engine)
     others = [*engines[place + 1 :], *reversed(engines[:place])]
