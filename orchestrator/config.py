@@ -41,7 +41,7 @@ from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.types import Budget, Sampling
 
-__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "is_debug", "load"]
+__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "is_debug", "load", "router"]
 
 FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
@@ -62,6 +62,14 @@ def default_db() -> Path:
     if data := os.environ.get("XDG_DATA_HOME"):
         return Path(data).expanduser() / "orchestrator" / "journal.db"
     return Path.home() / ".local" / "share" / "orchestrator" / "journal.db"
+
+
+def router(name: str, options: Mapping[str, Any], where: str) -> Any:
+    """Return the router called `name` with options checked by name and type, as a file's are.
+
+    Raises BadConfig, which calls their place `where`.
+    """
+    return _router({"name": name, **options}, _Origin(where, {}))
 
 
 def is_debug() -> bool:

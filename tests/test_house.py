@@ -64,6 +64,13 @@ def test_the_contracts_hold(copy: Path) -> None:
     assert held.returncode == 0, held.stdout + held.stderr
 
 
+def names_in(node: ast.stmt) -> set[str]:
+    """Return the packages that a statement of a module imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    return {node.module.partition(".")[0]} if isinstance(node, ast.ImportFrom) and node.module else set()
+
+
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     """A package that another one happens to bring today may be gone tomorrow."""
     trees = [ast.parse(path.read_text()) for path in (ROOT / "orchestrator").rglob("*.py")]
@@ -72,8 +79,14 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"orchestrator"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[\w-]+", line).group().replace("-", "_") for line in project["dependencies"]}
-    assert foreign == declared
+    required, optional = (
+        {re.match(r"[\w-]+", line).group().replace("-", "_") for line in lines}
+        for lines in (project["dependencies"], project["optional-dependencies"]["bench"])
+    )
+    assert foreign == required | optional
+    for tree in trees:  # whoever lacks an extra must be able to import everything
+        at_import = {name for node in tree.body for name in names_in(node)}
+        assert not at_import & optional
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -15,7 +15,7 @@ from orchestrator.types import Decision, Status
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["Progress", "StepLines"]
+__all__ = ["BenchProgress", "Progress", "StepLines"]
 
 _WORDS = 48
 
@@ -112,9 +112,47 @@ class Progress:
         return 4 if self._statuses[Status.BUDGET.value] else 0
 
 
-def _bar() -> rich.progress.Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+class BenchProgress:
+    """Shows a bar per policy while stderr is a terminal, and a line per policy otherwise."""
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_quiet = is_quiet
+        self._bar: rich.progress.Progress | None = None
+
+    def __call__(self, event: Any) -> None:
+        """Take a policy with the number of its runs that are due, or a finished sample."""
+        if self._is_quiet:
+            return
+        if isinstance(event, tuple):
+            self._begin(*event)
+        elif self._bar is not None:
+            self._bar.advance(self._bar.task_ids[-1])
+
+    def _begin(self, policy: Any, due: int) -> None:
+        if not sys.stderr.isatty():
+            note(f"{policy.label}: {due} runs")
+            return
+        if self._bar is None:
+            self._bar = _bar("[progress.description]{task.description}")
+            self._bar.start()
+        self._bar.add_task(policy.label, total=due)
+
+    def end(self) -> None:
+        """Leave the bars as they are."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar(*words: str) -> rich.progress.Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns: tuple[str | ProgressColumn, ...] = (*words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=not words)

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from orchestrator.config import RunConfig
     from orchestrator.runtime.pipeline import Pipeline
 
-__all__ = ["Source", "config_flag", "db_flag", "engine_flags", "loaded_config", "open_source", "policy_flags"]
+__all__ = [
+    "Source",
+    "config_flag",
+    "db_flag",
+    "engine_flags",
+    "load_object",
+    "loaded_config",
+    "open_source",
+    "router_flags",
+    "run_flags",
+]
 
 _PLACES = {
     "router": ("router", "name"),
@@ -79,11 +89,15 @@ engine_flags = _all(
     db_flag,
 )
 
-policy_flags = _all(
+router_flags = _all(
     click.option("--router", metavar="NAME", help="Who writes the next step: small, large, random, specreason, ..."),
     click.option("--threshold", type=float, help="Router option: rating a draft needs."),
     click.option("--large-share", type=float, help="Router option: share of steps for the large engine."),
     click.option("--router-option", multiple=True, metavar="KEY=VALUE", help="Any router option; may be repeated."),
+    click.option("--seed", type=int, help="Every draw follows from it."),
+)
+
+run_flags = _all(
     click.option("--temperature", type=float, help="Of every engine; so the next four."),
     click.option("--top-p", type=float),
     click.option("--top-k", type=int),
@@ -94,7 +108,6 @@ policy_flags = _all(
     click.option("--budget-seconds", type=float, help="Wall time of a task."),
     click.option("--budget-cost", type=float, help="In the unit of the config's prices."),
     click.option("--budget-steps", type=int, help="Kept steps of a task."),
-    click.option("--seed", type=int, help="Every draw follows from it."),
     click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
     click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
     click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
@@ -168,10 +181,10 @@ def _python_pipeline(given: Mapping[str, Any]) -> Pipeline:
     from orchestrator.runtime.pipeline import Pipeline
 
     target = given["pipeline"]
-    found = _found(target)
+    found = load_object(target, "--pipeline", Pipeline)
     made = found
     if not isinstance(found, Pipeline) and callable(found):
-        made = _guarded(target, found)
+        made = _guarded("--pipeline", target, found)
     if not isinstance(made, Pipeline):
         raise UserError(
             f"--pipeline {target}: it is a {type(made).__name__}, not a Pipeline or a function that gives one"
@@ -179,23 +192,27 @@ def _python_pipeline(given: Mapping[str, Any]) -> Pipeline:
     return made
 
 
-def _found(target: str) -> Any:
+def load_object(target: str, flag: str, wanted: type[Any]) -> Any:
+    """Return what `target`, file.py:object or package.module:object, names. Raises UserError, which calls it `flag`.
+
+    Where the module lacks the name, its objects of the type `wanted` are listed.
+    """
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
-        raise UserError(f"--pipeline {target!r}: write it as file.py:object or package.module:object")
-    module = _guarded(target, lambda: _from_file(Path(place)) if place.endswith(".py") else _from_package(place))
+        raise UserError(f"{flag} {target!r}: write it as file.py:object or package.module:object")
+    module = _guarded(flag, target, lambda: _from_file(Path(place)) if place.endswith(".py") else _from_package(place))
     if not hasattr(module, name):
-        near = [each for each, value in vars(module).items() if type(value).__name__ == "Pipeline"]
-        hint = f"; it has the pipelines {', '.join(near)}" if near else ""
-        raise UserError(f"--pipeline {target}: {place} has no {name!r}{hint}")
+        near = [each for each, value in vars(module).items() if isinstance(value, wanted)]
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise UserError(f"{flag} {target}: {place} has no {name!r}{hint}")
     return getattr(module, name)
 
 
-def _guarded(target: str, make: Callable[[], Any]) -> Any:
+def _guarded(flag: str, target: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except OrchestratorError as error:
-        raise UserError(f"--pipeline {target}: {error}") from error
+        raise UserError(f"{flag} {target}: {error}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -205,7 +222,7 @@ def _guarded(target: str, make: Callable[[], Any]) -> Any:
 
         if is_debug() and isinstance(error, Exception):
             raise
-        raise UserError(f"--pipeline {target}: {described(error)}") from error
+        raise UserError(f"{flag} {target}: {described(error)}") from error
 
 
 def _from_file(file: Path) -> ModuleType:

@@ -175,9 +175,9 @@ class Engine(Protocol):
         """
         ...
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Return the ids that close the assistant's open turn, let the user say `content`, and begin
-        the assistant's reply with `prefill`."""
+        the assistant's reply with `prefill`; `think` is as for `render`."""
         ...
 
     async def encode(self, text: str) -> list[int]:

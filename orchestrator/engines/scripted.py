@@ -87,7 +87,7 @@ class Scripted:
         lines = [f"{message.role}: {message.content}\n" for message in messages]
         return list(_bytes("".join(lines) + "assistant: "))
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Return a user line and an open assistant line, as bytes."""
         return list(_bytes(f"\nuser: {content}\nassistant: {prefill}"))
 

@@ -45,9 +45,19 @@ class StepStream:
         self._think = think
         self._steps: list[_Written] = []
         self._drafts: dict[int, _Written] = {}
-        self._asides: dict[tuple[str, str, str], array[int]] = {}
+        self._asides: dict[tuple[str, str, str, bool | None], array[int]] = {}
         self._chains: dict[str, Chain] = {}
         self._lengths: dict[str, list[int]] = {}
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The task."""
+        return self._messages
+
+    @property
+    def steps(self) -> list[Step]:
+        """The kept steps, in order."""
+        return [written.step for written in self._steps]
 
     async def prefix(self, engine: str) -> Prefix:
         """Return the task and every kept step in the ids of `engine`."""
@@ -78,12 +88,12 @@ class StepStream:
         written = self._drafts.setdefault(draft.attempt, _Written(draft))
         return (await self.prefix(engine)).extended(await self._ids(engine, written))
 
-    async def interject(self, engine: str, content: str, prefill: str) -> Sequence[int]:
+    async def interject(self, engine: str, content: str, prefill: str, *, think: bool | None = None) -> Sequence[int]:
         """Return the ids that ask `engine` something in between; see Engine.interject. Asked for once, then kept."""
-        key = (engine, content, prefill)
+        key = (engine, content, prefill, think)
         ids = self._asides.get(key)
         if ids is None:
-            ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill))
+            ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
         return ids
 
     def keep(self, step: Step) -> None:

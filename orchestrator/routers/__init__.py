@@ -6,12 +6,13 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["ROUTERS", "LargeOnly", "Random", "SmallOnly", "SpecReason", "find"]
+__all__ = ["ROUTERS", "LargeOnly", "Oracle", "Random", "SmallOnly", "SpecReason", "find"]
 
 ROUTERS = {
     "small": "orchestrator.routers.small:SmallOnly",
     "large": "orchestrator.routers.large:LargeOnly",
     "random": "orchestrator.routers.random:Random",
+    "oracle": "orchestrator.routers.oracle:Oracle",
     "specreason": "orchestrator.routers.specreason:SpecReason",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from functools import cached_property
 from json import dumps, loads
 from os import PathLike
@@ -101,7 +102,28 @@ class Pipeline:
         self._resting: dict[str, float] = {}
         self._live: dict[str, Run] = {}
         self._driven: set[str] = set()
-        self.graph = build_graph(tuple(self.engines), self._enter, self._leave, fused=granularity == "fused")
+        self._granularity = granularity
+        self._build_graph()
+
+    def but(self, *, router: Any, scorers: Mapping[str, Scorer], seed: int) -> Pipeline:
+        """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
+
+        `scorers` are added to the ones there are.
+        """
+        other = copy(self)
+        other.router = build.router_of(router)
+        other._doors = build.doors_of(other.router)
+        other._scorers = build.scorers_of({**self._scorers, **scorers}, tuple(self.engines))
+        other._seed = seed
+        other._capabilities = None  # they have to be held against what the new router needs
+        other._journal, other._store = self.journal, None
+        other._live, other._driven = {}, set()
+        other.__dict__.pop("settings", None)
+        other._build_graph()
+        return other
+
+    def _build_graph(self) -> None:
+        self.graph = build_graph(tuple(self.engines), self._enter, self._leave, fused=self._granularity == "fused")
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     def _check_budget(self) -> None:
@@ -195,7 +217,7 @@ class Pipeline:
             batch=batch,
             position=position,
             task=_task_json(given),
-            settings=self._settings,
+            settings=self.settings,
             engines=self._engines_json(),
             created_s=time(),
         )
@@ -222,7 +244,7 @@ class Pipeline:
         return run
 
     def _compare(self, stored: StoredRun, task: Task) -> None:
-        before, now = loads(stored.run.settings), loads(self._settings)
+        before, now = loads(stored.run.settings), loads(self.settings)
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 raise ResumeRefused(
@@ -269,7 +291,7 @@ class Pipeline:
         name, tip = stored.run.id, len(stored.kept())
         if (to_step := state.get("step", tip)) < tip:
             await self.start()
-            name = fork(self.journal, stored, to_step, settings=self._settings, engines=self._engines_json())
+            name = fork(self.journal, stored, to_step, settings=self.settings, engines=self._engines_json())
         return await self.open(_task_of(stored), run_id=name)
 
     def _leave(self, run: Run) -> None:
@@ -282,7 +304,8 @@ class Pipeline:
         return dumps({name: _plain(can) for name, can in self._ready.items()})
 
     @cached_property
-    def _settings(self) -> str:
+    def settings(self) -> str:
+        """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
         return dumps(
             build.settings_of(
                 {

@@ -31,7 +31,7 @@ class Greedy:
     async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
         return [1, *self.ids("".join(message.content for message in messages))]
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         return self.ids(content + prefill)
 
     async def encode(self, text: str) -> list[int]:

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 pytest.importorskip("xllamacpp")
 
+from orchestrator.bench.workloads.random_calculation import calculations
+
 from train import text, tokenizer
 from train.chat import CHAT_TEMPLATE, render
 from train.embedded import Embedded
 from train.export import rounded, write_folder, write_gguf
 from train.network import Decoder, Shape
 from train.run import home, load_decoder
-from workloads.random_calculation import tasks
 
 TOKENIZER = tokenizer.load()
 
@@ -69,7 +70,7 @@ def test_a_trained_decoder_writes_the_same_greedy_text_in_both(name: str, tmp_pa
     trained.load_state_dict(weights)
     write_gguf(trained, tmp_path / "pair.gguf", name=name)
     engine = Embedded(tmp_path / "pair.gguf")
-    for task in islice(tasks("easy", "report", 0), 5):
+    for task in islice(calculations("easy", "report", 0), 5):
         ids = TOKENIZER.encode(render([{"role": "user", "content": task.prompt}])).ids
         reply = engine.post("/completion", prompt=ids, n_predict=60, temperature=0, return_tokens=True)
         for token in reply["tokens"]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orchestrator.bench.workloads.verify import find_answer, verify_thought
 
 from train import shards, text, tokenizer
 from train.chat import CHAT_TEMPLATE, CLOSED_THINK, OPEN_THINK, judge_suffix, render
 from train.network import Decoder, Shape
-from workloads.evaluate import find_answer, verify_thought
 
 TOKENIZER = tokenizer.load()
 

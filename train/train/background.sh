@@ -9,7 +9,7 @@ if [ -f "$home/$1/pid" ] && kill -0 "$(cat "$home/$1/pid")" 2>/dev/null; then
     echo "$1 is already being trained by process $(cat "$home/$1/pid")" >&2
     exit 1
 fi
-OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 setsid nohup nice -n 19 "${PYTHON:-python3}" -m train.run "$@" \
+PYTHONPATH="..${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 setsid nohup nice -n 19 "${PYTHON:-python3}" -m train.run "$@" \
     >> "$home/$1/out.log" 2>&1 < /dev/null &
 echo $! > "$home/$1/pid"
 echo "$1: process $(cat "$home/$1/pid"), log $home/$1/log.jsonl"

@@ -23,6 +23,9 @@ from random import Random
 from typing import Any
 
 import gguf
+from orchestrator.bench.workloads import behavior_tasks, random_calculation, tool_tasks
+from orchestrator.bench.workloads.random_calculation import REASONING_GYM, Calculation
+from orchestrator.bench.workloads.verify import find_answer, verify_thought
 
 from train.chat import CLOSED_THINK, END, ROLES, judge_suffix, render
 from train.embedded import Embedded
@@ -30,9 +33,6 @@ from train.export import write_gguf
 from train.network import Shape
 from train.run import load_decoder
 from train.text import spoil
-from workloads import behavior_tasks, random_calculation, tool_tasks
-from workloads.evaluate import find_answer, verify_thought
-from workloads.random_calculation import REASONING_GYM, Task
 
 __all__ = ["main"]
 
@@ -60,7 +60,7 @@ def area(right: Sequence[float], wrong: Sequence[float]) -> float:
     return round(sum(pairs) / len(pairs), 4) if pairs else float("nan")
 
 
-def thinking(engine: Embedded, tasks: Sequence[Task]) -> dict[str, Any]:
+def thinking(engine: Embedded, tasks: Sequence[Calculation]) -> dict[str, Any]:
     """Solve rate, step accuracy by kind (by the exact verifier), and how much is thought after the answer."""
     kinds: dict[str, list[bool]] = defaultdict(list)
     solved, lengths, redundant, ended = [], [], [], []
@@ -85,12 +85,12 @@ def thinking(engine: Embedded, tasks: Sequence[Task]) -> dict[str, Any]:
     }
 
 
-def without_thinking(engine: Embedded, tasks: Sequence[Task]) -> float:
+def without_thinking(engine: Embedded, tasks: Sequence[Calculation]) -> float:
     replies = [engine.complete(ask(task.prompt, thinks=False), 24).text for task in tasks]
     return share(find_answer(text) == task.answer for text, task in zip(replies, tasks, strict=True))
 
 
-def forced(engine: Embedded, tasks: Sequence[Task]) -> dict[str, float]:
+def forced(engine: Embedded, tasks: Sequence[Calculation]) -> dict[str, float]:
     """Right answers when the thought is cut after a share of its steps."""
     found = {}
     for part in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -130,7 +130,7 @@ def judging(engine: Embedded, examples: Sequence[tuple[str, list[str], bool]]) -
     }
 
 
-def spoilt_examples(tasks: Sequence[Task]) -> list[tuple[str, list[str], bool]]:
+def spoilt_examples(tasks: Sequence[Calculation]) -> list[tuple[str, list[str], bool]]:
     random = Random("spoilt")
     found = []
     for task in tasks:
@@ -142,7 +142,7 @@ def spoilt_examples(tasks: Sequence[Task]) -> list[tuple[str, list[str], bool]]:
     return found
 
 
-def own_examples(engine: Embedded, tasks: Sequence[Task], seed: int = 0) -> list[tuple[str, list[str], bool]]:
+def own_examples(engine: Embedded, tasks: Sequence[Calculation], seed: int = 0) -> list[tuple[str, list[str], bool]]:
     """Steps that this engine samples itself, each judged in its own context."""
     found = []
     for number, task in enumerate(tasks):
@@ -215,8 +215,8 @@ def families(engine: Embedded, count: int) -> dict[str, float]:
 def measure(engine: Embedded, count: int, split: str, own: Sequence[tuple[str, list[str], bool]]) -> dict[str, Any]:
     """Everything about one engine."""
 
-    def held_out(preset: str, number: int = count) -> list[Task]:
-        return list(islice(random_calculation.tasks(preset, split, 0), number))
+    def held_out(preset: str, number: int = count) -> list[Calculation]:
+        return list(islice(random_calculation.calculations(preset, split, 0), number))
 
     return {
         "think": {preset: thinking(engine, held_out(preset)) for preset in ("easy", "mid", "hard")},
@@ -277,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
         paths = {"small": options.small, "large": options.large}
         files = {name: as_gguf(path, name, Path(folder)) for name, path in paths.items() if path is not None}
         engines = {name: Embedded(file) for name, file in files.items()}
-        mid = list(islice(random_calculation.tasks("mid", options.split, 1), options.tasks // 3))
+        mid = list(islice(random_calculation.calculations("mid", options.split, 1), options.tasks // 3))
         own = own_examples(engines.get("small") or engines["large"], mid)
         for name, engine in engines.items():
             found[name] = measure(engine, options.tasks, options.split, own)

@@ -20,12 +20,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from orchestrator.bench.workloads.random_calculation import calculations
+from orchestrator.bench.workloads.verify import find_answer, verify_thought
+
 from train.chat import render
 from train.embedded import Embedded
 from train.export import write_gguf
 from train.run import home, load_decoder
-from workloads.evaluate import find_answer, verify_thought
-from workloads.random_calculation import tasks
 
 __all__ = ["main", "thoughts"]
 
@@ -39,7 +40,7 @@ KEEP_RIGHT = 1 / 3
 def thoughts(engine: Embedded, seed: int) -> Iterator[dict[str, Any]]:
     """Endless thoughts of the engine, each with whether its answer is right and how many steps are wrong."""
     random = Random(f"mistakes/{seed}")
-    streams = {preset: tasks(preset, "train", 1_000_000 + seed) for preset in MIX}
+    streams = {preset: calculations(preset, "train", 1_000_000 + seed) for preset in MIX}
     while True:
         task = next(streams[random.choices(list(MIX), list(MIX.values()))[0]])
         temperature = random.choice((0.6, 0.6, 1.0))

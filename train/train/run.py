@@ -35,6 +35,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from orchestrator.bench.workloads.random_calculation import Calculation, calculations
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -44,7 +45,6 @@ from train.network import Decoder, Shape
 from train.optimizer import make_optimizers
 from train.shards import Batch, batch_of, batches
 from train.text import Document
-from workloads.random_calculation import Task, tasks
 
 __all__ = ["PLAN", "SHAPES", "Trainer", "home", "load_decoder", "main"]
 
@@ -53,8 +53,8 @@ SHAPES = {
     "large": Shape(vocab=tokens.VOCAB, width=256, layers=6, heads=4, hidden=640),
 }
 PLAN = {
-    "small": (("steps", 0), ("forms", 1500), ("own", 5000)),
-    "large": (("steps", 0), ("forms", 1200), ("own", 4000)),
+    "small": (("steps", 0), ("forms", 1500), ("own", 4000)),
+    "large": (("steps", 0), ("forms", 1000), ("own", 2500)),
 }
 """Stages with the update from which they hold; a shard keeps the stage that it began with."""
 
@@ -339,7 +339,7 @@ class Trainer:
         decoder.load_state_dict(self.average)
         counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         whole = 0
-        held_out = list(islice(tasks("mid", "calibration", 0), MEASURE_TASKS))
+        held_out = list(islice(calculations("mid", "calibration", 0), MEASURE_TASKS))
         for first in range(0, len(held_out), 16):
             some = held_out[first : first + 16]
             drawn = [trace(self.tokenizer, task) for task in some]
@@ -367,7 +367,7 @@ class Trainer:
         self.is_stopped = True
 
 
-def trace(tokenizer: Tokenizer, task: Task) -> tuple[Document, list[int]]:
+def trace(tokenizer: Tokenizer, task: Calculation) -> tuple[Document, list[int]]:
     """A held-out thought as a document, with the ends of its parts: prompt, each step."""
     parts = [ROLES["user"] + task.prompt + END + ROLES["assistant"] + OPEN_THINK]
     parts += [step.text + "\n\n" for step in task.steps]

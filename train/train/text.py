@@ -18,12 +18,14 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
+from orchestrator.bench.workloads import behavior_tasks, random_calculation, tool_tasks
+from orchestrator.bench.workloads.expression import compact
+from orchestrator.bench.workloads.random_calculation import PRESETS
+from orchestrator.bench.workloads.solution import Step, reason
+from orchestrator.bench.workloads.verify import RATINGS, Verdict, verify_step, verify_thought
 from tokenizers import Tokenizer
 
 from train.chat import CLOSED_THINK, END, OPEN_THINK, ROLES, VERDICT_PROMPT, judge_suffix
-from workloads import behavior_tasks, random_calculation, tool_tasks
-from workloads.evaluate import RATINGS, Verdict, verify_step, verify_thought
-from workloads.random_calculation import PRESETS, Step
 
 __all__ = ["STAGES", "Branch", "Document", "Stage", "Writer", "sample_text", "spoil"]
 
@@ -231,11 +233,11 @@ class Writer:
         random = self.random
         while True:
             expression = random_calculation.draw_expression(random, PRESETS[preset])
-            problem = random_calculation.compact(expression)
+            problem = compact(expression)
             if random_calculation.split_of(problem) == "train":
                 break
-        task = random_calculation.make_task(expression, random_calculation.draw_wording(random, expression))
-        steps = random_calculation.reason(expression, random)
+        task = random_calculation.make_calculation(expression, random_calculation.draw_wording(random, expression))
+        steps = reason(expression, random)
         document = Document()
         system = random.choice(INSTRUCTIONS) if random.random() < 0.1 else ""
         asked = self.add(document, _user(task.prompt, system), 0.0)
@@ -465,8 +467,8 @@ def sample_text(count: int = 20_000) -> Iterator[str]:
         yield "\n".join(step.text for step in task.steps)
         expression = random_calculation.draw_expression(random, PRESETS["easy"])
         name = random_calculation.draw_wording(random, expression)
-        yield random_calculation.make_task(expression, name).prompt
-        yield "\n".join(step.text for step in random_calculation.reason(expression, random)) + _boxed("1")
+        yield random_calculation.make_calculation(expression, name).prompt
+        yield "\n".join(step.text for step in reason(expression, random)) + _boxed("1")
         errand = tool_tasks.draw_errand(random)
         yield f"{tool_tasks.SYSTEM}\n{errand.prompt}\nBusy, try again. Still busy, list all. error: busy calc lookup"
         yield "Look up pen. Now the sum. Convert first. Now add. Done. error: no pen, use pen convert list"

@@ -71,7 +71,7 @@ class Chat:
         """Raise MissingCapability: the API renders conversations itself."""
         self._refuse("returns no token ids of a prompt")
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Raise MissingCapability: there is no open turn to interrupt."""
         self._refuse("cannot begin a reply for the assistant")
 

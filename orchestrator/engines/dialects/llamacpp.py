@@ -64,7 +64,7 @@ class LlamaCpp:
         self._timeout_s = timeout_s
         self._transport: Transport | None = None
         self._first_ids: list[int] = []
-        self._interjections: dict[tuple[str, str], list[int]] = {}
+        self._interjections: dict[tuple[str, str, bool | None], list[int]] = {}
         self._pieces = Pieces(self._decode)
         self._started = StartOnce(self._probe)
 
@@ -95,18 +95,18 @@ class LlamaCpp:
         # Some templates write the first token themselves, some leave it to the tokenizer; it is wanted once.
         return ids if ids[: len(self._first_ids)] == self._first_ids else self._first_ids + ids
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Return the ids that close the open turn, let the user say `content` and begin a reply with `prefill`."""
-        ids = self._interjections.get((content, prefill))
+        ids = self._interjections.get((content, prefill, think))
         if ids is None:
             if (await self.start()).chat_template:
-                text = await self._between_turns(content) + prefill
+                text = await self._between_turns(content, think) + prefill
             else:
                 text = plain.interject(content, prefill)
             ids = await self._tokenize(text, parse_special=True)
             if len(self._interjections) >= _MOST_INTERJECTIONS:
                 self._interjections.clear()
-            self._interjections[content, prefill] = ids
+            self._interjections[content, prefill, think] = ids
         return list(ids)
 
     async def encode(self, text: str) -> list[int]:
@@ -201,11 +201,11 @@ class LlamaCpp:
         with transport.reading("/apply-template"):
             return str(answer["prompt"])
 
-    async def _between_turns(self, content: str) -> str:
+    async def _between_turns(self, content: str, think: bool | None) -> str:
         """Return what the template puts between the assistant's last word and its next."""
         mark = secrets.token_hex(16)
         turns = [Message("user", "-"), Message("assistant", mark), Message("user", content)]
-        _, found, behind = (await self._templated(turns)).partition(mark)
+        _, found, behind = (await self._templated(turns, think)).partition(mark)
         if not found:
             raise (await self._line()).misunderstood("/apply-template", "the template drops the assistant's words")
         return behind

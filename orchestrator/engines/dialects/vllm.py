@@ -75,9 +75,9 @@ class Vllm:
         """Return the prompt ids of a conversation as the model's own template lays it out."""
         return await (await self._tokenizer()).render(messages, think)
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Return the ids that close the assistant's turn, let the user speak and begin a reply with `prefill`."""
-        return await (await self._tokenizer()).interject(content, prefill)
+        return await (await self._tokenizer()).interject(content, prefill, think=think)
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data; see literal.py."""

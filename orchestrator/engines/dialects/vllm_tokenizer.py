@@ -30,7 +30,7 @@ class VllmTokenizer:
         self._line = line
         self._model = model
         self._literal = Literal(line.engine, self._tokens, self._is_special)
-        self._interjections: dict[tuple[str, str], list[int]] = {}
+        self._interjections: dict[tuple[str, str, bool | None], list[int]] = {}
 
     async def find_template(self) -> str:
         """Try the chat template; return why there is none, or nothing where there is one."""
@@ -47,13 +47,16 @@ class VllmTokenizer:
             return await self._fill(messages, think)
         return (await self._ask(prompt=plain.render(messages), add_special_tokens=True)).ids
 
-    async def interject(self, content: str, prefill: str) -> list[int]:
+    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
         """Return the ids between an assistant's open turn and its next one, which begins with `prefill`."""
-        key = (content, prefill)
+        key = (content, prefill, think)
         if key not in self._interjections:
             if len(self._interjections) >= _MOST_INTERJECTIONS:
                 self._interjections.clear()
-            text = await self._between(content) + prefill if self.has_template else plain.interject(content, prefill)
+            if self.has_template:
+                text = await self._between(content, think) + prefill
+            else:
+                text = plain.interject(content, prefill)
             self._interjections[key] = (await self._ask(prompt=text, add_special_tokens=False)).ids
         return list(self._interjections[key])
 
@@ -74,10 +77,10 @@ class VllmTokenizer:
         listed = [message._asdict() for message in messages]
         return (await self._ask(messages=listed, add_generation_prompt=True, **options)).ids
 
-    async def _between(self, content: str) -> str:
+    async def _between(self, content: str, think: bool | None) -> str:
         """Return what the template puts behind an assistant's words up to those of its next turn."""
         turns = (Message("user", "?"), Message("assistant", _MARK), Message("user", content))
-        _, mark, behind = (await self.decode(await self._fill(turns, None))).partition(_MARK)
+        _, mark, behind = (await self.decode(await self._fill(turns, think))).partition(_MARK)
         if not mark:
             raise self._line.misunderstood("/tokenize", "the chat template leaves out the assistant's turn")
         return behind

@@ -22,10 +22,13 @@ class Call(Protocol):
 class Scorer(Protocol):
     """Something that measures drafts."""
 
-    engine: str | None
-    """The engine it asks; None where it asks none, or the largest of the pipeline is meant."""
-    logprobs: int
-    """Alternatives per token it needs from that engine; 0 for none."""
+    @property
+    def engine(self) -> str | None:
+        """The engine it asks; None where it asks none, or the largest of the pipeline is meant."""
+
+    @property
+    def logprobs(self) -> int:
+        """Alternatives per token it needs from that engine; 0 for none."""
 
     async def score(self, engine: str, stream: StepStream, draft: Step, call: Call) -> Signal:
         """Measure `draft` as the next step of `stream`, asking `engine`.

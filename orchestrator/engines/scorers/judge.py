@@ -47,6 +47,8 @@ class Judge:
     question: str = QUESTION
     prefill: str = PREFILL
     """How the judge's reply begins; the next token is the rating."""
+    think: bool | None = None
+    """Switches a chat template that can think or not; False where the rating must come at once."""
 
     @property
     def logprobs(self) -> int:
@@ -56,7 +58,7 @@ class Judge:
     async def score(self, engine: str, stream: StepStream, draft: Step, call: Call) -> Signal:
         """Return the rating; `raw` is in digits, 0 to 9."""
         prompt = await stream.with_draft(engine, draft)
-        prompt = prompt.extended(await stream.interject(engine, self.question, self.prefill))
+        prompt = prompt.extended(await stream.interject(engine, self.question, self.prefill, think=self.think))
         reply = await call(engine, "judge", prompt, sampling=GREEDY, max_tokens=1, logprobs=self.logprobs)
         digit = _emitted(reply) if self.reading == "greedy" else _weighted(reply)
         return Signal(

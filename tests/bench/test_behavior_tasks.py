@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads import behavior_tasks as tasks
-from workloads.evaluate import evaluate
+from orchestrator.bench.workloads import behavior_tasks as tasks
+from orchestrator.bench.workloads.verify import evaluate
 
 
 def meant(task: tasks.BehaviorTask) -> int:

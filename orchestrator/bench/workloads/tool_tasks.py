@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
 
-from workloads.evaluate import Unreadable, evaluate
+from orchestrator.bench.workloads.verify import Unreadable, evaluate
 
 __all__ = [
     "CALL",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads import tool_tasks
-from workloads.tool_tasks import CALL, Errand, Shop
+from orchestrator.bench.workloads import tool_tasks
+from orchestrator.bench.workloads.tool_tasks import CALL, Errand, Shop
 
 
 def work(errand: Errand) -> list[tuple[str, str]]:

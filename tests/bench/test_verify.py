@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.evaluate import Unreadable, evaluate, find_answer, state_after, verify_step, verify_thought
+from orchestrator.bench.workloads.verify import (
+    Unreadable,
+    evaluate,
+    find_answer,
+    state_after,
+    verify_step,
+    verify_thought,
+)
 
 
 @pytest.mark.parametrize(

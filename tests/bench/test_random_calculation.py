@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads import random_calculation as calc
-from workloads.evaluate import evaluate, state_after, verify_thought
+from orchestrator.bench.workloads import random_calculation as calc
+from orchestrator.bench.workloads.expression import Node, compact, read_expression, tokens_of
+from orchestrator.bench.workloads.solution import REDUNDANCY, reason
+from orchestrator.bench.workloads.splits import SPLITS, split_of
+from orchestrator.bench.workloads.verify import evaluate, state_after, verify_thought
 
 presets = st.sampled_from(sorted(calc.PRESETS))
 seeds = st.integers(0, 10**9)
 
 
-def draw(preset: str, seed: int) -> calc.Node:
+def draw(preset: str, seed: int) -> Node:
     return calc.draw_expression(Random(seed), calc.PRESETS[preset])
 
 
@@ -22,7 +25,7 @@ def draw(preset: str, seed: int) -> calc.Node:
 @settings(max_examples=200, deadline=None)
 def test_the_answer_key_agrees_with_the_independent_evaluator(preset: str, seed: int) -> None:
     expression = draw(preset, seed)
-    task = calc.make_task(expression, "compute")
+    task = calc.make_calculation(expression, "compute")
     assert evaluate(task.expression) == int(task.answer)
 
 
@@ -30,8 +33,8 @@ def test_the_answer_key_agrees_with_the_independent_evaluator(preset: str, seed:
 @settings(max_examples=200, deadline=None)
 def test_every_step_of_a_thought_is_right_and_of_its_kind(preset: str, seed: int) -> None:
     expression = draw(preset, seed)
-    steps = calc.reason(expression, Random(seed))
-    verdicts = verify_thought([step.text for step in steps], calc.compact(expression))
+    steps = reason(expression, Random(seed))
+    verdicts = verify_thought([step.text for step in steps], compact(expression))
     assert [verdict.fault for verdict in verdicts] == [None] * len(steps)
     assert [verdict.kind for verdict in verdicts] == [step.kind for step in steps]
     assert [state_after(step.text) for step in steps] == [step.state for step in steps]
@@ -42,9 +45,9 @@ def test_every_step_of_a_thought_is_right_and_of_its_kind(preset: str, seed: int
 def test_an_expression_stays_within_its_dials(preset: str, seed: int) -> None:
     dials = calc.PRESETS[preset]
     expression = draw(preset, seed)
-    tokens = calc.tokens_of(expression)
+    tokens = tokens_of(expression)
     operations = sum(token in ("+", "-", "*", "/") for token in tokens)
-    text = calc.compact(expression)
+    text = compact(expression)
     depths = [text[:end].count("(") - text[:end].count(")") for end in range(len(text))]
     literals = [token.lstrip("-") for token in tokens if token.lstrip("-").isdigit()]
     assert dials.num_operations[0] <= operations <= dials.num_operations[1]
@@ -57,19 +60,21 @@ def test_an_expression_stays_within_its_dials(preset: str, seed: int) -> None:
 def test_a_prompt_read_back_is_the_same_task(preset: str, seed: int, wording: str) -> None:
     expression = draw(preset, seed)
     for spacing in ("single", "loose", "none"):
-        text = calc.spaced(calc.tokens_of(expression), spacing)
-        assert calc.compact(calc.read_expression(text)) == calc.compact(expression)
-    assert calc.split_of(text) == calc.split_of(calc.compact(expression))
+        text = calc.spaced(tokens_of(expression), spacing)
+        assert compact(read_expression(text)) == compact(expression)
+    assert split_of(text) == split_of(compact(expression))
 
 
 @given(seeds)
 @settings(max_examples=50, deadline=None)
 def test_the_same_arguments_give_the_same_tasks(seed: int) -> None:
-    assert list(islice(calc.tasks("mid", "report", seed), 3)) == list(islice(calc.tasks("mid", "report", seed), 3))
+    assert list(islice(calc.calculations("mid", "report", seed), 3)) == list(
+        islice(calc.calculations("mid", "report", seed), 3)
+    )
 
 
 def test_no_expression_is_in_two_splits() -> None:
-    found = {name: {t.expression for t in islice(calc.tasks("direct", name, 0), 400)} for name in calc.SPLITS}
+    found = {name: {t.expression for t in islice(calc.calculations("direct", name, 0), 400)} for name in SPLITS}
     assert not found["train"] & found["report"]
     assert not found["train"] & found["calibration"]
     assert not found["report"] & found["calibration"]
@@ -79,7 +84,7 @@ def mean_steps(**dials: object) -> float:
     dials = {"num_operations": (4, 4), "num_digits": (2, 2), "max_result_digits": 6, "factor_digits": 2, **dials}
     random = Random(0)
     drawn = [calc.draw_expression(random, calc.Dials(**dials)) for _ in range(300)]  # type: ignore[arg-type]
-    return sum(len("".join(step.text for step in calc.reason(node, rechecks=0))) for node in drawn) / 300
+    return sum(len("".join(step.text for step in reason(node, rechecks=0))) for node in drawn) / 300
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_a_larger_dial_means_more_work(dial: str, values: list[object]) -> None:
 
 def test_presets_get_harder_in_their_order() -> None:
     def work(preset: str) -> float:
-        drawn = islice(calc.tasks(preset, "train", 0), 200)
+        drawn = islice(calc.calculations(preset, "train", 0), 200)
         return sum(len(step.text) for task in drawn for step in task.steps) / 200
 
     order = [work(preset) for preset in ("direct", "easy", "mid", "hard", "long")]
@@ -108,25 +113,25 @@ def test_presets_get_harder_in_their_order() -> None:
 def test_redundancy_follows_its_dial() -> None:
     random = Random(0)
     checked = {True: [], False: []}
-    for task in islice(calc.tasks("mid", "train", 0), 600):
-        steps = calc.reason(calc.read_expression(task.expression), random)
+    for task in islice(calc.calculations("mid", "train", 0), 600):
+        steps = reason(read_expression(task.expression), random)
         checked[task.answer.startswith("-")].append(len(steps) > len(task.steps))
     for is_negative, dial in ((True, "negative"), (False, "other")):
         share = sum(checked[is_negative]) / len(checked[is_negative])
-        assert abs(share - calc.REDUNDANCY[dial]) < 0.1
+        assert abs(share - REDUNDANCY[dial]) < 0.1
 
 
 @pytest.mark.parametrize("text", ["", "1+", "(1", "1)", "a", "1 2 + b", "--", "1//2"])
 def test_what_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        calc.read_expression(text)
+        read_expression(text)
 
 
 def test_unknown_names_are_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match="easy"):
-        next(calc.tasks("nope", "train", 0))
+        next(calc.calculations("nope", "train", 0))
     with pytest.raises(ValueError, match="calibration"):
-        next(calc.tasks("easy", "nope", 0))
+        next(calc.calculations("easy", "nope", 0))
 
 
 @pytest.mark.parametrize("family", sorted(calc.REASONING_GYM))
@@ -136,7 +141,7 @@ def test_the_wordings_are_those_of_reasoning_gym(family: str) -> None:
     for item in gym.create_dataset(family, size=200, seed=5, **calc.REASONING_GYM[family]):
         expression = item["metadata"].get("expression") or item["question"].partition(": ")[2].partition(".")[0]
         try:
-            task = calc.task_from_text(expression, family)
+            task = calc.calculation_of(expression, family)
         except ValueError:  # a division that the family itself floors
             continue
         count += 1

@@ -13,15 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from workloads.random_calculation import (
-    PRESETS,
-    Step,
-    draw_expression,
-    read_expression,
-    reason,
-    spaced,
-    tokens_of,
-)
+from orchestrator.bench.workloads.expression import read_expression, tokens_of
+from orchestrator.bench.workloads.random_calculation import PRESETS, draw_expression, spaced
+from orchestrator.bench.workloads.solution import Step, reason
 
 __all__ = ["UNKNOWN", "Behavior", "BehaviorTask", "behavior_tasks", "handbook_text"]
 

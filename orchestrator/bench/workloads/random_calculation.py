@@ -1,16 +1,10 @@
 """RandomCalculation: seeded integer arithmetic of any length, with one operation per solution step.
 
 A task is an expression over integers (`+`, `-`, `*`, exact `/`, unary minus, parentheses), asked in
-one of several wordings. Its solution is a list of steps: the first restates the expression without
-blanks, each further one does the leftmost operation that is ready and restates what is left:
+one of several wordings. `solution.py` says how it is solved step by step.
 
-    (12+47)*6-5          12+47=59           59*6=354           354-5=349
-                         59*6-5             354-5              349
-
-A product of two factors that both have several significant digits is first split at the leading
-digit of the right one (`38*14=(38*10+38*4)`), so that every product has one easy factor.
 Texts are cut into train, calibration and report by a hash of the expression: no expression is in two.
-Everything here is the standard library; `evaluate.py` checks it and shares no code with it.
+Everything here is the standard library; `verify.py` checks it and shares no code with it.
 """
 
 from __future__ import annotations
@@ -21,28 +15,33 @@ from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
 
+from orchestrator.bench.workloads.expression import (
+    Group,
+    Minus,
+    Node,
+    Number,
+    Operation,
+    compact,
+    read_expression,
+    tokens_of,
+    value_of,
+)
+from orchestrator.bench.workloads.solution import Step, reason
+from orchestrator.bench.workloads.splits import SPLITS, split_of
+
 __all__ = [
     "PRESETS",
     "REASONING_GYM",
-    "REDUNDANCY",
-    "SPLITS",
     "WORDINGS",
+    "Calculation",
     "Dials",
-    "Step",
-    "Task",
     "Wording",
-    "compact",
+    "calculation_of",
+    "calculations",
     "draw_expression",
     "draw_wording",
-    "make_task",
-    "read_expression",
-    "reason",
-    "solve",
+    "make_calculation",
     "spaced",
-    "split_of",
-    "task_from_text",
-    "tasks",
-    "tokens_of",
 ]
 
 
@@ -118,82 +117,6 @@ REASONING_GYM: Mapping[str, Mapping[str, object]] = MappingProxyType(
     }
 )
 
-# Chance of re-checking once the answer is known: when it is negative, when it is not, and of doing so again.
-REDUNDANCY = MappingProxyType({"negative": 0.85, "other": 0.1, "again": 0.25})
-
-
-# --- expressions ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Minus:
-    inside: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    inside: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    operator: str
-    left: Node
-    right: Node
-
-
-Node = Number | Minus | Group | Operation
-
-
-def tokens_of(node: Node) -> list[str]:
-    """The tokens of an expression; a sign belongs to its literal or to its parenthesis, as in reasoning-gym."""
-    match node:
-        case Number(value):
-            return [str(value)]
-        case Minus(inside):
-            first, *rest = tokens_of(inside)
-            return ["-" + first, *rest]
-        case Group(inside):
-            return ["(", *tokens_of(inside), ")"]
-        case Operation(operator, left, right):
-            return [*tokens_of(left), operator, *tokens_of(right)]
-
-
-def compact(node: Node) -> str:
-    """The expression without blanks, as it stands in a step."""
-    return "".join(tokens_of(node))
-
-
-def _apply(operator: str, left: int, right: int) -> int:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-    quotient, rest = divmod(left, right) if right else (0, 1)
-    if rest:
-        raise ValueError(f"{left}/{right} is not exact")
-    return quotient
-
-
-def _value(node: Node) -> int:
-    match node:
-        case Number(value):
-            return value
-        case Minus(inside):
-            return -_value(inside)
-        case Group(inside):
-            return _value(inside)
-        case Operation(operator, left, right):
-            return _apply(operator, _value(left), _value(right))
-
 
 # --- drawing an expression ------------------------------------------------------------------------
 
@@ -242,7 +165,7 @@ class _Draw:
         return result
 
     def _check(self, node: Node) -> None:
-        if abs(_value(node)) >= 10**self.dials.max_result_digits:
+        if abs(value_of(node)) >= 10**self.dials.max_result_digits:
             raise _Retry
 
     def _literal(self, digits: int, low: int = 0) -> Number:
@@ -260,7 +183,7 @@ class _Draw:
             right = self._operand(num_operations, depth)
         else:
             right = self._literal(self.random.randint(1, min(self.digits, self.dials.factor_digits)), low=1)
-        if min(abs(_value(left)), abs(_value(right))) >= 10**self.dials.factor_digits:
+        if min(abs(value_of(left)), abs(value_of(right))) >= 10**self.dials.factor_digits:
             raise _Retry
         result = Operation("*", left, right)
         self._check(result)
@@ -277,7 +200,7 @@ class _Draw:
             if largest < 1:
                 raise _Retry
             return Operation("/", Number(divisor * self.random.randint(1, largest)), Number(divisor))
-        value = abs(_value(left))
+        value = abs(value_of(left))
         divisors = [d for d in range(2, limit) if value % d == 0]
         if not divisors:
             raise _Retry
@@ -293,118 +216,6 @@ def draw_expression(random: Random, dials: Dials) -> Node:
             return _Draw(random, dials, digits).expression(num_operations, dials.max_depth)
         except _Retry:
             continue
-
-
-# --- solving --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a solution: its text, what is left to do after it, and what sort of step it is."""
-
-    text: str
-    state: str
-    kind: str
-    """setup, add, sub, mul, div, neg, split, check (a re-check), or behavior."""
-
-
-_KINDS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
-
-
-def _significant(value: int) -> int:
-    return len(str(abs(value)).rstrip("0")) or 1
-
-
-def _split(left: int, right: int) -> Node | None:
-    """`left*right` as a sum of two easier products, or None if one factor has one significant digit."""
-    if min(_significant(left), _significant(right)) < 2:
-        return None
-    unit = 10 ** (len(str(abs(right))) - 1)
-    head = (abs(right) // unit) * unit * (1 if right > 0 else -1)
-    return Group(
-        Operation("+", Operation("*", Number(left), Number(head)), Operation("*", Number(left), Number(right - head)))
-    )
-
-
-def _reduce(node: Node) -> tuple[str, str, Node] | None:
-    """Do the leftmost ready operation: (its equation, its kind, the new expression); None for a literal."""
-    match node:
-        case Number():
-            return None
-        case Group(inside) | Minus(inside):
-            done = _reduce(inside)
-            if done is not None:
-                equation, kind, new = done
-                if isinstance(node, Group):
-                    return equation, kind, new if isinstance(new, Number) else _grouped(new)
-                return equation, kind, _negated(new)
-            value = _value(inside)
-            return f"{compact(Minus(Number(value)))}={-value}", "neg", Number(-value)
-        case Operation(operator, left, right):
-            if (done := _reduce(left)) is not None:
-                equation, kind, new = done
-                return equation, kind, Operation(operator, new, right)
-            if (done := _reduce(right)) is not None:
-                equation, kind, new = done
-                return equation, kind, Operation(operator, left, new)
-            first, second = _value(left), _value(right)
-            before = compact(Operation(operator, Number(first), Number(second)))
-            parts = _split(first, second) if operator == "*" else None
-            if parts is not None:
-                return f"{before}={compact(parts)}", "split", parts
-            result = _apply(operator, first, second)
-            return f"{before}={result}", _KINDS[operator], Number(result)
-
-
-def _grouped(node: Node) -> Node:
-    return node if isinstance(node, Group) else Group(node)
-
-
-def _negated(node: Node) -> Node:
-    """A minus in front of a positive literal is part of it, as it reads."""
-    return Number(-node.value) if isinstance(node, Number) and node.value > 0 else Minus(node)
-
-
-def solve(node: Node) -> Iterator[Step]:
-    """The steps after the setup, one operation each; the last state is the answer."""
-    while (done := _reduce(node)) is not None:
-        equation, kind, node = done
-        state = compact(node)
-        yield Step(f"{equation}\n{state}", state, kind)
-
-
-def reason(expression: Node, random: Random | None = None, rechecks: int | None = None) -> list[Step]:
-    """A whole thought: setup, operations, and re-checks (drawn from REDUNDANCY unless `rechecks` is given)."""
-    text = compact(expression)
-    setup = Step(text, text, "setup")
-    operations = list(solve(expression))
-    steps = [setup, *operations]
-    answer = steps[-1].state
-    if rechecks is None:
-        rechecks = 0 if random is None else _draw_rechecks(random, answer)
-    for _ in range(rechecks):
-        steps += _recheck(setup, operations, random or Random(0))
-    return steps
-
-
-def _draw_rechecks(random: Random, answer: str) -> int:
-    if random.random() >= REDUNDANCY["negative" if answer.startswith("-") else "other"]:
-        return 0
-    count = 1
-    while count < 3 and random.random() < REDUNDANCY["again"]:
-        count += 1
-    return count
-
-
-def _recheck(setup: Step, operations: list[Step], random: Random) -> list[Step]:
-    """The whole solution again, the last operation again, or only a remark."""
-    answer = (operations or [setup])[-1].state
-    draw = random.random()
-    if draw < 0.5 or not operations:
-        return [Step(f"Wait, let me check.\n{setup.text}", setup.state, "check"), *operations]
-    if draw < 0.75:
-        return [Step(f"Wait, {operations[-1].text}", answer, "check")]
-    return [Step(f"Wait, is it right? Yes.\n{answer}", answer, "check")]
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -443,7 +254,7 @@ def spaced(tokens: list[str], spacing: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Calculation:
     """One question with its answer key."""
 
     id: str
@@ -456,26 +267,14 @@ class Task:
     """Without re-checks."""
 
 
-SPLITS: Mapping[str, range] = MappingProxyType(
-    {"train": range(0, 90), "calibration": range(90, 95), "report": range(95, 100)}
-)
-
-
-def split_of(expression: str) -> str:
-    """The split that owns this expression, whatever its blanks and its wording."""
-    text = "".join(expression.split())
-    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 100
-    return next(name for name, buckets in SPLITS.items() if bucket in buckets)
-
-
-def make_task(expression: Node, wording: str, preset: str = "custom") -> Task:
+def make_calculation(expression: Node, wording: str, preset: str = "custom") -> Calculation:
     """Ask for `expression` in a wording of WORDINGS."""
     form = WORDINGS[wording]
     text = compact(expression)
     prompt = form.text.format(spaced(tokens_of(expression), form.spacing))
     digest = hashlib.sha256(prompt.encode()).hexdigest()[:12]
     steps = tuple(reason(expression, rechecks=0))
-    return Task(f"calc-{digest}", prompt, steps[-1].state, text, preset, steps)
+    return Calculation(f"calc-{digest}", prompt, steps[-1].state, text, preset, steps)
 
 
 def draw_wording(random: Random, expression: Node) -> str:
@@ -486,7 +285,7 @@ def draw_wording(random: Random, expression: Node) -> str:
     return random.choice(names)
 
 
-def tasks(preset: str, split: str, seed: int, dials: Dials | None = None) -> Iterator[Task]:
+def calculations(preset: str, split: str, seed: int, dials: Dials | None = None) -> Iterator[Calculation]:
     """Endless tasks of a preset (or of `dials`, labelled `preset`) from one split, a function of the arguments."""
     if split not in SPLITS:
         raise ValueError(f"no split named {split!r}; known: {', '.join(SPLITS)}")
@@ -498,51 +297,9 @@ def tasks(preset: str, split: str, seed: int, dials: Dials | None = None) -> Ite
     while True:
         expression = draw_expression(random, dials)
         if split_of(compact(expression)) == split:
-            yield make_task(expression, draw_wording(random, expression), preset)
+            yield make_calculation(expression, draw_wording(random, expression), preset)
 
 
-# --- reading an expression of others --------------------------------------------------------------
-
-
-def task_from_text(expression: str, wording: str = "basic_arithmetic", preset: str = "custom") -> Task:
+def calculation_of(expression: str, wording: str = "basic_arithmetic", preset: str = "custom") -> Calculation:
     """A task for an expression given as text, for instance by reasoning-gym. Raises ValueError if it is none."""
-    return make_task(read_expression(expression), wording, preset)
-
-
-def read_expression(text: str) -> Node:
-    """The expression written in `text`, blanks ignored. Raises ValueError if there is none."""
-    node, rest = _read_sum("".join(text.split()))
-    if rest:
-        raise ValueError(f"cannot read {text!r} from {rest!r} on")
-    return node
-
-
-def _read_sum(text: str) -> tuple[Node, str]:
-    node, text = _read_product(text)
-    while text[:1] in ("+", "-"):
-        operator, (right, rest) = text[0], _read_product(text[1:])
-        node, text = Operation(operator, node, right), rest
-    return node, text
-
-
-def _read_product(text: str) -> tuple[Node, str]:
-    node, text = _read_operand(text)
-    while text[:1] in ("*", "/"):
-        operator, (right, rest) = text[0], _read_operand(text[1:])
-        node, text = Operation(operator, node, right), rest
-    return node, text
-
-
-def _read_operand(text: str) -> tuple[Node, str]:
-    if text[:1] == "-":
-        inside, rest = _read_operand(text[1:])
-        return _negated(inside), rest
-    if text[:1] == "(":
-        inside, rest = _read_sum(text[1:])
-        if rest[:1] != ")":
-            raise ValueError(f"a parenthesis is not closed before {rest!r}")
-        return Group(inside), rest[1:]
-    digits = len(text) - len(text.lstrip("0123456789"))
-    if digits == 0:
-        raise ValueError(f"a number is missing before {text!r}")
-    return Number(int(text[:digits])), text[digits:]
+    return make_calculation(read_expression(expression), wording, preset)

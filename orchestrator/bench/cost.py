@@ -1,0 +1,104 @@
+"""What a run used, engine by engine, and what that comes to under a profile.
+
+A verdict by the large engine prefills the draft, so step routing saves large decode, time and
+sometimes money, but not large FLOPs: decode, uncached and cached prefill are therefore kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from orchestrator.bench.profiles import Hardware, Prices
+from orchestrator.ledger import Entry
+from orchestrator.memory.base import CallIntent, CallResult, CallRow
+
+__all__ = ["Use", "cost", "flops", "modelled_s", "pte", "uses_of"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Use:
+    """Sums over the calls of one engine; discarded, failed and interrupted ones included."""
+
+    calls: int = 0
+    decode: int = 0
+    """Output tokens."""
+    uncached: int = 0
+    """Prompt tokens that had to be prefilled."""
+    cached: int = 0
+    """Prompt tokens read from the prefix cache, as the server reported."""
+    unreported: int = 0
+    """Calls whose server did not say what was cached; their whole prompt counts as uncached."""
+    context: int = 0
+    """Sum over output tokens of how many tokens stood before them."""
+    seconds: float = 0.0
+    """Wall time, summed over calls."""
+
+    def add(self, intent: CallIntent, result: CallResult | None) -> None:
+        """Count one call; one whose process died is charged what it had reserved."""
+        prompt = intent.prompt_tokens if result is None else result.prompt_tokens
+        output = intent.max_tokens if result is None else result.output_tokens
+        cached = result.cached_tokens if result else None
+        self.calls += 1
+        self.decode += output
+        self.uncached += prompt - (cached or 0)
+        self.cached += cached or 0
+        self.unreported += cached is None
+        self.context += output * prompt + output * (output - 1) // 2
+        self.seconds += result.seconds if result else 0.0
+
+    def plus(self, other: Use) -> Use:
+        """Return the sums of both."""
+        return Use(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Use)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums as plain data."""
+        return asdict(self)
+
+
+def uses_of(calls: Iterable[CallRow], engines: Iterable[str]) -> dict[str, Use]:
+    """Return what each engine did, zeros for one that did nothing."""
+    found = {name: Use() for name in engines}
+    for intent, result in calls:
+        found[intent.engine].add(intent, result)
+    return found
+
+
+def modelled_s(uses: Mapping[str, Use], machine: Hardware) -> float:
+    """Return the seconds the calls would take one after another on the machine, each alone on its engine."""
+    return sum(
+        use.calls * machine.call_ms / 1e3
+        + use.uncached / machine.engines[name].prefill_per_s
+        + use.decode * machine.engines[name].decode_ms / 1e3
+        for name, use in uses.items()
+    )
+
+
+def flops(uses: Mapping[str, Use], machine: Hardware) -> float:
+    """Return floating point operations, prefill included: 2 per parameter and token, attention left out."""
+    return sum(2 * machine.engines[name].params * (use.uncached + use.decode) for name, use in uses.items())
+
+
+def pte(uses: Mapping[str, Use], machine: Hardware) -> float:
+    """Return prefill token equivalents, in prefill tokens of the largest engine.
+
+    Source: PTE, prefill + gamma * length * decode, cached tokens taken off (the optimistic case).
+    Differs: the length is that at each output token, not the call's final one, and an engine's
+    tokens weigh in proportion to its parameters, because the published measure knows one model.
+    """
+    largest = max(each.params for each in machine.engines.values())
+    return sum(
+        (use.uncached + machine.decode_weight(name) * use.context) * machine.engines[name].params / largest
+        for name, use in uses.items()
+    )
+
+
+def cost(uses: Mapping[str, Use], of: Prices) -> float:
+    """Return the price of everything, in output tokens of the large engine."""
+    return sum(
+        of.engines[name].of(
+            Entry(prompt_tokens=use.uncached + use.cached, cached_tokens=use.cached, output_tokens=use.decode)
+        )
+        for name, use in uses.items()
+    )

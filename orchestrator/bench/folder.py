@@ -1,0 +1,100 @@
+"""A folder of results: what was asked for, one line per finished run, and what was computed from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.bench.sample import Key, Sample
+from orchestrator.errors import UserError
+from orchestrator.memory.ids import run_id as new_id
+
+__all__ = ["Folder"]
+
+SETTINGS, SAMPLES, JOURNAL = "settings.json", "samples.jsonl", "journal.db"
+
+
+class Folder:
+    """The results at `path`. A sample is on disk before the next one counts as due."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples: dict[Key, Sample] = {}
+        """What is there, by policy, seed and task."""
+        self.id = ""
+        """Names these results and no others, wherever the folder is moved."""
+
+    @property
+    def journal(self) -> Path:
+        """The file with every run's trace; samples need it no more once they are written."""
+        return self.path / JOURNAL
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder, or go on in one of equal settings. Raises UserError naming the first difference."""
+        wanted = json.loads(json.dumps(settings))
+        if (self.path / SETTINGS).exists():
+            before = self.settings()
+            self.id = before.pop("id", "")
+            _compare(self.path, before, wanted)
+            self.read()
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} is not empty and holds no results of a bench: choose another folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}: choose another folder") from error
+        self.id = new_id()
+        self.write(SETTINGS, json.dumps({"id": self.id, **wanted}, indent=1) + "\n")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was asked for. Raises UserError if the folder holds no results."""
+        try:
+            settings: dict[str, Any] = json.loads((self.path / SETTINGS).read_text("utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} holds no results: `orchestrator bench run --out {self.path}`") from None
+        except ValueError as error:
+            raise UserError(f"{self.path / SETTINGS} is damaged: {error}") from error
+        return settings
+
+    def read(self) -> None:
+        """Read the samples. A last line that was cut off by the death of its writer is taken away."""
+        file = self.path / SAMPLES
+        data = file.read_bytes() if file.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            os.truncate(file, len(whole))
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                sample = Sample.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{file}:{number} is damaged: {error}") from error
+            self.samples[sample.key] = sample
+
+    def add(self, sample: Sample) -> None:
+        """Put a sample on disk."""
+        with (self.path / SAMPLES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(sample.to_json(), ensure_ascii=True) + "\n")
+        self.samples[sample.key] = sample
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the folder whole, or not at all."""
+        beside = self.path / f".{name}.writing"
+        beside.write_text(text, "utf-8")
+        os.replace(beside, self.path / name)
+
+
+def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> None:
+    for key in sorted(before.keys() | now.keys()):
+        name = f"{within}{key}"
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _compare(path, old, new, f"{name}.")
+        elif old != new:
+            raise UserError(
+                f"{path} has results of {name} = {json.dumps(old)}, not {json.dumps(new)}: choose another folder, "
+                "or give the same settings"
+            )

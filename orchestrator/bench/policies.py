@@ -1,0 +1,101 @@
+"""The policies of a comparison: those that were asked for, each of their settings, and always the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import config
+from orchestrator.bench.spec import parse, swept
+from orchestrator.bench.workloads.base import Workload
+from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.scorers.verifier import Verifier
+from orchestrator.errors import UserError
+from orchestrator.routers.large import LargeOnly
+from orchestrator.routers.oracle import Oracle
+from orchestrator.routers.random import Random
+from orchestrator.routers.small import SmallOnly
+
+__all__ = ["LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
+
+SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
+VERIFIER = "verifier"
+JUDGE = "judge"
+"""The option that replaces the judge: `judge=verifier` is the positive control of every judged policy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One setting of one router."""
+
+    label: str
+    """What reports call it, options included."""
+    family: str
+    """What its sweep is called: the router's name, with the judge where that was replaced."""
+    router: Any
+    verified_judge: bool = False
+    """The exact verifier stands in the place of the judge."""
+    matched_to: str | None = None
+    """The policy whose share of large steps this random control has."""
+
+    @property
+    def is_control(self) -> bool:
+        """It is there for comparison only."""
+        return self.family in (SMALL, LARGE, ORACLE, RANDOM)
+
+    def scorers(self, workload: Workload) -> dict[str, Scorer]:
+        """Return the scorers that the workload brings to this policy."""
+        if workload.check is None:
+            return {}
+        verifier: Scorer = Verifier(check=workload.check)
+        return {VERIFIER: verifier} | ({"judge": verifier, "judge-average": verifier} if self.verified_judge else {})
+
+
+def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
+    """Return the controls and every setting that `specs` ask for.
+
+    Small-only and large-only come first, the step oracle where the workload can check steps. A spec of
+    `random` without a share asks for nothing: matched random controls are always there.
+    Raises UserError, or UnknownName listing what exists.
+    """
+    found = [
+        Policy(label=SMALL, family=SMALL, router=SmallOnly()),
+        Policy(label=LARGE, family=LARGE, router=LargeOnly()),
+    ]
+    if workload.check is not None:
+        found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle()))
+    for spec in specs:
+        found += [policy for policy in _settings(spec, workload) if policy.label not in (SMALL, LARGE, ORACLE)]
+    labels = [policy.label for policy in found]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise UserError(f"policy {twice} is asked for twice")
+    return found
+
+
+def matched(policy: Policy, large_share: float) -> Policy:
+    """Return the control that lets the large engine write as many steps as it did under `policy`, at random."""
+    return Policy(
+        label=f"{RANDOM}@{policy.label}",
+        family=RANDOM,
+        router=Random(large_share=round(large_share, 4)),
+        matched_to=policy.label,
+    )
+
+
+def _settings(spec: str, workload: Workload) -> list[Policy]:
+    name, options = parse(spec)
+    judge = options.pop(JUDGE, "")
+    if judge not in ("", VERIFIER):
+        raise UserError(f"{spec}: judge={judge}: the one replacement is judge={VERIFIER}")
+    if (judge or name == ORACLE) and workload.check is None:
+        raise UserError(f"{spec}: the workload {workload.name} cannot check single steps")
+    if name == RANDOM and not options:
+        return []
+    family = f"{name}:{JUDGE}={VERIFIER}" if judge else name
+    found = []
+    for setting in swept(options):
+        label = ":".join([family, *(f"{key}={value}" for key, value in setting.items())])
+        made = config.router(name, setting, spec)
+        found.append(Policy(label=label, family=family, router=made, verified_judge=bool(judge)))
+    return found

@@ -1,0 +1,149 @@
+"""Run every policy on the same tasks, each with its controls; go on where an earlier command stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from orchestrator.bench.cost import uses_of
+from orchestrator.bench.folder import Folder
+from orchestrator.bench.policies import Policy, matched
+from orchestrator.bench.sample import Sample
+from orchestrator.bench.workloads.base import Workload, fingerprint
+from orchestrator.errors import UserError
+from orchestrator.memory.ids import derived
+from orchestrator.memory.journal import Journal
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.result import RunResult
+from orchestrator.types import Task
+
+__all__ = ["Plan", "Race"]
+
+
+class Plan(NamedTuple):
+    """What is compared."""
+
+    workload: Workload
+    split: str
+    tasks: int
+    """Per seed."""
+    seeds: int
+    policies: Sequence[Policy]
+    concurrency: int
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the results depend on, for comparing folders."""
+        return {
+            "workload": dict(self.workload.settings),
+            "split": self.split,
+            "tasks": self.tasks,
+            "seeds": self.seeds,
+            "policies": [policy.label for policy in self.policies],
+            "concurrency": self.concurrency,
+        }
+
+
+class Race:
+    """Runs a plan. `pipeline` lends its engines, budget and extractors; its router is not used.
+
+    `listener` is told each policy, how many of its runs are due, and then every finished sample.
+    """
+
+    def __init__(self, pipeline: Pipeline, plan: Plan, folder: Folder, listener: Callable[[Any], None]) -> None:
+        self._pipeline = pipeline
+        self._plan = plan
+        self._folder = folder
+        self._tell = listener
+        self._tasks = {seed: plan.workload.draw(plan.split, seed, plan.tasks) for seed in range(plan.seeds)}
+        self._check_tasks()
+
+    def _check_tasks(self) -> None:
+        """Raise UserError if there is no task, or one that a policy was fitted on."""
+        plan = self._plan
+        if not any(self._tasks.values()):
+            raise UserError(f"workload {plan.workload.name} has no task in split {plan.split}")
+        asked = {fingerprint(task) for tasks in self._tasks.values() for task in tasks}
+        for policy in plan.policies:
+            if seen := asked & set(getattr(policy.router, "fitted_on", ())):
+                raise UserError(
+                    f"{policy.label} was fitted on {len(seen)} of these {len(asked)} tasks: what it makes of them says "
+                    "nothing; choose another --split"
+                )
+
+    async def run(self) -> None:
+        """Run every policy, then the random controls at the shares that were measured."""
+        for policy in self._plan.policies:
+            await self._run(policy)
+        for policy in self._plan.policies:
+            if not policy.is_control:
+                await self._run(matched(policy, self.large_share(policy)))
+
+    def large_share(self, policy: Policy) -> float:
+        """Return the share of kept steps that the large engine wrote under a policy."""
+        found = [sample for sample in self._folder.samples.values() if sample.policy == policy.label]
+        steps = sum(sample.steps for sample in found)
+        return sum(sample.large_steps for sample in found) / steps if steps else 0.0
+
+    async def _run(self, policy: Policy) -> None:
+        due = [
+            (seed, task)
+            for seed, tasks in self._tasks.items()
+            for task in tasks
+            if (policy.label, seed, str(task.id)) not in self._folder.samples
+        ]
+        self._tell((policy, len(due)))
+        if not due:
+            return
+        scorers = policy.scorers(self._plan.workload)
+        pipelines = {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
+        waiting = iter(due)
+        workers = [asyncio.create_task(self._work(policy, pipelines, waiting)) for _ in range(self._plan.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, policy: Policy, pipelines: Mapping[int, Pipeline], due: Iterator[tuple[int, Task]]) -> None:
+        for seed, task in due:
+            run_id = derived("bench", self._folder.id, repr(policy), str(seed), str(task.id))
+            result = await pipelines[seed].arun(task, run_id=run_id)
+            sample = self._sample(policy, seed, task, result, pipelines[seed].journal)
+            self._folder.add(sample)
+            self._tell(sample)
+
+    def _sample(self, policy: Policy, seed: int, task: Task, result: RunResult, journal: Journal) -> Sample:
+        stored = journal.run(result.run_id)
+        engines = tuple(self._pipeline.engines)
+        score, error = self._score(task, result.answer)
+        return Sample(
+            policy=policy.label,
+            seed=seed,
+            task=str(task.id),
+            run_id=result.run_id,
+            status=result.status.value,
+            answer=result.answer,
+            gold=task.answer,
+            score=score,
+            score_error=error,
+            steps=len(result.steps),
+            large_steps=sum(step.writer == engines[-1] for step in result.steps),
+            escalations=sum(row.action in ("rewrite", "handoff") for row in stored.decisions),
+            seconds=result.seconds,
+            uses=uses_of(stored.calls, engines),
+            purposes={
+                f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
+            },
+            error=str(result.error or ""),
+        )
+
+    def _score(self, task: Task, answer: str | None) -> tuple[float, str]:
+        try:
+            score = float(self._plan.workload.score(task, answer))
+        except Exception as error:  # a scorer is someone's own code: what it does to one task must not stop the others
+            return 0.0, f"{type(error).__name__}: {error}"
+        if not 0 <= score <= 1:
+            return 0.0, f"the score {score!r} is not in [0, 1]"
+        return score, ""

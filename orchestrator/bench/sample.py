@@ -1,0 +1,68 @@
+"""What one policy made of one task: a line of samples.jsonl, all that a report is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.bench.cost import Use
+
+__all__ = ["Key", "Sample"]
+
+Key = tuple[str, int, str]
+"""Policy, seed and task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One run."""
+
+    policy: str
+    seed: int
+    task: str
+    run_id: str
+    status: str
+    answer: str | None
+    gold: str | None
+    score: float
+    """In [0, 1]; 0 where the scorer failed."""
+    score_error: str
+    """What the scorer raised, or empty."""
+    steps: int
+    large_steps: int
+    """Kept steps that the largest engine wrote."""
+    escalations: int
+    """Drafts that the router gave to another engine."""
+    seconds: float
+    """Wall time of the run, beside as many others as the comparison ran at once."""
+    uses: Mapping[str, Use]
+    """By engine."""
+    purposes: Mapping[str, int]
+    """Output tokens by `engine/purpose/fate`."""
+    error: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What it is a sample of."""
+        return self.policy, self.seed, self.task
+
+    @property
+    def is_right(self) -> bool:
+        """Only a full score counts as right."""
+        return self.score >= 1
+
+    @property
+    def decode(self) -> int:
+        """Output tokens of all engines."""
+        return sum(use.decode for use in self.uses.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Sample:
+        """Return the sample that `to_json` gave."""
+        uses = {name: Use(**use) for name, use in line["uses"].items()}
+        return cls(**{**line, "uses": uses})

@@ -1,0 +1,79 @@
+"""A name with options in one word of a command line: `name:key=value:key=value`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from itertools import product
+from typing import Any
+
+from orchestrator.errors import UserError
+
+__all__ = ["MOST", "parse", "swept"]
+
+MOST = 200
+"""Settings that one sweep may have."""
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """Return the name and its options as they were written. Raises UserError for what is no option."""
+    name, *options = text.split(":")
+    if not name:
+        raise UserError(f"{text!r} has no name: write it like name:key=value")
+    found: dict[str, str] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals and found:  # a colon inside a value, such as file.py:function
+            last = next(reversed(found))
+            found[last] += f":{option}"
+            continue
+        if not equals or not key:
+            raise UserError(f"{text!r}: {option!r} is no option: write it like {name}:key=value")
+        if key in found:
+            raise UserError(f"{text!r} gives {key} twice")
+        found[key] = value
+    return name, found
+
+
+def value_of(text: str) -> Any:
+    """Return the number, truth value or text that `text` stands for."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def swept(options: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield every setting of the options: `3..9` is each whole number, `0.1..0.9/0.2` goes in steps, `a|b` lists.
+
+    Raises UserError for a range that is none, or for more than MOST settings.
+    """
+    choices = {key: _choices(key, text) for key, text in options.items()}
+    total = 1
+    for values in choices.values():
+        total *= len(values)
+    if total > MOST:
+        raise UserError(f"{total} settings in one sweep are more than {MOST}: widen the steps")
+    for setting in product(*choices.values()):
+        yield dict(zip(choices, setting, strict=True))
+
+
+def _choices(key: str, text: str) -> list[Any]:
+    if "|" in text:
+        return [value_of(each) for each in text.split("|")]
+    first, dots, rest = text.partition("..")
+    if not dots:
+        return [value_of(text)]
+    last, _, step = rest.partition("/")
+    try:
+        low, high, by = Decimal(first), Decimal(last), Decimal(step or "1")
+    except InvalidOperation:
+        raise UserError(f"{key}={text}: write a range like 3..9 or 0.1..0.9/0.2") from None
+    if not (by > 0 and low <= high):
+        raise UserError(f"{key}={text}: a range goes up, in steps above 0")
+    count = int((high - low) / by) + 1
+    if count > MOST:
+        raise UserError(f"{key}={text}: {count} settings are more than {MOST}: widen the steps")
+    values = [low + place * by for place in range(count)]
+    return [int(value) if value == value.to_integral_value() else float(value) for value in values]

@@ -1,0 +1,191 @@
+"""Everything a report says, computed from the samples alone: repeatable without any engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from statistics import mean, median
+from typing import Any
+
+from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
+from orchestrator.bench.intervals import paired, wilson
+from orchestrator.bench.pareto import Point, cheapest, front
+from orchestrator.bench.policies import LARGE, RANDOM, SMALL
+from orchestrator.bench.profiles import Hardware, Prices, varied
+from orchestrator.bench.resampling import speed_up_interval
+from orchestrator.bench.sample import Sample
+from orchestrator.types import Status
+
+__all__ = ["FEW", "Rows", "summarise"]
+
+FEW = 30
+"""Below so many tasks an interval is too wide to say much, and the report warns."""
+BUDGET_SHARE = 0.9
+"""The equal budget is what large-only needs for this share of its tasks."""
+
+Rows = Mapping[str, Sequence[Sample]]
+"""The samples of each policy, on the same tasks in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Context:
+    rows: Rows
+    machine: Hardware
+    prices: Sequence[Prices]
+    budget: int
+    """Output tokens of the comparison at equal budget."""
+
+
+def summarise(samples: Iterable[Sample], machine: Hardware, prices: Sequence[Prices]) -> dict[str, Any]:
+    """Return the report as plain data.
+
+    Only tasks that every policy has finished are compared. Modelled figures are for `machine`.
+    """
+    rows, dropped = _aligned(samples)
+    if LARGE not in rows or not rows[LARGE]:
+        return {"tasks": 0, "policies": {}, "warnings": ["no task was finished by every policy yet"]}
+    number = len(rows[LARGE])
+    budget = _quantile([sample.decode for sample in rows[LARGE]], BUDGET_SHARE)
+    context = _Context(rows=rows, machine=machine, prices=prices, budget=budget)
+    policies = {name: _policy(name, context) for name in rows}
+    return {
+        "tasks": number,
+        "hardware": machine.name,
+        "prices": [each.name for each in prices],
+        "equal_budget_tokens": budget,
+        "policies": policies,
+        "matched_accuracy": {family: _matched_accuracy(family, context) for family in _families(rows)},
+        "sensitivity": _sensitivity(context),
+        "warnings": _warnings(rows, number, dropped),
+    }
+
+
+def _aligned(samples: Iterable[Sample]) -> tuple[dict[str, list[Sample]], int]:
+    """Return each policy's samples on the tasks that all have, and how many samples that leaves out."""
+    found: dict[str, dict[tuple[int, str], Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.policy, {})[sample.seed, sample.task] = sample
+    common = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
+    rows = {name: [each[key] for key in common] for name, each in found.items()}
+    return rows, sum(map(len, found.values())) - len(common) * len(found)
+
+
+def total(samples: Sequence[Sample]) -> dict[str, Use]:
+    """Return the sums of several runs, by engine."""
+    names = samples[0].uses
+    return {name: reduce(Use.plus, (sample.uses[name] for sample in samples), Use()) for name in names}
+
+
+def _policy(name: str, context: _Context) -> dict[str, Any]:
+    samples, large = context.rows[name], context.rows[LARGE]
+    number = len(samples)
+    uses = total(samples)
+    hits = [sample.is_right for sample in samples]
+    within = [sample.is_right and sample.decode <= context.budget for sample in samples]
+    large_within = [sample.is_right and sample.decode <= context.budget for sample in large]
+    tokens = sum(use.decode for use in uses.values())
+    steps = sum(sample.steps for sample in samples)
+    *_, largest = uses
+    purposes: Counter[str] = Counter()
+    for sample in samples:
+        purposes.update(sample.purposes)
+    return {
+        "accuracy": wilson(sum(hits), number),
+        "score": mean(sample.score for sample in samples),
+        "versus_large": paired(hits, [sample.is_right for sample in large]),
+        "accuracy_at_equal_budget": wilson(sum(within), number),
+        "versus_large_at_equal_budget": paired(within, large_within),
+        "large_share_of_tokens": uses[largest].decode / tokens if tokens else 0.0,
+        "large_share_of_steps": sum(sample.large_steps for sample in samples) / steps if steps else 0.0,
+        "escalations_per_task": mean(sample.escalations for sample in samples),
+        "steps_per_task": steps / number,
+        "statuses": dict(sorted(Counter(sample.status for sample in samples).items())),
+        "budget_stops": sum(sample.status == Status.BUDGET for sample in samples),
+        "scorer_errors": sum(bool(sample.score_error) for sample in samples),
+        "wall_s": {"mean": mean(s.seconds for s in samples), "median": median(s.seconds for s in samples)},
+        "modelled_s": modelled_s(uses, context.machine) / number,
+        "modelled_speed_up": _ratio(modelled_s(total(large), context.machine), modelled_s(uses, context.machine)),
+        "wall_speed_up": _ratio(sum(s.seconds for s in large), sum(s.seconds for s in samples)),
+        "flops": flops(uses, context.machine) / number,
+        "pte": pte(uses, context.machine) / number,
+        "cost": {each.name: cost(uses, each) / number for each in context.prices},
+        "engines": {name: _per_task(use, number) for name, use in uses.items()},
+        "output_tokens_by_purpose": {key: value / number for key, value in sorted(purposes.items())},
+        "large_decode_versus_large_only": _ratio(uses[largest].decode, total(large)[largest].decode),
+    }
+
+
+def _per_task(use: Use, number: int) -> dict[str, float]:
+    return {key: value / number for key, value in use.to_json().items() if key != "context"}
+
+
+def _ratio(over: float, under: float) -> float | None:
+    return over / under if under else None
+
+
+def _families(rows: Rows) -> list[str]:
+    """Return the routers that were asked for: every policy's name without its options, controls left out."""
+    return sorted({family_of(name) for name in rows} - {SMALL, LARGE, RANDOM})
+
+
+def family_of(label: str) -> str:
+    """Return the router that a policy's label belongs to, with the judge where that was replaced."""
+    if label.startswith(f"{RANDOM}@"):
+        return RANDOM
+    name, *options = label.split(":")
+    return ":".join([name, *(option for option in options if option == "judge=verifier")])
+
+
+def _matched_accuracy(family: str, context: _Context) -> dict[str, Any]:
+    """Return what reaching large-only's accuracy costs on this router's front, small-only and large-only among it."""
+    members = [name for name in context.rows if family_of(name) == family] + [SMALL, LARGE]
+    target = sum(sample.is_right for sample in context.rows[LARGE]) / len(context.rows[LARGE])
+    seconds = [[modelled_s(sample.uses, context.machine) for sample in context.rows[name]] for name in members if name]
+    points = [
+        Point(mean(each), sum(s.is_right for s in context.rows[name]) / len(each), name)
+        for name, each in zip(members, seconds, strict=True)
+    ]
+    least = cheapest(points, target)
+    assert least is not None  # large-only is one of the points
+    hits = [[sample.is_right for sample in context.rows[name]] for name in members]
+    return {
+        "accuracy": target,
+        "modelled_s": least,
+        "speed_up": points[-1].cost / least,
+        "speed_up_interval": speed_up_interval(seconds, hits),
+        "front": [point.label for point in front(points)],
+    }
+
+
+def _sensitivity(context: _Context) -> dict[str, dict[str, float | None]]:
+    """Return each policy's modelled speed-up with every figure of the profile halved, then doubled."""
+    sums = {name: total(samples) for name, samples in context.rows.items()}
+    return {
+        what: {name: _ratio(modelled_s(sums[LARGE], machine), modelled_s(uses, machine)) for name, uses in sums.items()}
+        for what, machine in varied(context.machine)
+    }
+
+
+def _quantile(values: Sequence[int], share: float) -> int:
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+
+
+def _warnings(rows: Rows, number: int, dropped: int) -> list[str]:
+    found = []
+    if number < FEW:
+        found.append(f"{number} tasks are few: with fewer than {FEW} the intervals say little")
+    if dropped:
+        found.append(f"{dropped} samples were left out: not every policy has finished their tasks")
+    for name, samples in rows.items():
+        if failed := sum(bool(sample.score_error) for sample in samples):
+            error = next(sample.score_error for sample in samples if sample.score_error)
+            found.append(f"{name}: the scorer failed on {failed} tasks, which count as wrong: {error}")
+        if failed := sum(sample.status == Status.FAILED for sample in samples):
+            error = next(sample.error for sample in samples if sample.status == Status.FAILED)
+            found.append(f"{name}: {failed} runs failed and count as wrong: {error}")
+        if silent := sum(use.unreported for sample in samples for use in sample.uses.values()):
+            found.append(f"{name}: {silent} calls did not report what was cached; their prompts count as uncached")
+    return found

@@ -1,0 +1,36 @@
+"""What a workload is: tasks with known answers, cut into splits by task, and a way to score an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from orchestrator.bench.scoring import Score
+from orchestrator.engines.scorers.verifier import Check
+from orchestrator.types import Task
+
+__all__ = ["Workload", "fingerprint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Tasks of one kind."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """Everything that its tasks depend on besides split, seed and count."""
+    draw: Callable[[str, int, int], list[Task]]
+    """Split, seed, count -> that many tasks, each with an id of its own; fewer if there are no more."""
+    score: Score
+    splits: tuple[str, ...] = ("calibration", "report")
+    """What may be asked for; the last one unless told otherwise."""
+    check: Check | None = None
+    """Says whether a single step is right, where that can be said."""
+
+
+def fingerprint(task: Task) -> str:
+    """Return what names a task by what is asked: a policy lists the tasks it was fitted on so."""
+    return blake2b(json.dumps(task.messages).encode(), digest_size=10).hexdigest()

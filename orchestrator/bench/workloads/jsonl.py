@@ -1,0 +1,92 @@
+"""A user's own tasks: JSON lines with `prompt` or `messages` and `answer`, or GSM8K's `question` and `answer`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+from orchestrator.bench.scoring import Score, scorer_of
+from orchestrator.bench.workloads.base import Workload, fingerprint
+from orchestrator.errors import BadTask, UserError
+from orchestrator.runtime.tasks import read_tasks
+from orchestrator.types import Message, Task
+
+__all__ = ["jsonl"]
+
+_FINAL = "####"
+
+
+def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
+    """Return the tasks of a file. Every line needs a gold answer.
+
+    `scorer` is exact, numeric, regex, or a function. Split `all` is the whole file; `calibration` and
+    `report` halve it by what is asked, so that what a policy is fitted on need not be reported. A seed
+    draws another order, and with it other tasks where fewer are wanted than there are.
+
+    Raises BadTask naming the first line that cannot be used.
+    """
+    file = Path(path)
+    tasks = _tasks(file)
+    score = scorer_of(scorer) if isinstance(scorer, str) else scorer
+    named = scorer if isinstance(scorer, str) else f"{scorer.__module__}:{scorer.__qualname__}"
+
+    def draw(split: str, seed: int, count: int) -> list[Task]:
+        chosen = [task for task in tasks if split in ("all", _half(task))]
+        Random(f"jsonl/{seed}").shuffle(chosen)
+        return chosen[:count]
+
+    return Workload(
+        name=file.name,
+        settings={"workload": "jsonl", "tasks": sha256(file.read_bytes()).hexdigest()[:16], "scorer": named},
+        draw=draw,
+        score=score,
+        splits=("calibration", "report", "all"),
+    )
+
+
+def _half(task: Task) -> str:
+    bucket = int(fingerprint(task), 16) % 2
+    return ("calibration", "report")[bucket]
+
+
+def _tasks(file: Path) -> list[Task]:
+    is_gsm8k = _is_gsm8k(file)
+    found = list(_gsm8k(file)) if is_gsm8k else list(_ours(file))
+    if len({fingerprint(task) for task in found}) < len(found):
+        raise UserError(f"{file} asks the same thing twice: a task may count once only")
+    return found
+
+
+def _is_gsm8k(file: Path) -> bool:
+    try:
+        with file.open("rb") as lines:
+            first = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return False  # whatever is wrong, the reader of our own format says it better
+    return isinstance(first, dict) and "question" in first and "prompt" not in first and "messages" not in first
+
+
+def _ours(file: Path) -> Iterator[Task]:
+    for line in read_tasks(file):
+        if line.task is None:
+            raise BadTask(f"{file}:{line.number}: {line.error}")
+        if line.task.answer is None:
+            raise BadTask(f"{file}:{line.number}: no `answer`: a bench needs the gold answer of every task")
+        name = line.task.id or f"line-{line.number}"
+        yield Task(messages=line.task.messages, id=name, answer=line.task.answer)
+
+
+def _gsm8k(file: Path) -> Iterator[Task]:
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            given = json.loads(line)
+            question, worked = given["question"], given["answer"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadTask(f"{file}:{number}: not a JSON object with `question` and `answer`") from error
+        answer = worked.rpartition(_FINAL)[2].strip()
+        yield Task(messages=(Message("user", question),), id=f"line-{number}", answer=answer)

@@ -1,0 +1,203 @@
+"""`orchestrator bench`: compare policies on tasks with known answers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.source import engine_flags, load_object, open_source, run_flags
+from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.bench.folder import Folder
+    from orchestrator.bench.workloads.base import Workload
+
+__all__ = ["bench"]
+
+_POLICIES = "specreason"
+
+
+@click.group(
+    epilog="Example: orchestrator bench run --policies specreason:threshold=3..9 --tasks 200 --out results/mine"
+)
+def bench() -> None:
+    """Compare policies on tasks with known answers, always beside their controls."""
+
+
+_report_flags = (
+    click.option("--hardware", default="h200_1p5b_32b", metavar="NAME|FILE.toml", help="Profile of modelled figures."),
+    click.option("--prices", multiple=True, metavar="NAME|FILE.toml", help="Price profiles; self_hosted and api."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object."),
+)
+
+
+def _with_report_flags(command: Any) -> Any:
+    for flag in reversed(_report_flags):
+        command = flag(command)
+    return command
+
+
+@bench.command(epilog="Example: orchestrator bench run --workload chain.jsonl:scorer=numeric --policies specreason")
+@click.option(
+    "--workload",
+    default="random-calculation",
+    metavar="NAME[:KEY=VALUE...]|FILE.jsonl",
+    show_default=True,
+    help="Tasks with answers: see `bench list`.",
+)
+@click.option(
+    "--policies",
+    default=_POLICIES,
+    metavar="NAME[:KEY=VALUE...],...",
+    help="Routers with options; 3..9, 0.1..0.9/0.2 and a|b sweep one. Controls are always added.",
+)
+@click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
+@click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
+@click.option("--split", metavar="NAME", help="report unless given; calibration is for choosing thresholds.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
+@engine_flags
+@run_flags
+@_with_report_flags
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.pass_context
+def run(ctx: click.Context, /, **given: Any) -> int:
+    """Run policies and their controls on the same tasks and report what each solves and costs.
+
+    The controls are small-only, large-only, the step oracle where single steps can be checked, and
+    for every policy a random one that lets the large engine write the same share of steps. Option
+    `judge=verifier` puts the exact step check in the place of a policy's judge.
+
+    FOLDER gets settings.json, samples.jsonl (a line per run), summary.json, the table, and pareto.png
+    and pareto.svg. The same command goes on where it stopped; other settings are refused.
+
+    Exit code: 1 if a run failed or a scorer raised, else 0. After Ctrl-C 130.
+    """
+    from orchestrator.cli.interrupt import Interrupted, run_until_done
+    from orchestrator.cli.streams import note
+
+    try:
+        return run_until_done(_run(given))
+    except Interrupted as interrupted:
+        note(f"interrupted: finished runs are kept; go on with: {shlex.join(['orchestrator', *ctx.obj])}")
+        return interrupted.exit_code
+
+
+async def _run(given: Mapping[str, Any]) -> int:
+    from orchestrator.bench.folder import Folder
+    from orchestrator.bench.policies import policies_of
+    from orchestrator.bench.race import Plan, Race
+    from orchestrator.cli.progress import BenchProgress
+
+    workload = _workload(given["workload"])
+    split = given["split"] or workload.splits[-1]
+    if split not in workload.splits:
+        raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
+    policies = policies_of([each for each in given["policies"].split(",") if each], workload)
+    folder = Folder(given["out"])
+    db = None if given["pipeline"] else given["db"] or str(folder.journal)
+    pipeline, concurrency = await open_source({**given, "db": db})
+    async with pipeline:
+        await pipeline.start()
+        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
+        progress = BenchProgress(is_quiet=given["quiet"])
+        folder.begin({**plan.settings(), "pipeline": _shared_settings(pipeline)})
+        try:
+            await Race(pipeline, plan, folder, progress).run()
+        finally:
+            progress.end()
+        return _report(folder, tuple(pipeline.engines), given)
+
+
+@bench.command(epilog="Example: orchestrator bench report results/mine --hardware my_gpus.toml")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_with_report_flags
+def report(folder: Path, **given: Any) -> int:
+    """Compute the report of a FOLDER of results again, under other profiles if you like; no engine is needed."""
+    from orchestrator.bench.folder import Folder
+
+    results = Folder(folder)
+    engines = tuple(results.settings()["pipeline"]["engines"])
+    results.read()
+    return _report(results, engines, given)
+
+
+@bench.command("list", epilog="Example: orchestrator bench list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List the workloads, policies and scorers that `bench run` takes."""
+    from orchestrator import registry
+    from orchestrator.bench.scoring import SCORERS
+    from orchestrator.bench.workloads import WORKLOADS
+    from orchestrator.bench.workloads.random_calculation import PRESETS
+    from orchestrator.cli.streams import printing, say, say_json
+    from orchestrator.routers import ROUTERS
+
+    found = {
+        "workloads": registry.names("workloads", WORKLOADS),
+        "presets of random-calculation": list(PRESETS),
+        "policies": registry.names("routers", ROUTERS),
+        "scorers of a jsonl workload": [*SCORERS, "file.py:function"],
+    }
+    with printing():
+        if as_json:
+            say_json(found)
+        else:
+            for name, values in found.items():
+                say(f"{name}: {', '.join(values)}")
+
+
+def _workload(text: str) -> Workload:
+    from orchestrator.bench.spec import parse, value_of
+    from orchestrator.bench.workloads import workload_of
+
+    if ".jsonl" in text:
+        path, _, rest = text.partition(".jsonl")
+        name, options = parse(f"jsonl{rest}")
+        options["path"] = f"{path}.jsonl"
+    else:
+        name, options = parse(text)
+    values = {key: value_of(value) for key, value in options.items()}
+    if ":" in str(values.get("scorer", "")):
+        values["scorer"] = load_object(values["scorer"], "scorer", FunctionType)
+    found: Workload = workload_of(name, values)
+    return found
+
+
+def _shared_settings(pipeline: Any) -> dict[str, Any]:
+    import json
+
+    settings: dict[str, Any] = json.loads(pipeline.settings)
+    return {key: value for key, value in settings.items() if key not in ("router", "scorers", "seed")}
+
+
+def _report(folder: Folder, engines: Sequence[str], given: Mapping[str, Any]) -> int:
+    import json
+
+    from orchestrator.bench import profiles
+    from orchestrator.bench.summary import summarise
+    from orchestrator.bench.table import table
+    from orchestrator.bench.where import where
+    from orchestrator.cli.streams import note, printing, say, say_json
+
+    machine = profiles.hardware(given["hardware"], engines)
+    prices = [profiles.prices(name, engines, machine) for name in given["prices"] or profiles.PRICES]
+    summary = summarise(folder.samples.values(), machine, prices)
+    summary = {"settings": folder.settings(), "where": where(), **summary}
+    folder.write("summary.json", json.dumps(summary, indent=1) + "\n")
+    text = table(summary)
+    folder.write("table.txt", text + "\n")
+    try:
+        from orchestrator.bench.plot import plot
+
+        plot(summary, [folder.path / "pareto.png", folder.path / "pareto.svg"])
+    except UserError as error:
+        note(f"no plot: {error}")
+    with printing():
+        say_json(summary) if given["as_json"] else say(text)
+    policies = summary["policies"].values()
+    return int(any(each["scorer_errors"] or each["statuses"].get("failed") for each in policies))
