@@ -29,7 +29,7 @@ from stub_server import STEP_TOKENS, serving
 
 import orchestrator
 from orchestrator import engines
-from orchestrator.engines.scorers.judge import PREFILL, QUESTION
+from orchestrator.engines.spec import JudgePrompt
 from orchestrator.routers.specreason import SpecReason
 
 JUDGED_AT_MS = 200
@@ -93,7 +93,11 @@ def bare(url: str, router: str, size: Size) -> Variant:
 
     async def run() -> Cost:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            asking = await ask(session, f"{url}/tokenize", {"model": "stub", "prompt": f"?{QUESTION}{PREFILL}"})
+            asking = await ask(
+                session,
+                f"{url}/tokenize",
+                {"model": "stub", "prompt": f"?{JudgePrompt().question}{JudgePrompt().prefill}"},
+            )
 
             async def one(number: int) -> None:
                 messages = [{"role": "user", "content": f"{_QUESTION}{number}"}]

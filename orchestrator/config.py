@@ -36,7 +36,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.types import Budget, Sampling
@@ -321,9 +321,9 @@ def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin:
 
 
 def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> EngineSpec:
-    own = [each.name for each in fields(EngineSpec) if each.name not in ("sampling", "price")]
+    own = [each.name for each in fields(EngineSpec) if each.name not in ("sampling", "price", "judge")]
     sampling = [each.name for each in fields(Sampling)]
-    origin.check_keys(table, [*own, *sampling, "price"], "engines", name)
+    origin.check_keys(table, [*own, *sampling, "price", "judge"], "engines", name)
     kinds = registry.names("engines", engine_room.ENGINES)
     if (kind := table.get("kind")) not in kinds:
         said = f"kind = {origin.shown(('engines', name, 'kind'), kind)!r}" if "kind" in table else "no kind"
@@ -341,6 +341,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
         spec,
         sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
         price=_built(Price, table.get("price", {}), origin, *place, "price"),
+        judge=_built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
     )
 
 

@@ -44,7 +44,7 @@ def _tables(loaded: RunConfig) -> dict[str, Any]:
     engines = {}
     for name, spec in loaded.engines.items():
         options = {**asdict(spec), **asdict(spec.sampling), "api_key": loaded.shown_keys.get(name)}
-        engines[name] = {key: value for key, value in options.items() if key != "sampling" and value is not None}
+        engines[name] = _without_none({key: value for key, value in options.items() if key != "sampling"})
     target = f"{type(loaded.router).__module__}:{type(loaded.router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
     options = {name: getattr(loaded.router, name) for name in getattr(loaded.router, "__dataclass_fields__", ())}

@@ -27,6 +27,7 @@ url = "http://127.0.0.1:8001/v1"
 # model = "DeepSeek-R1-Distill-Qwen-1.5B"   # needed where a server serves several
 # api_key = "${SMALL_API_KEY}"
 # timeout_s = 600.0
+# think = true                              # this engine's chat template, where [run] does not say
 # temperature = 0.6
 # top_p = 0.95
 # top_k = 0
@@ -38,6 +39,7 @@ url = "http://127.0.0.1:8001/v1"
 kind = "vllm"
 url = "http://127.0.0.1:8002/v1"
 # model = "QwQ-32B"
+# judge = { prefill = 'The rating of the last step is \\boxed{' }   # also question, think: a judge's own words
 
 [router]
 name = "specreason"        # small, large, random, specreason

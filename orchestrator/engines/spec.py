@@ -9,7 +9,21 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["EngineSpec", "check_bare"]
+__all__ = ["EngineSpec", "JudgePrompt", "check_bare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgePrompt:
+    """How an engine is asked to rate the last step with one digit; a model trained to judge brings its own words."""
+
+    question: str = (
+        "Look only at the last step of the reasoning above. Is what it states true, and does it follow from what came "
+        "before? Style and usefulness do not matter. Rate it with one digit: 0 is wrong, 9 is certainly right."
+    )
+    prefill: str = "The rating of the last step is \\boxed{"
+    """How the reply begins; the next token is the rating."""
+    think: bool | None = None
+    """Switches a chat template that can think or not; False where the rating must come at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +46,10 @@ class EngineSpec:
     """Threads of the embedded engine; None for all cores."""
     parallel: int | None = None
     """Calls the embedded engine serves side by side; None for 4."""
+    think: bool | None = None
+    """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
+    judge: JudgePrompt = field(default_factory=JudgePrompt)
+    """How it is asked to rate, where it is the judge."""
     timeout_s: float = 600.0
     """Longest wait for one call."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -49,6 +67,7 @@ class EngineSpec:
             "model": self.model,
             "path": self.path,
             "context": self.context,
+            "think": self.think,
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
         }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 from orchestrator.engines.base import Chain, Engine, Prefix
 from orchestrator.types import Message, Step
@@ -28,7 +29,8 @@ def is_open(text: str) -> bool:
 class StepStream:
     """The kept steps of a run as a prompt for each of its engines.
 
-    `tokenizers` names each engine's tokenizer: engines with equal names exchange ids.
+    `tokenizers` names each engine's tokenizer: engines with equal names exchange ids. `think` switches
+    the chat templates, by engine; see Engine.render.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class StepStream:
         tokenizers: Mapping[str, str],
         messages: Sequence[Message],
         *,
-        think: bool | None = None,
+        think: Mapping[str, bool | None] = MappingProxyType({}),
     ) -> None:
         self._engines = engines
         self._tokenizers = tokenizers
@@ -71,7 +73,7 @@ class StepStream:
         return chain.prefix()
 
     async def _open(self, engine: str) -> Chain:
-        ids = await self._engines[engine].render(self._messages, think=self._think)
+        ids = await self._engines[engine].render(self._messages, think=self._think.get(engine))
         self._lengths.setdefault(engine, [len(ids)])
         return self._chains.setdefault(engine, Chain(ids))
 

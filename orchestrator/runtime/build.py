@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -78,11 +78,16 @@ def doors_of(router: Any) -> Doors:
     )
 
 
-def scorers_of(given: Mapping[str, Scorer], engines: Sequence[str]) -> dict[str, Scorer]:
-    """Return the scorers by name: the built-in ones and those given, which win."""
-    scorers: dict[str, Scorer] = {
-        name: registry.find("scorers", name, SCORERS)() for name in registry.names("scorers", SCORERS)
-    }
+def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:
+    """Return the scorers by name: the built-in ones and those given, which win.
+
+    The built-in judges ask the largest engine in the words that it brings.
+    """
+    *_, largest = engines.values()
+    scorers: dict[str, Scorer] = {}
+    for name in registry.names("scorers", SCORERS):
+        make = registry.find("scorers", name, SCORERS)
+        scorers[name] = make(prompt=largest.judge) if name in SCORERS else make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:

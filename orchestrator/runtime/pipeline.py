@@ -84,7 +84,7 @@ class Pipeline:
         self._check_budget()
         self._doors = build.doors_of(self.router)
         self._monitors = tuple(monitors)
-        self._scorers = build.scorers_of(scorers or {}, tuple(self.engines))
+        self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._find_answer = extractor(answer)
         self._stop_on_answer = stop_on_answer
         self._delimiter = delimiter
@@ -113,7 +113,7 @@ class Pipeline:
         other = copy(self)
         other.router = build.router_of(router)
         other._doors = build.doors_of(other.router)
-        other._scorers = build.scorers_of({**self._scorers, **scorers}, tuple(self.engines))
+        other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         other._seed = seed
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -121,6 +121,11 @@ class Pipeline:
         other.__dict__.pop("settings", None)
         other._build_graph()
         return other
+
+    @property
+    def _thinks(self) -> dict[str, bool | None]:
+        """The thinking switch of each engine: the run's, or else its own."""
+        return {name: spec.think if self._think is None else self._think for name, spec in self.specs.items()}
 
     def _build_graph(self) -> None:
         self.graph = build_graph(tuple(self.engines), self._enter, self._leave, fused=self._granularity == "fused")
@@ -268,7 +273,7 @@ class Pipeline:
             id=run_id,
             key=key,
             history=History(task=task, engines=names, seed=seed),
-            stream=StepStream(self.engines, tokenizers, task.messages, think=self._think),
+            stream=StepStream(self.engines, tokenizers, task.messages, think=self._thinks),
             call=Calls(key, seed, self.engines, contexts, self.journal, ledger, spender, self._retries, resting),
             ledger=ledger,
             spender=spender,

@@ -12,23 +12,19 @@ for only where they are read (the script always asks).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 from typing import Literal
 
 from orchestrator.engines.base import Completion
 from orchestrator.engines.scorers.base import Call
+from orchestrator.engines.spec import JudgePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Sampling, Signal, Step
 
 __all__ = ["Judge", "average"]
 
-QUESTION = (
-    "Look only at the last step of the reasoning above. Is what it states true, and does it follow from what came "
-    "before? Style and usefulness do not matter. Rate it with one digit: 0 is wrong, 9 is certainly right."
-)
-PREFILL = "The rating of the last step is \\boxed{"
 GREEDY = Sampling(temperature=0.0, top_p=1.0)
 TOP = 10
 
@@ -44,11 +40,7 @@ class Judge:
     reading: Literal["greedy", "average"] = "greedy"
     engine: str | None = None
     """Who judges; None for the largest engine."""
-    question: str = QUESTION
-    prefill: str = PREFILL
-    """How the judge's reply begins; the next token is the rating."""
-    think: bool | None = None
-    """Switches a chat template that can think or not; False where the rating must come at once."""
+    prompt: JudgePrompt = field(default_factory=JudgePrompt)
 
     @property
     def logprobs(self) -> int:
@@ -57,8 +49,9 @@ class Judge:
 
     async def score(self, engine: str, stream: StepStream, draft: Step, call: Call) -> Signal:
         """Return the rating; `raw` is in digits, 0 to 9."""
+        ask = self.prompt
         prompt = await stream.with_draft(engine, draft)
-        prompt = prompt.extended(await stream.interject(engine, self.question, self.prefill, think=self.think))
+        prompt = prompt.extended(await stream.interject(engine, ask.question, ask.prefill, think=ask.think))
         reply = await call(engine, "judge", prompt, sampling=GREEDY, max_tokens=1, logprobs=self.logprobs)
         digit = _emitted(reply) if self.reading == "greedy" else _weighted(reply)
         return Signal(
@@ -71,9 +64,9 @@ class Judge:
         )
 
 
-def average() -> Judge:
+def average(prompt: JudgePrompt = JudgePrompt()) -> Judge:  # noqa: B008 - frozen
     """Return the judge that reads the probability-weighted mean of the digits."""
-    return Judge(reading="average")
+    return Judge(reading="average", prompt=prompt)
 
 
 def _digit(text: str) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.engines.base import Completion, Prefix, Request
 from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scripted import Reply, Scripted
+from orchestrator.engines.spec import JudgePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Message, Sampling, Signal, Step, Stop
@@ -74,3 +75,16 @@ async def test_the_request_is_one_greedy_token_behind_the_prompt_that_would_come
 
 async def test_only_a_reading_that_needs_logprobs_asks_for_them() -> None:
     assert (Judge().logprobs, Judge(reading="average").logprobs) == (0, 10)
+
+
+async def test_a_judge_asks_in_the_words_that_its_engine_brings() -> None:
+    asked: list[str] = []
+
+    def judge(request: Request) -> str:
+        assert request.prompt is not None
+        asked.append(bytes(request.prompt.ids()).decode())
+        return "9"
+
+    words = JudgePrompt(question="Good?", prefill="Digit: ")
+    await rate(Judge(prompt=words), Scripted(judge))
+    assert asked[0].endswith("user: Good?\nassistant: Digit: ")
