@@ -34,7 +34,7 @@ EARLY, LATE = slice(1, 20), slice(-19, None)
 """The steps around step 10, and as many at the end of a run."""
 FUSED_BAR_MS, KEPT_BAR_MS, ESCALATED_BAR_MS, GROWTH_BAR = 0.3, 0.4, 0.6, 1.3
 
-TURN = 20
+TURN = 100
 """Steps of a turn."""
 
 Millis = list[float]

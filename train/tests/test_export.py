@@ -19,7 +19,8 @@ from orchestrator.bench.workloads.random_calculation import calculations
 from train import text, tokenizer
 from train.chat import CHAT_TEMPLATE, render
 from train.embedded import Embedded
-from train.export import rounded, write_folder, write_gguf
+from train.export import rounded, write_gguf
+from train.folder import read_gguf, write_folder
 from train.network import Decoder, Shape
 from train.run import home, load_decoder
 
@@ -104,7 +105,11 @@ def test_the_engine_applies_the_template(engine: Embedded) -> None:
 
 
 def test_the_folder_holds_the_same_weights_and_template(decoder: Decoder, tmp_path: Path) -> None:
-    write_folder(decoder, tmp_path)
+    write_gguf(decoder, tmp_path / "pair.gguf", name="test")
+    shape, weights = read_gguf(tmp_path / "pair.gguf")
+    assert (shape, set(weights)) == (decoder.shape, set(decoder.state_dict()))
+    assert all((weights[name] == weight).all() for name, weight in rounded(decoder).items())
+    write_folder(shape, weights, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["model_type"], config["hidden_size"], config["vocab_size"]) == ("llama", 96, 512)
     raw = (tmp_path / "model.safetensors").read_bytes()

@@ -22,7 +22,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import gguf
 from orchestrator.bench.workloads import behavior_tasks, random_calculation, tool_tasks
 from orchestrator.bench.workloads.random_calculation import REASONING_GYM, Calculation
 from orchestrator.bench.workloads.verify import find_answer, verify_thought
@@ -30,7 +29,7 @@ from orchestrator.bench.workloads.verify import find_answer, verify_thought
 from train.chat import CLOSED_THINK, END, ROLES, judge_suffix, render
 from train.embedded import Embedded
 from train.export import write_gguf
-from train.network import Shape
+from train.folder import read_gguf
 from train.run import load_decoder
 from train.text import spoil
 
@@ -246,20 +245,7 @@ def as_gguf(path: Path, name: str, folder: Path) -> Path:
 
 def flops(path: Path) -> int:
     """Floating point operations of one decoded token, from the GGUF file's own numbers."""
-    fields = gguf.GGUFReader(path).fields
-
-    def number(name: str) -> int:
-        return int(fields[name].contents())
-
-    width, layers = number("llama.embedding_length"), number("llama.block_count")
-    shape = Shape(
-        vocab=number("llama.vocab_size"),
-        width=width,
-        layers=layers,
-        heads=number("llama.attention.head_count"),
-        hidden=number("llama.feed_forward_length"),
-    )
-    return shape.flops_per_token()
+    return read_gguf(path)[0].flops_per_token()
 
 
 def main(arguments: list[str] | None = None) -> int:

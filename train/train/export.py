@@ -1,16 +1,15 @@
-"""Write a decoder as GGUF (for the embedded engine) and as a Hugging Face folder (for vLLM).
+"""Write a trained decoder as GGUF, the one form in which it is shipped.
 
-    python -m train.export STATE.pt --name pocket-small --gguf pocket-small.gguf --folder pocket-small
+    python -m train.export STATE.pt --name pocket-small --gguf pocket-small.gguf
 
-Both hold the same weights, rounded to float16 once. llama.cpp rotates neighbouring pairs where the
-decoder (like Hugging Face) rotates halves, so the rows of queries and keys are permuted on the way.
+Weights are rounded to float16 once. llama.cpp rotates neighbouring pairs where the decoder (like
+Hugging Face) rotates halves, so the rows of queries and keys are permuted on the way.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import struct
 import sys
 from pathlib import Path
 
@@ -19,36 +18,12 @@ import numpy as np
 
 from train import tokenizer as tokens
 from train.chat import CHAT_TEMPLATE, END
-from train.network import Decoder, Shape
+from train.folder import HEAD_MIXED, names_of
+from train.network import Decoder
 from train.run import load_decoder
+from train.shape import Shape
 
-__all__ = ["main", "write_folder", "write_gguf"]
-
-_PAIRS = {
-    "attention_norm": ("attn_norm", "input_layernorm"),
-    "query": ("attn_q", "self_attn.q_proj"),
-    "key": ("attn_k", "self_attn.k_proj"),
-    "value": ("attn_v", "self_attn.v_proj"),
-    "output": ("attn_output", "self_attn.o_proj"),
-    "mlp_norm": ("ffn_norm", "post_attention_layernorm"),
-    "gate": ("ffn_gate", "mlp.gate_proj"),
-    "up": ("ffn_up", "mlp.up_proj"),
-    "down": ("ffn_down", "mlp.down_proj"),
-}
-_ENDS = {
-    "embedding.weight": ("token_embd.weight", "model.embed_tokens.weight"),
-    "norm.weight": ("output_norm.weight", "model.norm.weight"),
-    "head.weight": ("output.weight", "lm_head.weight"),
-}
-
-
-def _names(ours: str) -> tuple[str, str]:
-    """What a weight is called in GGUF and in a Hugging Face folder."""
-    if ours in _ENDS:
-        return _ENDS[ours]
-    _, layer, part, _ = ours.split(".")
-    theirs = _PAIRS[part]
-    return f"blk.{layer}.{theirs[0]}.weight", f"model.layers.{layer}.{theirs[1]}.weight"
+__all__ = ["main", "rounded", "write_gguf"]
 
 
 def rounded(decoder: Decoder) -> dict[str, np.ndarray]:
@@ -83,9 +58,9 @@ def write_gguf(decoder: Decoder, path: Path, *, name: str, version: str = "0") -
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     _write_tokenizer(writer)
     for ours, weight in rounded(decoder).items():
-        if ours.endswith(("query.weight", "key.weight")):
+        if ours.endswith(HEAD_MIXED):
             weight = _interleaved(weight, shape)
-        writer.add_tensor(_names(ours)[0], weight)
+        writer.add_tensor(names_of(ours)[0], weight)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -111,73 +86,16 @@ def _write_tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def write_folder(decoder: Decoder, folder: Path) -> None:
-    """Write config.json, model.safetensors, and the tokenizer's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = decoder.shape
-    end = tokens.load().token_to_id(END)
-    pad = tokens.load().token_to_id("<|pad|>")
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": shape.vocab,
-        "hidden_size": shape.width,
-        "intermediate_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.heads,
-        "head_dim": shape.head_width,
-        "hidden_act": "silu",
-        "max_position_embeddings": shape.context,
-        "rms_norm_eps": shape.epsilon,
-        "rope_theta": shape.theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.theta},
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": False,
-        "bos_token_id": None,
-        "eos_token_id": end,
-        "pad_token_id": pad,
-        "torch_dtype": "float16",
-    }
-    generation = {"bos_token_id": None, "eos_token_id": end, "pad_token_id": pad}
-    files = {"config": config, "generation_config": generation, "tokenizer_config": tokens.tokenizer_config()}
-    for name, content in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
-    tokens.save(tokens.load(), folder / "tokenizer.json")
-    _write_safetensors({_names(ours)[1]: weight for ours, weight in rounded(decoder).items()}, folder)
-
-
-def _write_safetensors(weights: dict[str, np.ndarray], folder: Path) -> None:
-    """The format is a length, a JSON header, and the raw arrays."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    place = 0
-    for name, weight in weights.items():
-        kind = {"float16": "F16", "float32": "F32"}[weight.dtype.name]
-        header[name] = {"dtype": kind, "shape": weight.shape, "data_offsets": [place, place + weight.nbytes]}
-        place += weight.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for weight in weights.values():
-            file.write(np.ascontiguousarray(weight).tobytes())
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Write a trained state as GGUF and as a Hugging Face folder.")
+    parser = argparse.ArgumentParser(description="Write a trained state as GGUF.")
     parser.add_argument("state", type=Path)
     parser.add_argument("--name", required=True, help="pocket-small or pocket-large")
-    parser.add_argument("--gguf", type=Path)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--version", default="0", help="stands in the GGUF; a retrained pair gets a new one")
     options = parser.parse_args(arguments)
     decoder = load_decoder(options.state)
-    if options.gguf:
-        write_gguf(decoder, options.gguf, name=options.name, version=options.version)
-    if options.folder:
-        write_folder(decoder, options.folder)
+    write_gguf(decoder, options.gguf, name=options.name, version=options.version)
     return 0
 
 

@@ -41,6 +41,7 @@ from torch import Tensor
 
 from train import tokenizer as tokens
 from train.chat import END, OPEN_THINK, ROLES
+from train.folder import read_gguf
 from train.network import Decoder, Shape
 from train.optimizer import make_optimizers
 from train.shards import Batch, batch_of, batches
@@ -137,7 +138,9 @@ class Place:
 class Trainer:
     """One decoder with everything that its state file holds."""
 
-    def __init__(self, name: str, *, finish: int | None = None, compiles: bool = False) -> None:
+    def __init__(
+        self, name: str, *, finish: int | None = None, compiles: bool = False, start: Path | None = None
+    ) -> None:
         self.name = name
         self.folder = home() / name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -158,9 +161,19 @@ class Trainer:
         self.is_stopped = False
         torch.manual_seed(INITIAL_SEED[name])
         self.resume()
+        if start is not None and not self.update:
+            self.begin_with(start)
         if finish is not None and self.finishing is None:
             save_atomically(self.state(), self.folder / "stable.pt")
             self.finishing = (self.update, finish)
+
+    def begin_with(self, gguf: Path) -> None:
+        """Take the weights of a shipped file, where the state of its training is lost."""
+        shape, weights = read_gguf(gguf)
+        if shape != self.decoder.shape:
+            raise SystemExit(f"{gguf} holds a decoder of another shape: {shape.to_dict()}")
+        self.decoder.load_state_dict({name: torch.from_numpy(weight).float() for name, weight in weights.items()})
+        self.average = {name: weight.clone() for name, weight in self.decoder.state_dict().items()}
 
     # state
 
@@ -384,12 +397,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train one decoder of the pair; goes on where it stopped.")
     parser.add_argument("name", choices=sorted(SHAPES))
     parser.add_argument("--finish", type=int, metavar="UPDATES", help="lower the learning rate over UPDATES, then end")
+    parser.add_argument("--start", type=Path, metavar="GGUF", help="weights to begin with, where there is no state yet")
     parser.add_argument("--updates", type=int, help="stop after so many more updates")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="a fifth faster after a minute; needs a C++ compiler")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    trainer = Trainer(options.name, finish=options.finish, compiles=options.compile)
+    trainer = Trainer(options.name, finish=options.finish, compiles=options.compile, start=options.start)
     signal.signal(signal.SIGTERM, trainer.stop)
     signal.signal(signal.SIGINT, trainer.stop)
     trainer.run(options.updates)
