@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from json import dumps, loads
 from os import PathLike
@@ -35,6 +34,7 @@ from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Run
+from orchestrator.runtime.untraced import untraced
 from orchestrator.types import Budget, History, Message, Status, Task
 
 __all__ = ["Pipeline"]
@@ -149,20 +149,13 @@ class Pipeline:
         self._driven.add(run.id)
         try:
             if run.outcome is None:
-                with self._quiet():
+                with untraced(is_allowed=self._allow_langsmith):
                     await self.graph.ainvoke(_state(run), {"recursion_limit": 1_000_000})
             assert run.outcome is not None
             return run.outcome
         finally:
             self._driven.discard(run.id)
             self._leave(run)
-
-    def _quiet(self) -> AbstractContextManager[Any]:
-        if self._allow_langsmith:
-            return nullcontext()
-        from langsmith import tracing_context
-
-        return tracing_context(enabled=False)
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided and Kept events as they happen, then the RunResult."""
