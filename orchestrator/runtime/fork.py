@@ -8,6 +8,7 @@ from time import time
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.resume import failovers
 
 __all__ = ["ancestors", "fork"]
 
@@ -27,8 +28,8 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
         return child
     parent = stored.run
     key = begun.key if begun else journal.open_run(_child(parent, child, settings=settings, engines=engines))
-    for decision in stored.decisions:
-        if decision.door == "runtime" and decision.step < to_step:  # it stays degraded
+    for decision in failovers(stored):
+        if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))

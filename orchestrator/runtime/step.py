@@ -362,7 +362,7 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
 def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     """Let another engine write the step in the place of one that failed."""
     run.failed_engines.add(turn.engine)
-    run.is_degraded = True
+    run.taken_over.add((len(run.history.steps), turn.attempt + 1))
     purpose = ANSWER if turn.purpose == ANSWER else "rewrite"
     run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True)
     return decision.engine

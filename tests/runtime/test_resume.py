@@ -107,6 +107,50 @@ def test_a_run_whose_engines_all_failed_starts_with_the_first_again(db: Path) ->
     with line(db, "so \\boxed{4}") as made:
         result = made.run(QUESTION, run_id="it")
     assert [step.writer for step in result.steps] == ["small", "small"]
+    assert result.status is Status.COMPLETED
+
+
+def test_a_failover_that_came_to_nothing_degrades_neither_the_run_nor_its_forks(db: Path) -> None:
+    """After the failure the router rejects the draft: the kept attempt has the number that the failover's had."""
+    plan, broken = Plan(engine="small"), EngineProtocol("not understood", engine="small")
+    first = Fickle({0: plan}, {})
+    with line(db, broken, router=first, large=[broken]) as made:
+        assert made.run(QUESTION, run_id="it").status is Status.FAILED
+    second = Fickle({0: plan, 1: plan}, {(0, 0): rewrite("large"), (1, 0): keep()})
+    dies(line(db, "draft\n\n", "die", router=second, large=["better\n\n"]))
+    with line(db, "\\boxed{4}", "\\boxed{5}", router=Fickle({1: plan}, {(1, 0): keep()})) as made:
+        result = made.run(QUESTION, run_id="it")
+        made.router._plans[1], made.router._decisions[1, 0] = plan, keep()
+        fork = made.graph.invoke({"run": "it", "step": 1})
+        assert made.journal.run(fork["run"]).outcome.status == "completed"  # type: ignore[union-attr]
+    assert (result.text, result.steps[0].attempt) == ("better\n\n\\boxed{4}", 1)
+    assert [row.door for row in stored(db).decisions].count("runtime") == 1
+    assert result.status is Status.COMPLETED
+
+
+def test_a_failover_behind_a_kept_step_degrades_a_run_that_failed_later_and_its_forks(db: Path) -> None:
+    broken = EngineProtocol("not understood", engine="small")
+    with line(db, broken, broken, large=["one\n\n", broken]) as made:
+        assert made.run(QUESTION, run_id="it").status is Status.FAILED
+    with line(db, "\\boxed{4}", "\\boxed{5}") as made:
+        assert made.run(QUESTION, run_id="it").status is Status.DEGRADED
+        fork = made.graph.invoke({"run": "it", "step": 1})
+        assert made.journal.run(fork["run"]).outcome.status == "degraded"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["at once", "resumed"])
+def test_a_failover_that_was_rolled_back_degrades_nothing(db: Path, is_cut: bool) -> None:
+    plan, broken = Plan(engine="small"), EngineProtocol("not understood", engine="small")
+    router = Fickle({}, {(1, 0): rollback(0), (0, 2): keep(), (1, 1): keep()})
+    router.before_step = lambda history: plan  # type: ignore[method-assign]
+    rest = ["\\boxed{4}"]
+    made = line(db, broken, "b\n\n", "c\n\n", *(["die"] if is_cut else rest), router=router, large=["a\n\n"])
+    if is_cut:
+        dies(made)
+        made = line(db, *rest, router=router)
+    with made:
+        result = made.run(QUESTION, run_id="it")
+    assert (result.text, result.status) == ("c\n\n\\boxed{4}", Status.COMPLETED)
 
 
 @pytest.mark.parametrize(
