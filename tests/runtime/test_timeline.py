@@ -17,7 +17,8 @@ from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineRejected, EngineUnavailable
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.runtime.timeline import attempts, timeline
+from orchestrator.runtime.attempts import attempts
+from orchestrator.runtime.timeline import timeline
 from orchestrator.types import Decision, History, Step, keep, rollback
 
 
