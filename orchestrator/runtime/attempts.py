@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
 from orchestrator.runtime.calls import WRITING
+from orchestrator.runtime.fork import inherited, origins
 
 __all__ = ["Attempt", "attempts"]
 
@@ -20,7 +21,7 @@ class Attempt(NamedTuple):
     attempt: int
     writer: str
     verdict: str
-    """`kept`, `rejected`, `rolled back`, `failed` or `unfinished`."""
+    """`kept`, `inherited`, `rejected`, `rolled back`, `failed` or `unfinished`."""
     reason: str
     text: str
     output_tokens: int
@@ -31,10 +32,29 @@ class Attempt(NamedTuple):
     signals: Sequence[SignalRow]
     decision: DecisionRow | None
     """What the router said about it, None where it was not asked."""
+    origin: str = ""
+    """Id of the run that wrote it, empty where it is the run's own."""
 
 
-def attempts(stored: StoredRun) -> list[Attempt]:
-    """Return every candidate of every step, in the order they were begun."""
+def attempts(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Attempt]:
+    """Return every candidate of every step, in the order they were begun, after the steps that a fork began with.
+
+    `ancestors`, oldest first, are the runs it was forked from.
+    """
+    return [*_inherited(stored, ancestors), *_own(stored)]
+
+
+def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[Attempt]:
+    theirs = {(each.run.id, *own[:3]): own for each in ancestors for own in _own(each)}
+    wrote = origins(stored, ancestors)
+    standing = {(row.step, row.attempt) for row in stored.kept()}
+    for row in inherited(stored) if ancestors else ():
+        origin = wrote[row.step, row.attempt]
+        verdict = "inherited" if (row.step, row.attempt) in standing else "rolled back"
+        yield theirs[origin, row.step, row.attempt, row.writer]._replace(verdict=verdict, origin=origin)
+
+
+def _own(stored: StoredRun) -> list[Attempt]:
     calls: dict[tuple[int, int, str], list[CallRow]] = {}
     for call in stored.calls:
         if call.intent.purpose in WRITING:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import dumps
 from time import time
 
-from orchestrator.memory.base import EventRow, RunRow, StoredRun
+from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.resume import failovers
 
-__all__ = ["ancestors", "fork"]
+__all__ = ["ancestors", "fork", "inherited", "origins"]
 
 FORKED = "forked"
 
@@ -48,4 +49,19 @@ def ancestors(journal: Journal, stored: StoredRun) -> list[StoredRun]:
     found: list[StoredRun] = []
     while (parent := (found[0] if found else stored).run.parent) is not None:
         found.insert(0, journal.run(parent))
+    return found
+
+
+def inherited(stored: StoredRun) -> Sequence[StepRow]:
+    """Return the steps that `stored` began with as a fork; none where it is no fork."""
+    begun_with = next((event.step for event in stored.events if event.kind == FORKED), 0)
+    return stored.steps[:begun_with]  # they were written before anything else
+
+
+def origins(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[tuple[int, int], str]:
+    """Return the id of the run that wrote a step, by its index and attempt; `ancestors` are oldest first."""
+    found: dict[tuple[int, int], str] = {}
+    for each in (*ancestors, stored):
+        own = each.steps[len(inherited(each)) :]
+        found.update({(row.step, row.attempt): each.run.id for row in own if row.kind != REMOVED})
     return found

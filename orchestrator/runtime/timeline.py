@@ -37,13 +37,18 @@ _STATUS_STYLES = {"completed": "green", "degraded": "yellow", "no_answer": "yell
 _INDENT = 9
 _FIELD_LINES = 3
 _NAMED = 8  # letters of an engine's name that fit its column
+_RUN = 10  # letters of a run's id: the moment it began
 
 
-def timeline(stored: StoredRun, *, width: int = 80) -> Text:
-    """Return the whole timeline as one text whose lines have at most `width` characters, at least 60."""
+def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: int = 80) -> Text:
+    """Return the whole timeline as one text whose lines have at most `width` characters, at least 60.
+
+    `ancestors`, oldest first, are the runs it was forked from; the ledger is that of the run alone.
+    """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    for line in (*_head(stored, width), *_steps(stored, width), *_events(stored, width), *_account(stored)):
+    steps = _steps(attempts(stored, ancestors), width)
+    for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
     drawn.rstrip()
@@ -106,22 +111,24 @@ def _router(stored: StoredRun) -> str:
     return f"{router.get('policy', '')}  {options}".strip()
 
 
-def _steps(stored: StoredRun, width: int) -> Iterator[Text]:
+def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
     yield Text()
     titles = ("#", "writer", "verdict", "score", "need", "margin", "tokens", "ms", "reason")
     yield Text(_columns(*titles), "dim")
-    for each in attempts(stored):
+    for each in tried:
         yield from _step(each, width)
 
 
 def _columns(*cells: str) -> str:
     step, writer, verdict, score, threshold, margin, tokens, ms, reason = cells
-    measured = f"{score:>5} {threshold:>5} {margin:>6} {tokens:>6} {ms:>6}"
-    return f"{step:>4} {writer:<{_NAMED}} {verdict:<12} {measured}  {reason}"
+    measured = f"{threshold:>5} {margin:>6} {tokens:>6} {ms:>6}"
+    rated = f"{verdict:<12} {score:>{5 - max(len(verdict) - 12, 0)}}"  # `x rolled back` takes a letter of the score's
+    return f"{step:>4} {writer:<{_NAMED}} {rated} {measured}  {reason}"
 
 
 def _step(each: Attempt, width: int) -> Iterator[Text]:
-    stands = each.verdict == "kept"
+    stands = each.verdict in ("kept", "inherited")
+    reason = f"from run {first_words(each.origin, _RUN)}" if each.origin else each.reason
     style = "" if stands else "dim"
     readings = [_reading(signal) for signal in each.signals]
     decision = each.decision
@@ -136,10 +143,10 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
         f"{1000 * each.seconds:.0f}",
         "",
     )
-    fits = len(each.reason) <= width - len(head)
-    yield Text(head + first_words(each.reason, width) if fits else head.rstrip(), style)
+    fits = len(reason) <= width - len(head)
+    yield Text(head + first_words(reason, width) if fits else head.rstrip(), style)
     if not fits:
-        yield Text(f"       {first_words(each.reason, width - 7)}", "dim")
+        yield Text(f"       {first_words(reason, width - 7)}", "dim")
     for signal in each.signals[1:]:
         yield Text(f"       {first_words(signal.name, 20)} {_reading(signal)} {signal.unit}", "dim")
     for signal in each.signals:
