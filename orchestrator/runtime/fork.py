@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from json import dumps
 from time import time
 
+from orchestrator.errors import UserError
 from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
@@ -22,7 +23,11 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
     parent. A hand-over in force at that step ends: the router is asked anew.
+
+    Raises UserError if `to_step` is below 0.
     """
+    if to_step < 0:
+        raise UserError(f"run {stored.run.id} cannot be entered at step {to_step}: steps count from 0")
     child = derived(stored.run.id, str(to_step), settings)
     begun = journal.stored(child)
     if begun is not None and any(row.kind == FORKED for row in begun.events):

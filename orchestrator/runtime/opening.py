@@ -99,10 +99,11 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
 def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, task: Task) -> Run:
     """Return a stored run, put where its journal ends; one that is over with its outcome.
 
-    Raises ResumeRefused if it was made under other settings or for another task.
+    Raises ResumeRefused if it was made under other settings, by other models or for another task.
     """
     _compare(recipe, stored, task)
     if not is_over(stored):
+        _compare_engines(ready, stored)
         journal.claim(stored.key)
         stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
     run = _assemble(recipe, journal, ready, task, stored.run.id, stored.key, spent_s=spent_s(stored))
@@ -130,6 +131,18 @@ def _compare(recipe: Recipe, stored: StoredRun, task: Task) -> None:
             )
     if stored.run.task != _task_json(task):
         raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
+
+
+def _compare_engines(ready: Ready, stored: StoredRun) -> None:
+    """Raise ResumeRefused if a server has another model now: token ids and trace would no longer be its own."""
+    for name, before in loads(stored.run.engines).items():
+        now = ready[name]
+        if (before["model"], before["tokenizer"]) != (now.model, now.tokenizer):
+            how = "the same name with another tokenizer" if before["model"] == now.model else repr(now.model)
+            raise ResumeRefused(
+                f"run {stored.run.id} was made with {before['model']!r} as engine {name!r}, which now serves {how}: "
+                "start the server as it was, or start anew without --resume"
+            )
 
 
 def _assemble(

@@ -10,6 +10,7 @@ interrupted and charged everything it had reserved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from json import loads
 from typing import Any
 
@@ -45,11 +46,14 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     writers: dict[tuple[int, int], list[CallResult]] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
+    spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
     standing: set[int] = set()
     for row in kept:
         calls = _behind(row, writers.get((row.step, row.attempt), []))
         standing.update(result.seq for result in calls if result.run == stored.key)
         step = step_of(row, calls)
+        if calls and spoken[calls[0].run].get(row.writer) != spoken[stored.key].get(row.writer):
+            step = replace(step, ids=[])  # a fork may have other engines: they read the text
         run.history.steps.append(step)
         run.history.num_tokens += step.num_tokens
         run.stream.keep(step)
@@ -85,6 +89,10 @@ def failovers(stored: StoredRun) -> list[DecisionRow]:
     written.update(row[1:3] for row in stored.steps if row.kind != REMOVED)
     taken_over = {(row.step, row.attempt - 1) for row in stored.kept()} - written
     return [row for row in stored.decisions if row.door == "runtime" and row[1:3] in taken_over]
+
+
+def _tokenizers(stored: StoredRun) -> dict[str, str]:
+    return {name: can["tokenizer"] for name, can in loads(stored.run.engines).items()}
 
 
 def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]:

@@ -32,7 +32,7 @@ class Death(BaseException):
 class Mortal(Scripted):
     """Answers from a list; the word `die` in it is the end of the process, before the reply is stored."""
 
-    def __init__(self, script: list[Any]) -> None:
+    def __init__(self, script: list[Any], **options: Any) -> None:
         rest = iter(script)
 
         def answer(request: Request) -> Any:
@@ -41,7 +41,14 @@ class Mortal(Scripted):
                 raise Death
             return said
 
-        super().__init__(answer)
+        super().__init__(answer, **options)
+
+
+class Words(Mortal):
+    """Has one token for each text it reads."""
+
+    async def encode(self, text: str) -> list[int]:
+        return [sum(text.encode())]
 
 
 @pytest.fixture
@@ -179,6 +186,45 @@ def test_another_task_is_refused(db: Path) -> None:
     dies(line(db, "one\n\n", "die"))
     with line(db, "never") as made, pytest.raises(ResumeRefused, match="another task"):
         made.run("Something else?", run_id="it")
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ({"family": "words"}, "'scripted' as engine 'small', which now serves the same name with another tokenizer"),
+        ({"name": "bigger"}, "'scripted' as engine 'small', which now serves 'bigger'"),
+    ],
+    ids=["tokenizer", "model"],
+)
+def test_a_server_that_has_another_model_now_is_refused(db: Path, now: dict[str, Any], told: str) -> None:
+    dies(line(db, "one\n\n", "die"))
+    before = stored(db)
+    changed = Pipeline({"small": Mortal(["never"], **now), "large": Mortal([])}, "small", db=db)
+    with changed as made, pytest.raises(ResumeRefused, match=told):
+        made.run(QUESTION, run_id="it")
+    assert stored(db) == before
+    with line(db, "\\boxed{4}") as made:
+        assert made.run(QUESTION, run_id="it").text == "one\n\n\\boxed{4}"
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_a_fork_by_other_engines_reads_the_text_of_what_it_inherits(db: Path, name: str) -> None:
+    with line(db, "one\n\n", "\\boxed{4}") as made:
+        made.run(QUESTION, run_id="it")
+    engine = Words(["\\boxed{5}"], family="words")
+    with Pipeline({name: engine}, "small", db=db) as made:
+        fork = made.journal.run(made.graph.invoke({"run": "it", "step": 1})["run"])
+        prompt = list(engine.requests[0].prompt.ids())  # type: ignore[union-attr]
+        assert prompt[-1:] == asyncio.run(engine.encode("one\n\n"))
+    assert [row.text for row in fork.kept()] == ["one\n\n", "\\boxed{5}"]
+
+
+def test_there_is_no_step_before_the_first_to_go_back_to(db: Path) -> None:
+    with line(db, "one\n\n", "\\boxed{4}") as made:
+        made.run(QUESTION, run_id="it")
+        with pytest.raises(UserError, match="cannot be entered at step -1"):
+            made.graph.invoke({"run": "it", "step": -1})
+        assert len(made.journal.runs()) == 1
 
 
 def test_granularity_and_durability_may_change(db: Path) -> None:
