@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any
 
 import click
 
-from orchestrator.cli.streams import abandon, fail, prepare
+from orchestrator.cli.streams import Unwritable, abandon, fail, prepare, printing
 from orchestrator.errors import (
     EngineError,
     EngineRejected,
@@ -66,7 +67,8 @@ def _exit_code(command: Callable[[], Any]) -> int:
     try:
         code = command()
         if sys.stdout is not None:  # it may have been closed before we began
-            sys.stdout.flush()
+            with printing():
+                sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # Whoever read our output went away; nothing may be written at exit either.
@@ -79,6 +81,8 @@ def _exit_code(command: Callable[[], Any]) -> int:
     except OrchestratorError as error:
         fail(str(error))
         return code_of(error)
+    except OSError as error:
+        return _unwritable(error) if _is_from_echo(error) else _bug(error)
     except Exception as error:
         return _bug(error)
 
@@ -96,6 +100,17 @@ def code_of(error: OrchestratorError) -> int:
     if isinstance(error, EngineError):
         return 3
     return 4 if isinstance(error, LimitExceeded) else 1
+
+
+def _is_from_echo(error: OSError) -> bool:
+    """Return whether click could not print a help page or a version: what else is printed has its own guard."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__))
+
+
+def _unwritable(error: OSError) -> int:
+    abandon(sys.stdout)
+    fail(str(Unwritable("to stdout", error)))
+    return 2
 
 
 def _bug(error: Exception) -> int:

@@ -80,11 +80,12 @@ def _toml(tables: dict[str, Any], path: str = "") -> list[str]:
 
 
 @config.command(epilog="Example: orchestrator config validate --config mine.toml")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @config_flag
-def validate(**given: Any) -> None:
+def validate(as_json: bool, **given: Any) -> None:
     """Check the file without contacting any engine; prints what it describes."""
     from orchestrator.cli.source import loaded_config
-    from orchestrator.cli.streams import say
+    from orchestrator.cli.streams import say, say_json
     from orchestrator.config import FILE_NAME
     from orchestrator.errors import BadConfig, UserError
     from orchestrator.runtime.pipeline import Pipeline
@@ -99,4 +100,7 @@ def validate(**given: Any) -> None:
     except UserError as error:
         raise BadConfig(f"{loaded.file}: {error}") from error
     router = type(loaded.router).__name__
+    if as_json:
+        say_json({"file": str(loaded.file), "engines": list(loaded.engines), "router": router})
+        return
     say(f"{loaded.file} is valid: engines {', '.join(loaded.engines)}; router {router}")

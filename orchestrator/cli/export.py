@@ -4,7 +4,8 @@
     task        messages [role, content], id, answer (gold)
     settings    everything that shaped the run, by name
     engines     by name: what each could do, as probed; the largest is last
-    steps       what stands: step, attempt, kind, writer, text, stop, num_tokens, seconds
+    steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
+                another one's id where a fork inherited the step, and the calls behind it are that run's
     calls       every engine call, failed and interrupted ones included, with its text and token ids
     signals     every measured value, by step and attempt
     decisions   who chose what, and why
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 from json import loads
 from math import isfinite
 from typing import Any, Literal
@@ -28,6 +30,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.runtime.fork import origins
 
 __all__ = ["Call", "Decision", "Event", "Outcome", "RunExport", "Signal", "Step", "Task", "exported"]
 
@@ -49,6 +52,8 @@ class Task(_Record):
 class Step(_Record):
     """A step that stands."""
 
+    run: str
+    """Id of the run that wrote it."""
     step: int
     attempt: int
     kind: str
@@ -160,9 +165,10 @@ class RunExport(_Record):
     outcome: Outcome | None
 
 
-def exported(stored: StoredRun) -> dict[str, Any]:
-    """Return `stored` as plain JSON data, checked against RunExport."""
+def exported(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[str, Any]:
+    """Return `stored` as plain JSON data, checked against RunExport; `ancestors` are oldest first."""
     run, outcome = stored.run, stored.outcome
+    wrote = origins(stored, ancestors)
     plain = {
         "id": run.id,
         "parent": run.parent,
@@ -172,7 +178,7 @@ def exported(stored: StoredRun) -> dict[str, Any]:
         "task": loads(run.task),
         "settings": loads(run.settings),
         "engines": loads(run.engines),
-        "steps": [_row(step) for step in stored.kept()],
+        "steps": [{**_row(step), "run": wrote[step.step, step.attempt]} for step in stored.kept()],
         "calls": [_call(call) for call in stored.calls],
         "signals": [_row(signal) for signal in stored.signals],
         "decisions": [

@@ -142,8 +142,10 @@ async def open_source(given: Mapping[str, Any]) -> Source:
     """Return the pipeline that the flags describe. Raises UserError, or EngineError while a server is looked at."""
     if given["pipeline"]:
         return Source(_python_pipeline(given), _concurrency(given))
-    engines = {name: await _engine(name, given[name]) for name in ("small", "large") if given[name]}
-    config = loaded_config(given, engines)
+    servers = {name: _server(given[name]) for name in ("small", "large") if given[name]}
+    # Flags are checked before any server is asked, whatever kind it will turn out to be.
+    loaded_config(given, {name: {"kind": "chat", **server} for name, server in servers.items()})
+    config = loaded_config(given, {name: await _with_kind(name, server) for name, server in servers.items()})
     if not config.engines:
         raise UserError(
             "no engines: give --small URL and --large URL, or --pipeline file.py:object, or write an "
@@ -154,12 +156,15 @@ async def open_source(given: Mapping[str, Any]) -> Source:
     return Source(Pipeline(**config.pipeline_options()), config.run.concurrency)
 
 
-async def _engine(name: str, address: str) -> dict[str, Any]:
+def _server(address: str) -> dict[str, Any]:
+    url, _, served = address.partition("#")
+    return {"url": url, "model": served} if served else {"url": url}
+
+
+async def _with_kind(name: str, server: dict[str, Any]) -> dict[str, Any]:
     from orchestrator.engines.detect import detect
 
-    url, _, served = address.partition("#")
-    described = {"kind": await detect(name, url), "url": url}
-    return {**described, "model": served} if served else described
+    return {"kind": await detect(name, server["url"]), **server}
 
 
 def _concurrency(given: Mapping[str, Any]) -> int:

@@ -76,14 +76,16 @@ def show(name: str, as_json: bool, **given: Any) -> None:
     RUN is an id or the beginning of one. `x` marks a draft that does not stand.
     """
     from orchestrator.cli.stored import open_journal
+    from orchestrator.runtime.fork import ancestors
 
     with open_journal(given) as journal:
         run = journal.run(name)
+        forked_from = ancestors(journal, run)
     if as_json:
         from orchestrator.cli.export import exported
         from orchestrator.cli.streams import say_json
 
-        say_json(exported(run))
+        say_json(exported(run, forked_from))
     else:
         from rich.console import Console
 
@@ -92,7 +94,7 @@ def show(name: str, as_json: bool, **given: Any) -> None:
 
         console = Console(highlight=False, soft_wrap=True)
         with printing():
-            console.print(timeline(run, width=console.width))
+            console.print(timeline(run, forked_from, width=console.width))
 
 
 @trace.command("export", epilog="Example: orchestrator trace export --all --out runs.jsonl")
@@ -120,19 +122,26 @@ def _every_run(journal: Journal) -> list[str]:
 
 
 def _write(journal: Journal, names: list[str], out: Path | None) -> None:
-    from orchestrator.cli.export import exported
     from orchestrator.cli.streams import say_json, to_json
     from orchestrator.errors import UserError
 
     if out is None:
         for name in names:
-            say_json(exported(journal.run(name)))
+            say_json(_exported(journal, name))
         return
     try:
         with out.open("x") as file:
             for name in names:
-                file.write(to_json(exported(journal.run(name))) + "\n")
+                file.write(to_json(_exported(journal, name)) + "\n")
     except FileExistsError:
         raise UserError(f"{out} exists: choose another file") from None
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _exported(journal: Journal, name: str) -> dict[str, Any]:
+    from orchestrator.cli.export import exported
+    from orchestrator.runtime.fork import ancestors
+
+    run = journal.run(name)
+    return exported(run, ancestors(journal, run))

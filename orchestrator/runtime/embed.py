@@ -41,8 +41,9 @@ def reasoning_node(pipeline: Pipeline, *, input: str, output: str) -> Runnable[A
     back to an earlier checkpoint starts a run of its own. Decisions and kept steps are written to
     LangGraph's `custom` stream.
 
-    A door of the router may call LangGraph's `interrupt` once per draft: the answer to a second call would be
-    taken for the first one's.
+    Each door of the router may call LangGraph's `interrupt` once per step or draft; a second call is a
+    UserError. It is answered by `Command(resume=answer)`, not by the interrupt's id, which LangGraph does
+    not pass on to a graph without a checkpointer.
 
     Raises what `arun` raises, and the EngineError that failed the run: LangGraph's retry policy then applies.
     """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import dumps
 from time import time
 
-from orchestrator.memory.base import EventRow, RunRow, StoredRun
+from orchestrator.errors import UserError
+from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.resume import failovers
 
-__all__ = ["ancestors", "fork"]
+__all__ = ["ancestors", "fork", "inherited", "origins"]
 
 FORKED = "forked"
 
@@ -20,15 +23,19 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
     parent. A hand-over in force at that step ends: the router is asked anew.
+
+    Raises UserError if `to_step` is below 0.
     """
+    if to_step < 0:
+        raise UserError(f"run {stored.run.id} cannot be entered at step {to_step}: steps count from 0")
     child = derived(stored.run.id, str(to_step), settings)
     begun = journal.stored(child)
     if begun is not None and any(row.kind == FORKED for row in begun.events):
         return child
     parent = stored.run
     key = begun.key if begun else journal.open_run(_child(parent, child, settings=settings, engines=engines))
-    for decision in stored.decisions:
-        if decision.door == "runtime" and decision.step < to_step:  # it stays degraded
+    for decision in failovers(stored):
+        if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
@@ -47,4 +54,19 @@ def ancestors(journal: Journal, stored: StoredRun) -> list[StoredRun]:
     found: list[StoredRun] = []
     while (parent := (found[0] if found else stored).run.parent) is not None:
         found.insert(0, journal.run(parent))
+    return found
+
+
+def inherited(stored: StoredRun) -> Sequence[StepRow]:
+    """Return the steps that `stored` began with as a fork; none where it is no fork."""
+    begun_with = next((event.step for event in stored.events if event.kind == FORKED), 0)
+    return stored.steps[:begun_with]  # they were written before anything else
+
+
+def origins(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[tuple[int, int], str]:
+    """Return the id of the run that wrote a step, by its index and attempt; `ancestors` are oldest first."""
+    found: dict[tuple[int, int], str] = {}
+    for each in (*ancestors, stored):
+        own = each.steps[len(inherited(each)) :]
+        found.update({(row.step, row.attempt): each.run.id for row in own if row.kind != REMOVED})
     return found

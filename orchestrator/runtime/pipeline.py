@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from functools import cached_property
-from json import dumps, loads
+from dataclasses import replace
+from functools import cached_property, partial
 from os import PathLike
-from time import time
 from typing import Any, Literal
 
 from orchestrator.config import default_db
@@ -17,26 +15,22 @@ from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.step_stream import StepStream
-from orchestrator.errors import ResumeRefused, UnknownName, UserError
-from orchestrator.ledger import Ledger, Price
-from orchestrator.memory.base import EventRow, RunRow, StoredRun
+from orchestrator.errors import UnknownName, UserError
+from orchestrator.ledger import Price
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.monitors.base import Monitor
 from orchestrator.monitors.stalled import Stalled
-from orchestrator.runtime import build, ending, step
+from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
-from orchestrator.runtime.budget import Spender
-from orchestrator.runtime.calls import Calls, run_seed
-from orchestrator.runtime.fork import ancestors, fork
+from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Run
-from orchestrator.types import Budget, History, Message, Status, Task
+from orchestrator.runtime.untraced import untraced
+from orchestrator.types import Budget, Message, Task
 
 __all__ = ["Pipeline"]
 
@@ -82,24 +76,27 @@ class Pipeline:
         self.router = build.router_of(router)
         self.budget = budget
         self._check_budget()
-        self._doors = build.doors_of(self.router)
-        self._monitors = tuple(monitors)
         self._scorers = build.scorers_of(scorers or {}, self.specs)
-        self._find_answer = extractor(answer)
-        self._stop_on_answer = stop_on_answer
-        self._delimiter = delimiter
-        self._think = think
-        self._seed = seed
+        self._recipe_with = partial(
+            opening.Recipe,
+            doors=build.doors_of(self.router),
+            monitors=tuple(monitors),
+            scorers=self._scorers,
+            answer=answer,
+            find_answer=extractor(answer),
+            stop_on_answer=stop_on_answer,
+            delimiter=delimiter,
+            think=think,
+            seed=seed,
+            failover=failover,
+            retries=retries,
+        )
         self._db = db
         self._durability = durability
-        self._failover = failover
-        self._retries = retries
         self._allow_langsmith = allow_langsmith
-        self._answer = answer
         self._journal: Journal | None = None
         self._store: Store | None = None
         self._capabilities: dict[str, Capabilities] | None = None
-        self._resting: dict[str, float] = {}
         self._live: dict[str, Run] = {}
         self._driven: set[str] = set()
         self._granularity = granularity
@@ -112,24 +109,29 @@ class Pipeline:
         """
         other = copy(self)
         other.router = build.router_of(router)
-        other._doors = build.doors_of(other.router)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
-        other._seed = seed
+        doors = build.doors_of(other.router)
+        recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
+        other.__dict__["_recipe"] = recipe
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
         other._live, other._driven = {}, set()
-        other.__dict__.pop("settings", None)
         other._build_graph()
         return other
 
     @property
-    def _thinks(self) -> dict[str, bool | None]:
-        """The thinking switch of each engine: the run's, or else its own."""
-        return {name: spec.think if self._think is None else self._think for name, spec in self.specs.items()}
+    def settings(self) -> str:
+        """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
+        return self._recipe.settings
 
     def _build_graph(self) -> None:
         self.graph = build_graph(tuple(self.engines), self._enter, self._leave, fused=self._granularity == "fused")
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
+
+    @cached_property
+    def _recipe(self) -> opening.Recipe:
+        """What runs are made of; until the first one the public attributes may be changed."""
+        return self._recipe_with(engines=self.engines, specs=self.specs, router=self.router, budget=self.budget)
 
     def _check_budget(self) -> None:
         limits = [self.budget, *self.budget.engines.values()]
@@ -176,20 +178,13 @@ class Pipeline:
         self._driven.add(run.id)
         try:
             if run.outcome is None:
-                with self._quiet():
+                with untraced(is_allowed=self._allow_langsmith):
                     await self.graph.ainvoke(_state(run), {"recursion_limit": 1_000_000})
             assert run.outcome is not None
             return run.outcome
         finally:
             self._driven.discard(run.id)
             self._leave(run)
-
-    def _quiet(self) -> AbstractContextManager[Any]:
-        if self._allow_langsmith:
-            return nullcontext()
-        from langsmith import tracing_context
-
-        return tracing_context(enabled=False)
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided and Kept events as they happen, then the RunResult."""
@@ -210,84 +205,19 @@ class Pipeline:
         """Make a run ready, new or stored; `graph` then finds it by its id."""
         given = Task.of(task)
         stored = self.journal.stored(run_id) if run_id else None
-        if stored is None or not _is_over(stored):  # what is over needs no engine, not even one that answers
+        if stored is None or not opening.is_over(stored):  # what is over needs no engine, not even one that answers
             await self.start()
             stored = self.journal.stored(run_id) if run_id else None
-        if stored is not None:
-            return self._reopen(stored, given)
-        name = run_id or new_id()
-        row = RunRow(
-            id=name,
-            parent=None,
-            batch=batch,
-            position=position,
-            task=_task_json(given),
-            settings=self.settings,
-            engines=self._engines_json(),
-            created_s=time(),
-        )
-        run = self._assemble(name, self.journal.open_run(row), given, spent_s=0.0)
-        step.plan(run)
-        self._live[name] = run
-        return run
-
-    def _reopen(self, stored: StoredRun, task: Task) -> Run:
-        if live := self._live.get(stored.run.id):
+        if stored is None:
+            run = opening.begin(
+                self._recipe, self.journal, self._ready, given, run_id or new_id(), batch=batch, position=position
+            )
+        elif live := self._live.get(stored.run.id):
             return live
-        self._compare(stored, task)
-        if not _is_over(stored):
-            self.journal.claim(stored.key)
-            stored = self.journal.run(stored.run.id)  # whoever executed it may have written more since it was read
-        run = self._assemble(stored.run.id, stored.key, task, spent_s=spent_s(stored))
-        restore(run, stored, ancestors(self.journal, stored))
-        if stored.outcome is not None and _is_over(stored):
-            ending.reopen(run, stored.outcome)
         else:
-            run.journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
-            step.settle(run)
+            run = opening.reopen(self._recipe, self.journal, self._ready, stored, given)
         self._live[run.id] = run
         return run
-
-    def _compare(self, stored: StoredRun, task: Task) -> None:
-        before, now = loads(stored.run.settings), loads(self.settings)
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                raise ResumeRefused(
-                    f"run {stored.run.id} was made with {key} = {dumps(before.get(key))}, not {dumps(now.get(key))}: "
-                    "give the same settings, or start anew without --resume"
-                )
-        if stored.run.task != _task_json(task):
-            raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
-
-    def _assemble(self, run_id: str, key: int, task: Task, *, spent_s: float) -> Run:
-        names = tuple(self.engines)
-        prices = {name: spec.price for name, spec in self.specs.items()}
-        seed = run_seed(self._seed, dumps(task.messages))
-        ledger = Ledger(names, prices)
-        spender = Spender(self.budget, prices, spent_s=spent_s)
-        tokenizers = {name: can.tokenizer for name, can in self._ready.items()}
-        contexts = {name: can.context for name, can in self._ready.items()}
-        # Where nobody else can take over there is nothing to gain from leaving an engine alone.
-        resting = self._resting if self._failover and len(names) > 1 else None
-        return Run(
-            id=run_id,
-            key=key,
-            history=History(task=task, engines=names, seed=seed),
-            stream=StepStream(self.engines, tokenizers, task.messages, think=self._thinks),
-            call=Calls(key, seed, self.engines, contexts, self.journal, ledger, spender, self._retries, resting),
-            ledger=ledger,
-            spender=spender,
-            journal=self.journal,
-            doors=self._doors,
-            monitors=self._monitors,
-            scorers=self._scorers,
-            samplings={name: spec.sampling for name, spec in self.specs.items()},
-            find_answer=self._find_answer,
-            delimiter=self._delimiter,
-            stop_on_answer=self._stop_on_answer,
-            can_fail_over=self._failover,
-            chat_only=frozenset(name for name, can in self._ready.items() if not can.continues),
-        )
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -296,39 +226,14 @@ class Pipeline:
         name, tip = stored.run.id, len(stored.kept())
         if (to_step := state.get("step", tip)) < tip:
             await self.start()
-            name = fork(self.journal, stored, to_step, settings=self.settings, engines=self._engines_json())
-        return await self.open(_task_of(stored), run_id=name)
+            name = fork(self.journal, stored, to_step, settings=self.settings, engines=opening.probed(self._ready))
+        return await self.open(opening.task_of(stored), run_id=name)
 
     def _leave(self, run: Run) -> None:
         """Let go of a run; one that is not over can be opened again from its journal, by any process."""
         if self._live.pop(run.id, None) is not None and run.outcome is None:
             run.journal.commit(run.key)
             run.journal.release(run.key)
-
-    def _engines_json(self) -> str:
-        return dumps({name: _plain(can) for name, can in self._ready.items()})
-
-    @cached_property
-    def settings(self) -> str:
-        """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
-        return dumps(
-            build.settings_of(
-                {
-                    "engines": self.specs,
-                    "router": self.router,
-                    "monitors": self._monitors,
-                    "scorers": self._scorers,
-                    "budget": {**build.settings_of(self.budget)},
-                    "answer": self._answer,
-                    "stop_on_answer": self._stop_on_answer,
-                    "delimiter": self._delimiter,
-                    "think": self._think,
-                    "seed": self._seed,
-                    "failover": self._failover,
-                }
-            ),
-            sort_keys=True,
-        )
 
     # ---- life
 
@@ -381,25 +286,5 @@ class Pipeline:
         await self.aclose()
 
 
-def _is_over(stored: StoredRun) -> bool:
-    """Return whether nothing is left to do; a failed run is tried again."""
-    return stored.outcome is not None and stored.outcome.status != Status.FAILED
-
-
 def _state(run: Run) -> State:
     return {"run": run.id, "step": len(run.history.steps), "next": run.place}
-
-
-def _task_json(task: Task) -> str:
-    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer})
-
-
-def _task_of(stored: StoredRun) -> Task:
-    given = loads(stored.run.task)
-    return Task(
-        messages=tuple(Message(*message) for message in given["messages"]), id=given["id"], answer=given["answer"]
-    )
-
-
-def _plain(capabilities: Capabilities) -> dict[str, Any]:
-    return {name: getattr(capabilities, name) for name in Capabilities.__slots__}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
@@ -44,8 +45,11 @@ def _portal() -> asyncio.AbstractEventLoop:
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return the coroutine's result. An interrupt of the caller (Ctrl-C) cancels it and waits for its clean-up.
 
-    Raises UserError when called from the loop that would have to run it.
+    Raises UserError when called from the loop that would have to run it, or when the interpreter is ending.
     """
+    if sys.is_finalizing():  # the thread that would run it is gone by now
+        coroutine.close()
+        raise UserError("the interpreter is ending: close pipelines before that")
     loop = _portal()
     result: Future[T] = Future()
     tasks: list[asyncio.Task[T]] = []

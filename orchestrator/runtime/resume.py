@@ -10,6 +10,7 @@ interrupted and charged everything it had reserved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from json import loads
 from typing import Any
 
@@ -32,7 +33,7 @@ from orchestrator.types import (
     StopRun,
 )
 
-__all__ = ["decision_of", "restore", "spent_s", "step_of"]
+__all__ = ["decision_of", "failovers", "restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -45,15 +46,19 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     writers: dict[tuple[int, int], list[CallResult]] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
+    spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
     standing: set[int] = set()
     for row in kept:
         calls = _behind(row, writers.get((row.step, row.attempt), []))
         standing.update(result.seq for result in calls if result.run == stored.key)
         step = step_of(row, calls)
+        if calls and spoken[calls[0].run].get(row.writer) != spoken[stored.key].get(row.writer):
+            step = replace(step, ids=[])  # a fork may have other engines: they read the text
         run.history.steps.append(step)
         run.history.num_tokens += step.num_tokens
         run.stream.keep(step)
         run.written.append([])
+    run.taken_over.update((row.step, row.attempt + 1) for row in failovers(stored))
     _count_attempts(run, stored, tip)
     _end_if_stopped(run, stored)
     _lay_ready(run, stored, tip)
@@ -72,6 +77,22 @@ def spent_s(stored: StoredRun) -> float:
         session = max(place for place, start in enumerate(starts) if start <= intent.started_s or not place)
         ends[session] = max(ends[session], intent.started_s + (result.seconds if result else 0.0))
     return sum(end - start for start, end in zip(starts, ends, strict=True))
+
+
+def failovers(stored: StoredRun) -> list[DecisionRow]:
+    """Return the failovers behind steps that stand: each step is the attempt next to its failover's.
+
+    A failed run that is tried again takes the step in hand from its first attempt. Where the engine that
+    failed then writes after all, the attempt next to its own is no longer the failover's.
+    """
+    written = {row[1:3] for row in stored.decisions if row.door == "after_draft"}
+    written.update(row[1:3] for row in stored.steps if row.kind != REMOVED)
+    taken_over = {(row.step, row.attempt - 1) for row in stored.kept()} - written
+    return [row for row in stored.decisions if row.door == "runtime" and row[1:3] in taken_over]
+
+
+def _tokenizers(stored: StoredRun) -> dict[str, str]:
+    return {name: can["tokenizer"] for name, can in loads(stored.run.engines).items()}
 
 
 def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]:
@@ -114,9 +135,7 @@ def _count_attempts(run: Run, stored: StoredRun, tip: int) -> None:
             removals -= 1
             _start_above(run, row)
             run.forced = None
-        elif row.door == "runtime":
-            run.is_degraded = True
-        elif row.action == "handoff" and row.step < tip:
+        elif row.action == "handoff" and row.door != "runtime" and row.step < tip:
             run.forced = (row.engine, loads(row.detail)["until"] if row.detail else None)
     standing: list[StepRow] = []
     for step in stored.steps:

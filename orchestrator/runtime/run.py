@@ -116,7 +116,8 @@ class Run:
     """The writing calls behind each kept step."""
     failed_engines: set[str] = field(default_factory=set)
     """Engines given up on at the current step."""
-    is_degraded: bool = False
+    taken_over: set[tuple[int, int]] = field(default_factory=set)
+    """Index and attempt of what an engine wrote in the place of one that failed."""
     ending: Ending | None = None
     error: OrchestratorError | None = None
     outcome: RunResult | None = None
@@ -127,6 +128,11 @@ class Run:
     def place(self) -> str:
         """The node that the run visits next."""
         return self.turn.engine if self.turn else ANSWER
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a failover is part of how the kept text came to be."""
+        return any((step.index, step.attempt) in self.taken_over for step in self.history.steps)
 
     def tell(self, event: Any) -> None:
         """Pass `event` to whoever listens."""

@@ -24,6 +24,7 @@ from orchestrator.errors import (
 )
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, StepRow
 from orchestrator.runtime.ask import DraftAsk
+from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ANSWER, Decided, Ending, Kept, Run, Turn
 from orchestrator.runtime.write import write
 from orchestrator.types import (
@@ -109,7 +110,8 @@ async def decide(run: Run, draft: Step) -> Decision:
     if stored is not None:
         return stored
     try:
-        decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
+        with door(run.doors.policy):
+            decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
     except SignalUnavailable as missing:
         decision = unmeasured(run, draft, missing)
     if not isinstance(decision, Decision):
@@ -302,18 +304,22 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
 
 
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
-    """Return what the router says about the next step, or said in an earlier session; record what has a reason."""
+    """Return what the router says about the next step, or said in an earlier session.
+
+    What has a reason is recorded, and what a person was asked about.
+    """
     stored = run.stored.decisions.get((index, attempt, "before_step"))
     if isinstance(stored, Planned | StopRun):
         return stored
-    planned = run.doors.before_step(run.history)
+    with door(run.doors.policy) as answers:
+        planned = run.doors.before_step(run.history)
     if isinstance(planned, StopRun):
         record(run, attempt, "before_step", planned)
         return planned
     _check_engine(run, planned.engine)
     if planned.max_tokens is not None and planned.max_tokens < 1:
         raise UserError(f"{run.doors.policy} planned a step of {planned.max_tokens} tokens: at least 1")
-    if planned.reason:
+    if planned.reason or answers:
         why = Planned(
             engine=planned.engine, reason=planned.reason, max_tokens=planned.max_tokens, logprobs=planned.logprobs
         )
@@ -362,7 +368,7 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
 def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     """Let another engine write the step in the place of one that failed."""
     run.failed_engines.add(turn.engine)
-    run.is_degraded = True
+    run.taken_over.add((len(run.history.steps), turn.attempt + 1))
     purpose = ANSWER if turn.purpose == ANSWER else "rewrite"
     run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True)
     return decision.engine

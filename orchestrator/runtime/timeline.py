@@ -18,111 +18,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from json import loads
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from orchestrator.ledger import Fate, Ledger
-from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.memory.base import SignalRow, StoredRun
+from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.visible import first_words
 
-__all__ = ["Attempt", "attempts", "timeline"]
+__all__ = ["timeline"]
 
 MIN_WIDTH = 60
 
 _STATUS_STYLES = {"completed": "green", "degraded": "yellow", "no_answer": "yellow", "budget": "yellow"}
-_PURPOSES = {"rewrite": "replaces draft", "answer": "asked to answer"}
 _INDENT = 9
 _FIELD_LINES = 3
 _NAMED = 8  # letters of an engine's name that fit its column
+_RUN = 10  # letters of a run's id: the moment it began
 
 
-class Attempt(NamedTuple):
-    """One candidate for a step: everything that was generated, measured and decided about it."""
+def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: int = 80) -> Text:
+    """Return the whole timeline as one text whose lines have at most `width` characters, at least 60.
 
-    step: int
-    attempt: int
-    writer: str
-    verdict: str
-    """`kept`, `rejected`, `rolled back`, `failed` or `unfinished`."""
-    reason: str
-    text: str
-    output_tokens: int
-    is_bound: bool
-    """`output_tokens` is a bound, not a count."""
-    seconds: float
-    """Wall time of the calls that wrote it."""
-    signals: Sequence[SignalRow]
-    decision: DecisionRow | None
-    """What the router said about it, None where it was not asked."""
-
-
-def attempts(stored: StoredRun) -> list[Attempt]:
-    """Return every candidate of every step, in the order they were begun."""
-    calls: dict[tuple[int, int, str], list[CallRow]] = {}
-    for call in stored.calls:
-        if call.intent.purpose in WRITING:
-            calls.setdefault((call.intent.step, call.intent.attempt, call.intent.engine), []).append(call)
-    about = _About(stored)
-    return [_attempt(place, written, about) for place, written in calls.items()]
-
-
-class _About:
-    """What the journal says about candidates, by step and attempt."""
-
-    def __init__(self, stored: StoredRun) -> None:
-        self.standing = {(row.step, row.attempt) for row in stored.kept()}
-        self.once_kept = {(row.step, row.attempt) for row in stored.steps if row.kind != REMOVED}
-        self.signals: dict[tuple[int, int], list[SignalRow]] = {}
-        for signal in stored.signals:
-            self.signals.setdefault((signal.step, signal.attempt), []).append(signal)
-        self.decisions = {(row.step, row.attempt, row.door): row for row in stored.decisions}
-
-
-def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _About) -> Attempt:
-    step, attempt, writer = place
-    results = [call.result for call in calls if call.result is not None]
-    decision = about.decisions.get((step, attempt, "after_draft"))
-    planned = about.decisions.get((step, attempt, "before_step"))
-    takeover = about.decisions.get((step, attempt, "runtime"))
-    done = [result for result in results if result.status == "done"]
-    error = next((result.error for result in reversed(results) if result.error), "")
-    told = takeover or decision or planned
-    return Attempt(
-        step=step,
-        attempt=attempt,
-        writer=writer,
-        verdict=_verdict((step, attempt), about, is_written=bool(done), is_decided=decision is not None, error=error),
-        reason=told.reason if told else error or _PURPOSES.get(calls[0].intent.purpose, ""),
-        text="".join(result.text for result in done),
-        output_tokens=sum(result.output_tokens for result in results),
-        is_bound=len(results) < len(calls) or any(result.uncertain for result in results),
-        seconds=sum(result.seconds for result in results),
-        signals=about.signals.get((step, attempt), ()),
-        decision=decision,
-    )
-
-
-def _verdict(place: tuple[int, int], about: _About, *, is_written: bool, is_decided: bool, error: str) -> str:
-    if place in about.standing:
-        return "kept"
-    if place in about.once_kept:
-        return "rolled back"
-    if is_written and is_decided:
-        return "rejected"
-    return "failed" if error else "unfinished"
-
-
-# ---- drawing
-
-
-def timeline(stored: StoredRun, *, width: int = 80) -> Text:
-    """Return the whole timeline as one text whose lines have at most `width` characters, at least 60."""
+    `ancestors`, oldest first, are the runs it was forked from; the ledger is that of the run alone.
+    """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    for line in (*_head(stored, width), *_steps(stored, width), *_events(stored, width), *_account(stored)):
+    steps = _steps(attempts(stored, ancestors), width)
+    for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
     drawn.rstrip()
@@ -185,22 +111,24 @@ def _router(stored: StoredRun) -> str:
     return f"{router.get('policy', '')}  {options}".strip()
 
 
-def _steps(stored: StoredRun, width: int) -> Iterator[Text]:
+def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
     yield Text()
     titles = ("#", "writer", "verdict", "score", "need", "margin", "tokens", "ms", "reason")
     yield Text(_columns(*titles), "dim")
-    for each in attempts(stored):
+    for each in tried:
         yield from _step(each, width)
 
 
 def _columns(*cells: str) -> str:
     step, writer, verdict, score, threshold, margin, tokens, ms, reason = cells
-    measured = f"{score:>5} {threshold:>5} {margin:>6} {tokens:>6} {ms:>6}"
-    return f"{step:>4} {writer:<{_NAMED}} {verdict:<12} {measured}  {reason}"
+    measured = f"{threshold:>5} {margin:>6} {tokens:>6} {ms:>6}"
+    rated = f"{verdict:<12} {score:>{5 - max(len(verdict) - 12, 0)}}"  # `x rolled back` takes a letter of the score's
+    return f"{step:>4} {writer:<{_NAMED}} {rated} {measured}  {reason}"
 
 
 def _step(each: Attempt, width: int) -> Iterator[Text]:
-    stands = each.verdict == "kept"
+    stands = each.verdict in ("kept", "inherited")
+    reason = f"from run {first_words(each.origin, _RUN)}" if each.origin else each.reason
     style = "" if stands else "dim"
     readings = [_reading(signal) for signal in each.signals]
     decision = each.decision
@@ -215,10 +143,10 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
         f"{1000 * each.seconds:.0f}",
         "",
     )
-    fits = len(each.reason) <= width - len(head)
-    yield Text(head + first_words(each.reason, width) if fits else head.rstrip(), style)
+    fits = len(reason) <= width - len(head)
+    yield Text(head + first_words(reason, width) if fits else head.rstrip(), style)
     if not fits:
-        yield Text(f"       {first_words(each.reason, width - 7)}", "dim")
+        yield Text(f"       {first_words(reason, width - 7)}", "dim")
     for signal in each.signals[1:]:
         yield Text(f"       {first_words(signal.name, 20)} {_reading(signal)} {signal.unit}", "dim")
     for signal in each.signals:

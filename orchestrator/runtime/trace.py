@@ -26,7 +26,9 @@ class Trace:
         """Print the timeline that `orchestrator trace show` prints, to standard output unless `file` is given."""
         from rich.console import Console
 
+        from orchestrator.runtime.fork import ancestors
         from orchestrator.runtime.timeline import timeline
 
+        stored = self.stored
         console = Console(file=file, highlight=False, soft_wrap=True)
-        console.print(timeline(self.stored, width=console.width))
+        console.print(timeline(stored, ancestors(self._journal, stored), width=console.width))

@@ -104,6 +104,16 @@ def test_show_json_says_the_same(orchestrator: Call, two: Path) -> None:
     assert shown == tomllib.loads(orchestrator("config", "show").stdout)
 
 
+def test_validate_json_names_what_the_file_describes(orchestrator: Call) -> None:
+    orchestrator("init")
+    done = orchestrator("config", "validate", "--json")
+    assert json.loads(done.stdout) == {
+        "file": "orchestrator.toml",
+        "engines": ["small", "large"],
+        "router": "SpecReason",
+    }
+
+
 def test_validate_without_a_file_says_how_to_get_one(orchestrator: Call) -> None:
     done = orchestrator("config", "validate")
     assert (done.exit_code, done.stderr) == (

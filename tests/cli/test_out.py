@@ -38,6 +38,12 @@ def cut(file: Path) -> None:
     file.write_bytes(text[: text.index(b"\n") + 10])
 
 
+def on_full_disk(arguments: list[str], unbuffered: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "wb") as full:
+        return subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+
+
 def positions(file: Path) -> list[int]:
     return sorted(json.loads(line)["position"] for line in file.read_text().splitlines())
 
@@ -102,6 +108,23 @@ def test_a_question_and_its_trace_on_a_full_disk_are_one_line_each(here: Path) -
         assert done.returncode == 2
         assert done.stderr.startswith("error: cannot write to stdout: No space left on device")
         assert done.stderr.count("\n") == 1
+
+
+@needs_full
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_help_on_a_full_disk_is_one_line_too(arguments: list[str], unbuffered: str) -> None:
+    done = on_full_disk(arguments, unbuffered)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write to stdout: No space left on device\n")
+
+
+@needs_full
+def test_what_is_found_out_when_a_command_is_done_is_one_line_too(here: Path) -> None:
+    (here / "agent.py").write_text(f"{AGENT}\nprint('a word of its own')")
+    arguments = ["run", "tasks.jsonl", "--pipeline", "agent.py:pipeline", "--quiet", "--out", "X"]
+    done = on_full_disk(arguments, "")
+    assert (done.returncode, done.stderr) == (2, "error: cannot write to stdout: No space left on device\n")
+    assert positions(here / "X") == [0, 1]
 
 
 def test_out_that_can_take_no_more_is_one_line_and_resume_completes_it(orchestrator: Call, here: Path) -> None:

@@ -98,3 +98,18 @@ def test_an_unreachable_server_is_one_line_that_says_what_was_tried(orchestrator
     assert (
         done.stderr == "error: engine 'small' at http://127.0.0.1:9/version: nothing listens there; start the server\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--router", "nope"], "command line: router.name: no router named 'nope'"),
+        (["--router-option", "thresold=3"], "command line: router.thresold: no such key; did you mean 'threshold'?"),
+        (["--concurrency", "0"], "command line: run: concurrency = 0 must be at least 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_flag_is_told_before_any_server_is_asked(orchestrator: Call, flags: list[str], told: str) -> None:
+    done = orchestrator("run", "x", "--small", "http://127.0.0.1:9", *flags)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {told}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import sqlite3
 import subprocess
 import sys
@@ -114,6 +115,20 @@ def test_an_export_follows_its_schema_and_holds_everything(orchestrator: Call, r
     assert bytes(run.calls[0].ids or ()).decode() == run.calls[0].text
     assert [decision.action for decision in run.decisions] == ["keep", "rewrite", "keep", "keep"]
     assert run.task.messages == [("user", "What is 6*7?")]
+
+
+def test_a_fork_says_which_run_each_step_is_from(orchestrator: Call, ran: str, here: Path) -> None:
+    made = runpy.run_path(str(here / "agent.py"))["pipeline"]()
+    with made:
+        fork = made.graph.invoke({"run": ran, "step": 2})["run"]
+    shown = orchestrator("trace", "show", fork).stdout
+    assert shown.count(" inherited ") == shown.count(f"from run {ran[:9]}…\n") == 2
+    for done in (orchestrator("trace", "show", fork, "--json"), orchestrator("trace", "export", fork)):
+        run = RunExport.model_validate_json(done.stdout)
+        assert [step.run for step in run.steps] == [ran, ran, fork, fork]
+        assert {call.step for call in run.calls} == {2, 3}
+    whole = RunExport.model_validate_json(orchestrator("trace", "export", ran).stdout)
+    assert {step.run for step in whole.steps} == {ran}
 
 
 def test_an_export_overwrites_nothing(orchestrator: Call, ran: str, here: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,7 +18,7 @@ from pure_engine import QUESTION, draw, num_requests, pipeline
 from orchestrator import reasoning_node
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import EngineError, EngineProtocol
+from orchestrator.errors import EngineError, EngineProtocol, UserError
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
@@ -136,6 +137,57 @@ async def test_a_router_may_interrupt_for_a_person(tmp_path: Path, granularity: 
         stored = made.journal.run(run.id)
         assert [row.writer for row in stored.kept()] == ["small", "large", "large", "small", "small"]
         assert [row.reason for row in stored.decisions if row.reason != "kept"] == ["a person said so", "refused"]
+
+
+@dataclass
+class AsksAtEveryTurn:
+    """A router that asks who drafts steps 0, 1 and 3, and whether the draft of step 1 will do."""
+
+    reason: str
+
+    def before_step(self, history: History) -> Plan:
+        step = len(history.steps)
+        return Plan(engine=interrupt(f"who drafts {step}?") if step in (0, 1, 3) else "small", reason=self.reason)
+
+    async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+        return keep(reason=interrupt("will it do?") if draft.index == 1 else "")
+
+
+@pytest.mark.parametrize("reason", ["", "a person said so"], ids=["plain", "with a reason"])
+@pytest.mark.parametrize("granularity", ["steps", "fused"])
+@pytest.mark.parametrize("is_own", [False, True], ids=["node", "a node of their own"])
+def test_every_question_gets_its_own_answer(tmp_path: Path, granularity: str, reason: str, is_own: bool) -> None:
+    with counted(AsksAtEveryTurn(reason), tmp_path / "journal.db", granularity=granularity) as made:
+
+        async def solve(state: Talk) -> Talk:
+            result = await made.arun(state["question"], run_id="mine")
+            return {"answer": result.answer, "approved": interrupt("right?")}
+
+        app = graph_of(solve if is_own else node(made), saver=InMemorySaver(), then=None if is_own else approve)
+        asked, given = [], {"question": QUESTION}
+        for answer in ("small", "large", "it will", "large", "yes"):
+            said = asyncio.run(app.ainvoke(given, THREAD))
+            asked.append(said["__interrupt__"][0].value)
+            given = Command(resume=answer)
+        assert asked[:4] == ["who drafts 0?", "who drafts 1?", "will it do?", "who drafts 3?"]
+        assert asyncio.run(app.ainvoke(given, THREAD))["approved"] == "yes"
+        stored = made.journal.run(made.journal.runs()[0].id)
+        assert [row.writer for row in stored.kept()] == ["small", "large", "small", "large", "small"]
+        assert "it will" in [row.reason for row in stored.decisions]
+        assert num_requests(made) == 5
+
+
+def test_a_door_that_asks_twice_is_refused_before_an_answer_is_mistaken(tmp_path: Path) -> None:
+    class AsksTwice:
+        async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+            return keep(reason=interrupt("is it right?") + interrupt("is it short?"))
+
+    with counted(AsksTwice(), tmp_path / "journal.db") as made:
+        app = graph_of(node(made), saver=InMemorySaver())
+        assert app.invoke({"question": QUESTION}, THREAD)["__interrupt__"][0].value == "is it right?"
+        with pytest.raises(UserError, match=r"AsksTwice .*interrupts twice .* ask everything with one interrupt\(\)"):
+            app.invoke(Command(resume="yes"), THREAD)
+        assert num_requests(made) == 1
 
 
 def test_a_node_of_the_strangers_own_may_interrupt_after_a_run_it_named(made: Pipeline, expected: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -440,3 +442,17 @@ async def test_a_draft_made_again_under_another_prompt_is_not_taken_for_part_of_
     again = await pipeline.arun("q", run_id="mine")
     assert again.steps == result.steps
     assert again.ledger.without_seconds() == result.ledger.without_seconds()
+
+
+def test_a_pipeline_left_to_the_end_of_the_interpreter_does_not_hold_it_up() -> None:
+    program = (
+        "import orchestrator as orc\n"
+        "def opened():\n"
+        "    with orc.Pipeline({'small': orc.engines.Scripted(['Answer: 4'])}, 'small', db=':memory:') as made:\n"
+        "        yield made.run('2+2?').answer\n"
+        "held = opened()\n"
+        "print(next(held))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "4\n")
+    assert "close pipelines before that" in done.stderr

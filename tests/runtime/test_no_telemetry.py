@@ -39,6 +39,17 @@ with orc.Pipeline(engines, "small", **options) as pipeline:
             async with pipeline:
                 return [event async for event in pipeline.stream("a secret question")][-1]
         result = asyncio.run(last())
+    elif way == "node":
+        from typing import TypedDict
+        from langgraph.graph import START, StateGraph
+        class Talk(TypedDict, total=False):
+            question: str
+            answer: str
+        graph = StateGraph(Talk)
+        graph.add_node("solve", orc.reasoning_node(pipeline, input="question", output="answer"))
+        graph.add_edge(START, "solve")
+        graph.compile().invoke({"question": "a secret question"})
+        [result] = pipeline.journal.runs()
     else:
         result = pipeline.run("a secret question")
 
@@ -48,8 +59,10 @@ print(json.dumps([result.answer, sorted(seen)]))
 """
 
 
-async def connections(stub: StubServer, langsmith: LangSmith, *args: str) -> tuple[str, set[str]]:
-    """Run the program with every tracing variable set; return its answer and the addresses it contacted."""
+async def connections(
+    stub: StubServer, langsmith: LangSmith, *args: str, only: str | None = None
+) -> tuple[str, set[str]]:
+    """Run the program with every tracing variable set, or `only` one, and return what it answers and contacts."""
     vllm = FakeVllm(stub, context=10_000)
     vllm.answer(said(ids("first\n\n"), finish_reason="stop", stop_reason="\n\n"), usage(9, 3, 0))
     vllm.answer(said([*ids("so \\boxed{4}"), END], "so \\boxed{4}", finish_reason="stop"), usage(9, 3, 0))
@@ -60,7 +73,9 @@ async def connections(stub: StubServer, langsmith: LangSmith, *args: str) -> tup
         "PROJECT": "mine",
     }
     variables = {f"{name}_{option}": value for name in ("LANGSMITH", "LANGCHAIN") for option, value in options.items()}
-    variables["LANGSMITH_TRACING"] = "true"
+    variables |= dict.fromkeys(("LANGSMITH_TRACING", "LANGCHAIN_TRACING", "LANGCHAIN_HANDLER"), "true")
+    if only is not None:
+        variables = {only: variables[only]}
     program = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -115,6 +130,25 @@ async def test_a_run_contacts_its_engines_and_nobody_else(stub: StubServer, gran
         assert answer == "4"
         assert contacted == {address(stub)}
         assert langsmith.num_visits == 0
+
+
+@pytest.mark.parametrize("variable", ["LANGCHAIN_TRACING", "LANGCHAIN_HANDLER"])
+async def test_a_variable_for_a_tracer_that_is_gone_stops_no_run(stub: StubServer, variable: str) -> None:
+    async with LangSmith() as langsmith:
+        answer, contacted = await connections(stub, langsmith, "no", "steps", "run", only=variable)
+        assert (answer, contacted) == ("4", {address(stub)})
+
+
+async def test_allowing_what_is_not_set_up_stops_no_run(stub: StubServer) -> None:
+    async with LangSmith() as langsmith:
+        answer, contacted = await connections(stub, langsmith, "yes", "steps", "run", only="LANGCHAIN_HANDLER")
+        assert (answer, contacted) == ("4", {address(stub)})
+
+
+async def test_a_run_inside_a_traced_graph_of_a_stranger_goes_on(stub: StubServer) -> None:
+    async with LangSmith() as langsmith:
+        answer, _ = await connections(stub, langsmith, "no", "steps", "node")
+        assert answer == "4"
 
 
 async def test_langsmith_is_contacted_where_the_user_allows_it(stub: StubServer) -> None:

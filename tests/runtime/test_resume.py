@@ -32,7 +32,7 @@ class Death(BaseException):
 class Mortal(Scripted):
     """Answers from a list; the word `die` in it is the end of the process, before the reply is stored."""
 
-    def __init__(self, script: list[Any]) -> None:
+    def __init__(self, script: list[Any], **options: Any) -> None:
         rest = iter(script)
 
         def answer(request: Request) -> Any:
@@ -41,7 +41,14 @@ class Mortal(Scripted):
                 raise Death
             return said
 
-        super().__init__(answer)
+        super().__init__(answer, **options)
+
+
+class Words(Mortal):
+    """Has one token for each text it reads."""
+
+    async def encode(self, text: str) -> list[int]:
+        return [sum(text.encode())]
 
 
 @pytest.fixture
@@ -107,6 +114,50 @@ def test_a_run_whose_engines_all_failed_starts_with_the_first_again(db: Path) ->
     with line(db, "so \\boxed{4}") as made:
         result = made.run(QUESTION, run_id="it")
     assert [step.writer for step in result.steps] == ["small", "small"]
+    assert result.status is Status.COMPLETED
+
+
+def test_a_failover_that_came_to_nothing_degrades_neither_the_run_nor_its_forks(db: Path) -> None:
+    """After the failure the router rejects the draft: the kept attempt has the number that the failover's had."""
+    plan, broken = Plan(engine="small"), EngineProtocol("not understood", engine="small")
+    first = Fickle({0: plan}, {})
+    with line(db, broken, router=first, large=[broken]) as made:
+        assert made.run(QUESTION, run_id="it").status is Status.FAILED
+    second = Fickle({0: plan, 1: plan}, {(0, 0): rewrite("large"), (1, 0): keep()})
+    dies(line(db, "draft\n\n", "die", router=second, large=["better\n\n"]))
+    with line(db, "\\boxed{4}", "\\boxed{5}", router=Fickle({1: plan}, {(1, 0): keep()})) as made:
+        result = made.run(QUESTION, run_id="it")
+        made.router._plans[1], made.router._decisions[1, 0] = plan, keep()
+        fork = made.graph.invoke({"run": "it", "step": 1})
+        assert made.journal.run(fork["run"]).outcome.status == "completed"  # type: ignore[union-attr]
+    assert (result.text, result.steps[0].attempt) == ("better\n\n\\boxed{4}", 1)
+    assert [row.door for row in stored(db).decisions].count("runtime") == 1
+    assert result.status is Status.COMPLETED
+
+
+def test_a_failover_behind_a_kept_step_degrades_a_run_that_failed_later_and_its_forks(db: Path) -> None:
+    broken = EngineProtocol("not understood", engine="small")
+    with line(db, broken, broken, large=["one\n\n", broken]) as made:
+        assert made.run(QUESTION, run_id="it").status is Status.FAILED
+    with line(db, "\\boxed{4}", "\\boxed{5}") as made:
+        assert made.run(QUESTION, run_id="it").status is Status.DEGRADED
+        fork = made.graph.invoke({"run": "it", "step": 1})
+        assert made.journal.run(fork["run"]).outcome.status == "degraded"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["at once", "resumed"])
+def test_a_failover_that_was_rolled_back_degrades_nothing(db: Path, is_cut: bool) -> None:
+    plan, broken = Plan(engine="small"), EngineProtocol("not understood", engine="small")
+    router = Fickle({}, {(1, 0): rollback(0), (0, 2): keep(), (1, 1): keep()})
+    router.before_step = lambda history: plan  # type: ignore[method-assign]
+    rest = ["\\boxed{4}"]
+    made = line(db, broken, "b\n\n", "c\n\n", *(["die"] if is_cut else rest), router=router, large=["a\n\n"])
+    if is_cut:
+        dies(made)
+        made = line(db, *rest, router=router)
+    with made:
+        result = made.run(QUESTION, run_id="it")
+    assert (result.text, result.status) == ("c\n\n\\boxed{4}", Status.COMPLETED)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +186,45 @@ def test_another_task_is_refused(db: Path) -> None:
     dies(line(db, "one\n\n", "die"))
     with line(db, "never") as made, pytest.raises(ResumeRefused, match="another task"):
         made.run("Something else?", run_id="it")
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ({"family": "words"}, "'scripted' as engine 'small', which now serves the same name with another tokenizer"),
+        ({"name": "bigger"}, "'scripted' as engine 'small', which now serves 'bigger'"),
+    ],
+    ids=["tokenizer", "model"],
+)
+def test_a_server_that_has_another_model_now_is_refused(db: Path, now: dict[str, Any], told: str) -> None:
+    dies(line(db, "one\n\n", "die"))
+    before = stored(db)
+    changed = Pipeline({"small": Mortal(["never"], **now), "large": Mortal([])}, "small", db=db)
+    with changed as made, pytest.raises(ResumeRefused, match=told):
+        made.run(QUESTION, run_id="it")
+    assert stored(db) == before
+    with line(db, "\\boxed{4}") as made:
+        assert made.run(QUESTION, run_id="it").text == "one\n\n\\boxed{4}"
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_a_fork_by_other_engines_reads_the_text_of_what_it_inherits(db: Path, name: str) -> None:
+    with line(db, "one\n\n", "\\boxed{4}") as made:
+        made.run(QUESTION, run_id="it")
+    engine = Words(["\\boxed{5}"], family="words")
+    with Pipeline({name: engine}, "small", db=db) as made:
+        fork = made.journal.run(made.graph.invoke({"run": "it", "step": 1})["run"])
+        prompt = list(engine.requests[0].prompt.ids())  # type: ignore[union-attr]
+        assert prompt[-1:] == asyncio.run(engine.encode("one\n\n"))
+    assert [row.text for row in fork.kept()] == ["one\n\n", "\\boxed{5}"]
+
+
+def test_there_is_no_step_before_the_first_to_go_back_to(db: Path) -> None:
+    with line(db, "one\n\n", "\\boxed{4}") as made:
+        made.run(QUESTION, run_id="it")
+        with pytest.raises(UserError, match="cannot be entered at step -1"):
+            made.graph.invoke({"run": "it", "step": -1})
+        assert len(made.journal.runs()) == 1
 
 
 def test_granularity_and_durability_may_change(db: Path) -> None:

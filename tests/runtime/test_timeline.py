@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +19,9 @@ from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineRejected, EngineUnavailable
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.runtime.timeline import attempts, timeline
-from orchestrator.types import Decision, History, Step, keep, rollback
+from orchestrator.runtime.attempts import attempts
+from orchestrator.runtime.timeline import timeline
+from orchestrator.types import Decision, History, Step, keep, rewrite, rollback
 
 
 def stored(pipeline: orc.Pipeline, question: str = "What?") -> StoredRun:
@@ -87,6 +90,61 @@ def test_a_step_that_was_rolled_back_stays_visible_and_does_not_stand() -> None:
         (1, "kept"),
     ]
     assert "x rolled back" in drawn(run)
+
+
+class ByFirstWord:
+    """Does with a draft what its first word says."""
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        match draft.text.split()[0]:
+            case "bad":
+                return rewrite("large", reason="it is bad")
+            case "back":
+                return rollback(2, reason="wrong turn")
+        return keep(reason="fine")
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[tuple[orc.Pipeline, list[StoredRun]]]:
+    """A run, a fork of it at step 2, and a fork of that at step 3, which takes the step back that it began with."""
+    small = ["a\n\n", "bad b\n\n", "c\n\n", "Answer: 1", "d\n\n", "Answer: 2", "back we go\n\n", "e\n\n", "Answer: 3"]
+    with pipeline(small, ["better\n\n"], router=ByFirstWord()) as made:
+        made.run("What?", run_id="the first of them")
+        second = made.graph.invoke({"run": "the first of them", "step": 2})["run"]
+        third = made.graph.invoke({"run": second, "step": 3})["run"]
+        yield made, [made.journal.run(name) for name in ("the first of them", second, third)]
+
+
+def test_a_fork_shows_the_steps_it_began_with_and_which_run_wrote_them(
+    forks: tuple[orc.Pipeline, list[StoredRun]],
+) -> None:
+    first, second, third = forks[1]
+    tried = [(each.step, each.verdict, each.text.strip(), each.origin) for each in attempts(third, [first, second])]
+    assert tried == [
+        (0, "inherited", "a", first.run.id),
+        (1, "inherited", "better", first.run.id),
+        (2, "rolled back", "d", second.run.id),
+        (3, "rejected", "back we go", ""),
+        (2, "kept", "e", ""),
+        (3, "kept", "Answer: 3", ""),
+    ]
+    lines = timeline(third, [first, second], width=80).plain.splitlines()
+    assert [line.split("  ")[-1] for line in lines if " inherited " in line] == ["from run the first…"] * 2
+    assert [line.split("  ")[-1] for line in lines if " rolled back " in line] == [f"from run {second.run.id[:9]}…"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_ledger_of_a_fork_is_its_own(forks: tuple[orc.Pipeline, list[StoredRun]]) -> None:
+    first, second, third = forks[1]
+    total = next(line for line in timeline(third, [first, second]).plain.splitlines() if line.startswith("all "))
+    assert total.split()[1] == str(len(third.calls)) == "3"
+
+
+def test_a_result_shows_what_its_run_inherited(forks: tuple[orc.Pipeline, list[StoredRun]]) -> None:
+    made, [first, second, third] = forks
+    shown = io.StringIO()
+    made.run("What?", run_id=third.run.id).trace.show(shown)
+    assert shown.getvalue() == timeline(third, [first, second], width=80).plain + "\n"
 
 
 def test_an_unfinished_run_shows_what_it_has_and_what_it_cost_so_far() -> None:

@@ -1,0 +1,109 @@
+"""What a stored run tried: every candidate of every step, those that do not stand included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.runtime.calls import WRITING
+from orchestrator.runtime.fork import inherited, origins
+
+__all__ = ["Attempt", "attempts"]
+
+_PURPOSES = {"rewrite": "replaces draft", "answer": "asked to answer"}
+
+
+class Attempt(NamedTuple):
+    """One candidate for a step: everything that was generated, measured and decided about it."""
+
+    step: int
+    attempt: int
+    writer: str
+    verdict: str
+    """`kept`, `inherited`, `rejected`, `rolled back`, `failed` or `unfinished`."""
+    reason: str
+    text: str
+    output_tokens: int
+    is_bound: bool
+    """`output_tokens` is a bound, not a count."""
+    seconds: float
+    """Wall time of the calls that wrote it."""
+    signals: Sequence[SignalRow]
+    decision: DecisionRow | None
+    """What the router said about it, None where it was not asked."""
+    origin: str = ""
+    """Id of the run that wrote it, empty where it is the run's own."""
+
+
+def attempts(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Attempt]:
+    """Return every candidate of every step, in the order they were begun, after the steps that a fork began with.
+
+    `ancestors`, oldest first, are the runs it was forked from.
+    """
+    return [*_inherited(stored, ancestors), *_own(stored)]
+
+
+def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[Attempt]:
+    theirs = {(each.run.id, *own[:3]): own for each in ancestors for own in _own(each)}
+    wrote = origins(stored, ancestors)
+    standing = {(row.step, row.attempt) for row in stored.kept()}
+    for row in inherited(stored) if ancestors else ():
+        origin = wrote[row.step, row.attempt]
+        verdict = "inherited" if (row.step, row.attempt) in standing else "rolled back"
+        yield theirs[origin, row.step, row.attempt, row.writer]._replace(verdict=verdict, origin=origin)
+
+
+def _own(stored: StoredRun) -> list[Attempt]:
+    calls: dict[tuple[int, int, str], list[CallRow]] = {}
+    for call in stored.calls:
+        if call.intent.purpose in WRITING:
+            calls.setdefault((call.intent.step, call.intent.attempt, call.intent.engine), []).append(call)
+    about = _About(stored)
+    return [_attempt(place, written, about) for place, written in calls.items()]
+
+
+class _About:
+    """What the journal says about candidates, by step and attempt."""
+
+    def __init__(self, stored: StoredRun) -> None:
+        self.standing = {(row.step, row.attempt) for row in stored.kept()}
+        self.once_kept = {(row.step, row.attempt) for row in stored.steps if row.kind != REMOVED}
+        self.signals: dict[tuple[int, int], list[SignalRow]] = {}
+        for signal in stored.signals:
+            self.signals.setdefault((signal.step, signal.attempt), []).append(signal)
+        self.decisions = {(row.step, row.attempt, row.door): row for row in stored.decisions}
+
+
+def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _About) -> Attempt:
+    step, attempt, writer = place
+    results = [call.result for call in calls if call.result is not None]
+    decision = about.decisions.get((step, attempt, "after_draft"))
+    planned = about.decisions.get((step, attempt, "before_step"))
+    takeover = about.decisions.get((step, attempt, "runtime"))
+    done = [result for result in results if result.status == "done"]
+    error = next((result.error for result in reversed(results) if result.error), "")
+    told = takeover or decision or planned
+    return Attempt(
+        step=step,
+        attempt=attempt,
+        writer=writer,
+        verdict=_verdict((step, attempt), about, is_written=bool(done), is_decided=decision is not None, error=error),
+        reason=told.reason if told else error or _PURPOSES.get(calls[0].intent.purpose, ""),
+        text="".join(result.text for result in done),
+        output_tokens=sum(result.output_tokens for result in results),
+        is_bound=len(results) < len(calls) or any(result.uncertain for result in results),
+        seconds=sum(result.seconds for result in results),
+        signals=about.signals.get((step, attempt), ()),
+        decision=decision,
+    )
+
+
+def _verdict(place: tuple[int, int], about: _About, *, is_written: bool, is_decided: bool, error: str) -> str:
+    if place in about.standing:
+        return "kept"
+    if place in about.once_kept:
+        return "rolled back"
+    if is_written and is_decided:
+        return "rejected"
+    return "failed" if error else "unfinished"

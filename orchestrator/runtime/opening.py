@@ -1,0 +1,200 @@
+"""Make a run ready to be executed: a new one from a task, or a stored one where its journal ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from json import dumps, loads
+from time import time
+from typing import Any
+
+from orchestrator.engines.base import Capabilities, Engine
+from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.step_stream import StepStream
+from orchestrator.errors import ResumeRefused
+from orchestrator.ledger import Ledger
+from orchestrator.memory.base import EventRow, RunRow, StoredRun
+from orchestrator.memory.journal import Journal
+from orchestrator.monitors.base import Monitor
+from orchestrator.runtime import build, ending, step
+from orchestrator.runtime.answer import Extractor
+from orchestrator.runtime.budget import Spender
+from orchestrator.runtime.calls import Calls, run_seed
+from orchestrator.runtime.fork import ancestors
+from orchestrator.runtime.resume import restore, spent_s
+from orchestrator.runtime.run import Doors, Run
+from orchestrator.types import Budget, History, Message, Status, Task
+
+__all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_of"]
+
+Ready = Mapping[str, Capabilities]
+"""What the engines can do; empty before they were started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What all runs of a pipeline are made of."""
+
+    engines: Mapping[str, Engine]
+    specs: Mapping[str, EngineSpec]
+    router: Any
+    doors: Doors
+    monitors: Sequence[Monitor]
+    scorers: Mapping[str, Scorer]
+    budget: Budget
+    answer: str | Extractor | Sequence[str | Extractor]
+    find_answer: Extractor
+    stop_on_answer: bool
+    delimiter: str
+    think: bool | None
+    seed: int
+    failover: bool
+    retries: RetryPolicy
+    resting: dict[str, float] = field(default_factory=dict)
+    """Engines that every run leaves alone for a while."""
+
+    @property
+    def thinks(self) -> dict[str, bool | None]:
+        """The thinking switch of each engine: the pipeline's, or else its own."""
+        return {name: spec.think if self.think is None else self.think for name, spec in self.specs.items()}
+
+    @cached_property
+    def settings(self) -> str:
+        """Everything that shapes a run, as canonical JSON; a resume must match it."""
+        return dumps(
+            build.settings_of(
+                {
+                    "engines": self.specs,
+                    "router": self.router,
+                    "monitors": self.monitors,
+                    "scorers": self.scorers,
+                    "budget": {**build.settings_of(self.budget)},
+                    "answer": self.answer,
+                    "stop_on_answer": self.stop_on_answer,
+                    "delimiter": self.delimiter,
+                    "think": self.think,
+                    "seed": self.seed,
+                    "failover": self.failover,
+                }
+            ),
+            sort_keys=True,
+        )
+
+
+def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, *, batch: str, position: int) -> Run:
+    """Return a new run of `task`."""
+    row = RunRow(
+        id=run_id,
+        parent=None,
+        batch=batch,
+        position=position,
+        task=_task_json(task),
+        settings=recipe.settings,
+        engines=probed(ready),
+        created_s=time(),
+    )
+    run = _assemble(recipe, journal, ready, task, run_id, journal.open_run(row), spent_s=0.0)
+    step.plan(run)
+    return run
+
+
+def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, task: Task) -> Run:
+    """Return a stored run, put where its journal ends; one that is over with its outcome.
+
+    Raises ResumeRefused if it was made under other settings, by other models or for another task.
+    """
+    _compare(recipe, stored, task)
+    if not is_over(stored):
+        _compare_engines(ready, stored)
+        journal.claim(stored.key)
+        stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
+    run = _assemble(recipe, journal, ready, task, stored.run.id, stored.key, spent_s=spent_s(stored))
+    restore(run, stored, ancestors(journal, stored))
+    if stored.outcome is not None and is_over(stored):
+        ending.reopen(run, stored.outcome)
+    else:
+        journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
+        step.settle(run)
+    return run
+
+
+def is_over(stored: StoredRun) -> bool:
+    """Return whether nothing is left to do; a failed run is tried again."""
+    return stored.outcome is not None and stored.outcome.status != Status.FAILED
+
+
+def _compare(recipe: Recipe, stored: StoredRun, task: Task) -> None:
+    before, now = loads(stored.run.settings), loads(recipe.settings)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise ResumeRefused(
+                f"run {stored.run.id} was made with {key} = {dumps(before.get(key))}, not {dumps(now.get(key))}: "
+                "give the same settings, or start anew without --resume"
+            )
+    if stored.run.task != _task_json(task):
+        raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
+
+
+def _compare_engines(ready: Ready, stored: StoredRun) -> None:
+    """Raise ResumeRefused if a server has another model now: token ids and trace would no longer be its own."""
+    for name, before in loads(stored.run.engines).items():
+        now = ready[name]
+        if (before["model"], before["tokenizer"]) != (now.model, now.tokenizer):
+            how = "the same name with another tokenizer" if before["model"] == now.model else repr(now.model)
+            raise ResumeRefused(
+                f"run {stored.run.id} was made with {before['model']!r} as engine {name!r}, which now serves {how}: "
+                "start the server as it was, or start anew without --resume"
+            )
+
+
+def _assemble(
+    recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, key: int, *, spent_s: float
+) -> Run:
+    names = tuple(recipe.engines)
+    prices = {name: spec.price for name, spec in recipe.specs.items()}
+    seed = run_seed(recipe.seed, dumps(task.messages))
+    ledger = Ledger(names, prices)
+    spender = Spender(recipe.budget, prices, spent_s=spent_s)
+    tokenizers = {name: can.tokenizer for name, can in ready.items()}
+    contexts = {name: can.context for name, can in ready.items()}
+    # Where nobody else can take over there is nothing to gain from leaving an engine alone.
+    resting = recipe.resting if recipe.failover and len(names) > 1 else None
+    return Run(
+        id=run_id,
+        key=key,
+        history=History(task=task, engines=names, seed=seed),
+        stream=StepStream(recipe.engines, tokenizers, task.messages, think=recipe.thinks),
+        call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
+        ledger=ledger,
+        spender=spender,
+        journal=journal,
+        doors=recipe.doors,
+        monitors=recipe.monitors,
+        scorers=recipe.scorers,
+        samplings={name: spec.sampling for name, spec in recipe.specs.items()},
+        find_answer=recipe.find_answer,
+        delimiter=recipe.delimiter,
+        stop_on_answer=recipe.stop_on_answer,
+        can_fail_over=recipe.failover,
+        chat_only=frozenset(name for name, can in ready.items() if not can.continues),
+    )
+
+
+def _task_json(task: Task) -> str:
+    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer})
+
+
+def task_of(stored: StoredRun) -> Task:
+    """Return the task of a stored run."""
+    given = loads(stored.run.task)
+    return Task(
+        messages=tuple(Message(*message) for message in given["messages"]), id=given["id"], answer=given["answer"]
+    )
+
+
+def probed(ready: Ready) -> str:
+    """Return what the engines can do as the journal keeps it."""
+    return dumps({name: {each: getattr(can, each) for each in Capabilities.__slots__} for name, can in ready.items()})
