@@ -12,7 +12,7 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cli.results import Results, bad_line, crashed, record
 from orchestrator.cli.streams import note
 from orchestrator.config import is_debug
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import ContextExceeded, OrchestratorError
 from orchestrator.memory.base import BatchRun
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.runtime.tasks import TaskLine, read_tasks
@@ -20,6 +20,7 @@ from orchestrator.types import Status
 
 if TYPE_CHECKING:
     from orchestrator.runtime.pipeline import Pipeline
+    from orchestrator.runtime.result import RunResult
 
 __all__ = ["run_file"]
 
@@ -77,10 +78,12 @@ def _due(
     ]
 
 
-async def _result_line(pipeline: Pipeline, line: TaskLine, run_id: str, batch: str) -> dict[str, Any]:
+async def _result_line(pipeline: Pipeline, line: TaskLine, run_id: str, batch: str) -> tuple[dict[str, Any], int]:
+    """Return the line of a task and its exit code."""
     assert line.task is not None
     try:
-        return record(line, await pipeline.arun(line.task, run_id=run_id, batch=batch, position=line.position))
+        result = await pipeline.arun(line.task, run_id=run_id, batch=batch, position=line.position)
+        return record(line, result), _code(result)
     except OrchestratorError:
         raise
     except Exception as error:
@@ -88,7 +91,14 @@ async def _result_line(pipeline: Pipeline, line: TaskLine, run_id: str, batch: s
         # extractor is someone's own code, and what it does to one task must not cost the others theirs.
         if is_debug():
             raise
-        return crashed(line, run_id, described(error))
+        return crashed(line, run_id, described(error)), 1
+
+
+def _code(result: RunResult) -> int:
+    """Return the exit code of a file that holds this task alone."""
+    if isinstance(result.error, ContextExceeded):
+        return 2
+    return {Status.COMPLETED: 0, Status.DEGRADED: 0, Status.BUDGET: 4}.get(result.status, 1)
 
 
 async def _run_all(
@@ -104,9 +114,9 @@ async def _run_all(
         for line in due:
             run = stored.get(line.position)
             run_id = run.run.id if run else new_id()
-            done = await _result_line(pipeline, line, run_id, batch)
+            done, code = await _result_line(pipeline, line, run_id, batch)
             results.write(done)
-            progress.advance(done)
+            progress.advance(done, code)
 
     workers = [asyncio.create_task(work()) for _ in range(concurrency)]
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli.streams import note
 from orchestrator.runtime.run import Decided, Kept
 from orchestrator.runtime.visible import first_words
-from orchestrator.types import Decision, Status
+from orchestrator.types import Decision
 
 if TYPE_CHECKING:
     import rich.progress
@@ -55,6 +55,7 @@ class Progress:
         self._is_quiet = is_quiet
         self._has_large = has_large
         self._statuses: Counter[str] = Counter()
+        self._codes: set[int] = set()
         self._correct: Counter[bool] = Counter()
         self._tokens = 0
         self._large_tokens = 0.0
@@ -73,8 +74,9 @@ class Progress:
             self._bar.add_task("tasks", total=num_tasks)
             self._bar.start()
 
-    def advance(self, done: dict[str, Any]) -> None:
-        """Count one result line."""
+    def advance(self, done: dict[str, Any], code: int) -> None:
+        """Count one result line and what its task adds to the exit code."""
+        self._codes.add(code)
         self._statuses[done["status"]] += 1
         self._tokens += done["output_tokens"]
         self._large_tokens += done["output_tokens"] * done["large_share"]
@@ -106,10 +108,12 @@ class Progress:
 
     @property
     def exit_code(self) -> int:
-        """1 if a task failed, else 4 if a budget stopped one, else 0."""
-        if self._statuses[Status.FAILED.value]:
+        """2 if a task was the user's to mend, else 1 if one failed or has no answer, else 4 if a budget stopped one."""
+        if 2 in self._codes:
+            return 2
+        if self._codes - {0, 4}:
             return 1
-        return 4 if self._statuses[Status.BUDGET.value] else 0
+        return 4 if 4 in self._codes else 0
 
 
 class BenchProgress:

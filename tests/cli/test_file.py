@@ -247,3 +247,20 @@ def test_runs_of_a_file_are_in_the_journal_under_its_absolute_path(
         journal = Journal(store)
         (batch,) = journal.batches(f"file:{here}/tasks.jsonl#")
         assert len(journal.batch(batch)) == 3
+
+
+@pytest.mark.parametrize(("limits", "code"), [("context=20", 2), ("", 1)])
+def test_a_prompt_that_is_too_long_is_exit_code_2_and_no_answer_is_1(
+    orchestrator: Call, here: Path, limits: str, code: int
+) -> None:
+    (here / "agent.py").write_text(
+        "import orchestrator as orc\n"
+        f"def script(): return orc.engines.Scripted(lambda request: 'no idea', {limits})\n"
+        "def pipeline(): return orc.Pipeline({'small': script(), 'large': script()}, 'small')\n"
+    )
+    (here / "tasks.jsonl").write_text('{"prompt": "a question of more than twenty bytes"}\n')
+    done = orchestrator("run", "tasks.jsonl", "--pipeline", "agent.py:pipeline")
+    assert done.exit_code == code, done.output
+    result = lines(done.stdout)[0]
+    assert result["status"] == ("failed" if code == 2 else "no_answer")
+    assert ("context" in (result["error"] or "")) == (code == 2)
