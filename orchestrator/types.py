@@ -226,6 +226,8 @@ class Plan(NamedTuple):
     """How many alternatives per token the router wants to see; 0 for none."""
     reason: str = ""
     """Why this engine; empty when the policy always starts there."""
+    whole: bool = False
+    """Write on to the end of the text in one call, past every delimiter: it all is one step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

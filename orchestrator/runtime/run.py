@@ -36,6 +36,8 @@ class Turn(NamedTuple):
     logprobs: int = 0
     stands: bool = False
     """The step is kept without asking the router."""
+    whole: bool = False
+    """See Plan."""
 
 
 class Ending(NamedTuple):

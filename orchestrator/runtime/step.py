@@ -57,6 +57,7 @@ class Planned(Decision):
     engine: str
     max_tokens: int | None = None
     logprobs: int = 0
+    whole: bool = False
 
 
 async def take_turn(run: Run, engine: str) -> str:
@@ -169,8 +170,8 @@ def _detail(decision: Decision) -> str:
             return dumps({"status": status})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
-        case Planned(max_tokens=max_tokens, logprobs=logprobs) if max_tokens or logprobs:
-            return dumps({"max_tokens": max_tokens, "logprobs": logprobs})
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole) if max_tokens or logprobs or whole:
+            return dumps({"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole})
     return ""
 
 
@@ -299,7 +300,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
     if isinstance(planned, StopRun):
         return end(run, planned.status, planned.reason)
     run.step_tokens = planned.max_tokens
-    run.turn = Turn(planned.engine, "draft", attempt, planned.max_tokens, planned.logprobs)
+    run.turn = Turn(planned.engine, "draft", attempt, planned.max_tokens, planned.logprobs, whole=planned.whole)
     return planned.engine
 
 
@@ -321,7 +322,11 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
         raise UserError(f"{run.doors.policy} planned a step of {planned.max_tokens} tokens: at least 1")
     if planned.reason or answers:
         why = Planned(
-            engine=planned.engine, reason=planned.reason, max_tokens=planned.max_tokens, logprobs=planned.logprobs
+            engine=planned.engine,
+            reason=planned.reason,
+            max_tokens=planned.max_tokens,
+            logprobs=planned.logprobs,
+            whole=planned.whole,
         )
         record(run, attempt, "before_step", why)
     return planned

@@ -12,7 +12,7 @@ __all__ = ["write"]
 STEP_TOKENS = 512
 """Tokens a step may have where neither the router nor the engine's sampling says."""
 TURN_TOKENS = 4096
-"""The same for a whole turn of a chat-only engine."""
+"""The same for a whole turn: of a chat-only engine, or where a router plans the whole text at once."""
 BLANK_CALLS = 3
 """Calls that may go into one step before a step of nothing but white space counts as empty."""
 
@@ -28,8 +28,9 @@ async def write(run: Run, turn: Turn) -> Step:
         whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, place, sampling, limit)
         return _step(index, turn, [whole])
     prompt = await run.stream.prefix(turn.engine)
-    left = min(filter(None, (turn.max_tokens, sampling.max_tokens)), default=STEP_TOKENS)
-    stop = () if turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
+    default = TURN_TOKENS if turn.whole else STEP_TOKENS
+    left = min(filter(None, (turn.max_tokens, sampling.max_tokens)), default=default)
+    stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
     parts: list[Completion] = []
     while True:
         part = await run.call(

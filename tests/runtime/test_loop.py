@@ -456,3 +456,29 @@ def test_a_pipeline_left_to_the_end_of_the_interpreter_does_not_hold_it_up() -> 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "4\n")
     assert "close pipelines before that" in done.stderr
+
+
+class Whole:
+    """Plans the whole text."""
+
+    def before_step(self, history: History) -> Plan:
+        return Plan(engine="small", whole=True)
+
+
+async def test_a_router_may_let_an_engine_write_the_whole_text_in_one_call() -> None:
+    pipeline = line("one\n\ntwo\n\nso \\boxed{4}", "never asked", router=Whole())
+    result = await pipeline.arun("2+2?")
+    assert (result.status, result.answer, [step.text for step in result.steps]) == (
+        Status.COMPLETED,
+        "4",
+        ["one\n\ntwo\n\nso \\boxed{4}"],
+    )
+    request = pipeline.engines["small"].requests[0]  # type: ignore[attr-defined]
+    assert (request.stop, request.max_tokens) == ((), 4096)
+
+
+async def test_a_whole_text_that_a_limit_cuts_is_gone_on_with() -> None:
+    pipeline = line("one\n\ntwo, three", "\\boxed{5}", router=Whole())
+    pipeline.specs["small"] = orc.engines.EngineSpec(kind="scripted", sampling=orc.Sampling(max_tokens=10))
+    result = await pipeline.arun("2+2?")
+    assert [step.text for step in result.steps] == ["one\n\ntwo, ", "\\boxed{5}"]

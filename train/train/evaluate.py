@@ -28,9 +28,7 @@ from orchestrator.bench.workloads.verify import find_answer, verify_thought
 
 from train.chat import CLOSED_THINK, END, ROLES, judge_suffix, render
 from train.embedded import Embedded
-from train.export import write_gguf
 from train.folder import read_gguf
-from train.run import load_decoder
 from train.text import spoil
 
 __all__ = ["main"]
@@ -238,6 +236,9 @@ def latency(engine: Embedded) -> float:
 def as_gguf(path: Path, name: str, folder: Path) -> Path:
     if path.suffix == ".gguf":
         return path
+    from train.export import write_gguf  # only a state needs torch
+    from train.run import load_decoder
+
     target = folder / f"{name}.gguf"
     write_gguf(load_decoder(path), target, name=name)
     return target

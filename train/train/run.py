@@ -55,7 +55,7 @@ SHAPES = {
 }
 PLAN = {
     "small": (("steps", 0), ("forms", 1500), ("own", 4000)),
-    "large": (("steps", 0), ("forms", 1000), ("own", 2500)),
+    "large": (("steps", 0), ("forms", 1000), ("own", 1250)),
 }
 """Stages with the update from which they hold; a shard keeps the stage that it began with."""
 
