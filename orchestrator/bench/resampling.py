@@ -22,8 +22,9 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
 
     costs, right = np.asarray(seconds), np.asarray(hits, dtype=float)
     number = costs.shape[1]
-    weights = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS) / number
-    mean_costs, accuracies = weights @ costs.T, weights @ right.T
+    counts = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS).astype(float)
+    mean_costs = counts @ costs.T / number
+    accuracies = counts @ right.T  # in tasks: whole numbers, so that no rounding parts equal policies
     found = []
     for cost, accuracy in zip(mean_costs.tolist(), accuracies.tolist(), strict=True):
         points = [Point(*pair) for pair in zip(cost, accuracy, strict=True)]
