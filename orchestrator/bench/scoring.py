@@ -23,7 +23,7 @@ _TOLERANCE = Fraction(1, 10**6)
 
 
 def exact(task: Task, answer: str | None) -> float:
-    """1 if the answer is the gold one, as `orchestrator run` compares them: outer blanks and ways to write a number aside."""
+    """1 if the answer is the gold one, outer blanks and ways to write a number aside, as in `orchestrator run`."""
     return float(bool(task.answer) and is_correct(answer, task.answer or ""))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +68,7 @@ def test_a_mixture_of_two_points_lies_on_the_segment_between_them(found: list[Po
 def test_the_front_rises_and_flattens(found: list[Point]) -> None:
     best = front(found)
     slopes = []
-    for left, right in zip(best, best[1:], strict=False):
+    for left, right in pairwise(best):
         assert left.cost < right.cost and left.accuracy < right.accuracy
         slopes.append((right.accuracy - left.accuracy) / (right.cost - left.cost))
-    assert all(one > other - 1e-12 for one, other in zip(slopes, slopes[1:], strict=False))
+    assert all(one > other - 1e-12 for one, other in pairwise(slopes))

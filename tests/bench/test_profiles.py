@@ -108,7 +108,7 @@ def test_an_unknown_profile_is_answered_with_those_of_its_kind() -> None:
     for wrong in ("h100", "api", "self_hosted"):
         with pytest.raises(UnknownName, match=f"no profile '{wrong}'; known: {DEFAULT_HARDWARE}, or a file.toml"):
             hardware(wrong, PAIR)
-    with pytest.raises(UnknownName, match="no profile 'cheap'; known: self_hosted, api, or a file.toml"):
+    with pytest.raises(UnknownName, match=r"no profile 'cheap'; known: self_hosted, api, or a file\.toml"):
         prices("cheap", PAIR, machine)
 
 
