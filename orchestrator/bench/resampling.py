@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.bench.pareto import Point, cheapest
+from orchestrator.bench.pareto import Point, cheapest, front
 
 __all__ = ["speed_up_interval"]
 
@@ -28,7 +28,7 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
     found = []
     for cost, accuracy in zip(mean_costs.tolist(), accuracies.tolist(), strict=True):
         points = [Point(*pair) for pair in zip(cost, accuracy, strict=True)]
-        least = cheapest(points, accuracy[-1])
+        least = cheapest(front(points), accuracy[-1])
         assert least is not None
         found.append(cost[-1] / least)
     low, high = np.quantile(found, [0.025, 0.975]).tolist()

@@ -123,9 +123,9 @@ def test_workloads_go_by_name() -> None:
     assert workload_of("random-calculation", {"preset": "easy"}).name == "random-calculation:preset=easy"
     with pytest.raises(UnknownName, match=f"no workload named 'gsm9k'; known: {', '.join(sorted(WORKLOADS))}"):
         workload_of("gsm9k", {})
-    with pytest.raises(UserError, match="workload random-calculation: .*colour.*; its options: preset"):
+    with pytest.raises(UserError, match=r"workload random-calculation: .*colour.*; its options: preset"):
         workload_of("random-calculation", {"colour": "red"})
-    with pytest.raises(UserError, match="workload jsonl: .*path.*; its options: path, scorer"):
+    with pytest.raises(UserError, match=r"workload jsonl: .*path.*; its options: path, scorer"):
         workload_of("jsonl", {})
     with pytest.raises(UnknownName, match="no preset named 'midi'; known: direct, easy, mid"):
         workload_of("random-calculation", {"preset": "midi"})

@@ -95,7 +95,7 @@ def test_what_needs_checked_steps_is_refused_where_there_are_none(spec: str) -> 
 
 
 @pytest.mark.parametrize(
-    "specs", [["specreason", "specreason"], ["specreason:threshold=5", "specreason:threshold=3..6"]]
+    "specs", [["specreason", "specreason"], ["specreason:threshold=5", "specreason:threshold=3|5"]]
 )
 def test_a_policy_is_asked_for_once(specs: list[str]) -> None:
     with pytest.raises(UserError, match="is asked for twice"):

@@ -19,7 +19,7 @@ from orchestrator.types import Message, Task
 __all__ = ["random_calculation", "reasoning_gym"]
 
 _TRIED = 20
-"""Draws of a split per wanted task before its tasks count as exhausted. A task counts once however often it is drawn."""
+"""Draws per wanted task before a split counts as exhausted: a task counts once, however often it is drawn."""
 _SPLIT = 20
 """One draw in so many falls into a split."""
 
