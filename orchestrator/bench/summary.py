@@ -61,7 +61,9 @@ def summarise(
         "prices": [each.name for each in prices],
         "equal_budget_tokens": budget,
         "policies": policies,
-        "matched_accuracy": {family: _matched_accuracy(family, context) for family in _families(rows)},
+        "matched_accuracy": {
+            family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
+        },
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
     }
@@ -86,9 +88,15 @@ def _aligned(samples: Iterable[Sample], asked: Sequence[str]) -> tuple[dict[str,
     for sample in samples:
         found.setdefault(sample.policy, {})[sample.seed, sample.task] = sample
     common = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
-    names = sorted(found, key=lambda name: (order.get(name, len(order)), name.removeprefix(f"{RANDOM}@"), name))
+    names = sorted(found, key=lambda name: (order.get(name, len(order)), *_beside(name)))
     rows = {name: [found[name][key] for key in common] for name in names}
     return rows, sum(map(len, found.values())) - len(common) * len(found)
+
+
+def _beside(label: str) -> tuple[str, bool]:
+    """Return what sorts a random control behind its policy."""
+    policy = label.removeprefix(f"{RANDOM}@")
+    return policy, policy != label
 
 
 def total(samples: Sequence[Sample]) -> dict[str, Use]:
@@ -157,8 +165,11 @@ def family_of(label: str) -> str:
     return ":".join([name, *(option for option in options if option == "judge=verifier")])
 
 
-def _matched_accuracy(family: str, context: _Context) -> dict[str, Any]:
-    """Return what reaching large-only's accuracy costs on this router's front, small-only and large-only among it."""
+def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:
+    """Return what reaching large-only's accuracy costs on this router's front, small-only and large-only among it.
+
+    None if that costs nothing, because no run got as far as a call.
+    """
     members = [name for name in context.rows if family_of(name) == family] + [SMALL, LARGE]
     target = sum(sample.is_right for sample in context.rows[LARGE]) / len(context.rows[LARGE])
     seconds = [[modelled_s(sample.uses, context.machine) for sample in context.rows[name]] for name in members]
@@ -168,6 +179,8 @@ def _matched_accuracy(family: str, context: _Context) -> dict[str, Any]:
     ]
     least = cheapest(points, target)
     assert least is not None  # large-only is one of the points
+    if not least:
+        return None
     hits = [[sample.is_right for sample in context.rows[name]] for name in members]
     return {
         "accuracy": target,

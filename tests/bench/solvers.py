@@ -36,8 +36,12 @@ def next_step(question: str, steps: list[str]) -> str:
     assert problem is not None
     if not steps:
         return f"{problem}\n\n"
-    done = next(solve(read_expression(steps[-1].rpartition("\n")[2])), None)
-    return f"</think>\n\\boxed{{{steps[-1].rpartition(chr(10))[2]}}}" if done is None else f"{done.text}\n\n"
+    state = steps[-1].rpartition("\n")[2]
+    try:
+        done = next(solve(read_expression(state)), None)
+    except ValueError:  # a division that an error before it has made inexact
+        return "</think>\n\\boxed{0}"
+    return f"</think>\n\\boxed{{{state}}}" if done is None else f"{done.text}\n\n"
 
 
 def spoilt(step: str) -> str:
