@@ -60,7 +60,7 @@ class Folder:
             raise UserError(f"{self.path} holds no results: `orchestrator bench run --out {self.path}`") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{file} is damaged: {error}") from error
-        if not isinstance(settings, dict) or not settings.get("id"):
+        if not isinstance(settings, dict) or not settings.keys() >= {"id", "engines"}:
             raise UserError(f"{file} is damaged: it is not what `orchestrator bench run` writes")
         return settings
 

@@ -14,7 +14,7 @@ from orchestrator.bench.folder import Folder
 from orchestrator.bench.sample import Sample
 from orchestrator.errors import UserError
 
-SETTINGS = {"workload": {"preset": "mid"}, "tasks": 30, "policies": ["small", "large"], "pipeline": {"engines": {}}}
+SETTINGS = {"workload": {"preset": "mid"}, "tasks": 30, "policies": ["small", "large"], "engines": ["small", "large"]}
 SAMPLE = Sample(
     policy="small",
     seed=0,

@@ -44,7 +44,7 @@ def compared(
 ) -> Folder:
     """Run a comparison, or what is left of it."""
     folder = Folder(path)
-    folder.begin({**of.settings(), "pipeline": {}})
+    folder.begin({**of.settings(), "engines": []})
     with made or pipeline(folder.journal) as lent:
         asyncio.run(Race(lent, of, folder, listener).run())
     return folder
@@ -185,7 +185,7 @@ def cancelled(path: Path, after: int) -> Pipeline:
     made = Pipeline({"small": Scripted(script), "large": Scripted(large)}, "small", db=path / "journal.db")
     of = plan(concurrency=1)
     folder = Folder(path)
-    folder.begin({**of.settings(), "pipeline": {}})
+    folder.begin({**of.settings(), "engines": []})
 
     async def cut() -> None:
         async with made:
