@@ -14,7 +14,7 @@ from orchestrator.memory.ids import run_id as new_id
 
 __all__ = ["Folder"]
 
-SETTINGS, SAMPLES, JOURNAL = "settings.json", "samples.jsonl", "journal.db"
+SETTINGS, SAMPLES, JOURNAL, WHERE = "settings.json", "samples.jsonl", "journal.db", "where.jsonl"
 
 
 class Folder:
@@ -39,12 +39,13 @@ class Folder:
             before = self.settings()
             self.id = before.pop("id", "")
             _compare(self.path, before, wanted)
+            self._cut()
             self.read()
             return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise UserError(f"{self.path} is not empty and holds no results of a bench: choose another folder")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise UserError(f"{self.path} is not empty and holds no results of a bench: choose another folder")
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}: choose another folder") from error
         self.id = new_id()
@@ -52,27 +53,44 @@ class Folder:
 
     def settings(self) -> dict[str, Any]:
         """Return what was asked for. Raises UserError if the folder holds no results."""
+        file = self.path / SETTINGS
         try:
-            settings: dict[str, Any] = json.loads((self.path / SETTINGS).read_text("utf-8"))
-        except FileNotFoundError:
+            settings = json.loads(file.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{self.path} holds no results: `orchestrator bench run --out {self.path}`") from None
-        except ValueError as error:
-            raise UserError(f"{self.path / SETTINGS} is damaged: {error}") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+        if not isinstance(settings, dict) or not settings.keys() >= {"id", "engines"}:
+            raise UserError(f"{file} is damaged: it is not what `orchestrator bench run` writes")
         return settings
 
     def read(self) -> None:
-        """Read the samples. A last line that was cut off by the death of its writer is taken away."""
+        """Read the samples. A last line without an end is left out: it is being written, or its writer died."""
         file = self.path / SAMPLES
         data = file.read_bytes() if file.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            os.truncate(file, len(whole))
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 sample = Sample.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{file}:{number} is damaged: {error}") from error
             self.samples[sample.key] = sample
+
+    def _cut(self) -> None:
+        """Take away what the death of a writer left of a line, so that the next one begins where a line does."""
+        file = self.path / SAMPLES
+        if file.exists():
+            os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
+
+    def went_on(self, where: Mapping[str, Any]) -> None:
+        """Put on record where a command makes samples: the report may be computed elsewhere, and later."""
+        with (self.path / WHERE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(where) + "\n")
+
+    def places(self) -> list[dict[str, Any]]:
+        """Return what `went_on` was told, oldest first."""
+        file = self.path / WHERE
+        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
 
     def add(self, sample: Sample) -> None:
         """Put a sample on disk."""

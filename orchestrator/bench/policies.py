@@ -12,6 +12,7 @@ from orchestrator.bench.workloads.base import Workload
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.errors import UserError
+from orchestrator.routers.base import Needs
 from orchestrator.routers.large import LargeOnly
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
@@ -21,6 +22,8 @@ __all__ = ["LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_
 
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
 VERIFIER = "verifier"
+JUDGES = ("judge", "judge-average")
+"""The scorers that a verifier can stand in for."""
 JUDGE = "judge"
 """The option that replaces the judge: `judge=verifier` is the positive control of every judged policy."""
 
@@ -49,7 +52,7 @@ class Policy:
         if workload.check is None:
             return {}
         verifier: Scorer = Verifier(check=workload.check)
-        return {VERIFIER: verifier} | ({"judge": verifier, "judge-average": verifier} if self.verified_judge else {})
+        return {VERIFIER: verifier} | (dict.fromkeys(JUDGES, verifier) if self.verified_judge else {})
 
 
 def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
@@ -97,5 +100,7 @@ def _settings(spec: str, workload: Workload) -> list[Policy]:
     for setting in swept(options):
         label = ":".join([family, *(f"{key}={value}" for key, value in setting.items())])
         made = config.router(name, setting, spec)
+        if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
+            raise UserError(f"{spec}: {name} asks no judge")
         found.append(Policy(label=label, family=family, router=made, verified_judge=bool(judge)))
     return found

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def hardware(name: str, engines: Sequence[str]) -> Hardware:
 
     A profile of two engines serves any pipeline of two, by their order. Raises UnknownName or BadConfig.
     """
-    table, where = _read(name)
+    table, where = _read(name, (DEFAULT_HARDWARE,))
     try:
         found = {key: EngineHardware(**values) for key, values in table["engines"].items()}
         profile = Hardware(
@@ -94,12 +95,9 @@ def prices(name: str, engines: Sequence[str], machine: Hardware) -> Prices:
     """
     if name == "self_hosted":
         return Prices(name=name, engines=_self_hosted(machine))
-    table, where = _read(name)
+    table, where = _read(name, PRICES)
     try:
-        found = {
-            key: Price(prompt=values["uncached"], cached=values["cached"], output=values["output"])
-            for key, values in table["engines"].items()
-        }
+        found = {key: _checked_price(key, values, where) for key, values in table["engines"].items()}
         return Prices(name=table["name"], engines=_matched(found, engines, where))
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{where}: not a price profile: {error}; see api for its keys") from error
@@ -140,16 +138,29 @@ def _check_positive(profile: Hardware, where: str) -> None:
     for name, each in profile.engines.items():
         figures |= {f"engines.{name}.{key}": getattr(each, key) for key in EngineHardware.__slots__}
     for name, figure in figures.items():
-        if type(figure) not in (int, float) or not figure > 0:
+        if not _is_number(figure) or not figure > 0:
             raise BadConfig(f"{where}: {name} = {figure!r} must be a number above 0")
 
 
-def _read(name: str) -> tuple[dict[str, Any], str]:
-    source = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
-    if not source.is_file():
-        shipped = sorted(each.name.removesuffix(".toml") for each in _FOLDER.iterdir() if each.name.endswith(".toml"))
-        raise UnknownName(f"no profile {name!r}; known: {', '.join(['self_hosted', *shipped])}, or a file.toml")
+def _checked_price(engine: str, prices: Mapping[str, Any], where: str) -> Price:
+    for name in ("uncached", "cached", "output"):
+        if not _is_number(prices[name]) or prices[name] < 0:
+            raise BadConfig(f"{where}: engines.{engine}.{name} = {prices[name]!r} must be a number, 0 or above")
+    return Price(prompt=prices["uncached"], cached=prices["cached"], output=prices["output"])
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+def _read(name: str, known: Sequence[str]) -> tuple[dict[str, Any], str]:
+    is_file = name.endswith(".toml")
+    if not is_file and name not in known:
+        raise UnknownName(f"no profile {name!r}; known: {', '.join(known)}, or a file.toml")
+    source = Path(name) if is_file else _FOLDER / f"{name}.toml"
     try:
         return tomllib.loads(source.read_text("utf-8")), name
+    except OSError as error:
+        raise BadConfig(f"{name}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{name}: broken TOML: {error}") from error

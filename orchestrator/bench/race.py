@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from orchestrator.bench.cost import uses_of
 from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import Policy, matched
-from orchestrator.bench.sample import Sample
+from orchestrator.bench.sample import Key, Sample
 from orchestrator.bench.workloads.base import Workload, fingerprint
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Task
+from orchestrator.types import Status, Task
 
 __all__ = ["Plan", "Race"]
 
@@ -72,7 +72,12 @@ class Race:
                 )
 
     async def run(self) -> None:
-        """Run every policy, then the random controls at the shares that were measured."""
+        """Run every policy, then the random controls at the shares that were measured.
+
+        Raises MissingCapability before the first run if the engines cannot do what some policy needs.
+        """
+        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
+            await self._pipelines(policy)[0].start()
         for policy in self._plan.policies:
             await self._run(policy)
         for policy in self._plan.policies:
@@ -90,13 +95,12 @@ class Race:
             (seed, task)
             for seed, tasks in self._tasks.items()
             for task in tasks
-            if (policy.label, seed, str(task.id)) not in self._folder.samples
+            if self._is_due((policy.label, seed, str(task.id)))
         ]
         self._tell((policy, len(due)))
         if not due:
             return
-        scorers = policy.scorers(self._plan.workload)
-        pipelines = {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
+        pipelines = self._pipelines(policy)
         waiting = iter(due)
         workers = [asyncio.create_task(self._work(policy, pipelines, waiting)) for _ in range(self._plan.concurrency)]
         try:
@@ -105,6 +109,16 @@ class Race:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+
+    def _is_due(self, key: Key) -> bool:
+        """Return whether there is no sample yet, or one of a failed run: an engine's failure is tried again."""
+        sample = self._folder.samples.get(key)
+        return sample is None or sample.status == Status.FAILED
+
+    def _pipelines(self, policy: Policy) -> dict[int, Pipeline]:
+        """Return a pipeline for each seed."""
+        scorers = policy.scorers(self._plan.workload)
+        return {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
 
     async def _work(self, policy: Policy, pipelines: Mapping[int, Pipeline], due: Iterator[tuple[int, Task]]) -> None:
         for seed, task in due:
@@ -130,7 +144,7 @@ class Race:
             score_error=error,
             steps=len(result.steps),
             large_steps=sum(step.writer == engines[-1] for step in result.steps),
-            escalations=sum(row.action in ("rewrite", "handoff") for row in stored.decisions),
+            escalations=sum(row.door != "runtime" and row.action in ("rewrite", "handoff") for row in stored.decisions),
             seconds=result.seconds,
             uses=uses_of(stored.calls, engines),
             purposes={

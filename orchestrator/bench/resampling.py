@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.bench.pareto import Point, cheapest
+from orchestrator.bench.pareto import Point, cheapest, front
 
 __all__ = ["speed_up_interval"]
 
@@ -22,13 +22,14 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
 
     costs, right = np.asarray(seconds), np.asarray(hits, dtype=float)
     number = costs.shape[1]
-    weights = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS) / number
-    mean_costs, accuracies = weights @ costs.T, weights @ right.T
+    counts = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS).astype(float)
+    mean_costs = counts @ costs.T / number
+    accuracies = counts @ right.T  # in tasks: whole numbers, so that no rounding parts equal policies
     found = []
     for cost, accuracy in zip(mean_costs.tolist(), accuracies.tolist(), strict=True):
         points = [Point(*pair) for pair in zip(cost, accuracy, strict=True)]
-        least = cheapest(points, accuracy[-1])
-        assert least is not None
-        found.append(cost[-1] / least)
+        least = cheapest(front(points), accuracy[-1])
+        if least:  # a draw of tasks without any call says nothing
+            found.append(cost[-1] / least)
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
     return low, high

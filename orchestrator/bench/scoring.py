@@ -15,13 +15,16 @@ __all__ = ["SCORERS", "Score", "exact", "numeric", "regex", "scorer_of"]
 Score = Callable[[Task, str | None], float]
 """A task with its gold answer and what was answered, None for nothing -> 1 for right, 0 for wrong, or between."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*)(?:\.\d+)?(?:/\d+)?|[-+]?\.\d+")
+_NUMBER = re.compile(
+    r"(?:(?<!\d)[-+])?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+|[eE][-+]?\d{1,3}(?!\d))?"
+)
+"""A sign, digits with or without commas at the thousands, decimals, then a denominator or an exponent."""
 _TOLERANCE = Fraction(1, 10**6)
 
 
 def exact(task: Task, answer: str | None) -> float:
-    """1 if the answer is the gold one, as `orchestrator run` compares them: blanks, case and equal numbers aside."""
-    return float(is_correct(answer, task.answer or ""))
+    """1 if the answer is the gold one, outer blanks and ways to write a number aside, as in `orchestrator run`."""
+    return float(bool(task.answer) and is_correct(answer, task.answer or ""))
 
 
 def numeric(task: Task, answer: str | None) -> float:
@@ -33,8 +36,10 @@ def numeric(task: Task, answer: str | None) -> float:
 
 
 def regex(task: Task, answer: str | None) -> float:
-    """1 if the whole answer matches the gold one, which is a regular expression."""
-    return float(re.fullmatch(task.answer or "", (answer or "").strip()) is not None)
+    """1 if the whole answer matches the gold one, which is a regular expression; no answer matches none."""
+    if answer is None or not task.answer:
+        return 0.0
+    return float(re.fullmatch(task.answer, answer.strip()) is not None)
 
 
 SCORERS: dict[str, Score] = {"exact": exact, "numeric": numeric, "regex": regex}
@@ -48,7 +53,7 @@ def scorer_of(name: str) -> Score:
 
 
 def _number(text: str) -> Fraction | None:
-    found = _NUMBER.findall(text)
+    found = _NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
     try:
         return Fraction(found[-1].replace(",", "")) if found else None
     except (ValueError, ZeroDivisionError):

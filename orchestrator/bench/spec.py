@@ -69,11 +69,12 @@ def _choices(key: str, text: str) -> list[Any]:
     try:
         low, high, by = Decimal(first), Decimal(last), Decimal(step or "1")
     except InvalidOperation:
-        raise UserError(f"{key}={text}: write a range like 3..9 or 0.1..0.9/0.2") from None
+        low = high = by = Decimal("nan")
+    if not (low.is_finite() and high.is_finite() and by.is_finite()):
+        raise UserError(f"{key}={text}: write a range like 3..9 or 0.1..0.9/0.2")
     if not (by > 0 and low <= high):
         raise UserError(f"{key}={text}: a range goes up, in steps above 0")
-    count = int((high - low) / by) + 1
-    if count > MOST:
-        raise UserError(f"{key}={text}: {count} settings are more than {MOST}: widen the steps")
-    values = [low + place * by for place in range(count)]
+    if (high - low) / by >= MOST:
+        raise UserError(f"{key}={text} has more than {MOST} settings: widen the steps")
+    values = [low + place * by for place in range(int((high - low) / by) + 1)]
     return [int(value) if value == value.to_integral_value() else float(value) for value in values]

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
 from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
-from orchestrator.bench.policies import LARGE, RANDOM, SMALL
+from orchestrator.bench.policies import LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
 from orchestrator.bench.resampling import speed_up_interval
 from orchestrator.bench.sample import Sample
@@ -39,13 +39,17 @@ class _Context:
     """Output tokens of the comparison at equal budget."""
 
 
-def summarise(samples: Iterable[Sample], machine: Hardware, prices: Sequence[Prices]) -> dict[str, Any]:
+def summarise(
+    samples: Iterable[Sample], machine: Hardware, prices: Sequence[Prices], settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the report as plain data.
 
-    Only tasks that every policy has finished are compared. Modelled figures are for `machine`.
+    Only tasks that every policy has finished are compared. Modelled figures are for `machine`. `settings`
+    are those of the folder: what was asked for, so that the report can say what is missing.
     """
-    rows, dropped = _aligned(samples)
-    if LARGE not in rows or not rows[LARGE]:
+    asked = _asked(settings or {})
+    rows, dropped = _aligned(samples, asked)
+    if not rows.keys() >= {SMALL, LARGE} or not rows[LARGE]:
         return {"tasks": 0, "policies": {}, "warnings": ["no task was finished by every policy yet"]}
     number = len(rows[LARGE])
     budget = _quantile([sample.decode for sample in rows[LARGE]], BUDGET_SHARE)
@@ -57,20 +61,42 @@ def summarise(samples: Iterable[Sample], machine: Hardware, prices: Sequence[Pri
         "prices": [each.name for each in prices],
         "equal_budget_tokens": budget,
         "policies": policies,
-        "matched_accuracy": {family: _matched_accuracy(family, context) for family in _families(rows)},
+        "matched_accuracy": {
+            family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
+        },
         "sensitivity": _sensitivity(context),
-        "warnings": _warnings(rows, number, dropped),
+        "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
     }
 
 
-def _aligned(samples: Iterable[Sample]) -> tuple[dict[str, list[Sample]], int]:
-    """Return each policy's samples on the tasks that all have, and how many samples that leaves out."""
+def _asked(settings: Mapping[str, Any]) -> list[str]:
+    """Return every policy that a comparison should have, each with its random control behind it."""
+    found = []
+    for label in settings.get("policies", ()):
+        is_control = family_of(label) in (SMALL, LARGE, ORACLE, RANDOM)
+        found += [label] if is_control else [label, f"{RANDOM}@{label}"]
+    return found
+
+
+def _aligned(samples: Iterable[Sample], asked: Sequence[str]) -> tuple[dict[str, list[Sample]], int]:
+    """Return each policy's samples on the tasks that all have, and how many samples that leaves out.
+
+    Controls come first, then policies as they were asked for, each with its random control behind it.
+    """
+    order = {label: place for place, label in enumerate(dict.fromkeys([SMALL, LARGE, ORACLE, *asked]))}
     found: dict[str, dict[tuple[int, str], Sample]] = {}
     for sample in samples:
         found.setdefault(sample.policy, {})[sample.seed, sample.task] = sample
     common = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
-    rows = {name: [each[key] for key in common] for name, each in found.items()}
+    names = sorted(found, key=lambda name: (order.get(name, len(order)), *_beside(name)))
+    rows = {name: [found[name][key] for key in common] for name in names}
     return rows, sum(map(len, found.values())) - len(common) * len(found)
+
+
+def _beside(label: str) -> tuple[str, bool]:
+    """Return what sorts a random control behind its policy."""
+    policy = label.removeprefix(f"{RANDOM}@")
+    return policy, policy != label
 
 
 def total(samples: Sequence[Sample]) -> dict[str, Use]:
@@ -127,8 +153,8 @@ def _ratio(over: float, under: float) -> float | None:
 
 
 def _families(rows: Rows) -> list[str]:
-    """Return the routers that were asked for: every policy's name without its options, controls left out."""
-    return sorted({family_of(name) for name in rows} - {SMALL, LARGE, RANDOM})
+    """Return the routers that have a front: every policy's name without its options, the random control among them."""
+    return sorted({family_of(name) for name in rows} - {SMALL, LARGE})
 
 
 def family_of(label: str) -> str:
@@ -139,17 +165,22 @@ def family_of(label: str) -> str:
     return ":".join([name, *(option for option in options if option == "judge=verifier")])
 
 
-def _matched_accuracy(family: str, context: _Context) -> dict[str, Any]:
-    """Return what reaching large-only's accuracy costs on this router's front, small-only and large-only among it."""
+def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:
+    """Return what reaching large-only's accuracy costs on this router's front, small-only and large-only among it.
+
+    None if that costs nothing, because no run got as far as a call.
+    """
     members = [name for name in context.rows if family_of(name) == family] + [SMALL, LARGE]
     target = sum(sample.is_right for sample in context.rows[LARGE]) / len(context.rows[LARGE])
-    seconds = [[modelled_s(sample.uses, context.machine) for sample in context.rows[name]] for name in members if name]
+    seconds = [[modelled_s(sample.uses, context.machine) for sample in context.rows[name]] for name in members]
     points = [
         Point(mean(each), sum(s.is_right for s in context.rows[name]) / len(each), name)
         for name, each in zip(members, seconds, strict=True)
     ]
     least = cheapest(points, target)
     assert least is not None  # large-only is one of the points
+    if not least:
+        return None
     hits = [[sample.is_right for sample in context.rows[name]] for name in members]
     return {
         "accuracy": target,
@@ -173,12 +204,27 @@ def _quantile(values: Sequence[int], share: float) -> int:
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
-def _warnings(rows: Rows, number: int, dropped: int) -> list[str]:
+def _missing(rows: Rows, settings: Mapping[str, Any], asked: Sequence[str], dropped: int) -> list[str]:
+    """Return what keeps the comparison from being the one that was asked for."""
     found = []
+    number = len(rows[LARGE])
+    different = len({sample.task for sample in rows[LARGE]})
     if number < FEW:
         found.append(f"{number} tasks are few: with fewer than {FEW} the intervals say little")
+    if different < number:
+        found.append(f"only {different} of {number} tasks are different ones, so the intervals are too narrow")
     if dropped:
         found.append(f"{dropped} samples were left out: not every policy has finished their tasks")
+    elif settings and number < settings["tasks"] * settings["seeds"]:
+        found.append(f"{number} tasks where {settings['tasks'] * settings['seeds']} were asked for: there are no more")
+    if absent := [label for label in asked if label not in rows]:
+        found.append(f"not run yet: {', '.join(absent)}")
+    return found
+
+
+def _warnings(rows: Rows) -> list[str]:
+    found = []
+    silent: Counter[str] = Counter()
     for name, samples in rows.items():
         if failed := sum(bool(sample.score_error) for sample in samples):
             error = next(sample.score_error for sample in samples if sample.score_error)
@@ -186,6 +232,13 @@ def _warnings(rows: Rows, number: int, dropped: int) -> list[str]:
         if failed := sum(sample.status == Status.FAILED for sample in samples):
             error = next(sample.error for sample in samples if sample.status == Status.FAILED)
             found.append(f"{name}: {failed} runs failed and count as wrong: {error}")
-        if silent := sum(use.unreported for sample in samples for use in sample.uses.values()):
-            found.append(f"{name}: {silent} calls did not report what was cached; their prompts count as uncached")
+        if degraded := sum(sample.status == Status.DEGRADED for sample in samples):
+            found.append(f"{name}: in {degraded} runs another engine wrote for one that had failed")
+        if cut := sum(any(key.endswith("/interrupted") for key in sample.purposes) for sample in samples):
+            found.append(f"{name}: {cut} runs were interrupted and went on; calls cut off are charged as reserved")
+        for sample in samples:
+            silent.update({engine: use.unreported for engine, use in sample.uses.items()})
+    for engine, number in silent.items():
+        if number:
+            found.append(f"{number} calls of {engine} did not report what was cached: their prompts count as uncached")
     return found

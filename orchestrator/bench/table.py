@@ -1,59 +1,88 @@
-"""The report for people: narrow enough for 80 columns, plain text, the controls beside every policy."""
+"""The report for people: 80 columns of plain text, every policy's random control in the line behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from orchestrator.bench.policies import RANDOM
 
 __all__ = ["table"]
 
+_WIDTH = 80
 _LABEL = 30
+_GAP = "  "
+
+Policies = Mapping[str, Any]
+Names = Mapping[str, str]
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """Return the summary as text."""
-    policies: Mapping[str, Any] = summary["policies"]
+    """Return the summary as text. Only a name that is too long by itself makes a line longer than 80 columns."""
+    policies: Policies = summary["policies"]
+    warnings = [_wrapped(f"warning: {each}") for each in summary["warnings"]]
     if not policies:
-        return "\n".join(f"warning: {each}" for each in summary["warnings"])
-    names = _short(list(policies))
-    parts = [_head(summary), *(_key(names)), _quality(policies, names, summary), _tokens(policies, names)]
+        return "\n".join(warnings)
+    names = _names(list(policies))
+    parts = [_head(summary), _key(names), _quality(policies, names), _at_budget(policies, names, summary)]
+    parts += [_work(policies, names), *_tokens(policies, names), _time(policies, names, summary)]
     parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
-    parts += [f"warning: {each}" for each in summary["warnings"]]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
 
-def _short(labels: Sequence[str]) -> dict[str, str]:
-    """Return what each policy is called in the tables: its label, or a number where that is too long."""
+def _names(labels: Sequence[str]) -> dict[str, str]:
+    """Return what each policy is called in the tables: its label, or its two ends where that is too long."""
     found: dict[str, str] = {}
-    for label in labels:
-        found[label] = label if len(label) <= _LABEL else f"{label[: _LABEL - 4]}~{len(found)}"
+    for before, label in zip(["", *labels], labels, strict=False):
+        if before and label == f"{RANDOM}@{before}":
+            found[label] = "  random, same large share"
+        elif len(label) <= _LABEL:
+            found[label] = label
+        else:
+            ends = f"{label[:10]}~{label[11 - _LABEL :]}"
+            found[label] = ends if ends not in found.values() else f"{label[: _LABEL - 4]}~{len(found)}"
     return found
 
 
-def _key(names: Mapping[str, str]) -> list[str]:
-    cut = [f"{short} is {label}" for label, short in names.items() if short != label]
-    return ["\n".join(cut)] if cut else []
+def _key(names: Names) -> str:
+    return "\n".join(f"{short} is {label}" for label, short in names.items() if "~" in short and short != label)
 
 
 def _head(summary: Mapping[str, Any]) -> str:
     settings = summary.get("settings", {})
     what = ":".join(str(value) for value in settings.get("workload", {}).values() if isinstance(value, str | int))
-    where = summary.get("where", {})
-    lines = [f"{summary['tasks']} tasks of {what or 'one workload'}, split {settings.get('split', '?')}"]
+    line = f"{summary['tasks']} tasks of {what or 'one workload'}, split {settings.get('split', '?')}"
     if settings:
-        lines[0] += f", {settings['seeds']} seed{'s' * (settings['seeds'] != 1)}, {settings['concurrency']} at once"
-    if where:
-        lines.append(f"{where['machine']}, Python {where['python']}, commit {where['commit'] or 'unknown'}")
-    return "\n".join(lines)
+        line += f", {settings['seeds']} seed{'s' * (settings['seeds'] != 1)}, {settings['concurrency']} at once"
+    places = [
+        f"{place['machine']}, Python {place['python']}, commit {place['commit'] or 'unknown'}"
+        for place in summary.get("where", ())
+    ]
+    return "\n".join(_wrapped(each) for each in [line, *dict.fromkeys(places)])
 
 
-def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _wrapped(text: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False, replace_whitespace=True
+    )
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], *notes: str) -> str:
+    """Return a table, or several below each other if its columns do not fit beside each other."""
     widths = [max(len(line[place]) for line in [header, *rows]) for place in range(len(header))]
-    lines = []
-    for line in [header, *rows]:
-        cells = [cell.ljust(widths[0]) if not place else cell.rjust(widths[place]) for place, cell in enumerate(line)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    blocks: list[list[int]] = []
+    for place in range(1, len(header)):
+        if not blocks or sum(len(_GAP) + widths[each] for each in [*blocks[-1], place]) + widths[0] > _WIDTH:
+            blocks.append([])
+        blocks[-1].append(place)
+    parts = ["\n".join(_line(line, widths, block) for line in [header, *rows]) for block in blocks]
+    return "\n".join(["\n\n".join(parts), *map(_wrapped, notes)])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], places: Iterable[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    return _GAP.join([first, *(cells[place].rjust(widths[place]) for place in places)]).rstrip()
 
 
 def _percent(share: float) -> str:
@@ -65,62 +94,98 @@ def _interval(interval: Sequence[float], *, signed: bool = False) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" if signed else f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _quality(policies: Mapping[str, Any], names: Mapping[str, str], summary: Mapping[str, Any]) -> str:
-    header = ("policy", "right %", "less large-only", f"at {summary['equal_budget_tokens']} tok", "large %", "stops")
+def _quality(policies: Policies, names: Names) -> str:
     rows = [
         (
             names[label],
             _interval(each["accuracy"]),
             _interval(each["versus_large"], signed=True),
-            _percent(each["accuracy_at_equal_budget"][0]),
-            _percent(each["large_share_of_steps"]),
-            str(each["budget_stops"]),
         )
         for label, each in policies.items()
     ]
-    note = "95% intervals; differences are paired by task. large %: of kept steps. stops: by the budget."
-    return _rows(header, rows) + "\n" + note
+    return _rows(("policy", "right %", "less large-only"), rows, "95% intervals; the difference is paired by task.")
 
 
-def _tokens(policies: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    engines = list(next(iter(policies.values()))["engines"])
-    header = ["tokens per task"]
-    for engine in engines:
-        header += [f"{engine} out", "in", "cached"]
-    header += ["discarded", "judge"]
+def _at_budget(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            names[label],
+            _interval(each["accuracy_at_equal_budget"]),
+            _interval(each["versus_large_at_equal_budget"], signed=True),
+        )
+        for label, each in policies.items()
+    ]
+    tokens = summary["equal_budget_tokens"]
+    note = (
+        f"Right within {tokens} output tokens of all engines, judge and discarded drafts counted: what large-only "
+        "needs for nine tasks in ten. A run that took more counts as wrong."
+    )
+    return _rows((f"within {tokens} tokens", "right %", "less large-only"), rows, note)
+
+
+def _work(policies: Policies, names: Names) -> str:
     rows = []
     for label, each in policies.items():
-        cells = [names[label]]
-        for engine in engines:
-            use = each["engines"][engine]
-            cells += [f"{use['decode']:.0f}", f"{use['uncached']:.0f}", f"{use['cached']:.0f}"]
         purposes = each["output_tokens_by_purpose"]
-        cells.append(f"{sum(value for key, value in purposes.items() if not key.endswith('/used')):.0f}")
-        cells.append(f"{sum(value for key, value in purposes.items() if '/judge/' in key):.1f}")
-        rows.append(cells)
-    return _rows(header, rows) + "\nout: decoded, discarded and judge in it. in: prefilled, not cached."
+        discarded = sum(value for key, value in purposes.items() if not key.endswith("/used"))
+        judge = sum(value for key, value in purposes.items() if "/judge/" in key)
+        figures = (each["steps_per_task"], each["escalations_per_task"], discarded, judge)
+        large = _percent(each["large_share_of_steps"])
+        rows.append((names[label], large, *(f"{figure:.1f}" for figure in figures), str(each["budget_stops"])))
+    header = ("per task", "large %", "steps", "escal.", "discarded", "judge", "stops")
+    note = (
+        "large %: kept steps that the large engine wrote. escal.: drafts it replaced. discarded, judge: output "
+        "tokens. stops: runs that a budget ended, in all."
+    )
+    return _rows(header, rows, note)
 
 
-def _cost(policies: Mapping[str, Any], names: Mapping[str, str], summary: Mapping[str, Any]) -> str:
-    header = ["per task", "wall s", "x", "model s", "x", "TFLOP", "PTE", *summary["prices"]]
+def _tokens(policies: Policies, names: Names) -> list[str]:
+    """Return a table for every engine."""
+    engines = list(next(iter(policies.values()))["engines"])
+    found = []
+    for engine in engines:
+        header = (f"{engine}, tokens per task", "calls", "decoded", "prefilled", "cached")
+        rows = []
+        for label, each in policies.items():
+            use = each["engines"][engine]
+            tokens = (use["decode"], use["uncached"], use["cached"])
+            rows.append((names[label], f"{use['calls']:.1f}", *(f"{figure:.0f}" for figure in tokens)))
+        notes = ["decoded: judge and discarded drafts in it."] if engine == engines[-1] else []
+        found.append(_rows(header, rows, *notes))
+    return found
+
+
+def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
     rows = [
-        [
+        (
             names[label],
             f"{each['wall_s']['mean']:.2f}",
             _times(each["wall_speed_up"]),
             f"{each['modelled_s']:.2f}",
             _times(each["modelled_speed_up"]),
-            f"{each['flops'] / 1e12:.1f}",
-            f"{each['pte']:.0f}",
-            *(f"{each['cost'][name]:.0f}" for name in summary["prices"]),
-        ]
+        )
         for label, each in policies.items()
     ]
     note = (
-        f"x: times faster than large-only. model s, TFLOP, PTE: modelled for {summary['hardware']}, prefill in them.\n"
-        "Prices are in output tokens of the large engine."
+        f"x: times faster than large-only. wall: measured here, beside the other runs. modelled: for "
+        f"{summary['hardware']}, one request at a time, prefill in it."
     )
-    return _rows(header, rows) + "\n" + note
+    return _rows(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
+
+
+def _cost(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            names[label],
+            f"{each['flops'] / 1e12:.1f}",
+            f"{each['pte']:.0f}",
+            *(f"{each['cost'][name]:.1f}" for name in summary["prices"]),
+        )
+        for label, each in policies.items()
+    ]
+    note = "TFLOP and PTE have prefill in them; prices are in output tokens of the large engine."
+    return _rows(("per task", "TFLOP", "PTE", *summary["prices"]), rows, note)
 
 
 def _times(ratio: float | None) -> str:
@@ -128,22 +193,35 @@ def _times(ratio: float | None) -> str:
 
 
 def _matched(summary: Mapping[str, Any]) -> str:
-    lines = []
+    """Return how much faster each router's front is where it is as right as large-only."""
+    rows = []
     for family, found in summary["matched_accuracy"].items():
         low, high = found["speed_up_interval"]
-        lines.append(
-            f"{family}: {found['speed_up']:.2f} x [{low:.2f}, {high:.2f}] modelled, at large-only's "
-            f"{100 * found['accuracy']:.1f}%; front: {', '.join(found['front'])}"
-        )
-    return "\n".join(["speed-up at matched accuracy, over the whole front:", *lines]) if lines else ""
+        rows.append((family, f"{found['speed_up']:.2f} [{low:.2f}, {high:.2f}]", str(len(found["front"]))))
+    accuracy = next(iter(summary["matched_accuracy"].values()), {"accuracy": 0})["accuracy"]
+    note = (
+        f"Modelled, where a front reaches large-only's {_percent(accuracy)}%. A front is the best of a router's "
+        "settings, small-only, large-only and mixtures of two: never below 1, and flattering where many settings "
+        "were tried on few tasks. What the row random has needs no judge."
+    )
+    return _rows(("at matched accuracy", "speed-up", "on front"), rows, note) if rows else ""
 
 
-def _spread(summary: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def _spread(summary: Mapping[str, Any], names: Names) -> str:
     """Return, for each policy, the least and the greatest speed-up when any one figure is halved or doubled."""
-    lines = []
+    rows = []
     for label in summary["policies"]:
         ratios = {what: row[label] for what, row in summary["sensitivity"].items() if row[label] is not None}
-        if ratios and label not in ("large",):
+        if ratios and label != "large":
             least, most = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
-            lines.append((names[label], f"{ratios[least]:.2f}", least, f"{ratios[most]:.2f}", most))
-    return _rows(("modelled speed-up", "least", "with", "most", "with"), lines) if lines else ""
+            rows.append(
+                (names[label], f"{ratios[least]:.2f} {_changed(least)}", f"{ratios[most]:.2f} {_changed(most)}")
+            )
+    note = "Every figure of the profile halved and doubled, one at a time; all of them are in summary.json."
+    return _rows(("modelled speed-up", "least, with", "most, with"), rows, note) if rows else ""
+
+
+def _changed(what: str) -> str:
+    figure, _, word = what.rpartition(" ")
+    figure = figure.removesuffix("_ms").removesuffix("_per_s")
+    return f"{figure} {'x 2' if word == 'doubled' else '/ 2'}"

@@ -22,7 +22,7 @@ def where() -> dict[str, str]:
         "python": sys.version.split()[0],
         "packages": ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name))),
         "commit": _commit(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 

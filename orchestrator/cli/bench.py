@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
+    from orchestrator.bench.profiles import Hardware, Prices
     from orchestrator.bench.workloads.base import Workload
 
 __all__ = ["bench"]
@@ -58,7 +60,7 @@ def _with_report_flags(command: Any) -> Any:
 )
 @click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
 @click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
-@click.option("--split", metavar="NAME", help="report unless given; calibration is for choosing thresholds.")
+@click.option("--split", metavar="NAME", help="report, and of a file all, unless given; calibration is for fitting.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
 @engine_flags
 @run_flags
@@ -72,8 +74,9 @@ def run(ctx: click.Context, /, **given: Any) -> int:
     for every policy a random one that lets the large engine write the same share of steps. Option
     `judge=verifier` puts the exact step check in the place of a policy's judge.
 
-    FOLDER gets settings.json, samples.jsonl (a line per run), summary.json, the table, and pareto.png
-    and pareto.svg. The same command goes on where it stopped; other settings are refused.
+    FOLDER gets settings.json, samples.jsonl (a line per run), where.jsonl (machine, versions, commit),
+    summary.json, table.txt, pareto.png and pareto.svg. The same command goes on where it stopped and
+    tries failed runs again; other settings are refused.
 
     Exit code: 1 if a run failed or a scorer raised, else 0. After Ctrl-C 130.
     """
@@ -91,6 +94,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.folder import Folder
     from orchestrator.bench.policies import policies_of
     from orchestrator.bench.race import Plan, Race
+    from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
 
     workload = _workload(given["workload"])
@@ -102,15 +106,20 @@ async def _run(given: Mapping[str, Any]) -> int:
     db = None if given["pipeline"] else given["db"] or str(folder.journal)
     pipeline, concurrency = await open_source({**given, "db": db})
     async with pipeline:
-        await pipeline.start()
+        found = await pipeline.start()
+        engines = tuple(pipeline.engines)
+        profiles = _profiles(given, engines)  # a wrong one is better known before the runs than after
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
         progress = BenchProgress(is_quiet=given["quiet"])
-        folder.begin({**plan.settings(), "pipeline": _shared_settings(pipeline)})
+        folder.begin({**plan.settings(), "engines": list(engines), "pipeline": _shared_settings(pipeline)})
+        race = Race(pipeline, plan, folder, progress)
+        served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
+        folder.went_on({**where(), "engines": served})
         try:
-            await Race(pipeline, plan, folder, progress).run()
+            await race.run()
         finally:
             progress.end()
-        return _report(folder, tuple(pipeline.engines), given)
+        return _report(folder, profiles, as_json=given["as_json"])
 
 
 @bench.command(epilog="Example: orchestrator bench report results/mine --hardware my_gpus.toml")
@@ -121,9 +130,9 @@ def report(folder: Path, **given: Any) -> int:
     from orchestrator.bench.folder import Folder
 
     results = Folder(folder)
-    engines = tuple(results.settings()["pipeline"]["engines"])
+    engines = tuple(results.settings()["engines"])
     results.read()
-    return _report(results, engines, given)
+    return _report(results, _profiles(given, engines), as_json=given["as_json"])
 
 
 @bench.command("list", epilog="Example: orchestrator bench list")
@@ -155,15 +164,15 @@ def _workload(text: str) -> Workload:
     from orchestrator.bench.spec import parse, value_of
     from orchestrator.bench.workloads import workload_of
 
-    if ".jsonl" in text:
-        path, _, rest = text.partition(".jsonl")
-        name, options = parse(f"jsonl{rest}")
-        options["path"] = f"{path}.jsonl"
-    else:
-        name, options = parse(text)
+    file = re.match(r"(?!jsonl:)(.+\.jsonl)(:.*)?$", text)
+    name, options = parse(f"jsonl{file[2] or ''}" if file else text)
+    if file:
+        options["path"] = file[1]
     values = {key: value_of(value) for key, value in options.items()}
     if ":" in str(values.get("scorer", "")):
-        values["scorer"] = load_object(values["scorer"], "scorer", FunctionType)
+        values["scorer"] = load_object(target := values["scorer"], "scorer", FunctionType)
+        if not callable(values["scorer"]):
+            raise UserError(f"scorer {target} is no function")
     found: Workload = workload_of(name, values)
     return found
 
@@ -175,29 +184,40 @@ def _shared_settings(pipeline: Any) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in ("router", "scorers", "seed")}
 
 
-def _report(folder: Folder, engines: Sequence[str], given: Mapping[str, Any]) -> int:
+def _profiles(given: Mapping[str, Any], engines: Sequence[str]) -> tuple[Hardware, list[Prices]]:
+    from orchestrator.bench.profiles import PRICES, hardware, prices
+
+    machine = hardware(given["hardware"], engines)
+    return machine, [prices(name, engines, machine) for name in given["prices"] or PRICES]
+
+
+def _report(folder: Folder, profiles: tuple[Hardware, list[Prices]], *, as_json: bool) -> int:
     import json
 
-    from orchestrator.bench import profiles
     from orchestrator.bench.summary import summarise
     from orchestrator.bench.table import table
-    from orchestrator.bench.where import where
-    from orchestrator.cli.streams import note, printing, say, say_json
+    from orchestrator.cli.streams import printing, say, say_json, writing
 
-    machine = profiles.hardware(given["hardware"], engines)
-    prices = [profiles.prices(name, engines, machine) for name in given["prices"] or profiles.PRICES]
-    summary = summarise(folder.samples.values(), machine, prices)
-    summary = {"settings": folder.settings(), "where": where(), **summary}
-    folder.write("summary.json", json.dumps(summary, indent=1) + "\n")
+    settings = folder.settings()
+    found = summarise(folder.samples.values(), *profiles, settings)
+    summary = {"settings": settings, "where": folder.places(), **found}
     text = table(summary)
-    folder.write("table.txt", text + "\n")
-    try:
-        from orchestrator.bench.plot import plot
-
-        plot(summary, [folder.path / "pareto.png", folder.path / "pareto.svg"])
-    except UserError as error:
-        note(f"no plot: {error}")
+    with writing(f"in {folder.path}"):
+        folder.write("summary.json", json.dumps(summary, indent=1) + "\n")
+        folder.write("table.txt", text + "\n")
+        if summary["policies"]:
+            _plot(summary, folder.path)
     with printing():
-        say_json(summary) if given["as_json"] else say(text)
+        say_json(summary) if as_json else say(text)
     policies = summary["policies"].values()
     return int(any(each["scorer_errors"] or each["statuses"].get("failed") for each in policies))
+
+
+def _plot(summary: Mapping[str, Any], folder: Path) -> None:
+    from orchestrator.bench.plot import plot
+    from orchestrator.cli.streams import note
+
+    try:
+        plot(summary, [folder / "pareto.png", folder / "pareto.svg"])
+    except UserError as error:
+        note(f"no plot: {error}")

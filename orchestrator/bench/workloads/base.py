@@ -23,7 +23,9 @@ class Workload:
     settings: Mapping[str, Any]
     """Everything that its tasks depend on besides split, seed and count."""
     draw: Callable[[str, int, int], list[Task]]
-    """Split, seed, count -> that many tasks, each with an id of its own; fewer if there are no more."""
+    """Split, seed, count -> that many different tasks, each with an id of its own; fewer if there are no more.
+
+    The id names what is asked, so that a task drawn by two seeds can be told."""
     score: Score
     splits: tuple[str, ...] = ("calibration", "report")
     """What may be asked for; the last one unless told otherwise."""

@@ -18,8 +18,10 @@ from orchestrator.types import Message, Task
 
 __all__ = ["random_calculation", "reasoning_gym"]
 
-_TRIED = 400
-"""Draws per wanted task before a family counts as exhausted: one in twenty falls into a split."""
+_TRIED = 20
+"""Draws per wanted task before a split counts as exhausted: a task counts once, however often it is drawn."""
+_SPLIT = 20
+"""One draw in so many falls into a split."""
 
 
 def random_calculation(preset: str = "mid") -> Workload:
@@ -28,10 +30,12 @@ def random_calculation(preset: str = "mid") -> Workload:
         raise UnknownName(f"no preset named {preset!r}; known: {', '.join(PRESETS)}")
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
-        return [
-            _task(f"{each.id}-{seed}-{place}", each.prompt, each.answer)
-            for place, each in enumerate(islice(calculations(preset, split, seed), count))
-        ]
+        found: dict[str, Task] = {}
+        for each in islice(calculations(preset, split, seed), _TRIED * count):
+            found.setdefault(each.expression, _task("calc", each.expression, each.prompt, each.answer))
+            if len(found) == count:
+                break
+        return list(found.values())
 
     return Workload(
         name=f"random-calculation:preset={preset}",
@@ -47,10 +51,11 @@ def reasoning_gym(family: str = "chain_sum", **config: Any) -> Workload:
 
     `config` are the family's own options. The arithmetic families have the configurations that the
     pocket pair was trained towards unless options are given, and a check of single steps. Tasks are
-    cut into splits by what is asked. Raises UnknownName, naming near families, or UserError.
+    cut into splits by what is asked, and none is drawn twice. Raises UnknownName, naming near families, or UserError.
     """
     gym = _gym()
     known = sorted(gym.factory.DATASETS)
+    family = str(family)
     if family not in known:
         near = get_close_matches(family, known, 5, cutoff=0.4) or known[:5]
         raise UnknownName(f"reasoning-gym has no family {family!r}; near: {', '.join(near)} ({len(known)} in all)")
@@ -63,19 +68,18 @@ def reasoning_gym(family: str = "chain_sum", **config: Any) -> Workload:
         raise UserError(f"reasoning-gym {family}: {error or 'these options do not go together'}") from error
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
-        found: list[Task] = []
-        source = gym.create_dataset(family, size=_TRIED * count, seed=_seed(family, seed), **chosen)
+        found: dict[str, Task] = {}
+        source = gym.create_dataset(family, size=_TRIED * _SPLIT * count, seed=_seed(family, seed), **chosen)
         for item in _items(source):
             question = item["question"]
-            asked = expression_in(question) if is_arithmetic else None
-            if split_of(asked or question) != split:
+            asked = (expression_in(question) if is_arithmetic else None) or question
+            if split_of(asked) != split:
                 continue
-            task = _task(f"{family}-{seed}-{len(found)}", question, str(item["answer"]))
             items[question] = item
-            found.append(task)
+            found.setdefault(asked, _task(family, asked, question, str(item["answer"])))
             if len(found) == count:
                 break
-        return found
+        return list(found.values())
 
     def score(task: Task, answer: str | None) -> float:
         return float(dataset.score_answer(answer, items[task.messages[-1].content]))
@@ -106,5 +110,7 @@ def _seed(family: str, seed: int) -> int:
     return int.from_bytes(sha256(f"{family}/{seed}".encode()).digest()[:4], "big")
 
 
-def _task(name: str, prompt: str, answer: str) -> Task:
+def _task(kind: str, asked: str, prompt: str, answer: str) -> Task:
+    """Return a task whose id is that of what is asked, so that one drawn by two seeds can be told."""
+    name = f"{kind}-{sha256(asked.encode()).hexdigest()[:12]}"
     return Task(messages=(Message("user", prompt),), id=name, answer=answer)

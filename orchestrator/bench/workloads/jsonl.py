@@ -31,7 +31,10 @@ def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
     file = Path(path)
     tasks = _tasks(file)
     score = scorer_of(scorer) if isinstance(scorer, str) else scorer
-    named = scorer if isinstance(scorer, str) else f"{scorer.__module__}:{scorer.__qualname__}"
+    if not callable(score):
+        raise UserError(f"the scorer {scorer!r} is no function")
+    of = scorer if hasattr(scorer, "__qualname__") else type(scorer)
+    named = scorer if isinstance(scorer, str) else f"{of.__module__}:{of.__qualname__}"
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
         chosen = [task for task in tasks if split in ("all", _half(task))]
@@ -53,18 +56,21 @@ def _half(task: Task) -> str:
 
 
 def _tasks(file: Path) -> list[Task]:
-    is_gsm8k = _is_gsm8k(file)
-    found = list(_gsm8k(file)) if is_gsm8k else list(_ours(file))
-    if len({fingerprint(task) for task in found}) < len(found):
-        raise UserError(f"{file} asks the same thing twice: a task may count once only")
+    found = list(_gsm8k(file) if _is_gsm8k(file) else _ours(file))
+    for what, names in (("question", map(fingerprint, found)), ("id", (str(task.id) for task in found))):
+        first: dict[str, str] = {}
+        for task, name in zip(found, names, strict=True):
+            if name in first:
+                raise UserError(f"{file}: {first[name]} and {task.id} have the same {what}: a task may count once only")
+            first[name] = str(task.id)
     return found
 
 
 def _is_gsm8k(file: Path) -> bool:
     try:
         with file.open("rb") as lines:
-            first = json.loads(lines.readline())
-    except (OSError, ValueError):
+            first = json.loads(next((line for line in lines if line.strip()), b""))
+    except (OSError, ValueError, RecursionError):
         return False  # whatever is wrong, the reader of our own format says it better
     return isinstance(first, dict) and "question" in first and "prompt" not in first and "messages" not in first
 
@@ -73,7 +79,7 @@ def _ours(file: Path) -> Iterator[Task]:
     for line in read_tasks(file):
         if line.task is None:
             raise BadTask(f"{file}:{line.number}: {line.error}")
-        if line.task.answer is None:
+        if not (line.task.answer or "").strip():
             raise BadTask(f"{file}:{line.number}: no `answer`: a bench needs the gold answer of every task")
         name = line.task.id or f"line-{line.number}"
         yield Task(messages=line.task.messages, id=name, answer=line.task.answer)
@@ -86,7 +92,11 @@ def _gsm8k(file: Path) -> Iterator[Task]:
         try:
             given = json.loads(line)
             question, worked = given["question"], given["answer"]
-        except (ValueError, KeyError, TypeError) as error:
+            answer = str(worked).rpartition(_FINAL)[2].strip()
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadTask(f"{file}:{number}: not a JSON object with `question` and `answer`") from error
-        answer = worked.rpartition(_FINAL)[2].strip()
+        if not isinstance(question, str) or not question.strip():
+            raise BadTask(f"{file}:{number}: `question` must be a text, not {question!r:.60}")
+        if worked is None or not answer:
+            raise BadTask(f"{file}:{number}: no `answer`: a bench needs the gold answer of every task")
         yield Task(messages=(Message("user", question),), id=f"line-{number}", answer=answer)

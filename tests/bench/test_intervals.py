@@ -1,0 +1,116 @@
+"""Intervals against published values and against a simulation that knows the truth."""
+
+from __future__ import annotations
+
+from math import isnan
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.bench.intervals import paired, wilson
+
+
+@pytest.mark.parametrize(
+    "hits, number, low, high",
+    [  # R. G. Newcombe, Statistics in Medicine 17:857 (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_published(hits: int, number: int, low: float, high: float) -> None:
+    found = wilson(hits, number)
+    assert found.value == hits / number
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_wilson_of_nothing_is_the_whole_range() -> None:
+    value, low, high = wilson(0, 0)
+    assert isnan(value) and (low, high) == (0, 1)
+
+
+@given(st.integers(1, 2000), st.data())
+def test_wilson_holds_its_value_and_mirrors(number: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, number))
+    found, mirrored = wilson(hits, number), wilson(number - hits, number)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+    assert mirrored.low == pytest.approx(1 - found.high)
+
+
+@pytest.mark.parametrize(
+    "both, ours, theirs, neither, value, low, high",
+    [  # R. G. Newcombe, Statistics in Medicine 17:2635 (1998), table III, method 10
+        (36, 12, 2, 0, 0.2, 0.0569, 0.3404),
+        (0, 2, 12, 36, -0.2, -0.3404, -0.0569),
+        (53, 0, 0, 1, 0.0, -0.0729, 0.0729),
+    ],
+)
+def test_paired_as_published(
+    both: int, ours: int, theirs: int, neither: int, value: float, low: float, high: float
+) -> None:
+    mine = [True] * (both + ours) + [False] * (theirs + neither)
+    other = [True] * both + [False] * ours + [True] * theirs + [False] * neither
+    found = paired(mine, other)
+    assert found.value == pytest.approx(value)
+    assert found.low == pytest.approx(low, abs=5e-4)
+    assert found.high == pytest.approx(high, abs=5e-4)
+
+
+def test_paired_of_nothing_is_the_whole_range() -> None:
+    value, low, high = paired([], [])
+    assert isnan(value) and (low, high) == (-1, 1)
+
+
+@pytest.mark.parametrize("number", [1, 5, 50])
+def test_paired_of_all_equal_reaches_as_far_as_either_share(number: int) -> None:
+    for hit in (True, False):
+        found = paired([hit] * number, [hit] * number)
+        assert found.value == 0
+        assert -found.low == found.high == pytest.approx(wilson(0, number).high)
+
+
+def test_paired_of_all_different_reaches_the_end() -> None:
+    found = paired([True] * 40, [False] * 40)
+    assert (found.value, found.high) == (1, 1)
+    assert 0.8 < found.low < 1
+
+
+def test_paired_needs_the_same_tasks() -> None:
+    with pytest.raises(ValueError):
+        paired([True, False], [True])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=300))
+def test_paired_turns_around_when_the_policies_swap(pairs: list[tuple[bool, bool]]) -> None:
+    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+    found, swapped = paired(ours, theirs), paired(theirs, ours)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert tuple(found) == pytest.approx((-swapped.value, -swapped.high, -swapped.low))
+
+
+@pytest.mark.parametrize(
+    "number, both, ours, theirs",
+    [
+        (100, 0.55, 0.05, 0.12),
+        (100, 0.85, 0.05, 0.02),
+        (200, 0.4, 0.15, 0.15),
+        (400, 0.6, 0.0, 0.3),
+        (30, 0.3, 0.3, 0.1),
+    ],
+)
+def test_a_paired_interval_holds_the_truth_as_often_as_it_says(
+    number: int, both: float, ours: float, theirs: float
+) -> None:
+    random, draws = Random(1), 1000
+    cells = [(True, True), (True, False), (False, True), (False, False)]
+    weights = [both, ours, theirs, 1 - both - ours - theirs]
+    held = 0
+    for _ in range(draws):
+        pairs = random.choices(cells, weights, k=number)
+        found = paired([a for a, _ in pairs], [b for _, b in pairs])
+        held += found.low <= ours - theirs <= found.high
+    assert held / draws >= 0.93

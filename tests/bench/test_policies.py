@@ -1,0 +1,102 @@
+"""The policies of a comparison: the controls are always there, a sweep is one policy for each setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.bench.policies import matched, policies_of
+from orchestrator.bench.scoring import exact
+from orchestrator.bench.workloads.base import Workload
+from orchestrator.bench.workloads.generated import random_calculation
+from orchestrator.engines.scorers.verifier import Verifier
+from orchestrator.errors import UserError
+from orchestrator.routers import LargeOnly, Oracle, Random, SmallOnly, SpecReason
+
+CHECKED = random_calculation()
+UNCHECKED = Workload(name="words", settings={}, draw=lambda split, seed, count: [], score=exact)
+
+
+def labels(*specs: str, workload: Workload = CHECKED) -> list[str]:
+    return [policy.label for policy in policies_of(specs, workload)]
+
+
+def test_the_controls_are_always_there_the_oracle_where_steps_can_be_checked() -> None:
+    small, large, oracle = policies_of([], CHECKED)
+    assert (small.router, large.router, oracle.router) == (SmallOnly(), LargeOnly(), Oracle())
+    assert all(policy.is_control for policy in (small, large, oracle))
+    assert labels(workload=UNCHECKED) == ["small", "large"]
+
+
+def test_a_control_that_is_asked_for_is_there_once() -> None:
+    assert labels("large", "random", "small", "oracle", "specreason") == ["small", "large", "oracle", "specreason"]
+
+
+def test_a_sweep_is_a_policy_for_each_setting() -> None:
+    *_, six, seven, eight = policies_of(["specreason:threshold=6..8:first_n=2"], CHECKED)
+    assert [six.label, seven.label, eight.label] == [
+        f"specreason:threshold={threshold}:first_n=2" for threshold in (6, 7, 8)
+    ]
+    assert [six.router, eight.router] == [SpecReason(threshold=6, first_n=2), SpecReason(threshold=8, first_n=2)]
+    assert {six.family, seven.family, eight.family} == {"specreason"}
+    assert not six.is_control
+
+
+def test_random_shares_can_be_asked_for_by_number() -> None:
+    *_, low, high = policies_of(["random:large_share=0.25|0.75"], CHECKED)
+    assert (low.router, high.router) == (Random(large_share=0.25), Random(large_share=0.75))
+    assert low.is_control
+
+
+def test_the_verifier_takes_the_place_of_the_judge() -> None:
+    *_, plain, verified = policies_of(["specreason:threshold=7", "specreason:judge=verifier:threshold=7"], CHECKED)
+    assert verified.label == "specreason:judge=verifier:threshold=7"
+    assert (plain.family, verified.family) == ("specreason", "specreason:judge=verifier")
+    assert plain.router == verified.router == SpecReason(threshold=7)
+    assert set(plain.scorers(CHECKED)) == {"verifier"}
+    scorers = verified.scorers(CHECKED)
+    assert set(scorers) == {"verifier", "judge", "judge-average"}
+    assert all(isinstance(scorer, Verifier) for scorer in scorers.values())
+    assert plain.scorers(UNCHECKED) == {}
+
+
+def test_a_matched_random_control_has_the_share_and_the_name() -> None:
+    *_, policy = policies_of(["specreason:threshold=7"], CHECKED)
+    control = matched(policy, 0.123456)
+    assert control.label == "random@specreason:threshold=7"
+    assert control.matched_to == policy.label
+    assert control.router == Random(large_share=0.1235)
+    assert control.is_control
+
+
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ("specreson", "no router named 'specreson'; known: large, oracle, random, small, specreason"),
+        ("specreason:treshold=7", "treshold.*known: .*threshold"),
+        ("specreason:threshold=high", "threshold"),
+        ("specreason:threshold=11", r"threshold = 11\.?0? is not in"),
+        ("specreason:threshold=9..3", "a range goes up"),
+        ("specreason:judge=large", "judge=large: the one replacement is judge=verifier"),
+        ("small:judge=verifier", "small:judge=verifier: small asks no judge"),
+        ("specreason:7", "'7' is no option"),
+        (":threshold=7", "has no name"),
+        ("random:large_share=2", "large_share = 2.* is not in"),
+    ],
+)
+def test_a_policy_that_does_not_exist_is_one_clear_error(spec: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        policies_of([spec], CHECKED)
+
+
+@pytest.mark.parametrize("spec", ["oracle", "oracle:threshold=0.5", "specreason:judge=verifier"])
+def test_what_needs_checked_steps_is_refused_where_there_are_none(spec: str) -> None:
+    with pytest.raises(UserError, match=f"{spec}: the workload words cannot check single steps"):
+        policies_of([spec], UNCHECKED)
+
+
+@pytest.mark.parametrize(
+    "specs", [["specreason", "specreason"], ["specreason:threshold=5", "specreason:threshold=3|5"]]
+)
+def test_a_policy_is_asked_for_once(specs: list[str]) -> None:
+    with pytest.raises(UserError, match="is asked for twice"):
+        policies_of(specs, CHECKED)

@@ -1,0 +1,52 @@
+"""The interval of a speed-up: it holds the value it belongs to, and is the same every time."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from orchestrator.bench.resampling import speed_up_interval
+
+
+def race(number: int, seed: int = 0) -> tuple[list[list[float]], list[list[bool]]]:
+    """A policy, small-only and large-only: the policy is as right as large-only and three times as fast."""
+    random = Random(seed)
+    large = [random.random() < 0.8 for _ in range(number)]
+    small = [hit and random.random() < 0.5 for hit in large]
+    seconds = [[random.uniform(0.5, 1.5) for _ in large], [0.1 for _ in large], [3.0 for _ in large]]
+    return seconds, [list(large), small, large]
+
+
+def test_the_interval_holds_the_speed_up_of_a_policy_that_answers_like_large_only() -> None:
+    seconds, hits = race(300)
+    low, high = speed_up_interval(seconds, hits)
+    speed_up = sum(seconds[2]) / sum(seconds[0])
+    assert low < speed_up < high
+    assert high - low < 0.5
+
+
+def test_the_interval_is_the_same_every_time() -> None:
+    assert speed_up_interval(*race(50)) == speed_up_interval(*race(50))
+
+
+def test_more_tasks_narrow_the_interval() -> None:
+    low, high = speed_up_interval(*race(40))
+    nearer_low, nearer_high = speed_up_interval(*race(1000))
+    assert nearer_high - nearer_low < (high - low) / 2
+
+
+def test_a_policy_that_is_only_wrong_saves_nothing() -> None:
+    seconds = [[1.0] * 60, [1.0] * 60, [4.0] * 60]
+    hits = [[False] * 60, [False] * 60, [place % 3 > 0 for place in range(60)]]
+    assert speed_up_interval(seconds, hits) == (1, 1)
+
+
+@pytest.mark.parametrize("number", [3, 7, 61, 199])
+def test_equal_answers_are_equally_accurate_in_every_draw(number: int) -> None:
+    """Rounding may not part them: each draw would then find that the policy just misses large-only's accuracy."""
+    random = Random(number)
+    large = [random.random() < 0.7 for _ in range(number)]
+    hits = [list(large) for _ in range(5)] + [[False] * number, large]
+    seconds = [[1.0] * number for _ in range(5)] + [[0.5] * number, [2.0] * number]
+    assert speed_up_interval(seconds, hits) == (2, 2)
