@@ -154,17 +154,21 @@ class Trainer:
         self.optimizers = make_optimizers(self.decoder, matrix_lr=MATRIX_LR, other_lr=OTHER_LR, dtype=self.type)
         self.average = {key: value.clone() for key, value in self.decoder.state_dict().items()}
         self.place = Place()
+        self.rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        self.workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         self.update = 0
         self.num_tokens = 0
         self.cpu_s = 0.0
         self.finishing: tuple[int, int] | None = None
         self.is_stopped = False
+        self.is_asked_to_stop = False
         torch.manual_seed(INITIAL_SEED[name])
         self.resume()
         if start is not None and not self.update:
             self.begin_with(start)
         if finish is not None and self.finishing is None:
-            save_atomically(self.state(), self.folder / "stable.pt")
+            if not self.rank:
+                save_atomically(self.state(), self.folder / "stable.pt")
             self.finishing = (self.update, finish)
 
     def begin_with(self, gguf: Path) -> None:
@@ -192,10 +196,14 @@ class Trainer:
         }
 
     def save(self) -> None:
+        if self.rank:
+            return
         save_atomically(self.state(), self.folder / "state.pt")
 
     def snapshot(self) -> None:
         """Keep the averaged weights of this update for good: small is chosen among them by its band."""
+        if self.rank:
+            return
         kept = {"shape": self.decoder.shape.to_dict(), "average": self.average, "update": self.update}
         save_atomically(kept, self.folder / f"snapshot-{self.update:06d}.pt")
 
@@ -240,7 +248,7 @@ class Trainer:
                     self.report(waiting)
                     waiting = []
                     give_memory_back()
-                if self.update % MEASURE_UPDATES == 0:
+                if self.update % MEASURE_UPDATES == 0 and not self.rank:
                     self.log(event="measured", update=self.update, **self.measure())
                 if self.update % SNAPSHOT_UPDATES == 0:
                     self.snapshot()
@@ -255,7 +263,7 @@ class Trainer:
                 self.place.batch = 0
                 self.place.stage = ""
         self.save()
-        if self.is_finished():
+        if self.is_finished() and not self.rank:
             os.replace(self.folder / "state.pt", self.folder / "final.pt")
             os.replace(self.folder / "stable.pt", self.folder / "state.pt")
         self.log(event="finished" if self.is_finished() else "stopped", update=self.update)
@@ -300,8 +308,7 @@ class Trainer:
         for optimizer, full in zip(self.optimizers, (MATRIX_LR, OTHER_LR), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = full * rate
-        total, weight = self.loss(batch)
-        (total / weight).backward()
+        total, weight = self.gradients(batch)
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -311,7 +318,28 @@ class Trainer:
             share = 1 - min(AVERAGE, self.update / (self.update + 10))
             for key, value in self.decoder.state_dict().items():
                 self.average[key].lerp_(value, share)
-        return total.item() / weight.item(), weight.item()
+        return total / weight, weight
+
+    def gradients(self, batch: Batch) -> tuple[float, float]:
+        """Leave the gradient of the batch's mean loss, every worker's rows in it; return the summed loss and weight."""
+        weight = batch.weights[batch.weights > 0].sum().item()
+        part = batch.part(self.rank, self.workers)
+        total = torch.zeros(())
+        if part is not None:
+            total, _ = self.loss(part)
+            (total / weight).backward()
+        if self.workers == 1:
+            self.is_stopped = self.is_asked_to_stop
+            return total.item(), weight
+        weights = [each for each in self.decoder.parameters() if each.requires_grad]
+        pieces = [torch.zeros_like(each) if each.grad is None else each.grad for each in weights]
+        told = torch.tensor([total.item(), float(self.is_asked_to_stop)])
+        shared = torch.cat([piece.flatten() for piece in [*pieces, told]])
+        torch.distributed.all_reduce(shared)
+        for each, piece in zip(weights, shared[: -len(told)].split([each.numel() for each in weights]), strict=True):
+            each.grad = piece.view_as(each)
+        self.is_stopped = shared[-1].item() > 0
+        return shared[-2].item(), weight
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weighted sum of losses, and the sum of weights; the head runs only where there is a weight."""
@@ -370,14 +398,16 @@ class Trainer:
         return {"step_accuracy": round(solved / num_steps, 4), "solved": whole / len(held_out), "by_kind": by_kind}
 
     def log(self, **entry: Any) -> None:
+        if self.rank:
+            return
         line = json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%S"), **entry})
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(line + "\n")
         print(line, flush=True)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Ask the loop to save and end; what a signal calls."""
-        self.is_stopped = True
+        """Ask the loop to save and end; what a signal calls. All workers end after the same update."""
+        self.is_asked_to_stop = True
 
 
 def trace(tokenizer: Tokenizer, task: Calculation) -> tuple[Document, list[int]]:
@@ -392,6 +422,20 @@ def trace(tokenizer: Tokenizer, task: Calculation) -> tuple[Document, list[int]]
     return Document(ids, [1.0] * len(ids)), ends
 
 
+def join(name: str, rank: int, workers: int, arguments: list[str] | None) -> None:
+    """Make this process one of the workers; the first one starts the others, which end when it does."""
+    if workers == 1:
+        return
+    meeting = home() / name / "meeting"
+    if rank == 0:
+        meeting.parent.mkdir(parents=True, exist_ok=True)
+        meeting.unlink(missing_ok=True)
+        given = sys.argv[1:] if arguments is None else arguments
+        for other in range(1, workers):
+            subprocess.Popen([sys.executable, "-m", "train.run", *given, "--rank", str(other)])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train one decoder of the pair; goes on where it stopped.")
@@ -400,9 +444,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, metavar="GGUF", help="weights to begin with, where there is no state yet")
     parser.add_argument("--updates", type=int, help="stop after so many more updates")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share every batch, one per core")
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--compile", action="store_true", help="a fifth faster after a minute; needs a C++ compiler")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    join(options.name, options.rank, options.workers, arguments)
     trainer = Trainer(options.name, finish=options.finish, compiles=options.compile, start=options.start)
     signal.signal(signal.SIGTERM, trainer.stop)
     signal.signal(signal.SIGINT, trainer.stop)

@@ -50,6 +50,15 @@ class Batch:
         in_branch = (self.branch.unsqueeze(2) == self.branch.unsqueeze(1)) & (column <= column.unsqueeze(1))
         return (in_trunk | in_branch).unsqueeze(1)
 
+    def part(self, number: int, count: int) -> Batch | None:
+        """Return every `count`-th row from row `number` on, cut to its longest; None where there is none."""
+        rows = slice(number, None, count)
+        length = int((self.branch[rows] >= 0).sum(1).max()) if number < len(self.ids) else 0
+        if not length:
+            return None
+        arrays = (self.ids, self.positions, self.branch, self.visible, self.weights)
+        return Batch(*(array[rows, :length] for array in arrays))
+
     def num_tokens(self) -> int:
         """Tokens that are no padding."""
         return int((self.branch >= 0).sum())
