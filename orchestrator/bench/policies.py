@@ -8,19 +8,19 @@ from typing import Any
 
 from orchestrator import config
 from orchestrator.bench.spec import parse, swept
+from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.errors import UserError
 from orchestrator.routers.base import Needs
-from orchestrator.routers.large import LargeOnly
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
-from orchestrator.routers.small import SmallOnly
 
-__all__ = ["LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
+__all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
 
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
+CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
 VERIFIER = "verifier"
 JUDGES = ("judge", "judge-average")
 """The scorers that a verifier can stand in for."""
@@ -45,7 +45,7 @@ class Policy:
     @property
     def is_control(self) -> bool:
         """It is there for comparison only."""
-        return self.family in (SMALL, LARGE, ORACLE, RANDOM)
+        return self.family in CONTROLS
 
     def scorers(self, workload: Workload) -> dict[str, Scorer]:
         """Return the scorers that the workload brings to this policy."""
@@ -63,8 +63,8 @@ def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
     Raises UserError, or UnknownName listing what exists.
     """
     found = [
-        Policy(label=SMALL, family=SMALL, router=SmallOnly()),
-        Policy(label=LARGE, family=LARGE, router=LargeOnly()),
+        Policy(label=SMALL, family=SMALL, router=Whole(engine="small")),
+        Policy(label=LARGE, family=LARGE, router=Whole(engine="large")),
     ]
     if workload.check is not None:
         found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle()))

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.bench.policies import RANDOM
+from orchestrator.bench.policies import CONTROLS, LARGE, RANDOM
 
 __all__ = ["table"]
 
@@ -27,7 +27,7 @@ def table(summary: Mapping[str, Any]) -> str:
     names = _names(list(policies))
     parts = [_head(summary), _key(names), _quality(policies, names), _at_budget(policies, names, summary)]
     parts += [_work(policies, names), *_tokens(policies, names), _time(policies, names, summary)]
-    parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
+    parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names), _in_short(policies, names)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
 
@@ -205,6 +205,28 @@ def _matched(summary: Mapping[str, Any]) -> str:
         "were tried on few tasks. What the row random has needs no judge."
     )
     return _rows(("at matched accuracy", "speed-up", "on front"), rows, note) if rows else ""
+
+
+def _in_short(policies: Policies, names: Names) -> str:
+    """Return a sentence for every policy that is no control: what it gives and what it takes, better or worse."""
+    right = _percent(policies[LARGE]["accuracy"][0])
+    found = []
+    for label, each in policies.items():
+        if label in CONTROLS or label.startswith(f"{RANDOM}@"):
+            continue
+        ratio = each["large_decode_versus_large_only"]
+        found += [
+            f"{names[label]} solves {_percent(each['accuracy'][0])}%, large-only {right}%; it decodes "
+            f"{'-' if ratio is None else f'{ratio:.0%}'} of large-only's tokens with the large engine and is "
+            f"{_pace(each['modelled_speed_up'])} as modelled, {_pace(each['wall_speed_up'])} as measured here."
+        ]
+    return "\n".join(_wrapped(each) for each in ["In short:", *found]) if found else ""
+
+
+def _pace(ratio: float | None) -> str:
+    if ratio is None:
+        return "no time"
+    return f"{ratio:.2f} x faster" if ratio >= 1 else f"{1 / ratio:.2f} x slower"
 
 
 def _spread(summary: Mapping[str, Any], names: Names) -> str:

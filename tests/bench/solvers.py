@@ -54,22 +54,32 @@ def spoilt(step: str) -> str:
     return f"{left}={wrong}{newline}{state.replace(result, wrong, 1)}"
 
 
+def text_of(request: Request, step_after: Callable[[str, list[str]], str]) -> str:
+    """Return the next step, or all of them where no delimiter ends the call."""
+    question, steps = asked_and_written(request)
+    text = step = step_after(question, steps)
+    while not request.stop and "</think>" not in step:
+        steps.append(step.strip("\n"))
+        step = step_after(question, steps)
+        text += step
+    return text
+
+
 def small(error: float = 0.25) -> Said:
     """Return a script that spoils a share of its steps, always the same ones."""
 
-    def script(request: Request) -> str:
-        question, steps = asked_and_written(request)
+    def step_after(question: str, steps: list[str]) -> str:
         step = next_step(question, steps)
         return spoilt(step) if chance(question, steps) < error else step
 
-    return script
+    return lambda request: text_of(request, step_after)
 
 
 def large(request: Request) -> str:
     """Write right steps, and rate a draft by whether it is one, with a slip at one draft in ten."""
-    question, steps = asked_and_written(request)
     if request.purpose != "judge":
-        return next_step(question, steps)
+        return text_of(request, next_step)
+    question, steps = asked_and_written(request)
     is_right = check_step((Message("user", question),), steps[:-1], steps[-1]) == 1
     return "9" if is_right != (chance("slip", question, steps) < 0.1) else "2"
 

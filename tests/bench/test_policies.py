@@ -6,11 +6,12 @@ import pytest
 
 from orchestrator.bench.policies import matched, policies_of
 from orchestrator.bench.scoring import exact
+from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.bench.workloads.generated import random_calculation
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.errors import UserError
-from orchestrator.routers import LargeOnly, Oracle, Random, SmallOnly, SpecReason
+from orchestrator.routers import Oracle, Random, SpecReason
 
 CHECKED = random_calculation()
 UNCHECKED = Workload(name="words", settings={}, draw=lambda split, seed, count: [], score=exact)
@@ -22,7 +23,7 @@ def labels(*specs: str, workload: Workload = CHECKED) -> list[str]:
 
 def test_the_controls_are_always_there_the_oracle_where_steps_can_be_checked() -> None:
     small, large, oracle = policies_of([], CHECKED)
-    assert (small.router, large.router, oracle.router) == (SmallOnly(), LargeOnly(), Oracle())
+    assert (small.router, large.router, oracle.router) == (Whole(engine="small"), Whole(engine="large"), Oracle())
     assert all(policy.is_control for policy in (small, large, oracle))
     assert labels(workload=UNCHECKED) == ["small", "large"]
 
