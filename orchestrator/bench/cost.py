@@ -27,7 +27,8 @@ class Use:
     uncached: int = 0
     """Prompt tokens that had to be prefilled."""
     cached: int = 0
-    """Prompt tokens read from the prefix cache, as the server reported."""
+    """Prompt tokens read from the prefix cache, as the server reported. None for a run's first call: what was
+    cached then is another run's work, and the policies that come later would look the cheaper for it."""
     unreported: int = 0
     """Calls whose server did not say what was cached; their whole prompt counts as uncached."""
     context: int = 0
@@ -39,12 +40,13 @@ class Use:
         """Count one call; one whose process died is charged what it had reserved."""
         prompt = intent.prompt_tokens if result is None else result.prompt_tokens
         output = intent.max_tokens if result is None else result.output_tokens
-        cached = result.cached_tokens if result else None
+        reported = result.cached_tokens if result else None
+        cached = (reported or 0) if self.calls else 0
         self.calls += 1
         self.decode += output
-        self.uncached += prompt - (cached or 0)
-        self.cached += cached or 0
-        self.unreported += cached is None
+        self.uncached += prompt - cached
+        self.cached += cached
+        self.unreported += reported is None
         self.context += output * prompt + output * (output - 1) // 2
         self.seconds += result.seconds if result else 0.0
 
@@ -58,7 +60,7 @@ class Use:
 
 
 def uses_of(calls: Iterable[CallRow], engines: Iterable[str]) -> dict[str, Use]:
-    """Return what each engine did, zeros for one that did nothing."""
+    """Return what each engine did in one run, zeros for one that did nothing."""
     found = {name: Use() for name in engines}
     for intent, result in calls:
         found[intent.engine].add(intent, result)

@@ -55,11 +55,11 @@ def _head(summary: Mapping[str, Any]) -> str:
     line = f"{summary['tasks']} tasks of {what or 'one workload'}, split {settings.get('split', '?')}"
     if settings:
         line += f", {settings['seeds']} seed{'s' * (settings['seeds'] != 1)}, {settings['concurrency']} at once"
-    places = [
-        f"{place['machine']}, Python {place['python']}, commit {place['commit'] or 'unknown'}"
-        for place in summary.get("where", ())
-    ]
-    return "\n".join(_wrapped(each) for each in [line, *dict.fromkeys(places)])
+    lines = [line]
+    for place in summary.get("where", ()):
+        lines.append(f"{place['machine']}, Python {place['python']}, commit {place['commit'] or 'unknown'}")
+        lines += [f"{name}: {served}" for name, served in place["engines"].items()]
+    return "\n".join(_wrapped(each) for each in dict.fromkeys(lines))
 
 
 def _wrapped(text: str) -> str:
@@ -151,7 +151,8 @@ def _tokens(policies: Policies, names: Names) -> list[str]:
             use = each["engines"][engine]
             tokens = (use["decode"], use["uncached"], use["cached"])
             rows.append((names[label], f"{use['calls']:.1f}", *(f"{figure:.0f}" for figure in tokens)))
-        notes = ["decoded: judge and discarded drafts in it."] if engine == engines[-1] else []
+        note = "decoded: judge and discarded drafts in it. cached: of prompts, a run's first call left out."
+        notes = [note] if engine == engines[-1] else []
         found.append(_rows(header, rows, *notes))
     return found
 
@@ -168,8 +169,9 @@ def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
         for label, each in policies.items()
     ]
     note = (
-        f"x: times faster than large-only. wall: measured here, beside the other runs. modelled: for "
-        f"{summary['hardware']}, one request at a time, prefill in it."
+        f"x: times faster than large-only. wall: measured here, beside the other runs; later policies find caches "
+        f"that earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
+        "Verdicts of a verifier cost nothing here."
     )
     return _rows(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
 

@@ -181,7 +181,7 @@ def _shared_settings(pipeline: Any) -> dict[str, Any]:
     import json
 
     settings: dict[str, Any] = json.loads(pipeline.settings)
-    return {key: value for key, value in settings.items() if key not in ("router", "scorers", "seed")}
+    return {key: value for key, value in settings.items() if key not in ("router", "seed")}
 
 
 def _profiles(given: Mapping[str, Any], engines: Sequence[str]) -> tuple[Hardware, list[Prices]]:

@@ -37,17 +37,26 @@ def interrupted(engine: str, prompt: int, max_tokens: int) -> CallRow:
     return CallRow(call(engine, prompt, 0, max_tokens=max_tokens).intent, None)
 
 
-DRAFT = call("small", 10, 4, cached=6)
-VERDICT = call("large", 14, 1, cached=0, seconds=0.5)
-TRACE = [DRAFT, VERDICT, call("large", 10, 5, cached=8)]
+DRAFT, NEXT = call("small", 3, 2, cached=2), call("small", 10, 4, cached=6)
+VERDICT, REWRITE = call("large", 14, 1, cached=9, seconds=0.5), call("large", 10, 5, cached=8)
+TRACE = [DRAFT, NEXT, VERDICT, REWRITE]
 
 
 def test_a_trace_by_hand_is_summed_by_engine() -> None:
     uses = uses_of(TRACE, ("small", "large"))
-    assert uses["small"] == Use(calls=1, decode=4, uncached=4, cached=6, context=10 + 11 + 12 + 13, seconds=1)
+    assert uses["small"] == Use(
+        calls=2, decode=6, uncached=3 + 4, cached=6, context=(3 + 4) + (10 + 11 + 12 + 13), seconds=2
+    )
     assert uses["large"] == Use(
         calls=2, decode=6, uncached=14 + 2, cached=8, context=14 + (10 + 11 + 12 + 13 + 14), seconds=1.5
     )
+
+
+def test_what_another_run_left_in_the_cache_is_no_saving() -> None:
+    """Policies run one after the other: with it, large-only would pay for prompts that later ones get for nothing."""
+    cold, warm = (uses_of([call("large", 100, 5, cached=cached), REWRITE], ["large"]) for cached in (0, 96))
+    assert warm == cold
+    assert warm["large"].cached == 8
 
 
 def test_an_engine_without_calls_has_zeros() -> None:
@@ -55,35 +64,35 @@ def test_an_engine_without_calls_has_zeros() -> None:
 
 
 def test_modelled_seconds_in_closed_form() -> None:
-    small = 0.1 + 4 / 1000 + 4 * 0.010
+    small = 2 * 0.1 + 7 / 1000 + 6 * 0.010
     large = 2 * 0.1 + 16 / 200 + 6 * 0.040
     assert modelled_s(uses_of(TRACE, MACHINE.engines), MACHINE) == pytest.approx(small + large)
 
 
 def test_flops_have_prefill_in_them() -> None:
-    assert flops(uses_of(TRACE, MACHINE.engines), MACHINE) == 2 * 1e3 * (4 + 4) + 2 * 4e3 * (16 + 6)
+    assert flops(uses_of(TRACE, MACHINE.engines), MACHINE) == 2 * 1e3 * (7 + 6) + 2 * 4e3 * (16 + 6)
 
 
 def test_prefill_token_equivalents_in_closed_form() -> None:
     gamma_small, gamma_large = 2 * 1 * 10 * 50 / 1e3, 2 * 2 * 20 * 50 / 4e3
-    small = (4 + gamma_small * 46) * 1e3 / 4e3
+    small = (7 + gamma_small * 53) * 1e3 / 4e3
     large = 16 + gamma_large * 74
     assert pte(uses_of(TRACE, MACHINE.engines), MACHINE) == pytest.approx(small + large)
 
 
 def test_a_price_in_closed_form() -> None:
-    small = 4 * 1 + 6 * 0.1 + 4 * 2
+    small = 7 * 1 + 6 * 0.1 + 6 * 2
     large = 16 * 10 + 8 * 1 + 6 * 20
     assert cost(uses_of(TRACE, MACHINE.engines), PRICES) == pytest.approx(small + large)
 
 
 def test_a_verdict_costs_large_flops_though_it_decodes_one_token() -> None:
-    with_verdict, without = uses_of(TRACE, MACHINE.engines), uses_of([DRAFT, TRACE[2]], MACHINE.engines)
+    with_verdict, without = uses_of(TRACE[:3], MACHINE.engines), uses_of(TRACE[:2], MACHINE.engines)
     assert flops(with_verdict, MACHINE) - flops(without, MACHINE) == 2 * 4e3 * 15
 
 
 def test_every_figure_is_the_sum_over_the_calls() -> None:
-    trace = [*TRACE, interrupted("large", 20, 7), call("small", 3, 2, cached=None)]
+    trace = [call("large", 14, 1), interrupted("large", 20, 7), call("small", 10, 4), call("small", 3, 2, cached=None)]
     whole = uses_of(trace, MACHINE.engines)
     parts = [uses_of([each], MACHINE.engines) for each in trace]
     for figure in (modelled_s, flops, pte):

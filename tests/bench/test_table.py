@@ -19,7 +19,12 @@ SETTINGS = {
     "concurrency": 4,
     "policies": ["small", "large", ASKED],
 }
-PLACE = {"machine": "Some CPU, 2 cores, Linux 6", "python": "3.11.7", "commit": "abc1234", "started": "now"}
+PLACE = {
+    "machine": "Some CPU, 2 cores, Linux 6",
+    "python": "3.11.7",
+    "commit": "abc1234",
+    "engines": {"small": "vllm 1"},
+}
 
 
 def summary(found: Any = None, **changes: Any) -> dict[str, Any]:
@@ -42,9 +47,10 @@ def test_it_begins_with_what_was_compared_and_where() -> None:
 
 def test_a_comparison_that_went_on_elsewhere_names_both_places_once() -> None:
     other = {**PLACE, "commit": ""}
-    head = table({**summary(), "where": [PLACE, other, {**PLACE, "started": "later"}]}).split("\n\n")[0]
+    head = table({**summary(), "where": [PLACE, other, {**PLACE, "engines": {"small": "vllm 2"}}]}).split("\n\n")[0]
     assert head.count("Some CPU") == 2
     assert "commit unknown" in head
+    assert "small: vllm 1" in head and "small: vllm 2" in head
 
 
 def test_every_policy_has_its_figures_and_its_control_behind_it() -> None:
@@ -69,6 +75,7 @@ def test_decode_and_prefill_are_apart_for_every_engine() -> None:
 def test_modelled_figures_are_called_so() -> None:
     text = table(summary())
     assert "modelled: for h200_1p5b_32b" in text.replace("\n  ", " ")
+    assert "Verdicts of a verifier cost nothing here" in text.replace("\n  ", " ")
     assert "at matched accuracy" in text
     assert line(text, "random") == "random 1.00 [1.00, 1.00] 3"
 
