@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from orchestrator.bench.spec import parse, swept
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scorers.verifier import Verifier
-from orchestrator.errors import UserError
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
@@ -25,7 +27,8 @@ VERIFIER = "verifier"
 JUDGES = ("judge", "judge-average")
 """The scorers that a verifier can stand in for."""
 JUDGE = "judge"
-"""The option that replaces the judge: `judge=verifier` is the positive control of every judged policy."""
+"""The option that replaces the judge: `judge=verifier` is the positive control of every judged policy, any other
+value the engine that rates, such as a cheap one in the place of a process reward model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ class Policy:
     family: str
     """What its sweep is called: the router's name, with the judge where that was replaced."""
     router: Any
-    verified_judge: bool = False
-    """The exact verifier stands in the place of the judge."""
+    judge: str = ""
+    """Who rates in the place of the largest engine: `verifier`, or an engine's name; empty for nobody."""
     matched_to: str | None = None
     """The policy whose share of large steps this random control has."""
 
@@ -47,12 +50,23 @@ class Policy:
         """It is there for comparison only."""
         return self.family in CONTROLS
 
-    def scorers(self, workload: Workload) -> dict[str, Scorer]:
-        """Return the scorers that the workload brings to this policy."""
-        if workload.check is None:
-            return {}
-        verifier: Scorer = Verifier(check=workload.check)
-        return {VERIFIER: verifier} | (dict.fromkeys(JUDGES, verifier) if self.verified_judge else {})
+    def scorers(self, workload: Workload, engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:
+        """Return the scorers that this policy has besides the pipeline's. Raises UnknownName, listing the engines."""
+        found: dict[str, Scorer] = {}
+        if workload.check is not None:
+            found[VERIFIER] = Verifier(check=workload.check)
+        if self.judge == VERIFIER:
+            found |= dict.fromkeys(JUDGES, found[VERIFIER])
+        elif self.judge:
+            if self.judge not in engines:
+                known = ", ".join([*engines, VERIFIER])
+                raise UnknownName(f"{self.label}: no engine {self.judge!r} to rate; known: {known}")
+            prompt = engines[self.judge].judge
+            found |= {
+                "judge": Judge(engine=self.judge, prompt=prompt),
+                "judge-average": Judge(engine=self.judge, prompt=prompt, reading="average"),
+            }
+        return found
 
 
 def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
@@ -89,18 +103,16 @@ def matched(policy: Policy, large_share: float) -> Policy:
 def _settings(spec: str, workload: Workload) -> list[Policy]:
     name, options = parse(spec)
     judge = options.pop(JUDGE, "")
-    if judge not in ("", VERIFIER):
-        raise UserError(f"{spec}: judge={judge}: the one replacement is judge={VERIFIER}")
-    if (judge or name == ORACLE) and workload.check is None:
+    if (judge == VERIFIER or name == ORACLE) and workload.check is None:
         raise UserError(f"{spec}: the workload {workload.name} cannot check single steps")
     if name == RANDOM and not options:
         return []
-    family = f"{name}:{JUDGE}={VERIFIER}" if judge else name
+    family = f"{name}:{JUDGE}={judge}" if judge else name
     found = []
     for setting in swept(options):
         label = ":".join([family, *(f"{key}={value}" for key, value in setting.items())])
         made = config.router(name, setting, spec)
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
-        found.append(Policy(label=label, family=family, router=made, verified_judge=bool(judge)))
+        found.append(Policy(label=label, family=family, router=made, judge=judge))
     return found

@@ -117,7 +117,7 @@ class Race:
 
     def _pipelines(self, policy: Policy) -> dict[int, Pipeline]:
         """Return a pipeline for each seed."""
-        scorers = policy.scorers(self._plan.workload)
+        scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
         return {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
 
     async def _work(self, policy: Policy, pipelines: Mapping[int, Pipeline], due: Iterator[tuple[int, Task]]) -> None:

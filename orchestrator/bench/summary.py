@@ -162,7 +162,7 @@ def family_of(label: str) -> str:
     if label.startswith(f"{RANDOM}@"):
         return RANDOM
     name, *options = label.split(":")
-    return ":".join([name, *(option for option in options if option == "judge=verifier")])
+    return ":".join([name, *(option for option in options if option.startswith("judge="))])
 
 
 def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:

@@ -72,7 +72,8 @@ def run(ctx: click.Context, /, **given: Any) -> int:
 
     The controls are small-only, large-only, the step oracle where single steps can be checked, and
     for every policy a random one that lets the large engine write the same share of steps. Option
-    `judge=verifier` puts the exact step check in the place of a policy's judge.
+    `judge=verifier` puts the exact step check in the place of a policy's judge, `judge=small` lets the
+    small engine rate.
 
     FOLDER gets settings.json, samples.jsonl (a line per run), where.jsonl (machine, versions, commit),
     summary.json, table.txt, pareto.png and pareto.svg. The same command goes on where it stopped and

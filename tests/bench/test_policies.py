@@ -9,8 +9,10 @@ from orchestrator.bench.scoring import exact
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.bench.workloads.generated import random_calculation
+from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scorers.verifier import Verifier
-from orchestrator.errors import UserError
+from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers import Oracle, Random, SpecReason
 
 CHECKED = random_calculation()
@@ -53,11 +55,24 @@ def test_the_verifier_takes_the_place_of_the_judge() -> None:
     assert verified.label == "specreason:judge=verifier:threshold=7"
     assert (plain.family, verified.family) == ("specreason", "specreason:judge=verifier")
     assert plain.router == verified.router == SpecReason(threshold=7)
-    assert set(plain.scorers(CHECKED)) == {"verifier"}
-    scorers = verified.scorers(CHECKED)
+    assert set(plain.scorers(CHECKED, {})) == {"verifier"}
+    scorers = verified.scorers(CHECKED, {})
     assert set(scorers) == {"verifier", "judge", "judge-average"}
     assert all(isinstance(scorer, Verifier) for scorer in scorers.values())
-    assert plain.scorers(UNCHECKED) == {}
+    assert plain.scorers(UNCHECKED, {}) == {}
+
+
+def test_an_engine_may_rate_in_the_place_of_the_largest_in_the_words_it_brings() -> None:
+    words = JudgePrompt(question="Good?")
+    *_, policy = policies_of(["specreason:judge=small:threshold=5"], UNCHECKED)
+    assert (policy.label, policy.family) == ("specreason:judge=small:threshold=5", "specreason:judge=small")
+    engines = {"small": EngineSpec(kind="scripted", judge=words), "large": EngineSpec(kind="scripted")}
+    assert policy.scorers(UNCHECKED, engines) == {
+        "judge": Judge(engine="small", prompt=words),
+        "judge-average": Judge(engine="small", prompt=words, reading="average"),
+    }
+    with pytest.raises(UnknownName, match="no engine 'small' to rate; known: large, verifier"):
+        policy.scorers(UNCHECKED, {"large": engines["large"]})
 
 
 def test_a_matched_random_control_has_the_share_and_the_name() -> None:
@@ -77,7 +92,6 @@ def test_a_matched_random_control_has_the_share_and_the_name() -> None:
         ("specreason:threshold=high", "threshold"),
         ("specreason:threshold=11", r"threshold = 11\.?0? is not in"),
         ("specreason:threshold=9..3", "a range goes up"),
-        ("specreason:judge=large", "judge=large: the one replacement is judge=verifier"),
         ("small:judge=verifier", "small:judge=verifier: small asks no judge"),
         ("specreason:7", "'7' is no option"),
         (":threshold=7", "has no name"),
