@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
+from orchestrator.engines.pocket import LARGE, SMALL
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
@@ -346,7 +347,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
 
 
 def _file(path: str, folder: Path) -> str:
-    return str(folder / Path(path).expanduser())
+    return path if path in (SMALL, LARGE) else str(folder / Path(path).expanduser())
 
 
 def _router(table: dict[str, Any], origin: _Origin) -> Any:

@@ -19,6 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 INSTALL_LIMIT_S = 60.0
+DATA = (
+    "engines/pocket/pocket-small.gguf",
+    "engines/pocket/pocket-large.gguf",
+    "engines/pocket/MODEL_CARD.md",
+    "bench/profiles/h200_1p5b_32b.toml",
+    "bench/profiles/api.toml",
+)
 HEAVY = ("torch", "transformers", "vllm", "nvidia")
 
 
@@ -46,7 +53,10 @@ def main() -> None:
         inside = {Path(each).parts[0] for each in zipfile.ZipFile(wheel).namelist()}
         packages = {each for each in inside if not each.endswith(".dist-info")}
         check(packages == {"orchestrator"}, f"the wheel installs `orchestrator` and nothing else: {sorted(packages)}")
-        check("orchestrator/py.typed" in zipfile.ZipFile(wheel).namelist(), "it is marked as typed")
+        names = set(zipfile.ZipFile(wheel).namelist())
+        check("orchestrator/py.typed" in names, "it is marked as typed")
+        data = {f"orchestrator/{name}" for name in DATA}
+        check(data <= names, f"it brings its models and profiles: {', '.join(sorted(data - names)) or 'all of them'}")
 
         venv.create(folder / "env", with_pip=True)
         python = folder / "env" / "bin" / "python"

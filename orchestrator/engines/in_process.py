@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.engines.dialects.llamacpp import LlamaCpp
 from orchestrator.engines.http import Transport
+from orchestrator.engines.pocket import bundled
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import BadConfig
 
@@ -27,7 +28,7 @@ _SILENT = -1
 
 
 class Embedded(LlamaCpp):
-    """A model file at `path`, loaded when the engine starts.
+    """A model file at `path`, or one that ships with the package by its name, loaded when the engine starts.
 
     `context` is tokens per call (at most what the model was trained for), `parallel` calls are served
     side by side, more wait. `threads` None takes all cores.
@@ -44,7 +45,7 @@ class Embedded(LlamaCpp):
         timeout_s: float = 600.0,
     ) -> None:
         super().__init__("", name=name, timeout_s=timeout_s)
-        self._path = Path(path)
+        self._path = Path(bundled(str(path)))
         self._context = _CONTEXT if context is None else context
         self._parallel = _PARALLEL if parallel is None else parallel
         self._threads = threads

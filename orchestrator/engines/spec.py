@@ -37,7 +37,7 @@ class EngineSpec:
     model: str | None = None
     """Name of the served model; None for the only one there is."""
     path: str | None = None
-    """Model file of the embedded engine."""
+    """Model file of the embedded engine, or the name of a model that ships with the package."""
     api_key: str | None = field(default=None, repr=False)
     """Never stored, shown or logged."""
     context: int | None = None

@@ -1,4 +1,4 @@
-"""One real vLLM server for the whole session, on the CPU, with ngram speculation on."""
+"""Real vLLM servers for the whole session, on the CPU, with ngram speculation on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engines.pocket import LARGE, bundled
+
 ENVIRONMENT = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
-MODEL = "smollm2-135m"
+SMOLLM2, POCKET = "smollm2-135m", "pocket-large"
+TRAIN = Path(__file__).parent.parent.parent / "train"
 READY_WITHIN_S = 480
 """Half a minute on idle cores; other jobs beside it can make it ten times that."""
 ENDS_WITHIN_S = 20
@@ -29,7 +32,7 @@ TAIL = 3000
 SPECULATION = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
 # Some PyPI builds for the CPU have a broken `vllm` command, so the module is run.
 FLAGS = (
-    *("-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--served-model-name", MODEL),
+    *("-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"),
     *(
         "--enforce-eager",
         "--distributed-executor-backend",
@@ -65,9 +68,27 @@ TIED = "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTER
 def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the server. Skips, saying why, only where vLLM's CPU build cannot be had."""
     python, model = _environment()
+    with _serving(python, SMOLLM2, model, tmp_path_factory.mktemp("vllm")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pocket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server of pocket-large, its folder derived from the GGUF file that the package ships."""
+    python, _ = _environment()
+    folder = tmp_path_factory.mktemp("pocket")
+    command = [python, "-m", "train.folder", bundled(LARGE), str(folder / "model")]
+    subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
+    with _serving(python, POCKET, str(folder / "model"), folder) as url:
+        yield url
+
+
+@contextmanager
+def _serving(python: str, name: str, model: str, folder: Path) -> Iterator[str]:
     port = _free_port()
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
-    with _running([python, *FLAGS, "--port", str(port), "--model", model], log) as server:
+    log = folder / "server.log"
+    flags = [*FLAGS, "--port", str(port), "--model", model, "--served-model-name", name]
+    with _running([python, *flags], log) as server:
         _wait_until_ready(server, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"
 

@@ -57,6 +57,20 @@ def area(right: Sequence[float], wrong: Sequence[float]) -> float:
     return round(sum(pairs) / len(pairs), 4) if pairs else float("nan")
 
 
+def ranks(values: Sequence[float]) -> list[float]:
+    """The place of each value among all, ties sharing their mean place."""
+    return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
+
+
+def spearman(ours: Sequence[float], truth: Sequence[float]) -> float:
+    """Rank correlation, in [-1, 1]; NaN where one side is constant."""
+    a, b = ranks(list(ours)), ranks(list(truth))
+    mean = (len(a) + 1) / 2
+    over = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
+    under = (sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b)) ** 0.5
+    return round(over / under, 4) if under else float("nan")
+
+
 def thinking(engine: Embedded, tasks: Sequence[Calculation]) -> dict[str, Any]:
     """Solve rate, step accuracy by kind (by the exact verifier), and how much is thought after the answer."""
     kinds: dict[str, list[bool]] = defaultdict(list)
@@ -113,15 +127,17 @@ def rating(engine: Embedded, prompt: str, steps: Sequence[str]) -> tuple[int | N
 def judging(engine: Embedded, examples: Sequence[tuple[str, list[str], bool]]) -> dict[str, Any]:
     """The judge over (prompt, steps, whether the last is right)."""
     means: dict[bool, list[float]] = {True: [], False: []}
-    hits, readable = [], []
+    hits, readable, every = [], [], []
     for prompt, steps, is_right in examples:
         digit, mean = rating(engine, prompt, steps)
         means[is_right].append(mean)
+        every.append((mean, float(is_right)))
         readable.append(digit is not None)
         hits.append(((digit or 0) >= 7) == is_right)
     return {
         "accuracy_at_7": share(hits),
         "area": area(means[True], means[False]),
+        "rank_correlation": spearman(*zip(*every, strict=True)) if every else float("nan"),
         "wrong_share": share(not is_right for _, _, is_right in examples),
         "readable": share(readable),
     }

@@ -45,7 +45,7 @@ from train.folder import read_gguf
 from train.network import Decoder, Shape
 from train.optimizer import make_optimizers
 from train.shards import Batch, batch_of, batches
-from train.text import Document
+from train.text import STAGES, Document
 
 __all__ = ["PLAN", "SHAPES", "Trainer", "home", "load_decoder", "main"]
 
@@ -55,7 +55,7 @@ SHAPES = {
 }
 PLAN = {
     "small": (("steps", 0), ("forms", 1500), ("own", 4000)),
-    "large": (("steps", 0), ("forms", 1000), ("own", 1250)),
+    "large": (("steps", 0), ("forms", 1000), ("own", 1250), ("last", 2100)),
 }
 """Stages with the update from which they hold; a shard keeps the stage that it began with."""
 
@@ -97,6 +97,11 @@ def newest_mistakes() -> str | None:
     """The name of the newest file of own mistakes, if there is one."""
     found = sorted(path.name for path in home().glob("mistakes-*.jsonl"))
     return found[-1] if found else None
+
+
+def reads_mistakes(stage: str) -> bool:
+    """Say whether a stage has documents of small's own thoughts."""
+    return "own" in STAGES[stage].mix
 
 
 def read_mistakes(name: str | None) -> list[dict[str, Any]]:
@@ -273,11 +278,11 @@ class Trainer:
         place = self.place
         if not place.stage:
             stages = [stage for stage, first in PLAN[self.name] if first <= self.update]
-            if stages[-1] == "own" and self.name == "small" and newest_mistakes() is None:
+            if reads_mistakes(stages[-1]) and self.name == "small" and newest_mistakes() is None:
                 self.collect()
             place.mistakes = newest_mistakes()
-            place.stage = stages[-1] if place.mistakes or stages[-1] != "own" else stages[-2]
-            if place.stage != "own":
+            place.stage = next(stage for stage in reversed(stages) if place.mistakes or not reads_mistakes(stage))
+            if not reads_mistakes(place.stage):
                 place.mistakes = None
             self.log(event="shard", shard=place.shard, stage=place.stage, mistakes=place.mistakes)
         made = batches(self.tokenizer, place.stage, place.shard, read_mistakes(place.mistakes))
