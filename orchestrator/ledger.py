@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
 from typing import Any
+
+from orchestrator.errors import UserError
 
 __all__ = ["Entry", "Fate", "Ledger", "Price"]
 
@@ -30,6 +33,11 @@ class Price:
     prompt: float = 0.0
     cached: float = 0.0
     output: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "cached", "output"):
+            if not 0 <= getattr(self, name) < inf:
+                raise UserError(f"price {name} = {getattr(self, name)!r} must be a number of at least 0")
 
     def of(self, entry: Entry) -> float:
         """Return the cost of `entry`."""

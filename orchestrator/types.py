@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 from typing import Any, NamedTuple
 
 from orchestrator.errors import BadTask, UserError
@@ -125,7 +126,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         checks = {
-            "temperature": self.temperature >= 0,
+            "temperature": 0 <= self.temperature < inf,
             "top_p": 0 < self.top_p <= 1,
             "top_k": self.top_k >= 0,
             "min_p": 0 <= self.min_p < 1,
@@ -336,7 +337,7 @@ class Budget:
         for name in ("tokens", "prompt_tokens", "seconds", "cost", "steps"):
             value = getattr(self, name)
             kinds = (int, float) if name in ("seconds", "cost") else (int,)
-            if value is not None and (type(value) not in kinds or not value > 0):
+            if value is not None and (type(value) not in kinds or not 0 < value < inf):
                 kind = "number" if len(kinds) > 1 else "whole number"
                 raise UserError(f"budget {name} = {value!r}: a limit is a {kind} above 0")
         for engine, budget in self.engines.items():

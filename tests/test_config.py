@@ -254,3 +254,20 @@ def test_the_journals_default_place_follows_the_environment(monkeypatch: pytest.
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/c")
     assert default_db() == Path("/c/.local/share/orchestrator/journal.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[engines.small]\nkind = "embedded"\npath = "x.gguf"\nparallel = 0\n', "parallel = 0 must be at least 1"),
+        ('[engines.small]\nkind = "embedded"\npath = "x.gguf"\ncontext = -5\n', "context = -5 must be at least 1"),
+        (SMALL + "price = { output = nan }\n", "price output = nan must be a number of at least 0"),
+        (SMALL + "price = { output = -1.0 }\n", "price output = -1.0 must be a number of at least 0"),
+        (SMALL + "temperature = inf\n", "sampling option temperature = inf is out of range"),
+        ("[budget]\nseconds = inf\n", "budget seconds = inf: a limit is a number above 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(text: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        loaded(text)
+    assert said in str(caught.value)

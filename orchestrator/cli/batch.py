@@ -12,9 +12,10 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cli.results import Results, bad_line, crashed, record
 from orchestrator.cli.streams import note
 from orchestrator.config import is_debug
-from orchestrator.errors import ContextExceeded, OrchestratorError
+from orchestrator.errors import ContextExceeded, OrchestratorError, ResumeRefused
 from orchestrator.memory.base import BatchRun
 from orchestrator.memory.ids import run_id as new_id
+from orchestrator.runtime.opening import task_json
 from orchestrator.runtime.tasks import TaskLine, read_tasks
 from orchestrator.types import Status
 
@@ -42,6 +43,7 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
     try:
         for line in bad:
             results.write(bad_line(line))
+        _check_tasks(file, lines, stored)
         await _check_settings(pipeline, lines, stored)
         due = _due(lines, stored, results, is_file=given["out"] is not None)
         progress.begin(len(due), num_bad=len(bad), num_before=len(lines) - len(bad) - len(due))
@@ -54,6 +56,17 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
 
 def _is_finished(run: BatchRun | None) -> bool:
     return run is not None and run.outcome is not None and run.outcome.status != Status.FAILED
+
+
+def _check_tasks(file: Path, lines: Sequence[TaskLine], stored: Mapping[int, BatchRun]) -> None:
+    """Raise ResumeRefused if a line holds another task than the one that was begun for it."""
+    for line in lines:
+        run = stored.get(line.position)
+        if line.task is not None and run is not None and run.run.task != task_json(line.task):
+            raise ResumeRefused(
+                f"{file}:{line.number}: another task stood here when it was run: give the file as it was, "
+                "with new tasks at its end, or start anew without --resume"
+            )
 
 
 async def _check_settings(pipeline: Pipeline, lines: Sequence[TaskLine], stored: Mapping[int, BatchRun]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
+
+from orchestrator.cli.streams import note
 
 __all__ = ["Interrupted", "run_until_done"]
 
@@ -35,12 +38,10 @@ async def _watched(work: Coroutine[Any, Any, T]) -> T:
 
     def stop(number: int) -> None:
         caught.append(number)
-        _forget(loop)
+        _listen(loop, _end_now)
         task.cancel()
 
-    for each in _SIGNALS:
-        with suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt instead
-            loop.add_signal_handler(each, stop, each)
+    _listen(loop, stop)
     try:
         return await task
     except asyncio.CancelledError:
@@ -49,6 +50,18 @@ async def _watched(work: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         _forget(loop)
+
+
+def _listen(loop: asyncio.AbstractEventLoop, handler: Callable[[int], None]) -> None:
+    for each in _SIGNALS:
+        with suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt instead
+            loop.add_signal_handler(each, handler, each)
+
+
+def _end_now(number: int) -> None:
+    """End without any clean-up: whoever asks a second time has waited long enough, and what is stored is kept."""
+    note("ended at once; what was stored is kept, and --resume goes on from there")
+    os._exit(128 + number)
 
 
 def _forget(loop: asyncio.AbstractEventLoop) -> None:

@@ -58,6 +58,10 @@ class EngineSpec:
     def __post_init__(self) -> None:
         if self.url is not None:
             check_bare(self.url, "the url")
+        for name in ("context", "threads", "parallel"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadConfig(f"{name} = {value!r} must be at least 1")
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the text this engine writes, for comparing runs; no secrets, no prices."""

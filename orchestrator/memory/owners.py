@@ -16,7 +16,8 @@ class Owner(NamedTuple):
 
     pid: int
     started: str
-    """Boot of the machine and clock ticks from it to the start of the process; empty where /proc is missing."""
+    """Boot of the machine and clock ticks from it to the start of the process; empty where /proc is missing, and
+    for a process that is dead and only waits to be reaped."""
     host: str
 
 
@@ -26,8 +27,9 @@ def _started(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    # The name of the program is in parentheses and may hold spaces; the start time is field 22 of the line.
-    return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
+    # The name of the program is in parentheses and may hold spaces; the state is field 3, the start time field 22.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
 
 
 def this_process() -> Owner:

@@ -11,20 +11,33 @@ __all__ = ["EXTRACTORS", "Extractor", "after_think", "boxed", "extractor", "mark
 
 Extractor = Callable[[str], str | None]
 
+_BOXED = r"\boxed{"
+_BRACE = re.compile(r"[{}]")
 _MARK = re.compile(r"(?:\b(?:final )?answer\s*:|^####)[ \t*]*([^\n]+)", re.IGNORECASE | re.MULTILINE | re.ASCII)
 
 
 def boxed(text: str) -> str | None:
     r"""Return what the last complete `\boxed{...}` holds, inner braces balanced; None if there is none."""
-    start = text.rfind(r"\boxed{")
+    start = text.rfind(_BOXED)
+    closed = _closed_by(text) if start >= 0 else {}
     while start >= 0:
-        depth, begin = 1, start + len(r"\boxed{")
-        for place in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if not depth:
-                return text[begin:place].strip() or None
-        start = text.rfind(r"\boxed{", 0, start)
+        begin = start + len(_BOXED)
+        if begin - 1 in closed:
+            return text[begin : closed[begin - 1]].strip() or None
+        start = text.rfind(_BOXED, 0, start)
     return None
+
+
+def _closed_by(text: str) -> dict[int, int]:
+    """Return where each brace that is closed is closed: in one pass, because a model may loop on open ones."""
+    open_at: list[int] = []
+    closed = {}
+    for found in _BRACE.finditer(text):
+        if found.group() == "{":
+            open_at.append(found.start())
+        elif open_at:
+            closed[open_at.pop()] = found.start()
+    return closed
 
 
 def marked(text: str) -> str | None:

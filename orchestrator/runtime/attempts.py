@@ -83,7 +83,7 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
     takeover = about.decisions.get((step, attempt, "runtime"))
     done = [result for result in results if result.status == "done"]
     error = next((result.error for result in reversed(results) if result.error), "")
-    told = takeover or decision or planned
+    told = decision or (None if done else takeover) or planned  # one that failed at first may have been retried
     return Attempt(
         step=step,
         attempt=attempt,

@@ -28,7 +28,7 @@ from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Doors, Run
 from orchestrator.types import Budget, History, Message, Status, Task
 
-__all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_of"]
+__all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
 
 Ready = Mapping[str, Capabilities]
 """What the engines can do; empty before they were started."""
@@ -91,7 +91,7 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
         parent=None,
         batch=batch,
         position=position,
-        task=_task_json(task),
+        task=task_json(task),
         settings=recipe.settings,
         engines=probed(ready),
         created_s=time(),
@@ -134,7 +134,7 @@ def _compare(recipe: Recipe, stored: StoredRun, task: Task) -> None:
                 f"run {stored.run.id} was made with {key} = {dumps(before.get(key))}, not {dumps(now.get(key))}: "
                 "give the same settings, or start anew without --resume"
             )
-    if stored.run.task != _task_json(task):
+    if stored.run.task != task_json(task):
         raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
 
 
@@ -183,7 +183,8 @@ def _assemble(
     )
 
 
-def _task_json(task: Task) -> str:
+def task_json(task: Task) -> str:
+    """Return a task as the journal keeps it."""
     return dumps({"messages": task.messages, "id": task.id, "answer": task.answer})
 
 

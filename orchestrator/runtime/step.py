@@ -317,6 +317,8 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
     if isinstance(planned, StopRun):
         record(run, attempt, "before_step", planned)
         return planned
+    if not isinstance(planned, Plan):
+        raise UserError(f"{run.doors.policy} planned {planned!r}, not a Plan(engine=...) or stop(...)")
     _check_engine(run, planned.engine)
     if planned.max_tokens is not None and planned.max_tokens < 1:
         raise UserError(f"{run.doors.policy} planned a step of {planned.max_tokens} tokens: at least 1")

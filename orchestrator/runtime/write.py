@@ -28,7 +28,7 @@ async def write(run: Run, turn: Turn) -> Step:
         whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, place, sampling, limit)
         return _step(index, turn, [whole])
     prompt = await run.stream.prefix(turn.engine)
-    default = TURN_TOKENS if turn.whole else STEP_TOKENS
+    default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
     left = min(filter(None, (turn.max_tokens, sampling.max_tokens)), default=default)
     stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
     parts: list[Completion] = []

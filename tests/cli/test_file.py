@@ -264,3 +264,16 @@ def test_a_prompt_that_is_too_long_is_exit_code_2_and_no_answer_is_1(
     result = lines(done.stdout)[0]
     assert result["status"] == ("failed" if code == 2 else "no_answer")
     assert ("context" in (result["error"] or "")) == (code == 2)
+
+
+def test_a_file_that_was_edited_is_not_resumed(orchestrator: Call, tasks: Path, counting: str, here: Path) -> None:
+    assert orchestrator("run", "tasks.jsonl", "--pipeline", counting, "--out", "r.jsonl").exit_code == 0
+    before = (here / "r.jsonl").read_text()
+    first, *others = tasks.read_text().splitlines(keepends=True)
+    tasks.write_text("".join([first, '{"prompt": "inserted"}\n', *others]))
+    again = orchestrator("run", "tasks.jsonl", "--pipeline", counting, "--out", "r.jsonl", "--resume")
+    assert again.exit_code == 2
+    assert "tasks.jsonl:2: another task stood here when it was run" in again.stderr
+    assert (here / "r.jsonl").read_text() == before
+    tasks.write_text("".join([first, *others, '{"prompt": "appended"}\n']))
+    assert orchestrator("run", "tasks.jsonl", "--pipeline", counting, "--out", "r.jsonl", "--resume").exit_code == 0

@@ -98,3 +98,35 @@ def test_resume_alone_finds_the_file_that_was_interrupted(orchestrator: Call, he
     done = orchestrator("run", "--resume", "--pipeline", "slow.py:pipeline")
     assert done.exit_code == 0
     assert {json.loads(line)["position"] for line in done.stdout.splitlines()} == {0, 1}
+
+
+STUBBORN = r"""
+import asyncio
+from pathlib import Path
+import orchestrator as orc
+
+async def small(request):
+    Path("waiting").touch()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        Path("cleaning").touch()
+        await asyncio.sleep(60)
+
+pipeline = orc.Pipeline(engines={"small": orc.engines.Scripted(small)}, router="small")
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(here: Path) -> None:
+    (here / "stubborn.py").write_text(STUBBORN)
+    command = [*COMMAND, "run", "q", "--pipeline", "stubborn.py:pipeline"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        for seen in ("waiting", "cleaning"):
+            give_up = time.monotonic() + 60
+            while not (here / seen).exists():
+                assert running.poll() is None and time.monotonic() < give_up
+                time.sleep(0.02)
+            running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    assert (running.returncode, out) == (130, "")
+    assert err == "ended at once; what was stored is kept, and --resume goes on from there\n"

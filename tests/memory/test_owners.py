@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import pytest
+
+from orchestrator.memory import owners
 from orchestrator.memory.owners import is_alive, this_process
 
 
@@ -42,3 +47,15 @@ def test_the_child_of_a_fork_is_another_process() -> None:
     with os.fdopen(read_end) as reader:
         assert reader.read() == f"{child} False True"
     os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells a dead process from a living one")
+def test_a_process_that_is_dead_and_not_reaped_is_not_alive() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        owner = this_process()._replace(pid=process.pid, started=owners._started(process.pid))
+        assert is_alive(owner)
+        process.kill()
+        give_up = time.monotonic() + 10
+        while is_alive(owner):  # it is not waited for: it stays, as a zombie
+            assert time.monotonic() < give_up
+        assert Path(f"/proc/{process.pid}").exists()

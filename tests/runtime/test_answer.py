@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +73,11 @@ def test_no_text_makes_an_extractor_fail(text: str) -> None:
     for find in (boxed, marked, after_think):
         answer = find(text)
         assert answer is None or answer.strip()
+
+
+def test_a_model_that_loops_on_open_boxes_does_not_hold_the_loop_up() -> None:
+    started = time.process_time()
+    assert boxed("\\boxed{" * 30_000) is None
+    assert boxed("\\boxed{{ } " * 30_000) is None
+    assert boxed("\\boxed{a{b}c} \\boxed{" * 3) == "a{b}c"
+    assert time.process_time() - started < 2

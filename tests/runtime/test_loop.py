@@ -482,3 +482,22 @@ async def test_a_whole_text_that_a_limit_cuts_is_gone_on_with() -> None:
     pipeline.specs["small"] = orc.engines.EngineSpec(kind="scripted", sampling=orc.Sampling(max_tokens=10))
     result = await pipeline.arun("2+2?")
     assert [step.text for step in result.steps] == ["one\n\ntwo, ", "\\boxed{5}"]
+
+
+@pytest.mark.parametrize("planned", [None, "small"])
+async def test_a_router_that_plans_no_plan_is_told_so(planned: Any) -> None:
+    class Wrong:
+        def before_step(self, history: History) -> Any:
+            return planned
+
+    with pytest.raises(UserError, match=r"planned .*, not a Plan\(engine=\.\.\.\)"):
+        await line("x", router=Wrong()).arun("q")
+
+
+async def test_beside_a_chat_only_engine_the_other_has_room_for_a_whole_turn_too() -> None:
+    small = Scripted(["so \\boxed{4}"])
+    pipeline = Pipeline(
+        {"small": small, "large": Scripted([], continues=False)}, orc.routers.Random(large_share=0.0), db=":memory:"
+    )
+    assert (await pipeline.arun("2+2?")).answer == "4"
+    assert small.requests[0].max_tokens == 4096
