@@ -81,12 +81,14 @@ class EngineError(OrchestratorError):
 
     `engine` is the engine's name. `output_tokens` counts the tokens that had
     arrived before the failure: a lower bound, because the server may have made more.
+    `was_retried` says that a helper call was tried often enough by itself.
     """
 
     def __init__(self, message: str, *, engine: str, output_tokens: int = 0) -> None:
         super().__init__(message)
         self.engine = engine
         self.output_tokens = output_tokens
+        self.was_retried = False
 
 
 class EngineUnavailable(EngineError):

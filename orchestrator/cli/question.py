@@ -10,6 +10,7 @@ from orchestrator.cli.app import code_of
 from orchestrator.cli.progress import StepLines
 from orchestrator.cli.results import record
 from orchestrator.cli.streams import fail, note, say, say_json
+from orchestrator.config import default_db
 from orchestrator.runtime.tasks import TaskLine
 from orchestrator.types import Status, Task
 
@@ -36,14 +37,16 @@ async def run_question(pipeline: Pipeline, task: Task, batch: str, *, given: Map
     if result.status is Status.FAILED:
         fail(str(result.error or result.reason))
     if not given["quiet"]:
-        note(_summary(result, given))
+        note(_summary(result, pipeline.db, given))
     return _exit_code(result)
 
 
-def _summary(result: RunResult, given: Mapping[str, Any]) -> str:
+def _summary(result: RunResult, db: str, given: Mapping[str, Any]) -> str:
     show = ["orchestrator", "trace", "show", result.run_id]
     for flag in ("config", "db"):
         show += [f"--{flag}", str(given[flag])] if given[flag] else []
+    if given["pipeline"] and not given["db"] and db != str(default_db()):
+        show += ["--db", db]
     why = "" if result.status is Status.COMPLETED else f" ({result.reason})"
     steps = len(result.steps)
     parts = [f"{result.status}{why}", f"{steps} step{'' if steps == 1 else 's'}"]

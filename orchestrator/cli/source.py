@@ -52,7 +52,7 @@ _PLACES = {
     "allow_langsmith": ("run", "allow_langsmith"),
 }
 """Flag -> its place in the tables of the configuration."""
-_WITH_PIPELINE = ("concurrency",)
+_WITH_PIPELINE = ("concurrency", "db")
 
 Decorator = Callable[[Any], Any]
 
@@ -118,7 +118,7 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
     """Return the configuration with the flags laid over it."""
     from orchestrator.config import load
 
-    flags: dict[str, dict[str, Any]] = {"engines": dict(engines or {})}
+    flags: dict[str, dict[str, Any]] = {"engines": dict(engines)} if engines else {}
     for flag, (section, key) in _PLACES.items():
         if given.get(flag) is not None:
             flags.setdefault(section, {})[key] = given[flag]
@@ -194,6 +194,8 @@ def _python_pipeline(given: Mapping[str, Any]) -> Pipeline:
         raise UserError(
             f"--pipeline {target}: it is a {type(made).__name__}, not a Pipeline or a function that gives one"
         )
+    if given.get("db"):
+        made.db = given["db"]
     return made
 
 

@@ -88,11 +88,18 @@ class Transport:
 
     async def get(self, path: str, *, timeout_s: float | None = None) -> Any:
         """Return the JSON reply of a read; retried."""
-        return await retry(lambda _: self._json("GET", path, None, self._helper_limit(timeout_s)), self._retries)
+        return await self._retried("GET", path, None, timeout_s)
 
     async def post(self, path: str, body: Any, *, timeout_s: float | None = None) -> Any:
         """Return the JSON reply of a cheap, repeatable call such as tokenising; retried."""
-        return await retry(lambda _: self._json("POST", path, body, self._helper_limit(timeout_s)), self._retries)
+        return await self._retried("POST", path, body, timeout_s)
+
+    async def _retried(self, method: str, path: str, body: Any, timeout_s: float | None) -> Any:
+        try:
+            return await retry(lambda _: self._json(method, path, body, self._helper_limit(timeout_s)), self._retries)
+        except EngineError as error:
+            error.was_retried = True  # the completion that needed it is not to be made again for it
+            raise
 
     async def once(self, path: str, body: Any, *, timeout_s: float | None = None) -> Any:
         """Return the JSON reply of a completion that comes in one piece; never retried here."""
@@ -254,7 +261,10 @@ def _before_end(found: list[bytes]) -> list[bytes]:
 
 
 def _event(data: bytes, call: Call) -> dict[str, Any]:
-    event = from_json(data)
+    try:
+        event = from_json(data)
+    except ValueError:  # bytes that are no UTF-8, or half of a surrogate pair: the text around them is worth keeping
+        event = json.loads(data.decode("utf-8", "replace"))
     if not isinstance(event, dict):
         line = call.line("an event of the stream is not a JSON object", "is this the right kind of server?")
         raise EngineProtocol(line, engine=call.engine)

@@ -38,7 +38,7 @@ class RetryPolicy:
 
         `draw` is in [0, 1).
         """
-        if failures >= self.attempts or not isinstance(error, EngineUnavailable | EngineTimeout):
+        if failures >= self.attempts or error.was_retried or not isinstance(error, EngineUnavailable | EngineTimeout):
             return None
         wish_s = error.retry_after_s if isinstance(error, EngineUnavailable) else None
         if wish_s is None:

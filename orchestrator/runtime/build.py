@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +18,16 @@ from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers.base import Needs, draft_small, keep_all
 from orchestrator.runtime.run import ANSWER, Doors
 
-__all__ = ["check_needs", "doors_of", "engines_of", "policy_name", "router_of", "scorers_of", "settings_of"]
+__all__ = [
+    "check_engines",
+    "check_needs",
+    "doors_of",
+    "engines_of",
+    "policy_name",
+    "router_of",
+    "scorers_of",
+    "settings_of",
+]
 
 RESERVED = (ANSWER, "act", "reason", "__start__", "__end__")
 
@@ -95,13 +104,20 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
     return scorers
 
 
+def check_engines(router: Any, engines: Collection[str]) -> None:
+    """Raise MissingCapability if the router needs more engines than there are."""
+    needs: Needs = getattr(router, "needs", Needs())
+    if len(engines) < needs.engines:
+        raise MissingCapability(
+            f"{policy_name(router)} routes between {needs.engines} engines; the pipeline has {len(engines)}"
+        )
+
+
 def check_needs(router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities]) -> None:
     """Raise MissingCapability if the engines cannot give what the router needs."""
     needs: Needs = getattr(router, "needs", Needs())
     policy = policy_name(router)
     names = list(capabilities)
-    if len(names) < needs.engines:
-        raise MissingCapability(f"{policy} routes between {needs.engines} engines; the pipeline has {len(names)}")
     for name, can in capabilities.items():
         if needs.steps and not can.continues:
             why = can.missing.get("continues", "it is a chat-only API")

@@ -74,6 +74,7 @@ class Pipeline:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
         self.router = build.router_of(router)
+        build.check_engines(self.router, self.engines)
         self.budget = budget
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
@@ -109,6 +110,7 @@ class Pipeline:
         """
         other = copy(self)
         other.router = build.router_of(router)
+        build.check_engines(other.router, self.engines)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         doors = build.doors_of(other.router)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
@@ -118,6 +120,17 @@ class Pipeline:
         other._live, other._driven = {}, set()
         other._build_graph()
         return other
+
+    @property
+    def db(self) -> str:
+        """The journal's file, or ":memory:". It can be changed until the journal is opened; UserError after that."""
+        return str(self._db or default_db())
+
+    @db.setter
+    def db(self, path: str) -> None:
+        if self._journal is not None:
+            raise UserError(f"the journal {self.db} is open already: choose another file before the first run")
+        self._db = path
 
     @property
     def settings(self) -> str:

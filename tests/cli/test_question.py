@@ -245,3 +245,31 @@ def test_debug_shows_the_traceback(orchestrator: Call, here: Path, monkeypatch: 
     (here / "agent.py").write_text(small_only("1 / 0"))
     done = orchestrator("run", "What?", "--pipeline", "agent.py:pipeline")
     assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_a_pipelines_own_journal_is_named_and_may_be_another(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        "import orchestrator as orc\n"
+        "def pipeline():\n"
+        "    small = orc.engines.Scripted(['Answer: 4'])\n"
+        "    return orc.Pipeline({'small': small}, 'small', db='own.db')\n"
+    )
+    own = orchestrator("run", "2+2?", "--pipeline", "agent.py:pipeline")
+    assert own.exit_code == 0
+    assert own.stderr.rstrip().endswith("--db own.db")
+    assert orchestrator("trace", "show", "last", "--db", "own.db").exit_code == 0
+    other = orchestrator("run", "2+2?", "--pipeline", "agent.py:pipeline", "--db", "other.db")
+    assert (other.exit_code, (here / "other.db").exists()) == (0, True)
+
+
+def test_engines_that_are_no_table_are_the_files_fault(orchestrator: Call, here: Path) -> None:
+    (here / "orchestrator.toml").write_text("engines = 3\n")
+    done = orchestrator("run", "x")
+    assert (done.exit_code, "orchestrator.toml: engines is not a table" in done.stderr) == (2, True)
+
+
+def test_a_router_that_needs_two_engines_is_refused_before_any_is_asked(orchestrator: Call, here: Path) -> None:
+    (here / "orchestrator.toml").write_text('[engines.small]\nkind = "vllm"\nurl = "http://127.0.0.1:9"\n')
+    done = orchestrator("config", "validate")
+    assert done.exit_code == 2
+    assert "routes between 2 engines; the pipeline has 1" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -189,3 +190,14 @@ async def test_the_key_goes_out_as_a_bearer_and_into_nothing_else(stub: StubServ
 def test_a_spec_without_an_address_is_a_mistake_in_the_config() -> None:
     with pytest.raises(BadConfig, match="engine 'large': give the url"):
         Chat.from_spec("large", EngineSpec(kind="chat"))
+
+
+async def test_a_character_that_was_cut_in_two_or_is_no_utf8_costs_no_text(engine: Build, stub: StubServer) -> None:
+    def event(content: bytes) -> bytes:
+        return b'data: {"choices": [{"index": 0, "delta": {"content": "' + content + b'"}}]}\n\n'
+
+    pieces = [event(b"so "), event(rb"\ud83d"), event(rb"\ude00"), event(b" \xff\xfe 4")]
+    pieces += [f"data: {json.dumps(delta('stop'))}\n\n".encode(), b"data: [DONE]\n\n"]
+    stub.add("/v1/chat/completions", Reply(chunks=pieces))
+    completion = await engine().complete(request())
+    assert completion.text == "so \N{GRINNING FACE} \ufffd\ufffd 4"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stub_server import Reply, StubServer
 
 from orchestrator.engines.http import Transport
-from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.retry import RetryPolicy, retry
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.sse import EventDecoder
 from orchestrator.errors import BadConfig, EngineProtocol, EngineTimeout, EngineUnavailable
@@ -284,3 +284,12 @@ def test_events_are_the_same_wherever_the_chunks_end(cuts: list[int]) -> None:
     assert found[-1] == b"[DONE]"
     assert [json.loads(data) for data in found[:-1]] == [{"a": 1}, {"b": 2}, {"c": "é"}]
     assert decoder.held == 0
+
+
+async def test_a_helper_that_was_retried_is_not_tried_again_by_who_asked_for_it(stub: StubServer) -> None:
+    stub.add("/tokenize", Reply(status=503))
+    line = Transport("small", stub.url, retries=RetryPolicy(attempts=2, base_s=0.0))
+    with pytest.raises(EngineUnavailable):
+        await retry(lambda _: line.post("/tokenize", {}), RetryPolicy(attempts=3, base_s=0.0))
+    assert len(stub.seen) == 2
+    await line.close()

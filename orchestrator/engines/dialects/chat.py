@@ -188,13 +188,18 @@ class _Turn:
     def text(self) -> str:
         """The turn as the model wrote it: thoughts that the server set apart are put back in front."""
         if not self._thoughts:
-            return self._content
+            return _joined(self._content)
         closed = "" if self.finish == "length" and not self._content else "</think>\n"
-        return f"<think>{self._thoughts}{closed}{self._content}"
+        return _joined(f"<think>{self._thoughts}{closed}{self._content}")
 
     @property
     def output_tokens(self) -> int:
         return max(self.pieces, self.usage.get("completion_tokens") or 0)
+
+
+def _joined(text: str) -> str:
+    """Return `text` with the halves of surrogate pairs joined that a gateway had put into two events."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _body(request: Request, model: str) -> dict[str, Any]:
