@@ -56,7 +56,9 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     except Unwritable as error:
         if not error.is_full:
             raise
-        raise UserError(f"{error}: make room, then --resume: {_again(ctx.obj)}") from error
+        # What was finished and could not be printed is written again to a file, and to nothing else.
+        lost = [] if given["out"] or not str(what).endswith(".jsonl") else ["--out", "results.jsonl"]
+        raise UserError(f"{error}: make room, then --resume: {_again([*ctx.obj, *lost])}") from error
 
 
 def _again(arguments: Sequence[str]) -> str:

@@ -164,7 +164,10 @@ def _server(address: str) -> dict[str, Any]:
 async def _with_kind(name: str, server: dict[str, Any]) -> dict[str, Any]:
     from orchestrator.engines.detect import detect
 
-    return {"kind": await detect(name, server["url"]), **server}
+    kind, url = await detect(name, server["url"]), server["url"].strip().rstrip("/")
+    if kind == "chat" and not url.endswith("/v1"):
+        url += "/v1"  # where it was recognised, and where its other endpoints are
+    return {**server, "kind": kind, "url": url}
 
 
 def _concurrency(given: Mapping[str, Any]) -> int:

@@ -70,6 +70,8 @@ class Pipeline:
     ) -> None:
         if granularity not in ("steps", "fused"):
             raise UserError(f"granularity = {granularity!r}; known: steps, fused")
+        if durability not in ("process", "power"):
+            raise UserError(f"durability = {durability!r}; known: process, power")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)

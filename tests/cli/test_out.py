@@ -94,10 +94,10 @@ def test_a_full_disk_under_stdout_is_one_line_and_resume_has_what_was_kept(orche
     assert done.returncode == 2
     assert done.stderr == (
         "error: cannot write to stdout: No space left on device: make room, then --resume: "
-        f"orchestrator {' '.join(arguments)} --resume\n"
+        f"orchestrator {' '.join(arguments)} --out results.jsonl --resume\n"
     )
-    assert run(orchestrator, "--out", "X", "--resume").exit_code == 0
-    assert positions(here / "X") == [0, 1]
+    assert orchestrator(*arguments, "--out", "results.jsonl", "--resume").exit_code == 0
+    assert positions(here / "results.jsonl") == [0, 1]
 
 
 @needs_full

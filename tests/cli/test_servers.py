@@ -113,3 +113,11 @@ def test_a_wrong_flag_is_told_before_any_server_is_asked(orchestrator: Call, fla
     done = orchestrator("run", "x", "--small", "http://127.0.0.1:9", *flags)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {told}")
+
+
+def test_a_chat_server_may_be_given_without_its_v1(server: StubServer, orchestrator: Callable[..., Result]) -> None:
+    server.add("/v1/models", Reply(json={"data": [{"id": "m"}]}))
+    turn = {"choices": [{"index": 0, "delta": {"content": "Answer: 4"}, "finish_reason": "stop"}]}
+    server.add("/v1/chat/completions", Reply(events=[turn, "[DONE]"]))
+    done = orchestrator("run", "2+2?", "--small", server.url, "--router", "small")
+    assert (done.exit_code, done.stdout) == (0, "4\n"), done.stderr
