@@ -105,6 +105,8 @@ class RunOptions:
             raise UserError(f"concurrency = {self.concurrency!r} must be at least 1")
         if not self.delimiter:
             raise UserError("delimiter is empty: a step has to end somewhere")
+        if self.db == "":
+            raise UserError("db is empty: name a file, or leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,8 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     written = _substituted(raw, _Origin(str(file), {}), ())
     origin = _Origin(str(file or FILE_NAME), flags or {})
     origin.check_keys(written, ("schema_version", "engines", "router", "budget", "run"))
-    if (version := written.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+    version = written.get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
     as_written = {
         "engines": _engine_tables(raw, origin.flags, origin),
@@ -377,7 +380,7 @@ def _budget(table: dict[str, Any], origin: _Origin, engines: Mapping[str, Engine
 
 def _run(table: dict[str, Any], origin: _Origin, folder: Path) -> RunOptions:
     db = table.get("db")
-    if isinstance(db, str) and db != ":memory:" and "db" not in origin.flags.get("run", {}):
+    if isinstance(db, str) and db not in ("", ":memory:") and "db" not in origin.flags.get("run", {}):
         table["db"] = _file(db, folder)
     options: RunOptions = _built(RunOptions, table, origin, "run")
     return options

@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+_MOST = 1 << 53
+"""Above every limit that means something, and within what a journal stores."""
+
+
 class Stop(StrEnum):
     """Why an engine stopped generating."""
 
@@ -130,7 +134,7 @@ class Sampling:
             "top_p": 0 < self.top_p <= 1,
             "top_k": self.top_k >= 0,
             "min_p": 0 <= self.min_p < 1,
-            "max_tokens": self.max_tokens is None or self.max_tokens > 0,
+            "max_tokens": self.max_tokens is None or 0 < self.max_tokens < _MOST,
         }
         for name, is_good in checks.items():
             if not is_good:
@@ -337,7 +341,7 @@ class Budget:
         for name in ("tokens", "prompt_tokens", "seconds", "cost", "steps"):
             value = getattr(self, name)
             kinds = (int, float) if name in ("seconds", "cost") else (int,)
-            if value is not None and (type(value) not in kinds or not 0 < value < inf):
+            if value is not None and (type(value) not in kinds or not 0 < value < _MOST):
                 kind = "number" if len(kinds) > 1 else "whole number"
                 raise UserError(f"budget {name} = {value!r}: a limit is a {kind} above 0")
         for engine, budget in self.engines.items():

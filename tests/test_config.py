@@ -265,6 +265,10 @@ def test_the_journals_default_place_follows_the_environment(monkeypatch: pytest.
         (SMALL + "price = { output = -1.0 }\n", "price output = -1.0 must be a number of at least 0"),
         (SMALL + "temperature = inf\n", "sampling option temperature = inf is out of range"),
         ("[budget]\nseconds = inf\n", "budget seconds = inf: a limit is a number above 0"),
+        ("[budget]\ntokens = 99999999999999999\n", "budget tokens = 99999999999999999: a limit is"),
+        (SMALL + "max_tokens = 99999999999999999\n", "sampling option max_tokens = 99999999999999999 is out of range"),
+        ('[run]\ndb = ""\n', "run: db is empty: name a file"),
+        ("schema_version = true\n", "schema_version = True; this version of the program knows 1"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(text: str, said: str) -> None:

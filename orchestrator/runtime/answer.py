@@ -64,6 +64,8 @@ def extractor(wanted: str | Extractor | Sequence[str | Extractor]) -> Extractor:
     (the whole match if it has no group).
     """
     several = [wanted] if isinstance(wanted, str) or callable(wanted) else list(wanted)
+    if not several:
+        raise UserError("no answer extractor is named: give at least one, or leave `answer` out")
     tried = [_one(each) for each in several]
 
     def find(text: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -72,6 +73,8 @@ class Pipeline:
             raise UserError(f"granularity = {granularity!r}; known: steps, fused")
         if durability not in ("process", "power"):
             raise UserError(f"durability = {durability!r}; known: process, power")
+        if db is not None and not os.fspath(db):
+            raise UserError("db is empty: name a file, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)

@@ -81,3 +81,8 @@ def test_a_model_that_loops_on_open_boxes_does_not_hold_the_loop_up() -> None:
     assert boxed("\\boxed{{ } " * 30_000) is None
     assert boxed("\\boxed{a{b}c} \\boxed{" * 3) == "a{b}c"
     assert time.process_time() - started < 2
+
+
+def test_no_extractor_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="give at least one"):
+        extractor([])

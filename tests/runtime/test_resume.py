@@ -21,6 +21,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.monitors.base import Event
 from orchestrator.routers import SpecReason
+from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget, Decision, History, Plan, Status, Step, handoff, keep, rewrite, rollback, stop
 
@@ -133,6 +134,16 @@ def test_a_failover_that_came_to_nothing_degrades_neither_the_run_nor_its_forks(
     assert (result.text, result.steps[0].attempt) == ("better\n\n\\boxed{4}", 1)
     assert [row.door for row in stored(db).decisions].count("runtime") == 1
     assert result.status is Status.COMPLETED
+
+
+def test_a_step_that_failed_first_is_told_by_the_decision_that_stands(db: Path) -> None:
+    plan, broken = Plan(engine="small"), EngineProtocol("not understood", engine="small")
+    with line(db, broken, router=Fickle({0: plan}, {}), large=[broken]) as made:
+        assert made.run(QUESTION, run_id="it").status is Status.FAILED
+    with line(db, "\\boxed{4}", router=Fickle({0: plan}, {(0, 0): keep(reason="fine")})) as made:
+        assert made.run(QUESTION, run_id="it").answer == "4"
+    first, *_ = attempts(stored(db))
+    assert (first.writer, first.reason) == ("small", "fine")
 
 
 def test_a_failover_behind_a_kept_step_degrades_a_run_that_failed_later_and_its_forks(db: Path) -> None:
