@@ -10,22 +10,18 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from time import process_time_ns
 from typing import Any, NamedTuple, TypeVar
+
+from orchestrator.bench.where import where
 
 __all__ = ["Options", "Relay", "Report", "against", "interleaved", "median", "options", "quantile", "raced"]
 
 T = TypeVar("T")
 
-_SHOWN_VERSIONS = ("reasoning-orchestrator", "langgraph", "aiohttp")
 _MARKS = {True: "met", False: "MISSED", None: ""}
 
 
@@ -203,33 +199,7 @@ class Report:
 
 
 def _where() -> dict[str, str]:
-    return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "python": sys.version.split()[0],
-        "packages": ", ".join(f"{name} {version(name)}" for name in _SHOWN_VERSIONS),
-        "commit": _commit(),
-        "started": _now(),
-        "load_before": _load(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        named = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return named.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
+    return {**where(), "load_before": _load()}
 
 
 def _load() -> str:
