@@ -108,5 +108,5 @@ def test_a_module_that_cites_a_paper_says_what_differs(name: str) -> None:
 
 def test_no_machine_path_is_in_the_project() -> None:
     texts = [*ROOT.glob("*.md"), *ROOT.glob("orchestrator/**/*.py"), *ROOT.glob("examples/*"), ROOT / "Makefile"]
-    for path in texts:
+    for path in filter(Path.is_file, texts):  # a demo leaves a folder of compiled code in the examples
         assert not re.search(r"/(?:root|work|home/\w+)/", path.read_text(errors="replace")), path
