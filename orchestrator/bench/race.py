@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Task
 
 __all__ = ["Plan", "Race"]
@@ -102,13 +102,7 @@ class Race:
             return
         pipelines = self._pipelines(policy)
         waiting = iter(due)
-        workers = [asyncio.create_task(self._work(policy, pipelines, waiting)) for _ in range(self._plan.concurrency)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await side_by_side(lambda: self._work(policy, pipelines, waiting), self._plan.concurrency)
 
     def _is_due(self, key: Key) -> bool:
         """Return whether there is no sample yet, or one of a failed run: an engine's failure is tried again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from orchestrator.memory.base import BatchRun
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.runtime.opening import task_json
 from orchestrator.runtime.tasks import TaskLine, read_tasks
+from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status
 
 if TYPE_CHECKING:
@@ -131,10 +131,4 @@ async def _run_all(
             results.write(done)
             progress.advance(done, code)
 
-    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await side_by_side(work, concurrency)
