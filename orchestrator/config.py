@@ -36,7 +36,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
-from orchestrator.engines.pocket import LARGE, SMALL
+from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
@@ -114,7 +114,7 @@ class RunConfig:
     """What will run: the runtime's own values, checked."""
 
     engines: Mapping[str, EngineSpec]
-    """Cheapest first; may be empty."""
+    """Cheapest first; the pocket pair where none is named."""
     router: Any
     """A policy, its options set."""
     budget: Budget
@@ -125,6 +125,11 @@ class RunConfig:
     """Engines that have an api_key, and what may be shown of it."""
     as_written: Mapping[str, Any] = field(repr=False)
     """The file's tables under the flags, environment variables not filled in."""
+
+    @property
+    def is_pocket(self) -> bool:
+        """Return whether nobody named an engine."""
+        return not self.as_written["engines"]
 
     def shown(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """Return `tables`, shaped like the file, with what came from the environment as it was written: `${NAME}`."""
@@ -162,7 +167,7 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     engines = {
         name: _engine(table, origin, name, folder)
         for name, table in _engine_tables(written, origin.flags, origin).items()
-    }
+    } or _pocket(origin)
     return RunConfig(
         engines=engines,
         router=_router(_laid_over(written, origin, "router"), origin),
@@ -349,8 +354,13 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     )
 
 
+def _pocket(origin: _Origin) -> dict[str, EngineSpec]:
+    sampling = _built(Sampling, origin.flags.get("sampling", {}), origin, "engines", "small")
+    return {name: replace(spec, sampling=sampling) for name, spec in pocket_pair().items()}
+
+
 def _file(path: str, folder: Path) -> str:
-    return path if path in (SMALL, LARGE) else str(folder / Path(path).expanduser())
+    return path if path in BUNDLED else str(folder / Path(path).expanduser())
 
 
 def _router(table: dict[str, Any], origin: _Origin) -> Any:

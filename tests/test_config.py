@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config import RunOptions, default_db, load
+from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.routers import LargeOnly, Random, SpecReason
@@ -33,10 +34,16 @@ def loaded(text: str, flags: dict[str, Any] | None = None) -> Any:
 
 def test_without_a_file_everything_has_its_default() -> None:
     config = load()
-    assert (config.engines, config.file) == ({}, None)
+    assert (config.engines, config.file, config.is_pocket) == (pocket_pair(), None, True)
     assert config.router == SpecReason()
     assert config.budget == Budget(tokens=16384)
     assert config.run == RunOptions()
+
+
+def test_sampling_flags_reach_the_pocket_pair_and_are_checked() -> None:
+    assert load(flags={"sampling": {"temperature": 0.0}}).engines == pocket_pair(temperature=0.0)
+    with pytest.raises(BadConfig, match=r"command line: engines\.small\.temperature must be"):
+        load(flags={"sampling": {"temperature": "hot"}})
 
 
 def test_every_section_reaches_its_place() -> None:

@@ -66,20 +66,22 @@ class Prices:
     engines: Mapping[str, Price]
 
 
-def hardware(name: str, engines: Sequence[str]) -> Hardware:
+def hardware(name: str, writers: Sequence[str], measuring: Sequence[str] = ()) -> Hardware:
     """Return a profile by name, or from a file ending in .toml, for a pipeline's engines.
 
-    A profile of two engines serves any pipeline of two, by their order. Raises UnknownName or BadConfig.
+    A profile of two writing engines serves any pipeline of two, by their order, and its table `measuring`
+    every engine that only measures. Raises UnknownName or BadConfig.
     """
     table, where = _read(name, (DEFAULT_HARDWARE,))
     try:
         found = {key: EngineHardware(**values) for key, values in table["engines"].items()}
+        of_measuring = {each: EngineHardware(**_measuring(table, each, where)) for each in measuring}
         profile = Hardware(
             name=table["name"],
             call_ms=table["call_ms"],
             batch=table["batch"],
             intensity=table["gpu"]["intensity"],
-            engines=_matched(found, engines, where),
+            engines={**of_measuring, **_matched(found, writers, where)},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{where}: not a hardware profile: {error}; see {DEFAULT_HARDWARE} for its keys") from error
@@ -87,7 +89,7 @@ def hardware(name: str, engines: Sequence[str]) -> Hardware:
     return profile
 
 
-def prices(name: str, engines: Sequence[str], machine: Hardware) -> Prices:
+def prices(name: str, machine: Hardware, writers: Sequence[str], measuring: Sequence[str] = ()) -> Prices:
     """Return a price profile by name, or from a file ending in .toml.
 
     `self_hosted` follows from the machine: a token costs the share of its GPUs' time that it takes, at
@@ -97,8 +99,9 @@ def prices(name: str, engines: Sequence[str], machine: Hardware) -> Prices:
         return Prices(name=name, engines=_self_hosted(machine))
     table, where = _read(name, PRICES)
     try:
-        found = {key: _checked_price(key, values, where) for key, values in table["engines"].items()}
-        return Prices(name=table["name"], engines=_matched(found, engines, where))
+        found = {key: _checked_price(f"engines.{key}", values, where) for key, values in table["engines"].items()}
+        of_measuring = {each: _checked_price("measuring", _measuring(table, each, where), where) for each in measuring}
+        return Prices(name=table["name"], engines={**of_measuring, **_matched(found, writers, where)})
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{where}: not a price profile: {error}; see api for its keys") from error
 
@@ -125,6 +128,12 @@ def _self_hosted(machine: Hardware) -> dict[str, Price]:
     }
 
 
+def _measuring(table: Mapping[str, Any], engine: str, where: str) -> Any:
+    if "measuring" not in table:
+        raise BadConfig(f"{where} has no table [measuring], and the engine {engine!r} only measures")
+    return table["measuring"]
+
+
 def _matched(found: dict[str, Any], engines: Sequence[str], where: str) -> dict[str, Any]:
     if set(engines) <= found.keys():
         return {name: found[name] for name in engines}
@@ -142,10 +151,10 @@ def _check_positive(profile: Hardware, where: str) -> None:
             raise BadConfig(f"{where}: {name} = {figure!r} must be a number above 0")
 
 
-def _checked_price(engine: str, prices: Mapping[str, Any], where: str) -> Price:
+def _checked_price(place: str, prices: Mapping[str, Any], where: str) -> Price:
     for name in ("uncached", "cached", "output"):
         if not _is_number(prices[name]) or prices[name] < 0:
-            raise BadConfig(f"{where}: engines.{engine}.{name} = {prices[name]!r} must be a number, 0 or above")
+            raise BadConfig(f"{where}: {place}.{name} = {prices[name]!r} must be a number, 0 or above")
     return Price(prompt=prices["uncached"], cached=prices["cached"], output=prices["output"])
 
 

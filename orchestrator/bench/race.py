@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from orchestrator.bench.cost import uses_of
@@ -19,6 +19,10 @@ from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Task
 
 __all__ = ["Plan", "Race"]
+
+
+TURN = 10
+"""Tasks that a policy runs before the next one has its turn."""
 
 
 class Plan(NamedTuple):
@@ -47,7 +51,7 @@ class Plan(NamedTuple):
 class Race:
     """Runs a plan. `pipeline` lends its engines, budget and extractors; its router is not used.
 
-    `listener` is told each policy, how many of its runs are due, and then every finished sample.
+    `listener` is told how many runs of each policy are due, and then every finished sample.
     """
 
     def __init__(self, pipeline: Pipeline, plan: Plan, folder: Folder, listener: Callable[[Any], None]) -> None:
@@ -72,17 +76,15 @@ class Race:
                 )
 
     async def run(self) -> None:
-        """Run every policy, then the random controls at the shares that were measured.
+        """Run the policies, then the random controls at the shares that were measured.
 
         Raises MissingCapability before the first run if the engines cannot do what some policy needs.
         """
         for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
             await self._pipelines(policy)[0].start()
-        for policy in self._plan.policies:
-            await self._run(policy)
-        for policy in self._plan.policies:
-            if not policy.is_control:
-                await self._run(matched(policy, self.large_share(policy)))
+        await self._run(self._plan.policies)
+        asked = [policy for policy in self._plan.policies if not policy.is_control]
+        await self._run([matched(policy, self.large_share(policy)) for policy in asked])
 
     def large_share(self, policy: Policy) -> float:
         """Return the share of kept steps that the large engine wrote under a policy."""
@@ -90,19 +92,28 @@ class Race:
         steps = sum(sample.steps for sample in found)
         return sum(sample.large_steps for sample in found) / steps if steps else 0.0
 
-    async def _run(self, policy: Policy) -> None:
-        due = [
+    async def _run(self, policies: Sequence[Policy]) -> None:
+        """Run what is due, a few tasks of each policy in turn: a machine that grows slower slows all of them."""
+        pipelines = {policy.label: self._pipelines(policy) for policy in policies}
+        due = {policy.label: self._due(policy) for policy in policies}
+        for policy in policies:
+            self._tell((policy, len(due[policy.label])))
+        longest = max(map(len, due.values()), default=0)
+        waiting = (
+            (policy, pipelines[policy.label][seed], seed, task)
+            for first in range(0, longest, TURN)
+            for policy in policies
+            for seed, task in due[policy.label][first : first + TURN]
+        )
+        await side_by_side(lambda: self._work(waiting), self._plan.concurrency)
+
+    def _due(self, policy: Policy) -> list[tuple[int, Task]]:
+        return [
             (seed, task)
             for seed, tasks in self._tasks.items()
             for task in tasks
             if self._is_due((policy.label, seed, str(task.id)))
         ]
-        self._tell((policy, len(due)))
-        if not due:
-            return
-        pipelines = self._pipelines(policy)
-        waiting = iter(due)
-        await side_by_side(lambda: self._work(policy, pipelines, waiting), self._plan.concurrency)
 
     def _is_due(self, key: Key) -> bool:
         """Return whether there is no sample yet, or one of a failed run: an engine's failure is tried again."""
@@ -114,11 +125,11 @@ class Race:
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
         return {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
 
-    async def _work(self, policy: Policy, pipelines: Mapping[int, Pipeline], due: Iterator[tuple[int, Task]]) -> None:
-        for seed, task in due:
+    async def _work(self, waiting: Iterator[tuple[Policy, Pipeline, int, Task]]) -> None:
+        for policy, pipeline, seed, task in waiting:
             run_id = derived("bench", self._folder.id, repr(policy), str(seed), str(task.id))
-            result = await pipelines[seed].arun(task, run_id=run_id)
-            sample = self._sample(policy, seed, task, result, pipelines[seed].journal)
+            result = await pipeline.arun(task, run_id=run_id)
+            sample = self._sample(policy, seed, task, result, pipeline.journal)
             self._folder.add(sample)
             self._tell(sample)
 

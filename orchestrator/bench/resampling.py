@@ -1,15 +1,34 @@
-"""How sure is a speed-up at matched accuracy?  Draw the tasks again, with replacement, and compute it anew."""
+"""How sure is a ratio, or a speed-up at matched accuracy?  Draw the tasks again, with replacement, and compute anew."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from orchestrator.bench.pareto import Point, cheapest, front
 
-__all__ = ["speed_up_interval"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["ratio_interval", "speed_up_interval"]
 
 DRAWS = 1000
 SEED = 0
+
+
+def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95% interval of sum(over) / sum(under), both by task; None where the ratio can be infinite.
+
+    Source: the percentile bootstrap, the two values of a task always drawn together.
+    """
+    import numpy as np
+
+    sums = _draws(len(over)) @ np.asarray([over, under], dtype=float).T
+    if not np.all(sums[:, 1]):
+        return None
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975]).tolist()
+    return low, high
 
 
 def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequence[bool]]) -> tuple[float, float]:
@@ -22,7 +41,7 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
 
     costs, right = np.asarray(seconds), np.asarray(hits, dtype=float)
     number = costs.shape[1]
-    counts = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS).astype(float)
+    counts = _draws(number)
     mean_costs = counts @ costs.T / number
     accuracies = counts @ right.T  # in tasks: whole numbers, so that no rounding parts equal policies
     found = []
@@ -33,3 +52,11 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
             found.append(cost[-1] / least)
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
     return low, high
+
+
+@cache
+def _draws(number: int) -> np.ndarray:
+    """Return how often each of `number` tasks comes up in each draw, shape (DRAWS, number)."""
+    import numpy as np
+
+    return np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=DRAWS).astype(float)

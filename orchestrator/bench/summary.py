@@ -15,7 +15,7 @@ from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
-from orchestrator.bench.resampling import speed_up_interval
+from orchestrator.bench.resampling import ratio_interval, speed_up_interval
 from orchestrator.bench.sample import Sample
 from orchestrator.types import Status
 
@@ -115,6 +115,8 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
     tokens = sum(use.decode for use in uses.values())
     steps = sum(sample.steps for sample in samples)
     *_, largest = uses
+    seconds, large_seconds = ([modelled_s(each.uses, context.machine) for each in some] for some in (samples, large))
+    by_large, all_large = ([each.uses[largest].decode for each in some] for some in (samples, large))
     purposes: Counter[str] = Counter()
     for sample in samples:
         purposes.update(sample.purposes)
@@ -132,15 +134,17 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
         "budget_stops": sum(sample.status == Status.BUDGET for sample in samples),
         "scorer_errors": sum(bool(sample.score_error) for sample in samples),
         "wall_s": {"mean": mean(s.seconds for s in samples), "median": median(s.seconds for s in samples)},
-        "modelled_s": modelled_s(uses, context.machine) / number,
-        "modelled_speed_up": _ratio(modelled_s(total(large), context.machine), modelled_s(uses, context.machine)),
+        "modelled_s": mean(seconds),
+        "modelled_speed_up": _ratio(sum(large_seconds), sum(seconds)),
+        "modelled_speed_up_interval": ratio_interval(large_seconds, seconds),
         "wall_speed_up": _ratio(sum(s.seconds for s in large), sum(s.seconds for s in samples)),
         "flops": flops(uses, context.machine) / number,
         "pte": pte(uses, context.machine) / number,
         "cost": {each.name: cost(uses, each) / number for each in context.prices},
         "engines": {name: _per_task(use, number) for name, use in uses.items()},
         "output_tokens_by_purpose": {key: value / number for key, value in sorted(purposes.items())},
-        "large_decode_versus_large_only": _ratio(uses[largest].decode, total(large)[largest].decode),
+        "large_decode_versus_large_only": _ratio(sum(by_large), sum(all_large)),
+        "large_decode_versus_large_only_interval": ratio_interval(by_large, all_large),
     }
 
 

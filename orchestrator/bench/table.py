@@ -164,13 +164,13 @@ def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
             f"{each['wall_s']['mean']:.2f}",
             _times(each["wall_speed_up"]),
             f"{each['modelled_s']:.2f}",
-            _times(each["modelled_speed_up"]),
+            _times(each["modelled_speed_up"], each["modelled_speed_up_interval"]),
         )
         for label, each in policies.items()
     ]
     note = (
-        f"x: times faster than large-only. wall: measured here, beside the other runs; later policies find caches "
-        f"that earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
+        f"x: times faster than large-only. wall: measured here, policies in turn; later ones find caches that "
+        f"earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
         "Verdicts of a verifier cost nothing here."
     )
     return _rows(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
@@ -190,8 +190,10 @@ def _cost(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
     return _rows(("per task", "TFLOP", "PTE", *summary["prices"]), rows, note)
 
 
-def _times(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f}"
+def _times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
 def _matched(summary: Mapping[str, Any]) -> str:
@@ -216,13 +218,19 @@ def _in_short(policies: Policies, names: Names) -> str:
     for label, each in policies.items():
         if label in CONTROLS or label.startswith(f"{RANDOM}@"):
             continue
-        ratio = each["large_decode_versus_large_only"]
         found += [
             f"{names[label]} solves {_percent(each['accuracy'][0])}%, large-only {right}%; it decodes "
-            f"{'-' if ratio is None else f'{ratio:.0%}'} of large-only's tokens with the large engine and is "
+            f"{_decoded(each)} of large-only's tokens with the large engine and is "
             f"{_pace(each['modelled_speed_up'])} as modelled, {_pace(each['wall_speed_up'])} as measured here."
         ]
     return "\n".join(_wrapped(each) for each in ["In short:", *found]) if found else ""
+
+
+def _decoded(policy: Mapping[str, Any]) -> str:
+    ratio, interval = (policy[f"large_decode_versus_large_only{end}"] for end in ("", "_interval"))
+    if ratio is None:
+        return "-"
+    return f"{ratio:.0%}" + (f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else "")
 
 
 def _pace(ratio: float | None) -> str:

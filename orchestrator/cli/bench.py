@@ -108,11 +108,13 @@ async def _run(given: Mapping[str, Any]) -> int:
     pipeline, concurrency = await open_source({**given, "db": db})
     async with pipeline:
         found = await pipeline.start()
-        engines = tuple(pipeline.engines)
-        profiles = _profiles(given, engines)  # a wrong one is better known before the runs than after
+        profiles = _profiles(
+            given, pipeline.writers, pipeline.measuring
+        )  # a wrong one is better known before the runs than after
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
         progress = BenchProgress(is_quiet=given["quiet"])
-        folder.begin({**plan.settings(), "engines": list(engines), "pipeline": _shared_settings(pipeline)})
+        settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": _shared_settings(pipeline)}
+        folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
         race = Race(pipeline, plan, folder, progress)
         served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
         folder.went_on({**where(), "engines": served})
@@ -131,9 +133,9 @@ def report(folder: Path, **given: Any) -> int:
     from orchestrator.bench.folder import Folder
 
     results = Folder(folder)
-    engines = tuple(results.settings()["engines"])
+    settings = results.settings()
     results.read()
-    return _report(results, _profiles(given, engines), as_json=given["as_json"])
+    return _report(results, _profiles(given, *_roles(settings)), as_json=given["as_json"])
 
 
 @bench.command("list", epilog="Example: orchestrator bench list")
@@ -185,11 +187,20 @@ def _shared_settings(pipeline: Any) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in ("router", "seed")}
 
 
-def _profiles(given: Mapping[str, Any], engines: Sequence[str]) -> tuple[Hardware, list[Prices]]:
+def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the engines that wrote and those that only measured, by the settings of a folder."""
+    specs = settings.get("pipeline", {}).get("engines", {})
+    writers = [name for name in settings["engines"] if specs.get(name, {}).get("writes", True)]
+    return writers, [name for name in settings["engines"] if name not in writers]
+
+
+def _profiles(
+    given: Mapping[str, Any], writers: Sequence[str], measuring: Sequence[str]
+) -> tuple[Hardware, list[Prices]]:
     from orchestrator.bench.profiles import PRICES, hardware, prices
 
-    machine = hardware(given["hardware"], engines)
-    return machine, [prices(name, engines, machine) for name in given["prices"] or PRICES]
+    machine = hardware(given["hardware"], writers, measuring)
+    return machine, [prices(name, machine, writers, measuring) for name in given["prices"] or PRICES]
 
 
 def _report(folder: Folder, profiles: tuple[Hardware, list[Prices]], *, as_json: bool) -> int:

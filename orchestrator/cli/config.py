@@ -93,8 +93,6 @@ def validate(as_json: bool, **given: Any) -> None:
     loaded = loaded_config(given)
     if loaded.file is None:
         raise BadConfig(f"there is no {FILE_NAME} here: `orchestrator init` writes one")
-    if not loaded.engines:
-        raise BadConfig(f"{loaded.file}: it has no engines: add [engines.small] and [engines.large]")
     try:
         Pipeline(**loaded.pipeline_options())
     except UserError as error:

@@ -122,6 +122,7 @@ class BenchProgress:
     def __init__(self, *, is_quiet: bool) -> None:
         self._is_quiet = is_quiet
         self._bar: rich.progress.Progress | None = None
+        self._rows: dict[str, rich.progress.TaskID] = {}
 
     def __call__(self, event: Any) -> None:
         """Take a policy with the number of its runs that are due, or a finished sample."""
@@ -130,7 +131,7 @@ class BenchProgress:
         if isinstance(event, tuple):
             self._begin(*event)
         elif self._bar is not None:
-            self._bar.advance(self._bar.task_ids[-1])
+            self._bar.advance(self._rows[event.policy])
 
     def _begin(self, policy: Any, due: int) -> None:
         if not sys.stderr.isatty():
@@ -139,7 +140,7 @@ class BenchProgress:
         if self._bar is None:
             self._bar = _bar("[progress.description]{task.description}")
             self._bar.start()
-        self._bar.add_task(policy.label, total=due)
+        self._rows[policy.label] = self._bar.add_task(policy.label, total=due)
 
     def end(self) -> None:
         """Leave the bars as they are."""

@@ -146,10 +146,12 @@ async def open_source(given: Mapping[str, Any]) -> Source:
     # Flags are checked before any server is asked, whatever kind it will turn out to be.
     loaded_config(given, {name: {"kind": "chat", **server} for name, server in servers.items()})
     config = loaded_config(given, {name: await _with_kind(name, server) for name, server in servers.items()})
-    if not config.engines:
-        raise UserError(
-            "no engines: give --small URL and --large URL, or --pipeline file.py:object, or write an "
-            "orchestrator.toml with `orchestrator init`"
+    if config.is_pocket and not given.get("quiet"):
+        from orchestrator.cli.streams import note
+
+        note(
+            "no engines named: the pocket pair, two tiny models that know arithmetic and little else; "
+            "give --small URL and --large URL, --pipeline file.py:object, or an orchestrator.toml for your own"
         )
     from orchestrator.runtime.pipeline import Pipeline
 

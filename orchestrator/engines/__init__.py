@@ -8,12 +8,24 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import registry
-from orchestrator.engines.pocket import pocket_pair
+from orchestrator.engines.pocket import pocket_pair, pocket_scorer
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["ENGINES", "EngineSpec", "Scripted", "chat", "embedded", "find", "llamacpp", "pocket_pair", "spec", "vllm"]
+__all__ = [
+    "ENGINES",
+    "EngineSpec",
+    "Scripted",
+    "chat",
+    "embedded",
+    "find",
+    "llamacpp",
+    "pocket_pair",
+    "pocket_scorer",
+    "spec",
+    "vllm",
+]
 
 ENGINES = {
     "vllm": "orchestrator.engines.dialects.vllm:Vllm",

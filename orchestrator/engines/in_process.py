@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.engines.dialects.llamacpp import LlamaCpp
 from orchestrator.engines.http import Transport
-from orchestrator.engines.pocket import bundled
+from orchestrator.engines.pocket import BUNDLED, PAIR_ID, bundled
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import BadConfig
 
@@ -46,6 +46,7 @@ class Embedded(LlamaCpp):
     ) -> None:
         super().__init__("", name=name, timeout_s=timeout_s)
         self._path = Path(bundled(str(path)))
+        self._alias = f"{path} of {PAIR_ID}" if path in BUNDLED else self._path.name
         self._context = _CONTEXT if context is None else context
         self._parallel = _PARALLEL if parallel is None else parallel
         self._threads = threads
@@ -105,7 +106,7 @@ class Embedded(LlamaCpp):
 
         params = xllamacpp.CommonParams()
         params.model.path = str(self._path)
-        params.model_alias = {self._path.name}
+        params.model_alias = {self._alias}
         params.n_ctx = self._context * self._parallel
         params.n_parallel = self._parallel
         # Keeps what models with sliding-window attention would drop: without it, no prefix of theirs is reused.

@@ -38,7 +38,7 @@ class Scripted:
 
     An exception in the script is raised instead of answering. A list that runs out raises
     EngineProtocol: it never starts again from the front. Every request is kept in `requests`.
-    `family` names its tokenizer: engines of different families do not exchange ids.
+    `family` names its tokenizer: engines of different families do not exchange ids. `writes` is EngineSpec's.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Scripted:
         family: str = "utf-8",
         logprobs: int = 20,
         continues: bool = True,
+        writes: bool = True,
     ) -> None:
         self.name = name
+        self.writes = writes
         self.requests: list[Request] = []
         self._answer: Callable[[Request], Said | Awaitable[Said]]
         if callable(script):

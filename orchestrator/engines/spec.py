@@ -50,6 +50,8 @@ class EngineSpec:
     """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
     judge: JudgePrompt = field(default_factory=JudgePrompt)
     """How it is asked to rate, where it is the judge."""
+    writes: bool = True
+    """False for an engine that only measures, such as a process reward model: no step is ever its own."""
     timeout_s: float = 600.0
     """Longest wait for one call."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -72,6 +74,7 @@ class EngineSpec:
             "path": self.path,
             "context": self.context,
             "think": self.think,
+            "writes": self.writes,
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import SCORERS
+from orchestrator.engines.scorers import PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import MissingCapability, UserError
@@ -27,15 +27,17 @@ __all__ = [
     "router_of",
     "scorers_of",
     "settings_of",
+    "writers_of",
 ]
 
 RESERVED = (ANSWER, "act", "reason", "__start__", "__end__")
 
 
 def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Engine], dict[str, EngineSpec]]:
-    """Return the engines by name, and what they were made from. Raises UserError for a bad name."""
-    if not wanted:
-        raise UserError("a pipeline needs at least one engine")
+    """Return the engines by name, and what they were made from; those that only measure come first.
+
+    Raises UserError for a bad name, or where no engine writes.
+    """
     engines: dict[str, Engine] = {}
     specs: dict[str, EngineSpec] = {}
     for name, given in wanted.items():
@@ -48,9 +50,17 @@ def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Eng
             if not hasattr(given, "complete"):
                 raise UserError(f"engine {name!r} is {given!r}: give what orchestrator.engines describes, or an Engine")
             given.name = name
-            specs[name] = EngineSpec(kind=type(given).__name__.lower())
+            specs[name] = EngineSpec(kind=type(given).__name__.lower(), writes=getattr(given, "writes", True))
             engines[name] = given
-    return engines, specs
+    order = sorted(specs, key=lambda name: specs[name].writes)
+    if not order or not specs[order[-1]].writes:
+        raise UserError("a pipeline needs at least one engine that writes")
+    return {name: engines[name] for name in order}, {name: specs[name] for name in order}
+
+
+def writers_of(specs: Mapping[str, EngineSpec]) -> tuple[str, ...]:
+    """Return the engines that a router may let write, cheapest first."""
+    return tuple(name for name, spec in specs.items() if spec.writes)
 
 
 def router_of(wanted: Any) -> Any:
@@ -90,13 +100,19 @@ def doors_of(router: Any) -> Doors:
 def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:
     """Return the scorers by name: the built-in ones and those given, which win.
 
-    The built-in judges ask the largest engine in the words that it brings.
+    The built-in judges ask the largest engine in the words that it brings, and `prm` the last of those
+    that only measure: without one there is no `prm`.
     """
     *_, largest = engines.values()
+    measuring = [name for name, of in engines.items() if not of.writes]
     scorers: dict[str, Scorer] = {}
     for name in registry.names("scorers", SCORERS):
         make = registry.find("scorers", name, SCORERS)
-        scorers[name] = make(prompt=largest.judge) if name in SCORERS else make()
+        if name == PRM:
+            if measuring:
+                scorers[PRM] = make(engine=measuring[-1], prompt=engines[measuring[-1]].judge)
+        else:
+            scorers[name] = make(prompt=largest.judge) if name in SCORERS else make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:
@@ -113,23 +129,28 @@ def check_engines(router: Any, engines: Collection[str]) -> None:
         )
 
 
-def check_needs(router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities]) -> None:
+def check_needs(
+    router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities], writers: Sequence[str]
+) -> None:
     """Raise MissingCapability if the engines cannot give what the router needs."""
     needs: Needs = getattr(router, "needs", Needs())
     policy = policy_name(router)
-    names = list(capabilities)
-    for name, can in capabilities.items():
+    judges: dict[str, str] = {}
+    for scorer in needs.scorers:
+        if scorer not in scorers:
+            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}")
+        judges[scorer] = scorers[scorer].engine or writers[-1]
+    for name in (*writers, *judges.values()):
+        can = capabilities[name]
         if needs.steps and not can.continues:
             why = can.missing.get("continues", "it is a chat-only API")
             raise MissingCapability(
                 f"{policy} routes steps and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
                 "server, or a router that decides once per turn (small, large, random)"
             )
-        _check_logprobs(policy, name, can, needs.logprobs)
-    for scorer in needs.scorers:
-        if scorer not in scorers:
-            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}")
-        judge = scorers[scorer].engine or names[-1]
+    for name in writers:
+        _check_logprobs(policy, name, capabilities[name], needs.logprobs)
+    for scorer, judge in judges.items():
         _check_logprobs(f"scorer {scorer!r}", judge, capabilities[judge], scorers[scorer].logprobs)
 
 

@@ -154,6 +154,7 @@ def _assemble(
     recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, key: int, *, spent_s: float
 ) -> Run:
     names = tuple(recipe.engines)
+    writers = build.writers_of(recipe.specs)
     prices = {name: spec.price for name, spec in recipe.specs.items()}
     seed = run_seed(recipe.seed, dumps(task.messages))
     ledger = Ledger(names, prices)
@@ -161,11 +162,11 @@ def _assemble(
     tokenizers = {name: can.tokenizer for name, can in ready.items()}
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
-    resting = recipe.resting if recipe.failover and len(names) > 1 else None
+    resting = recipe.resting if recipe.failover and len(writers) > 1 else None
     return Run(
         id=run_id,
         key=key,
-        history=History(task=task, engines=names, seed=seed),
+        history=History(task=task, engines=writers, seed=seed),
         stream=StepStream(recipe.engines, tokenizers, task.messages, think=recipe.thinks),
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,

@@ -41,7 +41,8 @@ Given = str | Task | Sequence[Message]
 class Pipeline:
     """Runs tasks step by step over several engines.
 
-    `engines` are named cheapest first; the last one is the most capable. `router` is a name or an
+    `engines` are named cheapest first; the last one is the most capable. One that only measures
+    (`writes=False`) has its place before them, wherever it was named. `router` is a name or an
     object with the doors of routers/base.py. `db` is the journal's file: None for the user's
     default, ":memory:" for none on disk. `granularity` "steps" gives one graph node per engine,
     "fused" the same loop in one node, for throughput; both keep the same texts.
@@ -79,7 +80,7 @@ class Pipeline:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
         self.router = build.router_of(router)
-        build.check_engines(self.router, self.engines)
+        build.check_engines(self.router, self.writers)
         self.budget = budget
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
@@ -115,7 +116,7 @@ class Pipeline:
         """
         other = copy(self)
         other.router = build.router_of(router)
-        build.check_engines(other.router, self.engines)
+        build.check_engines(other.router, self.writers)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         doors = build.doors_of(other.router)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
@@ -138,12 +139,22 @@ class Pipeline:
         self._db = path
 
     @property
+    def writers(self) -> tuple[str, ...]:
+        """The engines that write steps, cheapest first."""
+        return build.writers_of(self.specs)
+
+    @property
+    def measuring(self) -> tuple[str, ...]:
+        """The engines that only measure."""
+        return tuple(name for name in self.engines if name not in self.writers)
+
+    @property
     def settings(self) -> str:
         """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
         return self._recipe.settings
 
     def _build_graph(self) -> None:
-        self.graph = build_graph(tuple(self.engines), self._enter, self._leave, fused=self._granularity == "fused")
+        self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused")
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     @cached_property
@@ -261,7 +272,7 @@ class Pipeline:
             names = list(self.engines)
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
-            build.check_needs(self.router, self._scorers, capabilities)
+            build.check_needs(self.router, self._scorers, capabilities, self.writers)
             self._capabilities = capabilities
         return self._capabilities
 

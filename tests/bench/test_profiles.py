@@ -47,14 +47,14 @@ def test_gamma_is_two_layers_width_and_intensity_over_parameters() -> None:
 
 @pytest.mark.parametrize("name", PRICES)
 def test_every_shipped_price_profile_makes_a_large_output_token_the_unit(name: str) -> None:
-    found = prices(name, PAIR, hardware(DEFAULT_HARDWARE, PAIR))
+    found = prices(name, hardware(DEFAULT_HARDWARE, PAIR), PAIR)
     assert found.name == name
     assert found.engines["large"].output == 1
     assert found.engines["small"].output < 1
 
 
 def test_self_hosted_by_hand() -> None:
-    found = prices("self_hosted", PAIR, hardware(DEFAULT_HARDWARE, PAIR)).engines
+    found = prices("self_hosted", hardware(DEFAULT_HARDWARE, PAIR), PAIR).engines
     # A large output token takes 16 ms of a GPU that 16 requests share: 1 ms. A prompt token takes 1/8 ms.
     assert found["large"] == Price(prompt=0.125, cached=0.0, output=1.0)
     assert found["small"].output == 3 / 16
@@ -63,7 +63,7 @@ def test_self_hosted_by_hand() -> None:
 
 def test_self_hosted_counts_every_gpu(tmp_path: Path) -> None:
     machine = hardware(written(tmp_path, HARDWARE), ("a", "b"))
-    found = prices("self_hosted", ("a", "b"), machine).engines
+    found = prices("self_hosted", machine, ("a", "b")).engines
     unit = 2 * 8 / 4
     assert found["b"] == Price(prompt=2 * 1000 / 500 / unit, cached=0.0, output=1.0)
     assert found["a"] == Price(prompt=1000 / 1000 / unit, cached=0.0, output=(2 / 4) / unit)
@@ -97,6 +97,23 @@ def test_engines_of_the_same_names_are_matched_by_name(tmp_path: Path) -> None:
     assert hardware(written(tmp_path, HARDWARE), ("b", "a")).engines["a"].decode_ms == 2
 
 
+@pytest.mark.parametrize("own_name", ["scorer", "another"])
+def test_an_engine_that_only_measures_has_its_own_table(own_name: str) -> None:
+    machine = hardware(DEFAULT_HARDWARE, ("draft", "target"), (own_name,))
+    assert list(machine.engines) == [own_name, "draft", "target"]
+    assert machine.engines[own_name].decode_ms == 3.0
+    assert prices("api", machine, ("draft", "target"), (own_name,)).engines[own_name].output == 0.047
+    assert prices("self_hosted", machine, ("draft", "target"), (own_name,)).engines["target"].output == 1.0
+
+
+def test_a_profile_without_that_table_does_not_serve_it(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"no table \[measuring\], and the engine 'scorer' only measures"):
+        hardware(written(tmp_path, HARDWARE), ("a", "b"), ("scorer",))
+    machine = hardware(DEFAULT_HARDWARE, PAIR, ("scorer",))
+    with pytest.raises(BadConfig, match=r"no table \[measuring\]"):
+        prices(written(tmp_path, PRICED), machine, ("a", "b"), ("scorer",))
+
+
 @pytest.mark.parametrize("engines", [("only",), ("small", "middle", "large")])
 def test_a_profile_of_two_engines_serves_two(engines: tuple[str, ...]) -> None:
     with pytest.raises(BadConfig, match="knows the engines small, large; the pipeline has " + ", ".join(engines)):
@@ -109,7 +126,7 @@ def test_an_unknown_profile_is_answered_with_those_of_its_kind() -> None:
         with pytest.raises(UnknownName, match=f"no profile '{wrong}'; known: {DEFAULT_HARDWARE}, or a file.toml"):
             hardware(wrong, PAIR)
     with pytest.raises(UnknownName, match=r"no profile 'cheap'; known: self_hosted, api, or a file\.toml"):
-        prices("cheap", PAIR, machine)
+        prices("cheap", machine, PAIR)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +165,10 @@ def test_a_wrong_hardware_profile_is_one_clear_error(tmp_path: Path, old: str, n
 )
 def test_a_wrong_price_profile_is_one_clear_error(tmp_path: Path, old: str, new: str, said: str) -> None:
     machine = hardware(written(tmp_path, HARDWARE), ("a", "b"))
-    assert prices(written(tmp_path, PRICED), ("a", "b"), machine).engines["b"].cached == 0.2
+    assert prices(written(tmp_path, PRICED), machine, ("a", "b")).engines["b"].cached == 0.2
     text = PRICED.replace(old, new) if old != "cached = 0}" else PRICED.replace(", cached = 0}", "}")
     with pytest.raises(BadConfig, match=f"profile.toml: {said}"):
-        prices(written(tmp_path, text), ("a", "b"), machine)
+        prices(written(tmp_path, text), machine, ("a", "b"))
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:

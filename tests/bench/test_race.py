@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,16 @@ def test_the_listener_is_told_of_every_policy_and_every_sample(tmp_path: Path) -
     begun = [(event[0].label, event[1]) for event in told if isinstance(event, tuple)]
     assert begun == [(name, 3) for name in (SMALL, LARGE, ORACLE, ASKED, CONTROL)]
     assert [event for event in told if isinstance(event, Sample)] == list(folder.samples.values())
+
+
+def test_policies_take_turns_so_that_a_slow_hour_slows_all_of_them(tmp_path: Path) -> None:
+    told: list[Any] = []
+    compared(tmp_path, plan(tasks=25, concurrency=1), listener=told.append)
+    order = [event.policy for event in told if isinstance(event, Sample)]
+    turns = [(name, len(list(group))) for name, group in groupby(order)]
+    policies = (SMALL, LARGE, ORACLE, ASKED)
+    assert turns[:12] == [(name, number) for number in (10, 10, 5) for name in policies]
+    assert turns[12:] == [(CONTROL, 25)]
 
 
 def test_seeds_draw_tasks_of_their_own(tmp_path: Path) -> None:

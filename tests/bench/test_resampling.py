@@ -1,4 +1,4 @@
-"""The interval of a speed-up: it holds the value it belongs to, and is the same every time."""
+"""The intervals of ratios and of speed-ups: each holds the value it belongs to, and is the same every time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.bench.resampling import speed_up_interval
+from orchestrator.bench.resampling import ratio_interval, speed_up_interval
 
 
 def race(number: int, seed: int = 0) -> tuple[list[list[float]], list[list[bool]]]:
@@ -50,3 +50,22 @@ def test_equal_answers_are_equally_accurate_in_every_draw(number: int) -> None:
     hits = [list(large) for _ in range(5)] + [[False] * number, large]
     seconds = [[1.0] * number for _ in range(5)] + [[0.5] * number, [2.0] * number]
     assert speed_up_interval(seconds, hits) == (2, 2)
+
+
+def test_the_interval_of_a_ratio_holds_it_and_narrows_with_tasks() -> None:
+    random = Random(1)
+    under = [random.uniform(5, 15) for _ in range(800)]
+    over = [2 * each * random.uniform(0.5, 1.5) for each in under]
+    low, high = ratio_interval(over[:100], under[:100]) or (0, 0)
+    assert low < sum(over[:100]) / sum(under[:100]) < high
+    nearer_low, nearer_high = ratio_interval(over, under) or (0, 0)
+    assert nearer_high - nearer_low < (high - low) / 2
+
+
+def test_tasks_are_drawn_with_both_of_their_values() -> None:
+    low, high = ratio_interval([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) or (0, 0)
+    assert (low, high) == pytest.approx((2, 2))
+
+
+def test_a_ratio_over_what_can_be_nothing_has_no_interval() -> None:
+    assert ratio_interval([1.0, 2.0], [0.0, 1.0]) is None

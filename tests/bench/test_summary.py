@@ -19,7 +19,7 @@ from orchestrator.bench.summary import FEW, family_of, summarise
 
 PAIR = ("small", "large")
 MACHINE = hardware(DEFAULT_HARDWARE, PAIR)
-PRICED = [prices(name, PAIR, MACHINE) for name in PRICES]
+PRICED = [prices(name, MACHINE, PAIR) for name in PRICES]
 ASKED = "specreason:threshold=7"
 CONTROL = f"random@{ASKED}"
 
@@ -146,6 +146,10 @@ def test_shares_escalations_and_ratios() -> None:
     assert policies[ASKED]["steps_per_task"] == 4
     assert policies[ASKED]["large_decode_versus_large_only"] == pytest.approx(20 / 119.5)
     assert policies["small"]["wall_speed_up"] == 2
+    assert policies["large"]["modelled_speed_up_interval"] == (1, 1)
+    for figure in ("modelled_speed_up", "large_decode_versus_large_only"):
+        low, high = policies[ASKED][f"{figure}_interval"]
+        assert low <= policies[ASKED][figure] <= high
     assert policies["large"]["modelled_speed_up"] == 1
     assert policies[ASKED]["modelled_speed_up"] == pytest.approx(
         policies["large"]["modelled_s"] / policies[ASKED]["modelled_s"]

@@ -173,7 +173,6 @@ def test_doctor_says_fail_for_a_configuration_and_a_database_that_cannot_be_used
     done = orchestrator("doctor")
     assert done.exit_code == 2
     assert f"fail  database     {home}/journal.db is not a SQLite database" in done.stdout
-    assert "fail  engines      no engines: give --small URL" in done.stdout
     (here / "orchestrator.toml").write_text("seed = ")
     again = orchestrator("doctor")
     assert again.exit_code == 2

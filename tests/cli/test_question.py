@@ -144,11 +144,6 @@ def test_without_resume_the_same_question_is_a_new_run(orchestrator: Call, pipel
         (["run"], "nothing to run: give a question in quotes, a TASKS.jsonl, or --resume alone"),
         (["run", "  ", "--small", "http://127.0.0.1:9"], "the prompt is empty: give a question or messages with text"),
         (["run", "x", "--out", "r.jsonl"], "--out is for a file of tasks: redirect a question's answer with >"),
-        (
-            ["run", "x"],
-            "no engines: give --small URL and --large URL, or --pipeline file.py:object, or write an "
-            "orchestrator.toml with `orchestrator init`",
-        ),
         (["run", "x", "--concurrency", "0"], "command line: run: concurrency = 0 must be at least 1"),
         (["run", "agent.py"], "agent.py is a file: tasks are JSON lines in a file whose name ends in .jsonl"),
         (["run", "x", "--router-option", "threshold"], "--router-option 'threshold': write it as key=value"),
@@ -273,3 +268,10 @@ def test_a_router_that_needs_two_engines_is_refused_before_any_is_asked(orchestr
     done = orchestrator("config", "validate")
     assert done.exit_code == 2
     assert "routes between 2 engines; the pipeline has 1" in done.stderr
+
+
+def test_without_any_setup_the_pocket_pair_answers(orchestrator: Call) -> None:
+    done = orchestrator("run", "Compute 3+4.")
+    assert (done.exit_code, done.stdout) == (0, "7\n"), done.stderr
+    assert done.stderr.startswith("no engines named: the pocket pair, two tiny models that know arithmetic")
+    assert "engines  small: pocket-small of pocket-" in orchestrator("trace", "show").stdout

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engines.pocket import LARGE, bundled
+from orchestrator.engines.pocket import bundled
 
 ENVIRONMENT = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
@@ -77,7 +77,7 @@ def pocket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server of pocket-large, its folder derived from the GGUF file that the package ships."""
     python, _ = _environment()
     folder = tmp_path_factory.mktemp("pocket")
-    command = [python, "-m", "train.folder", bundled(LARGE), str(folder / "model")]
+    command = [python, "-m", "train.folder", bundled("pocket-large"), str(folder / "model")]
     subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
     with _serving(python, POCKET, str(folder / "model"), folder) as url:
         yield url

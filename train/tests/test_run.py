@@ -73,6 +73,20 @@ def test_finishing_keeps_the_state_from_before(tmp_path: Path) -> None:
     assert run.Trainer("small").finishing is None
 
 
+def test_a_finished_state_can_be_finished_again_from_a_lower_peak(tmp_path: Path) -> None:
+    first = run.Trainer("small", finish=3)
+    first.run()
+    folder = first.folder
+    (folder / "final.pt").replace(folder / "state.pt")
+    trainer = run.Trainer("small", finish=run.WARM_UP, peak=0.5)
+    assert trainer.rate() == pytest.approx(0.5 / run.WARM_UP)
+    trainer.run(2)
+    again = run.Trainer("small", finish=run.WARM_UP, peak=0.5)  # as the same command does after a stop
+    assert (again.finishing, again.warmed_from) == ((3, run.WARM_UP), 3)
+    again.update = 3 + run.WARM_UP // 2
+    assert again.rate() == pytest.approx(0.5 * 0.5 * 0.5, rel=0.02)
+
+
 def test_stages_follow_the_plan_and_own_mistakes_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,4 +179,5 @@ def test_the_training_text_has_not_changed_since_training_began() -> None:
         "forms": "6ee09d31830a9526",
         "own": "1e2e19f94f5ac2a4",
         "last": "cffe660da91c89ac",
+        "rated": "244ef07bcbbd9a76",
     }

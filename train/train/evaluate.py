@@ -1,11 +1,12 @@
 """Measure the pair on held-out tasks through the embedded engine, greedily, at low priority.
 
-    python -m train.evaluate --small SMALL --large LARGE [--tasks 60] [--json out.json]
+    python -m train.evaluate --small SMALL --large LARGE [--scorer SCORER] [--tasks 60] [--json out.json]
 
-SMALL and LARGE are GGUF files or states of train.run (exported to a temporary folder first). Prints, for
+SMALL, LARGE and SCORER are GGUF files or states of train.run (exported to a temporary folder first). Prints, for
 each: solve rate and step accuracy by kind with thinking, answers without, the judge on spoilt steps and on
-small's own, forced answers, errands, behaviors (shown, hidden, shuffled), reasoning-gym families; and the
-ratios of the two. Everything comes from the `report` split unless --split says otherwise.
+small's own, forced answers, errands, behaviors (shown, hidden, shuffled), reasoning-gym families; of the
+scorer the ratings alone; and the ratios of the pair. Everything comes from the `report` split unless --split
+says otherwise.
 """
 
 from __future__ import annotations
@@ -243,6 +244,12 @@ def measure(engine: Embedded, count: int, split: str, own: Sequence[tuple[str, l
     }
 
 
+def ratings(engine: Embedded, count: int, split: str, own: Sequence[tuple[str, list[str], bool]]) -> dict[str, Any]:
+    """What is asked of an engine that only rates."""
+    mid = list(islice(random_calculation.calculations("mid", split, 0), count))
+    return {"judge_spoilt": judging(engine, spoilt_examples(mid)), "judge_own": judging(engine, own)}
+
+
 def latency(engine: Embedded) -> float:
     """Milliseconds per token of one stream: the best of five requests of 200 tokens."""
     body = {"prompt": ask("Compute 1+2."), "n_predict": 200, "ignore_eos": True, "temperature": 0}
@@ -270,6 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure the pair on held-out tasks.")
     parser.add_argument("--small", type=Path)
     parser.add_argument("--large", type=Path)
+    parser.add_argument("--scorer", type=Path)
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--split", default="report", choices=list(random_calculation.SPLITS))
     parser.add_argument("--json", type=Path)
@@ -277,16 +285,17 @@ def main(arguments: list[str] | None = None) -> int:
     os.nice(19 - os.nice(0))
     found: dict[str, Any] = {"tasks": options.tasks, "split": options.split}
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"small": options.small, "large": options.large}
+        paths = {"small": options.small, "large": options.large, "scorer": options.scorer}
         files = {name: as_gguf(path, name, Path(folder)) for name, path in paths.items() if path is not None}
         engines = {name: Embedded(file) for name, file in files.items()}
         mid = list(islice(random_calculation.calculations("mid", options.split, 1), options.tasks // 3))
-        own = own_examples(engines.get("small") or engines["large"], mid)
+        own = own_examples(engines.get("small") or next(iter(engines.values())), mid)
         for name, engine in engines.items():
-            found[name] = measure(engine, options.tasks, options.split, own)
+            of = ratings if name == "scorer" else measure
+            found[name] = of(engine, options.tasks, options.split, own)
             found[name]["ms_per_token"] = round(latency(engine), 4)
             found[name]["flops_per_token"] = flops(files[name])
-        if len(engines) == 2:
+        if {"small", "large"} <= engines.keys():
             small, large = found["small"], found["large"]
             found["flops_ratio"] = round(large["flops_per_token"] / small["flops_per_token"], 2)
             found["latency_ratio"] = round(large["ms_per_token"] / small["ms_per_token"], 2)

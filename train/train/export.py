@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Write a trained state as GGUF.")
     parser.add_argument("state", type=Path)
-    parser.add_argument("--name", required=True, help="pocket-small or pocket-large")
+    parser.add_argument("--name", required=True, help="pocket-small, pocket-large or pocket-scorer")
     parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--version", default="0", help="stands in the GGUF; a retrained pair gets a new one")
     options = parser.parse_args(arguments)

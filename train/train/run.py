@@ -3,13 +3,15 @@
     python -m train.run small            # trains until stopped; goes on where it stopped
     python -m train.run large
     python -m train.run large --finish 1500   # lowers the learning rate to nothing over 1,500 updates, and ends
+    python -m train.run large --finish 4600 --peak 0.5   # of a finished state: up to half the rate, and down
 
 The state is written every few minutes and on SIGTERM, in one rename, and holds everything: weights, their
 running average, both optimizers, the place in the data, and the random state. Data are a pure function of
 the place, so a run that was killed repeats the updates since its last state and arrives where it would have.
 
 The learning rate warms up, stays, and only `--finish` lowers it (the state before is kept as `stable.pt`,
-so training can go on later as if it had not been finished). Stages follow PLAN; the `own` stage reads the
+so training can go on later as if it had not been finished). A finished state can be finished again: copy
+`final.pt` over `state.pt`. Stages follow PLAN; the `own` stage reads the
 newest file of small's own mistakes. Small collects the first file itself when it gets there (mistakes.py, a
 few minutes, needs xllamacpp); large stays in the stage before until there is one.
 """
@@ -52,10 +54,12 @@ __all__ = ["PLAN", "SHAPES", "Trainer", "home", "load_decoder", "main"]
 SHAPES = {
     "small": Shape(vocab=tokens.VOCAB, width=64, layers=3, heads=2, hidden=192),
     "large": Shape(vocab=tokens.VOCAB, width=256, layers=6, heads=4, hidden=640),
+    "scorer": Shape(vocab=tokens.VOCAB, width=128, layers=4, heads=2, hidden=384),
 }
 PLAN = {
     "small": (("steps", 0), ("forms", 1500), ("own", 4000)),
     "large": (("steps", 0), ("forms", 1000), ("own", 1250), ("last", 2100)),
+    "scorer": (("steps", 0), ("rated", 400)),
 }
 """Stages with the update from which they hold; a shard keeps the stage that it began with."""
 
@@ -71,7 +75,7 @@ LOG_UPDATES = 20
 MEASURE_UPDATES = 250
 SNAPSHOT_UPDATES = 500
 MEASURE_TASKS = 64
-INITIAL_SEED = {"small": 1, "large": 2}
+INITIAL_SEED = {"small": 1, "large": 2, "scorer": 3}
 
 
 def home() -> Path:
@@ -144,7 +148,13 @@ class Trainer:
     """One decoder with everything that its state file holds."""
 
     def __init__(
-        self, name: str, *, finish: int | None = None, compiles: bool = False, start: Path | None = None
+        self,
+        name: str,
+        *,
+        finish: int | None = None,
+        peak: float = 1.0,
+        compiles: bool = False,
+        start: Path | None = None,
     ) -> None:
         self.name = name
         self.folder = home() / name
@@ -164,6 +174,8 @@ class Trainer:
         self.update = 0
         self.num_tokens = 0
         self.cpu_s = 0.0
+        self.peak = peak
+        self.warmed_from = 0
         self.finishing: tuple[int, int] | None = None
         self.is_stopped = False
         self.is_asked_to_stop = False
@@ -171,7 +183,9 @@ class Trainer:
         self.resume()
         if start is not None and not self.update:
             self.begin_with(start)
-        if finish is not None and self.finishing is None:
+        if finish is not None and (self.finishing is None or self.is_finished()):
+            if self.finishing is not None:
+                self.peak, self.warmed_from = peak, self.update
             if not self.rank:
                 save_atomically(self.state(), self.folder / "stable.pt")
             self.finishing = (self.update, finish)
@@ -197,6 +211,8 @@ class Trainer:
             "num_tokens": self.num_tokens,
             "cpu_s": self.cpu_s,
             "finishing": self.finishing,
+            "peak": self.peak,
+            "warmed_from": self.warmed_from,
             "random": torch.get_rng_state(),
         }
 
@@ -230,6 +246,7 @@ class Trainer:
         self.update, self.num_tokens = state["update"], state["num_tokens"]
         self.cpu_s = state.get("cpu_s", 0.0)
         self.finishing = tuple(state["finishing"]) if state["finishing"] else None
+        self.peak, self.warmed_from = state.get("peak", 1.0), state.get("warmed_from", 0)
         torch.set_rng_state(state["random"].cpu())
         self.log(event="resumed", update=self.update, state=path.name)
 
@@ -301,7 +318,7 @@ class Trainer:
 
     def rate(self) -> float:
         """The share of the full learning rates for the next update."""
-        share = min(1.0, (self.update + 1) / WARM_UP)
+        share = self.peak * min(1.0, (self.update - self.warmed_from + 1) / WARM_UP)
         if self.finishing is not None:
             first, length = self.finishing
             share *= max(LOWEST, 1 - (self.update - first) / length)
@@ -446,6 +463,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train one decoder of the pair; goes on where it stopped.")
     parser.add_argument("name", choices=sorted(SHAPES))
     parser.add_argument("--finish", type=int, metavar="UPDATES", help="lower the learning rate over UPDATES, then end")
+    parser.add_argument("--peak", type=float, default=1.0, help="share of the full learning rates to warm up to")
     parser.add_argument("--start", type=Path, metavar="GGUF", help="weights to begin with, where there is no state yet")
     parser.add_argument("--updates", type=int, help="stop after so many more updates")
     parser.add_argument("--threads", type=int, default=1)
@@ -455,7 +473,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     join(options.name, options.rank, options.workers, arguments)
-    trainer = Trainer(options.name, finish=options.finish, compiles=options.compile, start=options.start)
+    trainer = Trainer(
+        options.name, finish=options.finish, peak=options.peak, compiles=options.compile, start=options.start
+    )
     signal.signal(signal.SIGTERM, trainer.stop)
     signal.signal(signal.SIGINT, trainer.stop)
     trainer.run(options.updates)

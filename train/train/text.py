@@ -77,6 +77,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "forms": Stage(mix=_FORMS, judge=1.2, force=0.5, blurt=0.6, verdict=0.12),
         "own": Stage(mix={**_FORMS, "own": 35}, judge=0.7, force=0.5, blurt=0.6, verdict=0.08),
         "last": Stage(mix={**_FORMS, "mid": 60, "own": 25}, judge=0.7, force=0.4, blurt=0.4, verdict=0.06),
+        "rated": Stage(mix={"easy": 10, "mid": 35, "hard": 10, "own": 60}, judge=2.0, force=0, blurt=0, verdict=0),
     }
 )
 

@@ -11,30 +11,36 @@ from importlib.resources import files
 from typing import Any
 
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
-from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["LARGE", "PAIR_ID", "SMALL", "bundled", "pocket_pair"]
+__all__ = ["BUNDLED", "PAIR_ID", "bundled", "pocket_pair", "pocket_scorer"]
 
 PAIR_ID = "pocket-0"
 """Changes with the weights: results of one pair say nothing about another."""
-SMALL, LARGE = "pocket-small", "pocket-large"
+BUNDLED = ("pocket-small", "pocket-large", "pocket-scorer")
+"""Names that stand for the files of this package."""
 
 _CONTEXT = 2048
 _JUDGE = JudgePrompt(question="Rate the last step 0-9.", prefill="", think=False)
 
 
 def pocket_pair(**options: Any) -> dict[str, EngineSpec]:
-    """Describe the pair as the engines of a pipeline; `options` go to both, as in `embedded`."""
-    sampling = Sampling(**{name: options.pop(name) for name in Sampling.__slots__ if name in options})
-    price = options.pop("price", Price())
-    shared = {"context": _CONTEXT, "threads": 1, "think": True, "judge": _JUDGE, **options}
-    return {
-        name: EngineSpec(kind="embedded", path=path, sampling=sampling, price=price, **shared)
-        for name, path in (("small", SMALL), ("large", LARGE))
-    }
+    """Describe the pair as the engines of a pipeline; `options` go to both, as those of `embedded`."""
+    return {name: _engine(f"pocket-{name}", options) for name in ("small", "large")}
+
+
+def pocket_scorer(**options: Any) -> EngineSpec:
+    """Describe the pair's step scorer, an engine that only measures: scorer `prm`, or `judge=` in a comparison."""
+    return _engine("pocket-scorer", {"writes": False, **options})
+
+
+def _engine(path: str, options: dict[str, Any]) -> EngineSpec:
+    sampling = Sampling(**{name: options[name] for name in Sampling.__slots__ if name in options})
+    others = {name: option for name, option in options.items() if name not in Sampling.__slots__}
+    shared = {"context": _CONTEXT, "threads": 1, "think": True, "judge": _JUDGE, **others}
+    return EngineSpec(kind="embedded", path=path, sampling=sampling, **shared)
 
 
 def bundled(path: str) -> str:
     """Return the file of a model that ships under this name; any other path is returned as it is."""
-    return str(files(__name__) / f"{path}.gguf") if path in (SMALL, LARGE) else path
+    return str(files(__name__) / f"{path}.gguf") if path in BUNDLED else path

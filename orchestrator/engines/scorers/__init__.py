@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["SCORERS"]
+__all__ = ["PRM", "SCORERS"]
+
+PRM = "prm"
 
 SCORERS = {
     "judge": "orchestrator.engines.scorers.judge:Judge",
     "judge-average": "orchestrator.engines.scorers.judge:average",
+    PRM: "orchestrator.engines.scorers.judge:prm",
 }

@@ -17,13 +17,14 @@ from math import exp
 from typing import Literal
 
 from orchestrator.engines.base import Completion
+from orchestrator.engines.scorers import PRM
 from orchestrator.engines.scorers.base import Call
 from orchestrator.engines.spec import JudgePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Sampling, Signal, Step
 
-__all__ = ["Judge", "average"]
+__all__ = ["Judge", "average", "prm"]
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0)
 TOP = 10
@@ -37,6 +38,7 @@ class Judge:
     their probabilities, renormalised over the digits.
     """
 
+    name: str = "judge"
     reading: Literal["greedy", "average"] = "greedy"
     engine: str | None = None
     """Who judges; None for the largest engine."""
@@ -55,7 +57,7 @@ class Judge:
         reply = await call(engine, "judge", prompt, sampling=GREEDY, max_tokens=1, logprobs=self.logprobs)
         digit = _emitted(reply) if self.reading == "greedy" else _weighted(reply)
         return Signal(
-            name="judge",
+            name=self.name,
             value=digit / 9,
             raw=digit,
             unit="digit 0-9",
@@ -67,6 +69,11 @@ class Judge:
 def average(prompt: JudgePrompt = JudgePrompt()) -> Judge:  # noqa: B008 - frozen
     """Return the judge that reads the probability-weighted mean of the digits."""
     return Judge(reading="average", prompt=prompt)
+
+
+def prm(engine: str, prompt: JudgePrompt) -> Judge:
+    """Return the step scorer that asks an engine trained to measure, as a process reward model is asked."""
+    return Judge(name=PRM, reading="average", engine=engine, prompt=prompt)
 
 
 def _digit(text: str) -> int | None:
