@@ -14,6 +14,7 @@ import pytest
 import orchestrator
 from orchestrator.cli.app import app
 from orchestrator.engines import ENGINES
+from orchestrator.engines.pocket import PAIR_ID
 from orchestrator.monitors import MONITORS
 from orchestrator.routers import ROUTERS
 
@@ -47,6 +48,12 @@ def test_every_registered_name_has_a_row_in_the_readme(name: str) -> None:
 def test_no_row_of_the_router_table_names_a_router_that_does_not_exist() -> None:
     table = README.partition("| router |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(ROUTERS)
+
+
+def test_the_model_card_is_that_of_the_shipped_pair_and_nothing_is_left_to_fill_in() -> None:
+    card = (ROOT / "orchestrator/engines/pocket/MODEL_CARD.md").read_text()
+    assert f"`{PAIR_ID}`" in card.splitlines()[0]
+    assert "@@" not in card + README
 
 
 def test_the_readmes_python_is_python_and_its_names_exist() -> None:

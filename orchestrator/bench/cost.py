@@ -27,21 +27,24 @@ class Use:
     uncached: int = 0
     """Prompt tokens that had to be prefilled."""
     cached: int = 0
-    """Prompt tokens read from the prefix cache, as the server reported. None for a run's first call: what was
-    cached then is another run's work, and the policies that come later would look the cheaper for it."""
+    """Prompt tokens read from the prefix cache, as the server reported; no more than the longest text that this run
+    had given the engine before: what else was cached is another run's work, and the policies that come later would
+    look the cheaper for it."""
     unreported: int = 0
     """Calls whose server did not say what was cached; their whole prompt counts as uncached."""
     context: int = 0
     """Sum over output tokens of how many tokens stood before them."""
     seconds: float = 0.0
     """Wall time, summed over calls."""
+    longest: int = 0
+    """Tokens of the longest prompt and output of one call."""
 
     def add(self, intent: CallIntent, result: CallResult | None) -> None:
         """Count one call; one whose process died is charged what it had reserved."""
         prompt = intent.prompt_tokens if result is None else result.prompt_tokens
         output = intent.max_tokens if result is None else result.output_tokens
         reported = result.cached_tokens if result else None
-        cached = (reported or 0) if self.calls else 0
+        cached = min(reported or 0, self.longest)
         self.calls += 1
         self.decode += output
         self.uncached += prompt - cached
@@ -49,10 +52,12 @@ class Use:
         self.unreported += reported is None
         self.context += output * prompt + output * (output - 1) // 2
         self.seconds += result.seconds if result else 0.0
+        self.longest = max(self.longest, prompt + output)
 
     def plus(self, other: Use) -> Use:
         """Return the sums of both."""
-        return Use(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Use)})
+        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Use)}
+        return Use(**{**sums, "longest": max(self.longest, other.longest)})
 
     def to_json(self) -> dict[str, Any]:
         """Return the sums as plain data."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,22 @@ class Folder:
     def journal(self) -> Path:
         """The file with every run's trace; samples need it no more once they are written."""
         return self.path / JOURNAL
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from writing to the folder, which is made. Raises UserError if one does."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}: choose another folder") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UserError(f"another comparison is writing to {self.path}: wait for it, or choose another") from None
+        finally:
+            os.close(held)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Make the folder, or go on in one of equal settings. Raises UserError naming the first difference."""
@@ -68,7 +86,7 @@ class Folder:
         """Read the samples. A last line without an end is left out: it is being written, or its writer died."""
         file = self.path / SAMPLES
         data = file.read_bytes() if file.exists() else b""
-        for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+        for number, line in enumerate(_whole_lines(data), 1):
             try:
                 sample = Sample.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -77,9 +95,9 @@ class Folder:
 
     def _cut(self) -> None:
         """Take away what the death of a writer left of a line, so that the next one begins where a line does."""
-        file = self.path / SAMPLES
-        if file.exists():
-            os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
+        for file in (self.path / SAMPLES, self.path / WHERE):
+            if file.exists():
+                os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
 
     def went_on(self, where: Mapping[str, Any]) -> None:
         """Put on record where a command makes samples: the report may be computed elsewhere, and later."""
@@ -89,8 +107,11 @@ class Folder:
     def places(self) -> list[dict[str, Any]]:
         """Return what `went_on` was told, oldest first."""
         file = self.path / WHERE
-        lines = file.read_text("utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
+        data = file.read_bytes() if file.exists() else b""
+        try:
+            return [json.loads(line) for line in _whole_lines(data)]
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
 
     def add(self, sample: Sample) -> None:
         """Put a sample on disk."""
@@ -103,6 +124,10 @@ class Folder:
         beside = self.path / f".{name}.writing"
         beside.write_text(text, "utf-8")
         os.replace(beside, self.path / name)
+
+
+def _whole_lines(data: bytes) -> list[bytes]:
+    return data[: data.rfind(b"\n") + 1].splitlines()
 
 
 def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> None:

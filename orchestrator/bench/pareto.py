@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-__all__ = ["Point", "cheapest", "front"]
+__all__ = ["Mixture", "Point", "cheapest", "front"]
 
 
 class Point(NamedTuple):
@@ -39,12 +39,25 @@ def _is_below(middle: Point, left: Point, right: Point) -> bool:
     return (middle.accuracy - left.accuracy) * run <= rise * (middle.cost - left.cost)
 
 
-def cheapest(points: Sequence[Point], accuracy: float) -> float | None:
-    """Return the least cost at which these points or a mixture of two reach `accuracy`; None if none does."""
-    costs = [point.cost for point in points if point.accuracy >= accuracy]
-    for one, other in combinations(points, 2):
-        low, high = sorted((one, other), key=lambda each: each.accuracy)
-        if low.accuracy < accuracy < high.accuracy:
-            share = (accuracy - low.accuracy) / (high.accuracy - low.accuracy)
-            costs.append(low.cost + share * (high.cost - low.cost))
-    return min(costs, default=None)
+class Mixture(NamedTuple):
+    """One setting, or two of which the second runs on a share of the tasks."""
+
+    cost: float
+    first: int
+    second: int
+    share: float
+
+
+def cheapest(points: Sequence[Point], accuracy: float) -> Mixture | None:
+    """Return the cheapest of these points and of mixtures of two that reaches `accuracy`; None if none does.
+
+    Points are named by their places.
+    """
+    found = [Mixture(point.cost, place, place, 0.0) for place, point in enumerate(points) if point.accuracy >= accuracy]
+    for one, other in combinations(range(len(points)), 2):
+        low, high = sorted((one, other), key=lambda each: points[each].accuracy)
+        below, above = points[low], points[high]
+        if below.accuracy < accuracy < above.accuracy:
+            share = (accuracy - below.accuracy) / (above.accuracy - below.accuracy)
+            found.append(Mixture(below.cost + share * (above.cost - below.cost), low, high, share))
+    return min(found, default=None)

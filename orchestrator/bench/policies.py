@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator import config
 from orchestrator.bench.spec import parse, swept
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
+from orchestrator.engines.scorers import PRM
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scorers.verifier import Verifier
@@ -24,8 +25,8 @@ __all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched"
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
 CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
 VERIFIER = "verifier"
-JUDGES = ("judge", "judge-average")
-"""The scorers that a verifier can stand in for."""
+JUDGES = ("judge", "judge-average", PRM)
+"""The scorers that a verifier, or another engine, can stand in for."""
 JUDGE = "judge"
 """The option that replaces the judge: `judge=verifier` is the positive control of every judged policy, any other
 value the engine that rates, such as a cheap one in the place of a process reward model."""
@@ -42,8 +43,6 @@ class Policy:
     router: Any
     judge: str = ""
     """Who rates in the place of the largest engine: `verifier`, or an engine's name; empty for nobody."""
-    matched_to: str | None = None
-    """The policy whose share of large steps this random control has."""
 
     @property
     def is_control(self) -> bool:
@@ -61,19 +60,19 @@ class Policy:
             if self.judge not in engines:
                 known = ", ".join([*engines, VERIFIER])
                 raise UnknownName(f"{self.label}: no engine {self.judge!r} to rate; known: {known}")
-            prompt = engines[self.judge].judge
-            found |= {
-                "judge": Judge(engine=self.judge, prompt=prompt),
-                "judge-average": Judge(engine=self.judge, prompt=prompt, reading="average"),
-            }
+            of = engines[self.judge]
+            average = Judge(engine=self.judge, prompt=of.judge, reading="average")
+            greedy = replace(average, reading="greedy") if of.writes else average  # as a reward model is read
+            found |= {"judge": greedy, "judge-average": average, PRM: average}
         return found
 
 
-def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
+def policies_of(specs: Sequence[str], workload: Workload, measuring: Collection[str] = ()) -> list[Policy]:
     """Return the controls and every setting that `specs` ask for.
 
-    Small-only and large-only come first, the step oracle where the workload can check steps. A spec of
-    `random` without a share asks for nothing: matched random controls are always there.
+    Small-only and large-only come first, the step oracle where the workload can check steps, or else one of the
+    pipeline's engines that only measures, `measuring`, can say how good they are. A spec of `random` without a
+    share asks for nothing: matched random controls are always there.
     Raises UserError, or UnknownName listing what exists.
     """
     found = [
@@ -82,6 +81,8 @@ def policies_of(specs: Sequence[str], workload: Workload) -> list[Policy]:
     ]
     if workload.check is not None:
         found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle()))
+    elif measuring:
+        found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle(scorer="prm", threshold=0.5)))
     for spec in specs:
         found += [policy for policy in _settings(spec, workload) if policy.label not in (SMALL, LARGE, ORACLE)]
     labels = [policy.label for policy in found]
@@ -96,13 +97,18 @@ def matched(policy: Policy, large_share: float) -> Policy:
         label=f"{RANDOM}@{policy.label}",
         family=RANDOM,
         router=Random(large_share=round(large_share, 4)),
-        matched_to=policy.label,
     )
 
 
 def _settings(spec: str, workload: Workload) -> list[Policy]:
     name, options = parse(spec)
-    judge = options.pop(JUDGE, "")
+    judges = options.pop(JUDGE).split("|") if JUDGE in options else [None]
+    return [policy for judge in judges for policy in _judged(spec, name, options, judge, workload)]
+
+
+def _judged(spec: str, name: str, options: Mapping[str, str], judge: str | None, workload: Workload) -> list[Policy]:
+    if judge == "":
+        raise UserError(f"{spec}: {JUDGE}= names nobody")
     if (judge == VERIFIER or name == ORACLE) and workload.check is None:
         raise UserError(f"{spec}: the workload {workload.name} cannot check single steps")
     if name == RANDOM and not options:
@@ -114,5 +120,5 @@ def _settings(spec: str, workload: Workload) -> list[Policy]:
         made = config.router(name, setting, spec)
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
-        found.append(Policy(label=label, family=family, router=made, judge=judge))
+        found.append(Policy(label=label, family=family, router=made, judge=judge or ""))
     return found

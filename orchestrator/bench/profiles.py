@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from math import isfinite
@@ -70,7 +70,7 @@ def hardware(name: str, writers: Sequence[str], measuring: Sequence[str] = ()) -
     """Return a profile by name, or from a file ending in .toml, for a pipeline's engines.
 
     A profile of two writing engines serves any pipeline of two, by their order, and its table `measuring`
-    every engine that only measures. Raises UnknownName or BadConfig.
+    every engine that only measures and that it does not name. Raises UnknownName or BadConfig.
     """
     table, where = _read(name, (DEFAULT_HARDWARE,))
     try:
@@ -81,7 +81,7 @@ def hardware(name: str, writers: Sequence[str], measuring: Sequence[str] = ()) -
             call_ms=table["call_ms"],
             batch=table["batch"],
             intensity=table["gpu"]["intensity"],
-            engines={**of_measuring, **_matched(found, writers, where)},
+            engines={**of_measuring, **_matched(found, writers, where, of_measuring)},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{where}: not a hardware profile: {error}; see {DEFAULT_HARDWARE} for its keys") from error
@@ -101,7 +101,7 @@ def prices(name: str, machine: Hardware, writers: Sequence[str], measuring: Sequ
     try:
         found = {key: _checked_price(f"engines.{key}", values, where) for key, values in table["engines"].items()}
         of_measuring = {each: _checked_price("measuring", _measuring(table, each, where), where) for each in measuring}
-        return Prices(name=table["name"], engines={**of_measuring, **_matched(found, writers, where)})
+        return Prices(name=table["name"], engines={**of_measuring, **_matched(found, writers, where, of_measuring)})
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{where}: not a price profile: {error}; see api for its keys") from error
 
@@ -129,12 +129,17 @@ def _self_hosted(machine: Hardware) -> dict[str, Price]:
 
 
 def _measuring(table: Mapping[str, Any], engine: str, where: str) -> Any:
+    if engine in table["engines"]:
+        return table["engines"][engine]
     if "measuring" not in table:
         raise BadConfig(f"{where} has no table [measuring], and the engine {engine!r} only measures")
     return table["measuring"]
 
 
-def _matched(found: dict[str, Any], engines: Sequence[str], where: str) -> dict[str, Any]:
+def _matched(
+    all_found: Mapping[str, Any], engines: Sequence[str], where: str, measuring: Container[str]
+) -> dict[str, Any]:
+    found = {name: each for name, each in all_found.items() if name not in measuring}
     if set(engines) <= found.keys():
         return {name: found[name] for name in engines}
     if len(found) != len(engines):

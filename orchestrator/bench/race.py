@@ -60,31 +60,44 @@ class Race:
         self._folder = folder
         self._tell = listener
         self._tasks = {seed: plan.workload.draw(plan.split, seed, plan.tasks) for seed in range(plan.seeds)}
-        self._check_tasks()
+        self._check()
 
-    def _check_tasks(self) -> None:
-        """Raise UserError if there is no task, or one that a policy was fitted on."""
+    def _check(self) -> None:
+        """Raise UserError if there is no task, or one that a policy was fitted on, or nobody of a judge's name."""
         plan = self._plan
         if not any(self._tasks.values()):
             raise UserError(f"workload {plan.workload.name} has no task in split {plan.split}")
         asked = {fingerprint(task) for tasks in self._tasks.values() for task in tasks}
         for policy in plan.policies:
-            if seen := asked & set(getattr(policy.router, "fitted_on", ())):
+            fitted = [policy.router, *policy.scorers(plan.workload, self._pipeline.specs).values()]
+            if seen := asked & {each for part in fitted for each in getattr(part, "fitted_on", ())}:
                 raise UserError(
                     f"{policy.label} was fitted on {len(seen)} of these {len(asked)} tasks: what it makes of them says "
                     "nothing; choose another --split"
                 )
 
+    async def start(self) -> None:
+        """Raise MissingCapability if the engines cannot do what some policy needs."""
+        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
+            await self._pipelines(policy)[0].start()
+
     async def run(self) -> None:
         """Run the policies, then the random controls at the shares that were measured.
 
-        Raises MissingCapability before the first run if the engines cannot do what some policy needs.
+        Raises MissingCapability before the first run, as `start`.
         """
-        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
-            await self._pipelines(policy)[0].start()
+        await self.start()
         await self._run(self._plan.policies)
+        await self._run(self._randoms())
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing of what was asked for is due."""
+        return not any(map(self._due, self._plan.policies)) and not any(map(self._due, self._randoms()))
+
+    def _randoms(self) -> list[Policy]:
         asked = [policy for policy in self._plan.policies if not policy.is_control]
-        await self._run([matched(policy, self.large_share(policy)) for policy in asked])
+        return [matched(policy, self.large_share(policy)) for policy in asked]
 
     def large_share(self, policy: Policy) -> float:
         """Return the share of kept steps that the large engine wrote under a policy."""
@@ -112,18 +125,26 @@ class Race:
             (seed, task)
             for seed, tasks in self._tasks.items()
             for task in tasks
-            if self._is_due((policy.label, seed, str(task.id)))
+            if self._is_due(policy, (policy.label, seed, str(task.id)))
         ]
 
-    def _is_due(self, key: Key) -> bool:
-        """Return whether there is no sample yet, or one of a failed run: an engine's failure is tried again."""
+    def _is_due(self, policy: Policy, key: Key) -> bool:
+        """Return whether there is no sample yet, one of a failed run, or one of a random control at another share:
+        a policy whose failed runs were tried again has another one than before."""
         sample = self._folder.samples.get(key)
-        return sample is None or sample.status == Status.FAILED
+        return sample is None or sample.status == Status.FAILED or sample.share != _share(policy)
 
     def _pipelines(self, policy: Policy) -> dict[int, Pipeline]:
-        """Return a pipeline for each seed."""
+        """Return a pipeline for each seed.
+
+        None stops at an answer before its engine does: who writes the whole text in one call cannot, and a run
+        that is shorter for it would look as if routing had saved something.
+        """
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
-        return {seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed) for seed in self._tasks}
+        return {
+            seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed, stop_on_answer=False)
+            for seed in self._tasks
+        }
 
     async def _work(self, waiting: Iterator[tuple[Policy, Pipeline, int, Task]]) -> None:
         for policy, pipeline, seed, task in waiting:
@@ -155,14 +176,23 @@ class Race:
             purposes={
                 f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
             },
+            ratings=len(stored.signals),
+            missing=tuple(signal.reason for signal in stored.signals if signal.value is None),
+            share=_share(policy),
             error=str(result.error or ""),
         )
 
     def _score(self, task: Task, answer: str | None) -> tuple[float, str]:
         try:
             score = float(self._plan.workload.score(task, answer))
-        except Exception as error:  # a scorer is someone's own code: what it does to one task must not stop the others
+        except (Exception, SystemExit) as error:  # someone's own code: one task must not stop the others
             return 0.0, f"{type(error).__name__}: {error}"
         if not 0 <= score <= 1:
             return 0.0, f"the score {score!r} is not in [0, 1]"
         return score, ""
+
+
+def _share(policy: Policy) -> float | None:
+    """Return the share of steps that a random control gives to the large engine."""
+    share: float | None = getattr(policy.router, "large_share", None)
+    return share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,12 @@ class Sample:
     """By engine."""
     purposes: Mapping[str, int]
     """Output tokens by `engine/purpose/fate`."""
+    ratings: int = 0
+    """Signals that the router asked for."""
+    missing: Sequence[str] = ()
+    """Why, for each of them that could not be had."""
+    share: float | None = None
+    """Of steps, that a random control was to give to the large engine."""
     error: str = ""
 
     @property
@@ -65,4 +71,4 @@ class Sample:
     def from_json(cls, line: Mapping[str, Any]) -> Sample:
         """Return the sample that `to_json` gave."""
         uses = {name: Use(**use) for name, use in line["uses"].items()}
-        return cls(**{**line, "uses": uses})
+        return cls(**{**line, "uses": uses, "missing": tuple(line.get("missing", ()))})

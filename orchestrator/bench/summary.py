@@ -15,7 +15,7 @@ from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
-from orchestrator.bench.resampling import ratio_interval, speed_up_interval
+from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
 from orchestrator.bench.sample import Sample
 from orchestrator.types import Status
 
@@ -124,6 +124,7 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
         "accuracy": wilson(sum(hits), number),
         "score": mean(sample.score for sample in samples),
         "versus_large": paired(hits, [sample.is_right for sample in large]),
+        "versus_random": _versus_random(name, context),
         "accuracy_at_equal_budget": wilson(sum(within), number),
         "versus_large_at_equal_budget": paired(within, large_within),
         "large_share_of_tokens": uses[largest].decode / tokens if tokens else 0.0,
@@ -148,8 +149,25 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
     }
 
 
+def _versus_random(name: str, context: _Context) -> dict[str, Any] | None:
+    """Return how a policy compares with its random control, which wrote as many steps with the large engine."""
+    control = context.rows.get(f"{RANDOM}@{name}")
+    if control is None:
+        return None
+    samples = context.rows[name]
+    *_, largest = samples[0].uses
+    return {
+        "right": paired([sample.is_right for sample in samples], [sample.is_right for sample in control]),
+        "large_decode": _ratio(total(samples)[largest].decode, total(control)[largest].decode),
+        "modelled_s": _ratio(
+            sum(modelled_s(each.uses, context.machine) for each in samples),
+            sum(modelled_s(each.uses, context.machine) for each in control),
+        ),
+    }
+
+
 def _per_task(use: Use, number: int) -> dict[str, float]:
-    return {key: value / number for key, value in use.to_json().items() if key != "context"}
+    return {key: value / number for key, value in use.to_json().items() if key not in ("context", "longest")}
 
 
 def _ratio(over: float, under: float) -> float | None:
@@ -183,14 +201,15 @@ def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:
     ]
     least = cheapest(points, target)
     assert least is not None  # large-only is one of the points
-    if not least:
+    if not least.cost:
         return None
     hits = [[sample.is_right for sample in context.rows[name]] for name in members]
     return {
         "accuracy": target,
-        "modelled_s": least,
-        "speed_up": points[-1].cost / least,
+        "modelled_s": least.cost,
+        "speed_up": points[-1].cost / least.cost,
         "speed_up_interval": speed_up_interval(seconds, hits),
+        **dict(zip(("held_out_speed_up", "held_out_versus_large"), held_out(seconds, hits), strict=True)),
         "front": [point.label for point in front(points)],
     }
 
@@ -236,6 +255,9 @@ def _warnings(rows: Rows) -> list[str]:
         if failed := sum(sample.status == Status.FAILED for sample in samples):
             error = next(sample.error for sample in samples if sample.status == Status.FAILED)
             found.append(f"{name}: {failed} runs failed and count as wrong: {error}")
+        if missing := [reason for sample in samples for reason in sample.missing]:
+            number = sum(sample.ratings for sample in samples)
+            found.append(f"{name}: {len(missing)} of {number} ratings could not be had, first: {missing[0]}")
         if degraded := sum(sample.status == Status.DEGRADED for sample in samples):
             found.append(f"{name}: in {degraded} runs another engine wrote for one that had failed")
         if cut := sum(any(key.endswith("/interrupted") for key in sample.purposes) for sample in samples):

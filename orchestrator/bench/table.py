@@ -25,9 +25,11 @@ def table(summary: Mapping[str, Any]) -> str:
     if not policies:
         return "\n".join(warnings)
     names = _names(list(policies))
-    parts = [_head(summary), _key(names), _quality(policies, names), _at_budget(policies, names, summary)]
+    parts = [_head(summary), _key(names), _quality(policies, names), _against_random(policies, names)]
+    parts += [_at_budget(policies, names, summary)]
     parts += [_work(policies, names), *_tokens(policies, names), _time(policies, names, summary)]
-    parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names), _in_short(policies, names)]
+    parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
+    parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
 
@@ -99,11 +101,34 @@ def _quality(policies: Policies, names: Names) -> str:
         (
             names[label],
             _interval(each["accuracy"]),
-            _interval(each["versus_large"], signed=True),
+            "-" if label == LARGE else _interval(each["versus_large"], signed=True),
         )
         for label, each in policies.items()
     ]
     return _rows(("policy", "right %", "less large-only"), rows, "95% intervals; the difference is paired by task.")
+
+
+def _against_random(policies: Policies, names: Names) -> str:
+    """Return what a router's choice of steps is worth: against as many steps by the large engine, chosen by lot."""
+    rows = [
+        (
+            names[label],
+            _interval(found["right"], signed=True),
+            _times(found["large_decode"]),
+            _times(found["modelled_s"]),
+        )
+        for label, each in policies.items()
+        if (found := each["versus_random"])
+    ]
+    note = (
+        "The random control lets the large engine write the same share of steps. It asks no judge and throws no "
+        "draft away: what that costs a policy is in the last two columns, policy over control."
+    )
+    return _rows(("against random", "right, less its", "large decode x", "modelled s x"), rows, note) if rows else ""
+
+
+def _at_once(summary: Mapping[str, Any]) -> int:
+    return int(summary.get("settings", {}).get("concurrency", 1))
 
 
 def _at_budget(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
@@ -111,7 +136,7 @@ def _at_budget(policies: Policies, names: Names, summary: Mapping[str, Any]) -> 
         (
             names[label],
             _interval(each["accuracy_at_equal_budget"]),
-            _interval(each["versus_large_at_equal_budget"], signed=True),
+            "-" if label == LARGE else _interval(each["versus_large_at_equal_budget"], signed=True),
         )
         for label, each in policies.items()
     ]
@@ -151,7 +176,7 @@ def _tokens(policies: Policies, names: Names) -> list[str]:
             use = each["engines"][engine]
             tokens = (use["decode"], use["uncached"], use["cached"])
             rows.append((names[label], f"{use['calls']:.1f}", *(f"{figure:.0f}" for figure in tokens)))
-        note = "decoded: judge and discarded drafts in it. cached: of prompts, a run's first call left out."
+        note = "decoded: judge and discarded drafts in it. cached: of prompts, what the run itself had put there."
         notes = [note] if engine == engines[-1] else []
         found.append(_rows(header, rows, *notes))
     return found
@@ -169,8 +194,8 @@ def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
         for label, each in policies.items()
     ]
     note = (
-        f"x: times faster than large-only. wall: measured here, policies in turn; later ones find caches that "
-        f"earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
+        f"x: times faster than large-only. wall: measured here, policies in turn{_waiting(summary)}; later ones find "
+        f"caches that earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
         "Verdicts of a verifier cost nothing here."
     )
     return _rows(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
@@ -190,6 +215,11 @@ def _cost(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
     return _rows(("per task", "TFLOP", "PTE", *summary["prices"]), rows, note)
 
 
+def _waiting(summary: Mapping[str, Any]) -> str:
+    number = _at_once(summary)
+    return f", {number} runs at once, their waiting for each other in it" if number > 1 else ""
+
+
 def _times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
     if ratio is None:
         return "-"
@@ -200,28 +230,32 @@ def _matched(summary: Mapping[str, Any]) -> str:
     """Return how much faster each router's front is where it is as right as large-only."""
     rows = []
     for family, found in summary["matched_accuracy"].items():
-        low, high = found["speed_up_interval"]
-        rows.append((family, f"{found['speed_up']:.2f} [{low:.2f}, {high:.2f}]", str(len(found["front"]))))
+        held_out = f"{found['held_out_speed_up']:.2f}", f"{100 * found['held_out_versus_large']:+.1f}"
+        rows.append((family, _times(found["speed_up"], found["speed_up_interval"]), *held_out))
     accuracy = next(iter(summary["matched_accuracy"].values()), {"accuracy": 0})["accuracy"]
     note = (
         f"Modelled, where a front reaches large-only's {_percent(accuracy)}%. A front is the best of a router's "
-        "settings, small-only, large-only and mixtures of two: never below 1, and flattering where many settings "
-        "were tried on few tasks. What the row random has needs no judge."
+        "settings, small-only, large-only and mixtures of two: never below 1, and flattering, because it is chosen on "
+        "the tasks it is measured on. held out: chosen on half of them, measured on the others. What the row random "
+        "has needs no judge."
     )
-    return _rows(("at matched accuracy", "speed-up", "on front"), rows, note) if rows else ""
+    header = ("at matched accuracy", "speed-up", "held out", "right, less large-only")
+    return _rows(header, rows, note) if rows else ""
 
 
-def _in_short(policies: Policies, names: Names) -> str:
+def _in_short(policies: Policies, names: Names, *, is_alone: bool) -> str:
     """Return a sentence for every policy that is no control: what it gives and what it takes, better or worse."""
     right = _percent(policies[LARGE]["accuracy"][0])
     found = []
     for label, each in policies.items():
         if label in CONTROLS or label.startswith(f"{RANDOM}@"):
             continue
+        wall = f", {_pace(each['wall_speed_up'])} as measured here" if is_alone else ""
         found += [
-            f"{names[label]} solves {_percent(each['accuracy'][0])}%, large-only {right}%; it decodes "
+            f"{names[label]} solves {_percent(each['accuracy'][0])}%, large-only {right}%, a difference of "
+            f"{_interval(each['versus_large'], signed=True)} points; it decodes "
             f"{_decoded(each)} of large-only's tokens with the large engine and is "
-            f"{_pace(each['modelled_speed_up'])} as modelled, {_pace(each['wall_speed_up'])} as measured here."
+            f"{_pace(each['modelled_speed_up'])} as modelled{wall}."
         ]
     return "\n".join(_wrapped(each) for each in ["In short:", *found]) if found else ""
 

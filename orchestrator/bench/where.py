@@ -43,9 +43,11 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout this runs from, and whether it was changed; empty for an installed package."""
+    """Return the commit of the checkout this runs from, and whether it was changed; empty for an installed package,
+    which may well lie inside a checkout of something else."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
         named = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True

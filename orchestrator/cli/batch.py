@@ -39,7 +39,7 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
         await pipeline.start()
     stored = {each.run.position: each for each in pipeline.journal.batch(batch)} if given["resume"] else {}
     results = Results(given["out"])
-    progress = Progress(is_quiet=given["quiet"], has_large=len(pipeline.engines) > 1)
+    progress = Progress(is_quiet=given["quiet"], has_large=len(pipeline.writers) > 1)
     try:
         for line in bad:
             results.write(bad_line(line))

@@ -60,7 +60,9 @@ def _with_report_flags(command: Any) -> Any:
 )
 @click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
 @click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
-@click.option("--split", metavar="NAME", help="report, and of a file all, unless given; calibration is for fitting.")
+@click.option(
+    "--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
 @engine_flags
 @run_flags
@@ -102,11 +104,13 @@ async def _run(given: Mapping[str, Any]) -> int:
     split = given["split"] or workload.splits[-1]
     if split not in workload.splits:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
-    policies = policies_of([each for each in given["policies"].split(",") if each], workload)
     folder = Folder(given["out"])
     db = None if given["pipeline"] else given["db"] or str(folder.journal)
-    pipeline, concurrency = await open_source({**given, "db": db})
+    pipeline, _ = await open_source({**given, "db": db})
+    concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
+        asked = [each for each in given["policies"].split(",") if each]
+        policies = policies_of(asked, workload, pipeline.measuring)
         found = await pipeline.start()
         profiles = _profiles(
             given, pipeline.writers, pipeline.measuring
@@ -114,14 +118,17 @@ async def _run(given: Mapping[str, Any]) -> int:
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
         progress = BenchProgress(is_quiet=given["quiet"])
         settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": _shared_settings(pipeline)}
-        folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
         race = Race(pipeline, plan, folder, progress)
-        served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
-        folder.went_on({**where(), "engines": served})
-        try:
-            await race.run()
-        finally:
-            progress.end()
+        await race.start()
+        with folder.held():
+            folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
+            if not race.is_over:
+                served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
+                folder.went_on({**where(), "engines": served})
+            try:
+                await race.run()
+            finally:
+                progress.end()
         return _report(folder, profiles, as_json=given["as_json"])
 
 

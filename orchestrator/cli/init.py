@@ -15,7 +15,8 @@ TEMPLATE = """\
 
 schema_version = 1
 
-# Engines, cheapest first; the last one is the most capable. Any names, any number of them.
+# Engines, cheapest first; the last one is the most capable. Any names, any number of them; without any,
+# the two tiny models inside the package run.
 #   kind = "vllm"       a vLLM server                            (needs url)
 #   kind = "llamacpp"   a llama.cpp server                       (needs url)
 #   kind = "embedded"   a GGUF file, served inside this process  (needs path)
@@ -40,6 +41,11 @@ kind = "vllm"
 url = "http://127.0.0.1:8002/v1"
 # model = "QwQ-32B"
 # judge = { prefill = 'The rating of the last step is \\boxed{' }   # also question, think: a judge's own words
+
+# [engines.scorer]         # one that only measures, such as a process reward model: scorer prm
+# kind = "vllm"
+# url = "http://127.0.0.1:8003/v1"
+# writes = false
 
 [router]
 name = "specreason"        # small, large, random, specreason

@@ -10,9 +10,12 @@ import asyncio
 import os
 import secrets
 import threading
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.llamacpp import LlamaCpp
 from orchestrator.engines.http import Transport
 from orchestrator.engines.pocket import BUNDLED, PAIR_ID, bundled
@@ -71,6 +74,9 @@ class Embedded(LlamaCpp):
         """Close the connections and unload the model."""
         await super().close()
         await asyncio.to_thread(self._unload)
+
+    async def _probe(self) -> Capabilities:
+        return replace(await super()._probe(), server=f"llama.cpp in xllamacpp {version('xllamacpp')}")
 
     async def _connect(self) -> Transport:
         address, key = await asyncio.to_thread(self._serve)

@@ -1,12 +1,13 @@
-"""The small engine's step stands exactly when a verifier says so: the control that no judge can beat.
+"""The small engine's step stands exactly when a verifier says so: what a judge that never errs would decide.
 
-Needs a scorer called `verifier`, which a workload with an exact step check brings. It is a control for
-experiments: whoever can verify every step for free has little need of a large engine.
+Needs a scorer called `verifier`, which a workload with an exact step check brings, or, noisier, `prm`. It is a
+control for experiments: whoever can verify every step for free has little need of a large engine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
@@ -19,9 +20,14 @@ __all__ = ["Oracle"]
 class Oracle:
     """Keep a draft that the verifier scores at least `threshold`; otherwise the large engine writes the step."""
 
-    needs = Needs(scorers=("verifier",), engines=2)
+    scorer: Literal["verifier", "prm"] = "verifier"
     threshold: float = 1.0
     """In [0, 1]."""
+
+    @property
+    def needs(self) -> Needs:
+        """Two engines, and whoever verifies."""
+        return Needs(scorers=(self.scorer,), engines=2)
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -30,7 +36,7 @@ class Oracle:
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
         """Keep what is right. A step that cannot be verified is the large engine's to write."""
         try:
-            score = await ask.score("verifier", draft)
+            score = await ask.score(self.scorer, draft)
         except SignalUnavailable as missing:
             return rewrite(history.large, reason=str(missing))
         assert score.value is not None

@@ -68,6 +68,7 @@ class Recipe:
             build.settings_of(
                 {
                     "engines": self.specs,
+                    "order": list(self.specs),
                     "router": self.router,
                     "monitors": self.monitors,
                     "scorers": self.scorers,
@@ -175,7 +176,7 @@ def _assemble(
         doors=recipe.doors,
         monitors=recipe.monitors,
         scorers=recipe.scorers,
-        samplings={name: spec.sampling for name, spec in recipe.specs.items()},
+        samplings={name: recipe.specs[name].sampling for name in writers},
         find_answer=recipe.find_answer,
         delimiter=recipe.delimiter,
         stop_on_answer=recipe.stop_on_answer,

@@ -109,7 +109,7 @@ class Pipeline:
         self._granularity = granularity
         self._build_graph()
 
-    def but(self, *, router: Any, scorers: Mapping[str, Scorer], seed: int) -> Pipeline:
+    def but(self, *, router: Any, scorers: Mapping[str, Scorer], seed: int, stop_on_answer: bool) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
         `scorers` are added to the ones there are.
@@ -120,6 +120,7 @@ class Pipeline:
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         doors = build.doors_of(other.router)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
+        recipe = replace(recipe, stop_on_answer=stop_on_answer)
         other.__dict__["_recipe"] = recipe
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None

@@ -29,7 +29,8 @@ async def write(run: Run, turn: Turn) -> Step:
         return _step(index, turn, [whole])
     prompt = await run.stream.prefix(turn.engine)
     default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
-    left = min(filter(None, (turn.max_tokens, sampling.max_tokens)), default=default)
+    own = None if turn.whole else sampling.max_tokens  # which is a step's
+    left = min(filter(None, (turn.max_tokens, own)), default=default)
     stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
     parts: list[Completion] = []
     while True:

@@ -45,10 +45,10 @@ TRACE = [DRAFT, NEXT, VERDICT, REWRITE]
 def test_a_trace_by_hand_is_summed_by_engine() -> None:
     uses = uses_of(TRACE, ("small", "large"))
     assert uses["small"] == Use(
-        calls=2, decode=6, uncached=3 + 4, cached=6, context=(3 + 4) + (10 + 11 + 12 + 13), seconds=2
+        calls=2, decode=6, uncached=3 + 5, cached=5, context=(3 + 4) + (10 + 11 + 12 + 13), seconds=2, longest=14
     )
     assert uses["large"] == Use(
-        calls=2, decode=6, uncached=14 + 2, cached=8, context=14 + (10 + 11 + 12 + 13 + 14), seconds=1.5
+        calls=2, decode=6, uncached=14 + 2, cached=8, context=14 + (10 + 11 + 12 + 13 + 14), seconds=1.5, longest=15
     )
 
 
@@ -64,24 +64,24 @@ def test_an_engine_without_calls_has_zeros() -> None:
 
 
 def test_modelled_seconds_in_closed_form() -> None:
-    small = 2 * 0.1 + 7 / 1000 + 6 * 0.010
+    small = 2 * 0.1 + 8 / 1000 + 6 * 0.010
     large = 2 * 0.1 + 16 / 200 + 6 * 0.040
     assert modelled_s(uses_of(TRACE, MACHINE.engines), MACHINE) == pytest.approx(small + large)
 
 
 def test_flops_have_prefill_in_them() -> None:
-    assert flops(uses_of(TRACE, MACHINE.engines), MACHINE) == 2 * 1e3 * (7 + 6) + 2 * 4e3 * (16 + 6)
+    assert flops(uses_of(TRACE, MACHINE.engines), MACHINE) == 2 * 1e3 * (8 + 6) + 2 * 4e3 * (16 + 6)
 
 
 def test_prefill_token_equivalents_in_closed_form() -> None:
     gamma_small, gamma_large = 2 * 1 * 10 * 50 / 1e3, 2 * 2 * 20 * 50 / 4e3
-    small = (7 + gamma_small * 53) * 1e3 / 4e3
+    small = (8 + gamma_small * 53) * 1e3 / 4e3
     large = 16 + gamma_large * 74
     assert pte(uses_of(TRACE, MACHINE.engines), MACHINE) == pytest.approx(small + large)
 
 
 def test_a_price_in_closed_form() -> None:
-    small = 7 * 1 + 6 * 0.1 + 6 * 2
+    small = 8 * 1 + 5 * 0.1 + 6 * 2
     large = 16 * 10 + 8 * 1 + 6 * 20
     assert cost(uses_of(TRACE, MACHINE.engines), PRICES) == pytest.approx(small + large)
 
@@ -106,7 +106,7 @@ def test_every_figure_is_the_sum_over_the_calls() -> None:
 
 def test_a_call_whose_process_died_is_charged_what_it_had_reserved() -> None:
     use = uses_of([interrupted("large", 20, 7)], ("large",))["large"]
-    assert use == Use(calls=1, decode=7, uncached=20, unreported=1, context=7 * 20 + 21)
+    assert use == Use(calls=1, decode=7, uncached=20, unreported=1, context=7 * 20 + 21, longest=27)
 
 
 def test_an_unreported_cache_counts_as_uncached_and_is_flagged() -> None:

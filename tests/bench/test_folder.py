@@ -150,3 +150,29 @@ def test_places_are_kept_in_order(tmp_path: Path) -> None:
     folder.went_on({"machine": "one"})
     begun(tmp_path).went_on({"machine": "two"})
     assert [place["machine"] for place in folder.places()] == ["one", "two"]
+
+
+def test_a_torn_line_about_a_place_is_left_out(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "f")
+    folder.begin({"engines": []})
+    folder.went_on({"machine": "one"})
+    with (folder.path / "where.jsonl").open("a") as file:
+        file.write('{"machine": "t')
+    assert [place["machine"] for place in folder.places()] == ["one"]
+    again = Folder(folder.path)
+    again.begin({"engines": []})
+    again.went_on({"machine": "two"})
+    assert [place["machine"] for place in again.places()] == ["one", "two"]
+    (folder.path / "where.jsonl").write_text("nonsense\n")
+    with pytest.raises(UserError, match=r"where\.jsonl is damaged"):
+        folder.places()
+
+
+def test_a_folder_is_written_by_one_comparison_at_a_time(tmp_path: Path) -> None:
+    one, other = Folder(tmp_path / "f"), Folder(tmp_path / "f")
+    with one.held():
+        one.begin({"engines": []})
+        with pytest.raises(UserError, match=f"another comparison is writing to {tmp_path}/f: wait"), other.held():
+            pass
+    with other.held():
+        other.begin({"engines": []})

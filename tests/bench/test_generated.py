@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 
 from orchestrator.bench.workloads import WORKLOADS, workload_of
@@ -42,9 +44,9 @@ def test_splits_never_overlap_whatever_the_seed(workload: Workload) -> None:
         split: {asked(task) for seed in range(3) for task in workload.draw(split, seed, 12)}
         for split in workload.splits
     }
-    assert workload.splits == ("calibration", "report")
+    assert workload.splits == ("train", "calibration", "report")
     assert all(seen.values())
-    assert not seen["calibration"] & seen["report"]
+    assert not any(seen[one] & seen[other] for one, other in combinations(seen, 2))
 
 
 @pytest.mark.parametrize("workload", [random_calculation("products"), random_calculation("direct"), *MADE[2:4]])

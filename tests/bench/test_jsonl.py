@@ -75,11 +75,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
 
 
 def test_the_halves_share_no_task_and_make_up_all(forty: Workload) -> None:
-    calibration, report, everything = ({task.id for task in forty.draw(split, 0, 99)} for split in forty.splits)
-    assert forty.splits == ("calibration", "report", "all")
-    assert calibration and report
-    assert not calibration & report
-    assert calibration | report == everything
+    train, calibration, report, everything = ({task.id for task in forty.draw(split, 0, 99)} for split in forty.splits)
+    assert forty.splits == ("train", "calibration", "report", "all")
+    assert train and calibration and report
+    assert not train & calibration and not train & report and not calibration & report
+    assert train | calibration | report == everything
     assert len(everything) == 40
 
 

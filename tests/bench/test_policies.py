@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.bench.policies import matched, policies_of
@@ -57,7 +59,7 @@ def test_the_verifier_takes_the_place_of_the_judge() -> None:
     assert plain.router == verified.router == SpecReason(threshold=7)
     assert set(plain.scorers(CHECKED, {})) == {"verifier"}
     scorers = verified.scorers(CHECKED, {})
-    assert set(scorers) == {"verifier", "judge", "judge-average"}
+    assert set(scorers) == {"verifier", "judge", "judge-average", "prm"}
     assert all(isinstance(scorer, Verifier) for scorer in scorers.values())
     assert plain.scorers(UNCHECKED, {}) == {}
 
@@ -67,10 +69,14 @@ def test_an_engine_may_rate_in_the_place_of_the_largest_in_the_words_it_brings()
     *_, policy = policies_of(["specreason:judge=small:threshold=5"], UNCHECKED)
     assert (policy.label, policy.family) == ("specreason:judge=small:threshold=5", "specreason:judge=small")
     engines = {"small": EngineSpec(kind="scripted", judge=words), "large": EngineSpec(kind="scripted")}
+    average = Judge(engine="small", prompt=words, reading="average")
     assert policy.scorers(UNCHECKED, engines) == {
         "judge": Judge(engine="small", prompt=words),
-        "judge-average": Judge(engine="small", prompt=words, reading="average"),
+        "judge-average": average,
+        "prm": average,
     }
+    engines["small"] = replace(engines["small"], writes=False)
+    assert set(policy.scorers(UNCHECKED, engines).values()) == {average}  # as a reward model is read
     with pytest.raises(UnknownName, match="no engine 'small' to rate; known: large, verifier"):
         policy.scorers(UNCHECKED, {"large": engines["large"]})
 
@@ -79,7 +85,6 @@ def test_a_matched_random_control_has_the_share_and_the_name() -> None:
     *_, policy = policies_of(["specreason:threshold=7"], CHECKED)
     control = matched(policy, 0.123456)
     assert control.label == "random@specreason:threshold=7"
-    assert control.matched_to == policy.label
     assert control.router == Random(large_share=0.1235)
     assert control.is_control
 
@@ -92,6 +97,7 @@ def test_a_matched_random_control_has_the_share_and_the_name() -> None:
         ("specreason:threshold=high", "threshold"),
         ("specreason:threshold=11", r"threshold = 11\.?0? is not in"),
         ("specreason:threshold=9..3", "a range goes up"),
+        ("specreason:judge=", "specreason:judge=: judge= names nobody"),
         ("small:judge=verifier", "small:judge=verifier: small asks no judge"),
         ("specreason:7", "'7' is no option"),
         (":threshold=7", "has no name"),
@@ -115,3 +121,18 @@ def test_what_needs_checked_steps_is_refused_where_there_are_none(spec: str) -> 
 def test_a_policy_is_asked_for_once(specs: list[str]) -> None:
     with pytest.raises(UserError, match="is asked for twice"):
         policies_of(specs, CHECKED)
+
+
+def test_several_judges_are_swept() -> None:
+    found = policies_of(["specreason:judge=small|verifier:threshold=7"], CHECKED)
+    assert [policy.judge for policy in found if policy.judge] == ["small", "verifier"]
+
+
+def test_without_a_check_the_oracle_asks_an_engine_that_measures() -> None:
+    labels = [policy.label for policy in policies_of([], UNCHECKED, measuring=("scorer",))]
+    assert labels == ["small", "large", "oracle"]
+    *_, oracle = policies_of([], UNCHECKED, measuring=("scorer",))
+    assert oracle.router.needs.scorers == ("prm",)
+    assert [policy.label for policy in policies_of([], UNCHECKED)] == ["small", "large"]
+    *_, exact_one = policies_of([], CHECKED, measuring=("scorer",))
+    assert exact_one.router.needs.scorers == ("verifier",)

@@ -106,6 +106,14 @@ def test_an_engine_that_only_measures_has_its_own_table(own_name: str) -> None:
     assert prices("self_hosted", machine, ("draft", "target"), (own_name,)).engines["target"].output == 1.0
 
 
+def test_a_profile_may_name_engines_that_only_measure(tmp_path: Path) -> None:
+    named = HARDWARE.replace("[engines]", "[engines]") + (
+        "\n[engines.prm]\ndecode_ms = 7\nprefill_per_s = 100.0\nparams = 1e9\nlayers = 2\nwidth = 8\n"
+    )
+    machine = hardware(written(tmp_path, named), ("draft", "target"), ("prm",))
+    assert {name: each.decode_ms for name, each in machine.engines.items()} == {"prm": 7, "draft": 2, "target": 8}
+
+
 def test_a_profile_without_that_table_does_not_serve_it(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"no table \[measuring\], and the engine 'scorer' only measures"):
         hardware(written(tmp_path, HARDWARE), ("a", "b"), ("scorer",))

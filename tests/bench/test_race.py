@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from solvers import large, num_requests, pipeline, small
+from solvers import asked_and_written, large, num_requests, pipeline, small
 
 from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import LARGE, ORACLE, SMALL, Policy, policies_of
@@ -20,7 +20,7 @@ from orchestrator.bench.workloads.base import Workload, fingerprint
 from orchestrator.bench.workloads.generated import random_calculation
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import EngineProtocol, MissingCapability, UserError
+from orchestrator.errors import EngineProtocol, MissingCapability, UnknownName, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.routers import SmallOnly
@@ -339,9 +339,10 @@ def test_a_failed_run_is_marked_and_tried_again_by_the_next_command(tmp_path: Pa
     )
     done = compared(tmp_path, plan(tasks=6), mended)
     assert {sample.status for sample in done.samples.values()} == {"completed"}
-    assert {key: done.samples[key] for key in done.samples if key not in failed} == {
-        key: sample for key, sample in folder.samples.items() if key not in failed
-    }
+    kept = {key: sample for key, sample in folder.samples.items() if key not in failed and key[0] != CONTROL}
+    assert {key: done.samples[key] for key in kept} == kept
+    shares = {sample.share for sample in done.samples.values() if sample.policy == CONTROL}
+    assert len(shares) == 1  # where the policy's share is another one now, the whole control is run again
 
 
 def test_a_step_that_another_engine_took_over_is_no_escalation_of_the_policy(tmp_path: Path) -> None:
@@ -363,3 +364,45 @@ def test_engines_that_cannot_do_what_a_policy_needs_are_refused_before_the_first
     with pytest.raises(MissingCapability, match="2 engines; the pipeline has 1"):
         compared(tmp_path / "alone", plan(policies=policies_of([], EASY)[:2]), alone)
     assert num_requests(chat) == num_requests(alone) == 0
+
+
+def test_no_policy_stops_at_an_answer_before_its_engine_does(tmp_path: Path) -> None:
+    """Else a run would be shorter than large-only's for another reason than routing."""
+
+    def talkative(request: Request) -> str:
+        _, written = asked_and_written(request)
+        return "\\boxed{1}\n\n" if not written else "Wait.\n\n" if len(written) == 1 else "So \\boxed{2}"
+
+    lent = Pipeline({"small": Scripted(talkative), "large": Scripted(large)}, "small", db=":memory:")
+    found = by_policy(compared(tmp_path, plan(ORACLE, tasks=2), lent))
+    assert lent.run("Compute 1+1.").answer == "1"
+    assert all(sample.steps > 1 for sample in found[ORACLE])
+
+
+def test_a_judge_that_dies_is_counted(tmp_path: Path) -> None:
+    def judge(request: Request) -> str | Exception:
+        return EngineProtocol("out of memory", engine="scorer")
+
+    engines = {"small": Scripted(small()), "large": Scripted(large), "scorer": Scripted(judge, writes=False)}
+    lent = Pipeline(engines, "small", db=":memory:")
+    spec = "specreason:judge=scorer:threshold=5"
+    found = by_policy(compared(tmp_path, plan(spec, tasks=2), lent))
+    for sample in found[spec]:
+        assert len(sample.missing) == sample.ratings > 0
+        assert "out of memory" in sample.missing[0]
+    assert not any(sample.ratings for sample in found[SMALL])
+
+
+@pytest.mark.parametrize("end", ["SystemExit('no licence')", "ValueError('?')"])
+def test_a_scorer_that_ends_the_program_ends_one_task(tmp_path: Path, end: str) -> None:
+    def scorer(task: object, answer: str | None) -> float:
+        raise eval(end)
+
+    found = compared(tmp_path, plan(tasks=2, workload=replace(EASY, score=scorer)))
+    assert all(sample.score_error for sample in found.samples.values())
+
+
+def test_a_judge_that_does_not_exist_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="no engine 'nobody' to rate; known: small, large, verifier"):
+        Race(pipeline(":memory:"), plan("specreason:judge=nobody"), Folder(tmp_path / "f"), lambda _: None)
+    assert not (tmp_path / "f").exists()

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.bench.resampling import ratio_interval, speed_up_interval
+from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
 
 
 def race(number: int, seed: int = 0) -> tuple[list[list[float]], list[list[bool]]]:
@@ -69,3 +69,30 @@ def test_tasks_are_drawn_with_both_of_their_values() -> None:
 
 def test_a_ratio_over_what_can_be_nothing_has_no_interval() -> None:
     assert ratio_interval([1.0, 2.0], [0.0, 1.0]) is None
+
+
+def test_what_holds_on_every_half_is_as_good_held_out() -> None:
+    seconds, hits = race(400)
+    speed_up, difference = held_out(seconds, hits)
+    assert speed_up == pytest.approx(3.0, rel=0.05)
+    assert difference == pytest.approx(0.0, abs=0.01)
+    assert held_out(seconds, hits) == (speed_up, difference)
+
+
+def test_a_setting_that_was_lucky_on_few_tasks_loses_its_luck_held_out() -> None:
+    """Thirty settings that guess: the best of them looks as right as large-only here, and is not elsewhere."""
+    random = Random(5)
+    number = 40
+    guesses = [[random.random() < 0.5 for _ in range(number)] for _ in range(30)]
+    large = [random.random() < 0.62 for _ in range(number)]
+    small = [False] * number
+    seconds = [*([1.0] * number for _ in guesses), [0.5] * number, [4.0] * number]
+    hits = [*guesses, small, large]
+    _, high = speed_up_interval(seconds, hits)
+    _, difference = held_out(seconds, hits)
+    assert high > 3.5
+    assert difference < -0.05
+
+
+def test_one_task_cannot_be_halved() -> None:
+    assert held_out([[1.0], [2.0]], [[True], [True]]) == (1.0, 0.0)

@@ -310,3 +310,21 @@ def test_where_nothing_can_be_compared_yet_the_summary_says_so(found: list[Sampl
     summary = report(found, SETTINGS)
     assert (summary["tasks"], summary["policies"]) == (0, {})
     assert summary["warnings"] == ["no task was finished by every policy yet"]
+
+
+def test_a_policy_is_held_against_its_random_control() -> None:
+    found = report()["policies"][ASKED]["versus_random"]
+    by_name = {name: [each for each in samples() if each.policy == name] for name in (ASKED, CONTROL)}
+    hits = {name: [each.is_right for each in some] for name, some in by_name.items()}
+    assert found["right"] == paired(hits[ASKED], hits[CONTROL])
+    large = {name: sum(each.uses["large"].decode for each in some) for name, some in by_name.items()}
+    assert found["large_decode"] == pytest.approx(large[ASKED] / large[CONTROL])
+    assert report()["policies"]["large"]["versus_random"] is None
+
+
+def test_ratings_that_could_not_be_had_are_a_warning() -> None:
+    def asked(each: Sample) -> Sample:
+        return replace(each, ratings=4, missing=("the server died",) * (each.task < "task-003"))
+
+    found = [asked(each) if each.policy == ASKED else each for each in samples()]
+    assert f"{ASKED}: 3 of 160 ratings could not be had, first: the server died" in report(found)["warnings"]

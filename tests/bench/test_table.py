@@ -62,14 +62,14 @@ def test_every_policy_has_its_figures_and_its_control_behind_it() -> None:
 
 
 def test_discarded_and_judge_tokens_escalations_and_the_large_share_are_there() -> None:
-    assert line(table(summary()), ASKED, 2) == f"{ASKED} 25.0 4.0 1.0 20.0 5.0 0"
+    assert line(table(summary()), ASKED, 3) == f"{ASKED} 25.0 4.0 1.0 20.0 5.0 0"
 
 
 def test_decode_and_prefill_are_apart_for_every_engine() -> None:
     text = table(summary())
     assert "small, tokens per task" in text and "large, tokens per task" in text
-    assert line(text, ASKED, 3) == f"{ASKED} 1.0 60 60 40"
-    assert line(text, ASKED, 4) == f"{ASKED} 1.0 20 60 40"
+    assert line(text, ASKED, 4) == f"{ASKED} 1.0 60 60 40"
+    assert line(text, ASKED, 5) == f"{ASKED} 1.0 20 60 40"
 
 
 def test_modelled_figures_are_called_so() -> None:
@@ -77,7 +77,7 @@ def test_modelled_figures_are_called_so() -> None:
     assert "modelled: for h200_1p5b_32b" in text.replace("\n  ", " ")
     assert "Verdicts of a verifier cost nothing here" in text.replace("\n  ", " ")
     assert "at matched accuracy" in text
-    assert line(text, "random") == "random 1.00 [1.00, 1.00] 3"
+    assert line(text, "random") == "random 1.00 [1.00, 1.00] 1.00 +0.0"
 
 
 def test_warnings_are_at_the_end() -> None:
@@ -143,3 +143,15 @@ def test_a_third_engine_has_a_table_of_its_own() -> None:
 def test_the_control_of_a_policy_keeps_its_name_where_it_does_not_follow_it() -> None:
     found = [each for each in samples() if each.policy != ASKED]
     assert line(table(summary(found)), CONTROL).startswith(CONTROL)
+
+
+def test_wall_time_is_quoted_only_where_no_run_waited_for_another() -> None:
+    many, alone = (" ".join(table(summary(concurrency=number)).split()) for number in (4, 1))
+    assert "as measured here" not in many and "4 runs at once, their waiting for each other in it" in many
+    assert "as measured here" in alone and "runs at once" not in alone
+
+
+def test_against_random_there_is_an_interval_and_what_the_choice_costs() -> None:
+    text = table(summary())
+    assert "against random" in text
+    assert re.fullmatch(rf"{re.escape(ASKED)} [+-][0-9.]+ \[.*\] [0-9.]+ [0-9.]+", line(text, ASKED, 1))

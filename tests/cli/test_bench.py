@@ -67,7 +67,7 @@ def test_a_comparison_prints_its_table_and_fills_its_folder(orchestrator: Call, 
     done = orchestrator(*RUN, *POLICIES)
     assert done.exit_code == 0, done.stderr
     assert done.stderr.splitlines() == [f"{label}: 6 runs" for label in LABELS]
-    assert done.stdout.startswith("6 tasks of random-calculation:easy, split report, 1 seed, 8 at once\n")
+    assert done.stdout.startswith("6 tasks of random-calculation:easy, split report, 1 seed, 1 at once\n")
     assert done.stdout == (here / "results" / "table.txt").read_text()
     assert "warning: 6 tasks are few" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -220,8 +220,8 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(orchestrator: C
         (("--policies", "specreson"), "no router named 'specreson'; known: large, oracle, random, small, specreason"),
         (("--policies", "specreason:threshold=9..3"), "a range goes up"),
         (("--policies", "specreason,specreason"), "policy specreason is asked for twice"),
-        (("--policies", "specreason", "--workload", "one.jsonl:scorer=exact", "--split", "train"), "has calibration"),
-        (("--split", "train"), "--split train: random-calculation:preset=easy has calibration, report"),
+        (("--policies", "specreason", "--workload", "one.jsonl:scorer=exact", "--split", "test"), "has train"),
+        (("--split", "test"), "--split test: random-calculation:preset=easy has train, calibration, report"),
         (("--tasks", "0"), "0 is not in the range x>=1"),
         (("--hardware", "h100"), "no profile 'h100'; known: h200_1p5b_32b, or a file.toml"),
         (("--hardware", "missing.toml"), "missing.toml: No such file or directory"),
@@ -253,7 +253,7 @@ def test_bad_input_is_one_clear_line_before_anything_runs(
         (("--seeds", "2"), "results has results of seeds = 1, not 2"),
         (("--policies", "specreason:threshold=6"), "results has results of policies = "),
         (("--workload", "random-calculation:preset=mid"), 'results has results of workload.preset = "easy", not "mid"'),
-        (("--concurrency", "2"), "results has results of concurrency = 8, not 2"),
+        (("--concurrency", "2"), "results has results of concurrency = 1, not 2"),
         (("--pipeline", "agent.py:renamed"), 'results has results of engines = ["small", "large"], not ["weak"'),
     ],
 )

@@ -63,7 +63,7 @@ async def test_a_damaged_file_is_a_mistake_in_the_configuration(tmp_path: Path, 
 @pytest.mark.embedded
 async def test_what_the_engine_can_do_is_found_by_trying(smollm2: Embedded) -> None:
     found = await smollm2.start()
-    assert found.server.startswith("llama.cpp")
+    assert found.server.startswith("llama.cpp in xllamacpp 2")
     assert found.model == "SmolLM2-135M-Instruct.Q4_1"
     assert found.context == 1024
     assert (found.continues, found.token_ids, found.cached_tokens, found.chat_template) == (True,) * 4

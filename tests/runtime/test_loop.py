@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -458,11 +459,14 @@ def test_a_pipeline_left_to_the_end_of_the_interpreter_does_not_hold_it_up() -> 
     assert "close pipelines before that" in done.stderr
 
 
+@dataclass(frozen=True)
 class Whole:
     """Plans the whole text."""
 
+    max_tokens: int | None = None
+
     def before_step(self, history: History) -> Plan:
-        return Plan(engine="small", whole=True)
+        return Plan(engine="small", whole=True, max_tokens=self.max_tokens)
 
 
 async def test_a_router_may_let_an_engine_write_the_whole_text_in_one_call() -> None:
@@ -478,10 +482,17 @@ async def test_a_router_may_let_an_engine_write_the_whole_text_in_one_call() -> 
 
 
 async def test_a_whole_text_that_a_limit_cuts_is_gone_on_with() -> None:
-    pipeline = line("one\n\ntwo, three", "\\boxed{5}", router=Whole())
-    pipeline.specs["small"] = orc.engines.EngineSpec(kind="scripted", sampling=orc.Sampling(max_tokens=10))
+    pipeline = line("one\n\ntwo, three", "\\boxed{5}", router=Whole(max_tokens=10))
     result = await pipeline.arun("2+2?")
     assert [step.text for step in result.steps] == ["one\n\ntwo, ", "\\boxed{5}"]
+
+
+async def test_an_engines_own_limit_is_a_steps_and_cuts_no_whole_text() -> None:
+    """A baseline in one call that is cut into several would pay for requests that nobody has to make."""
+    pipeline = line("one\n\ntwo, three, so \\boxed{5}", router=Whole())
+    pipeline.specs["small"] = orc.engines.EngineSpec(kind="scripted", sampling=orc.Sampling(max_tokens=10))
+    result = await pipeline.arun("2+2?")
+    assert [step.text for step in result.steps] == ["one\n\ntwo, three, so \\boxed{5}"]
 
 
 @pytest.mark.parametrize("planned", [None, "small"])

@@ -9,7 +9,7 @@ import pytest
 
 import orchestrator as orc
 from orchestrator.engines.scripted import Reply, Scripted
-from orchestrator.errors import MissingCapability, UserError
+from orchestrator.errors import MissingCapability, UnknownName, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Step, keep, rewrite
 
@@ -68,6 +68,25 @@ async def test_when_the_large_engine_fails_it_does_not_take_over() -> None:
     async with orc.Pipeline(given, "large", db=":memory:") as pipeline:
         result = await pipeline.arun("?")
     assert [step.writer for step in result.steps] == ["small", "small"]
+    assert not given["scorer"].requests
+
+
+@dataclass(frozen=True)
+class Names:
+    """Gives every draft to an engine."""
+
+    engine: str
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        return rewrite(self.engine)
+
+
+@pytest.mark.parametrize("granularity", ["steps", "fused"])
+async def test_a_router_that_lets_it_write_is_told_who_can(granularity: str) -> None:
+    given = engines("9", {"9": 0.0})
+    async with orc.Pipeline(given, Names("scorer"), db=":memory:", granularity=granularity) as pipeline:
+        with pytest.raises(UnknownName, match="chose engine 'scorer'; the pipeline has small, large"):
+            await pipeline.arun("?")
     assert not given["scorer"].requests
 
 

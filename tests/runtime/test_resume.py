@@ -193,6 +193,17 @@ def test_other_settings_are_refused_by_name(db: Path, changed: dict[str, Any], t
     assert stored(db) == before
 
 
+def test_engines_in_another_order_are_refused(db: Path) -> None:
+    """The order says who is small and who is large."""
+    engines = {"a": Scripted(["one\n\n"]), "b": Scripted([])}
+    with Pipeline(engines, "small", db=db, failover=False) as pipeline:
+        assert pipeline.run("?", run_id="swapped").status == Status.FAILED
+    told = r'was made with order = \["a", "b"\], not \["b", "a"\]'
+    swapped = Pipeline(dict(reversed(engines.items())), "small", db=db, failover=False)
+    with swapped, pytest.raises(ResumeRefused, match=told):
+        swapped.run("?", run_id="swapped")
+
+
 def test_another_task_is_refused(db: Path) -> None:
     dies(line(db, "one\n\n", "die"))
     with line(db, "never") as made, pytest.raises(ResumeRefused, match="another task"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "ANSWER_PREFIX",
     "CHAT_TEMPLATE",
     "CLOSED_THINK",
     "END",
@@ -24,7 +23,6 @@ OPEN_THINK = "<think>\n"
 """What the generation prompt opens with while thinking is on; each step that follows ends with a blank line."""
 CLOSED_THINK = "<think>\n\n</think>\n"
 """The same with thinking off."""
-ANSWER_PREFIX = "</think>\n\\boxed{"
 """Appended to a thought that was cut anywhere, this forces the answer."""
 
 JUDGE_PROMPT = "Rate the last step 0-9."

@@ -5,8 +5,8 @@
 SMALL, LARGE and SCORER are GGUF files or states of train.run (exported to a temporary folder first). Prints, for
 each: solve rate and step accuracy by kind with thinking, answers without, the judge on spoilt steps and on
 small's own, forced answers, errands, behaviors (shown, hidden, shuffled), reasoning-gym families; of the
-scorer the ratings alone; and the ratios of the pair. Everything comes from the `report` split unless --split
-says otherwise.
+scorer the ratings alone; and last what was wanted of the pair beside what was found. Everything comes from the
+`report` split unless --split says otherwise.
 """
 
 from __future__ import annotations
@@ -250,6 +250,23 @@ def ratings(engine: Embedded, count: int, split: str, own: Sequence[tuple[str, l
     return {"judge_spoilt": judging(engine, spoilt_examples(mid)), "judge_own": judging(engine, own)}
 
 
+def bars(found: dict[str, Any]) -> list[str]:
+    """Each thing that is wanted of the pair, greedy and thinking, on `mid` tasks, and whether it is so."""
+    small, large = (found[name]["think"]["mid"] for name in ("small", "large"))
+    kinds = [share for share, number in small["by_kind"].values() if number >= 10]
+    wanted = [
+        ("small solves 15 to 60%", small["solved"], 0.15, 0.60),
+        ("small's step accuracy is 75 to 88%", small["step_accuracy"], 0.75, 0.88),
+        ("small's best and worst kind of step are 10 points apart", max(kinds) - min(kinds), 0.10, 1.0),
+        ("large solves 90%", large["solved"], 0.90, 1.0),
+        ("large takes 8 times the FLOPs", found["flops_ratio"], 8.0, float("inf")),
+        ("large takes 3 times as long for a token", found["latency_ratio"], 3.0, float("inf")),
+    ]
+    return [
+        f"{'met   ' if low <= value <= high else 'MISSED'}  {claim}: {value:.3f}" for claim, value, low, high in wanted
+    ]
+
+
 def latency(engine: Embedded) -> float:
     """Milliseconds per token of one stream: the best of five requests of 200 tokens."""
     body = {"prompt": ask("Compute 1+2."), "n_predict": 200, "ignore_eos": True, "temperature": 0}
@@ -275,7 +292,7 @@ def flops(path: Path) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure the pair on held-out tasks.")
-    parser.add_argument("--small", type=Path)
+    parser.add_argument("--small", type=Path, required=True)
     parser.add_argument("--large", type=Path)
     parser.add_argument("--scorer", type=Path)
     parser.add_argument("--tasks", type=int, default=60)
@@ -289,7 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
         files = {name: as_gguf(path, name, Path(folder)) for name, path in paths.items() if path is not None}
         engines = {name: Embedded(file) for name, file in files.items()}
         mid = list(islice(random_calculation.calculations("mid", options.split, 1), options.tasks // 3))
-        own = own_examples(engines.get("small") or next(iter(engines.values())), mid)
+        own = own_examples(engines["small"], mid)
         for name, engine in engines.items():
             of = ratings if name == "scorer" else measure
             found[name] = of(engine, options.tasks, options.split, own)
@@ -301,6 +318,8 @@ def main(arguments: list[str] | None = None) -> int:
             found["latency_ratio"] = round(large["ms_per_token"] / small["ms_per_token"], 2)
     text = json.dumps(found, indent=1)
     print(text)
+    if {"small", "large"} <= found.keys():
+        print("\n".join(bars(found)))
     if options.json:
         options.json.write_text(text + "\n")
     return 0

@@ -186,6 +186,8 @@ class Trainer:
         if finish is not None and (self.finishing is None or self.is_finished()):
             if self.finishing is not None:
                 self.peak, self.warmed_from = peak, self.update
+            elif peak != 1.0:
+                raise SystemExit("--peak is for a finished state: copy final.pt over state.pt")
             if not self.rank:
                 save_atomically(self.state(), self.folder / "stable.pt")
             self.finishing = (self.update, finish)
@@ -229,7 +231,7 @@ class Trainer:
         save_atomically(kept, self.folder / f"snapshot-{self.update:06d}.pt")
 
     def resume(self) -> None:
-        """Continue from the state file; a file that was damaged gives way to the one before it."""
+        """Continue from the state file, or from the one before where the disk lost the newer one."""
         path = self.folder / "state.pt"
         if not path.exists():
             path = path.with_suffix(".before")
@@ -297,6 +299,8 @@ class Trainer:
             stages = [stage for stage, first in PLAN[self.name] if first <= self.update]
             if reads_mistakes(stages[-1]) and self.name == "small" and newest_mistakes() is None:
                 self.collect()
+                if self.workers > 1:
+                    torch.distributed.barrier()  # the first worker collects, the others wait for its file
             place.mistakes = newest_mistakes()
             place.stage = next(stage for stage in reversed(stages) if place.mistakes or not reads_mistakes(stage))
             if not reads_mistakes(place.stage):
@@ -307,6 +311,8 @@ class Trainer:
 
     def collect(self) -> None:
         """Sample small's own mistakes from its present state; without the engine, training goes on as before."""
+        if self.rank:
+            return
         self.save()
         self.log(event="collecting", update=self.update)
         command = [sys.executable, "-m", "train.mistakes", "--state", str(self.folder / "state.pt")]

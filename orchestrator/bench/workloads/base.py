@@ -27,7 +27,7 @@ class Workload:
 
     The id names what is asked, so that a task drawn by two seeds can be told."""
     score: Score
-    splits: tuple[str, ...] = ("calibration", "report")
+    splits: tuple[str, ...] = ("train", "calibration", "report")
     """What may be asked for; the last one unless told otherwise."""
     check: Check | None = None
     """Says whether a single step is right, where that can be said."""

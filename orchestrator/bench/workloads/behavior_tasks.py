@@ -16,6 +16,7 @@ from random import Random
 from orchestrator.bench.workloads.expression import read_expression, tokens_of
 from orchestrator.bench.workloads.random_calculation import PRESETS, draw_expression, spaced
 from orchestrator.bench.workloads.solution import Step, reason
+from orchestrator.bench.workloads.splits import split_of_number
 
 __all__ = ["UNKNOWN", "Behavior", "BehaviorTask", "behavior_tasks", "handbook_text"]
 
@@ -178,8 +179,7 @@ def _steps(
 
 def split_of(task: BehaviorTask) -> str:
     """Tasks are cut by their id, 90 : 5 : 5."""
-    bucket = int(task.id.removeprefix("behavior-"), 16) % 100
-    return "train" if bucket < 90 else "calibration" if bucket < 95 else "report"
+    return split_of_number(int(task.id.removeprefix("behavior-"), 16))
 
 
 def behavior_tasks(split: str, seed: int, num_distractors: int = 3) -> Iterator[BehaviorTask]:

@@ -22,9 +22,9 @@ _FINAL = "####"
 def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
     """Return the tasks of a file. Every line needs a gold answer.
 
-    `scorer` is exact, numeric, regex, or a function. Split `all` is the whole file; `calibration` and
-    `report` halve it by what is asked, so that what a policy is fitted on need not be reported. A seed
-    draws another order, and with it other tasks where fewer are wanted than there are.
+    `scorer` is exact, numeric, regex, or a function. Split `all` is the whole file; `train`, `calibration` and
+    `report` are two, one and two fifths of it, by what is asked: what a policy is fitted on need not be reported.
+    A seed draws another order, and with it other tasks where fewer are wanted than there are.
 
     Raises BadTask naming the first line that cannot be used.
     """
@@ -37,7 +37,7 @@ def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
     named = scorer if isinstance(scorer, str) else f"{of.__module__}:{of.__qualname__}"
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
-        chosen = [task for task in tasks if split in ("all", _half(task))]
+        chosen = [task for task in tasks if split in ("all", _split_of(task))]
         Random(f"jsonl/{seed}").shuffle(chosen)
         return chosen[:count]
 
@@ -46,13 +46,13 @@ def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
         settings={"workload": "jsonl", "tasks": sha256(file.read_bytes()).hexdigest()[:16], "scorer": named},
         draw=draw,
         score=score,
-        splits=("calibration", "report", "all"),
+        splits=("train", "calibration", "report", "all"),
     )
 
 
-def _half(task: Task) -> str:
-    bucket = int(fingerprint(task), 16) % 2
-    return ("calibration", "report")[bucket]
+def _split_of(task: Task) -> str:
+    bucket = int(fingerprint(task), 16) % 5
+    return ("train", "train", "calibration", "report", "report")[bucket]
 
 
 def _tasks(file: Path) -> list[Task]:

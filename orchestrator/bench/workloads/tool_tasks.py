@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
 
+from orchestrator.bench.workloads.splits import split_of_number
 from orchestrator.bench.workloads.verify import Unreadable, evaluate
 
 __all__ = [
@@ -150,8 +151,7 @@ def _errand(
 
 def split_of(errand: Errand) -> str:
     """Errands are cut by their id, 90 : 5 : 5."""
-    bucket = int(errand.id.removeprefix("errand-"), 16) % 100
-    return "train" if bucket < 90 else "calibration" if bucket < 95 else "report"
+    return split_of_number(int(errand.id.removeprefix("errand-"), 16))
 
 
 def errands(split: str, seed: int) -> Iterator[Errand]:
