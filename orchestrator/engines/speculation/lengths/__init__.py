@@ -1,0 +1,1 @@
+"""How long a draft may be; one policy, one file, one sentence."""

@@ -1,0 +1,1 @@
+"""Where a draft comes from; one source, one file, one sentence."""
