@@ -37,7 +37,9 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
+from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.engines.speculation.profiles import NGram, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.types import Budget, Sampling
@@ -330,9 +332,9 @@ def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin:
 
 
 def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> EngineSpec:
-    own = [each.name for each in fields(EngineSpec) if each.name not in ("sampling", "price", "judge")]
+    own = [each.name for each in fields(EngineSpec) if each.name not in ("sampling", "price", "judge", "serving")]
     sampling = [each.name for each in fields(Sampling)]
-    origin.check_keys(table, [*own, *sampling, "price", "judge"], "engines", name)
+    origin.check_keys(table, [*own, *sampling, "price", "judge", "serve"], "engines", name)
     kinds = registry.names("engines", engine_room.ENGINES)
     if (kind := table.get("kind")) not in kinds:
         said = f"kind = {origin.shown(('engines', name, 'kind'), kind)!r}" if "kind" in table else "no kind"
@@ -346,12 +348,36 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     spec: EngineSpec = _built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
         raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
-    return replace(
-        spec,
-        sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
-        price=_built(Price, table.get("price", {}), origin, *place, "price"),
-        judge=_built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
-    )
+    try:
+        return replace(
+            spec,
+            sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
+            price=_built(Price, table.get("price", {}), origin, *place, "price"),
+            judge=_built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
+            serving=_serving(table["serve"], origin, *place, "serve") if "serve" in table else None,
+        )
+    except BadConfig as error:
+        raise (
+            error if str(error).startswith(origin.named(place)) else BadConfig(f"{origin.named(place)}: {error}")
+        ) from error
+
+
+def _serving(table: Any, origin: _Origin, *path: str) -> Serving:
+    origin.check_keys(table, [each.name for each in fields(Serving)], *path)
+    options = dict(table)
+    drafting = options.pop("speculation", {})
+    origin.check_keys(drafting, [*drafting] if isinstance(drafting, Mapping) else (), *path, "speculation")
+    method = _checked(str, drafting.get("method", NGram.method), origin, *path, "speculation", "method")
+    if method == "none":
+        origin.check_keys(drafting, ["method"], *path, "speculation")
+        return _built(Serving, {**options, "speculation": None}, origin, *path)
+    try:
+        profile = profile_class(method)
+    except BadConfig as error:
+        raise BadConfig(f"{origin.named((*path, 'speculation', 'method'))}: {error}") from error
+    given = {key: value for key, value in drafting.items() if key != "method"}
+    made = _built(profile, given, origin, *path, "speculation")
+    return _built(Serving, {**options, "speculation": made}, origin, *path)
 
 
 def _pocket(origin: _Origin) -> dict[str, EngineSpec]:

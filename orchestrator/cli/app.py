@@ -26,6 +26,7 @@ COMMANDS = {
     "run": ("orchestrator.cli.run:run", "Run a question or a file of tasks."),
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
+    "engines": ("orchestrator.cli.engines:engines", "Start, watch and end model servers."),
     "config": ("orchestrator.cli.config:config", "Show or check the configuration."),
     "init": ("orchestrator.cli.init:init", "Write a configuration to start from."),
     "doctor": ("orchestrator.cli.doctor:doctor", "Check that everything a run needs is there."),

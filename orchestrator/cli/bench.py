@@ -60,9 +60,7 @@ def _with_report_flags(command: Any) -> Any:
 )
 @click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
 @click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
-@click.option(
-    "--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given."
-)
+@click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
 @engine_flags
 @run_flags

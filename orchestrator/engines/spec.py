@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.engines.serving import Serving
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
@@ -50,6 +51,8 @@ class EngineSpec:
     """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
     judge: JudgePrompt = field(default_factory=JudgePrompt)
     """How it is asked to rate, where it is the judge."""
+    serving: Serving | None = None
+    """How `orchestrator engines up` starts its server; None where somebody else does."""
     writes: bool = True
     """False for an engine that only measures, such as a process reward model: no step is ever its own."""
     timeout_s: float = 600.0
@@ -60,10 +63,21 @@ class EngineSpec:
     def __post_init__(self) -> None:
         if self.url is not None:
             check_bare(self.url, "the url")
+        if self.serving is not None:
+            self._check_serving(self.serving)
         for name in ("context", "threads", "parallel"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadConfig(f"{name} = {value!r} must be at least 1")
+
+    def _check_serving(self, serving: Serving) -> None:
+        if self.kind != "vllm" or self.url is None:
+            raise BadConfig("serve is for an engine of kind vllm with a url at this machine")
+        if self.sampling.min_p and serving.speculation is not None:
+            raise BadConfig(
+                "min_p and speculation exclude each other: vLLM refuses every request with it; leave min_p out, or "
+                'set speculation method = "none"'
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the text this engine writes, for comparing runs; no secrets, no prices."""
