@@ -18,7 +18,8 @@
     concurrency = 8
 
 Unknown keys and wrong types are errors that name the file, the key and what would have worked. A
-relative `path` or `db` is relative to the file. Flags are a table of the same shape, laid over the
+relative `path` or `db` is relative to the file, and so are `model` and `python` of a table `serve`
+where they begin with a dot. Flags are a table of the same shape, laid over the
 file's; `sampling` in it holds options for every engine.
 """
 
@@ -28,7 +29,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +40,7 @@ from orchestrator import registry, routers
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
-from orchestrator.engines.speculation.profiles import NGram, profile_class
+from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.types import Budget, Sampling
@@ -275,6 +276,8 @@ def _unfilled(tables: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str
 
 
 def _names_variable(written: Any) -> bool:
+    if isinstance(written, Mapping):
+        return any(_names_variable(each) for each in written.values())
     if isinstance(written, list):
         return any(_names_variable(each) for each in written)
     return isinstance(written, str) and _VARIABLE.search(written) is not None
@@ -297,6 +300,9 @@ def _built(cls: type[Any], table: Mapping[str, Any], origin: _Origin, *path: str
     """Return `cls(**table)`, its fields checked by name and type."""
     origin.check_keys(table, [each.name for each in fields(cls)], *path)
     hints = get_type_hints(cls)
+    for each in fields(cls):
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in table:
+            raise BadConfig(f"{origin.named(path)} needs {each.name}")
     values = {key: _checked(hints[key], value, origin, *path, key) for key, value in table.items()}
     try:
         return cls(**values)
@@ -354,7 +360,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
             sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
             price=_built(Price, table.get("price", {}), origin, *place, "price"),
             judge=_built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
-            serving=_serving(table["serve"], origin, *place, "serve") if "serve" in table else None,
+            serving=_serving(table["serve"], origin, folder, *place, "serve") if "serve" in table else None,
         )
     except BadConfig as error:
         raise (
@@ -362,22 +368,39 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
         ) from error
 
 
-def _serving(table: Any, origin: _Origin, *path: str) -> Serving:
+def _serving(table: Any, origin: _Origin, folder: Path, *path: str) -> Serving:
     origin.check_keys(table, [each.name for each in fields(Serving)], *path)
+    options = {**table, "speculation": _speculation(table.get("speculation", {}), origin, folder, *path, "speculation")}
+    for key in ("model", "python"):
+        if key in options:
+            options[key] = _beside_file(options[key], folder)
+    serving: Serving = _built(Serving, options, origin, *path)
+    return serving
+
+
+def _speculation(table: Any, origin: _Origin, folder: Path, *path: str) -> Profile | None:
+    if not isinstance(table, Mapping):
+        origin.check_keys(table, (), *path)
     options = dict(table)
-    drafting = options.pop("speculation", {})
-    origin.check_keys(drafting, [*drafting] if isinstance(drafting, Mapping) else (), *path, "speculation")
-    method = _checked(str, drafting.get("method", NGram.method), origin, *path, "speculation", "method")
+    method = _checked(str, options.pop("method", NGram.method), origin, *path, "method")
     if method == "none":
-        origin.check_keys(drafting, ["method"], *path, "speculation")
-        return _built(Serving, {**options, "speculation": None}, origin, *path)
+        origin.check_keys(table, ["method"], *path)
+        return None
     try:
         profile = profile_class(method)
     except BadConfig as error:
-        raise BadConfig(f"{origin.named((*path, 'speculation', 'method'))}: {error}") from error
-    given = {key: value for key, value in drafting.items() if key != "method"}
-    made = _built(profile, given, origin, *path, "speculation")
-    return _built(Serving, {**options, "speculation": made}, origin, *path)
+        raise BadConfig(f"{origin.named((*path, 'method'))}: {error}") from error
+    if "model" in options:
+        options["model"] = _beside_file(options["model"], folder)
+    made: Profile = _built(profile, options, origin, *path)
+    return made
+
+
+def _beside_file(name: Any, folder: Path) -> Any:
+    """Return what names a file or folder by a leading dot or `~` as a whole path; any other name as it is."""
+    if isinstance(name, str) and name.startswith(("./", "../", "~")):
+        return str((folder / Path(name).expanduser()).absolute())
+    return name
 
 
 def _pocket(origin: _Origin) -> dict[str, EngineSpec]:

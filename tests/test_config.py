@@ -10,6 +10,8 @@ import pytest
 
 from orchestrator.config import RunOptions, default_db, load
 from orchestrator.engines.pocket import pocket_pair
+from orchestrator.engines.serving import Serving
+from orchestrator.engines.speculation.profiles import Eagle, Eagle3, NGram
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.routers import LargeOnly, Random, SpecReason
@@ -282,3 +284,98 @@ def test_numbers_that_mean_nothing_are_refused(text: str, said: str) -> None:
     with pytest.raises(BadConfig) as caught:
         loaded(text)
     assert said in str(caught.value)
+
+
+SERVED = LARGE + "[engines.large.serve]\n"
+DRAFTING = SERVED + 'model = "m"\n[engines.large.serve.speculation]\n'
+
+
+def test_a_server_to_be_started_is_described_whole() -> None:
+    config = loaded(
+        SMALL
+        + SERVED
+        + 'model = "Qwen/QwQ-32B"\nargs = ["-tp", "2"]\n'
+        + 'env = { CUDA_VISIBLE_DEVICES = "0,1" }\npython = "/opt/bin/python"\n'
+        + "[engines.large.serve.speculation]\n"
+        + 'method = "eagle3"\nmodel = "a/head"\ntokens = 3\nschedule = [[1, 8, 3], [9, 64, 0]]\n'
+    )
+    assert config.engines["small"].serving is None
+    assert config.engines["large"].serving == Serving(
+        model="Qwen/QwQ-32B",
+        args=["-tp", "2"],
+        env={"CUDA_VISIBLE_DEVICES": "0,1"},
+        python="/opt/bin/python",
+        speculation=Eagle3(model="a/head", tokens=3, schedule=[[1, 8, 3], [9, 64, 0]]),
+    )
+
+
+def test_drafting_is_by_ngrams_unless_the_file_says_otherwise() -> None:
+    assert loaded(SERVED + 'model = "m"\n').engines["large"].serving == Serving(model="m", speculation=NGram())
+    assert loaded(DRAFTING + "tokens = 2\n").engines["large"].serving.speculation == NGram(tokens=2)
+
+
+def test_method_none_turns_drafting_off() -> None:
+    assert loaded(DRAFTING + 'method = "none"\n').engines["large"].serving.speculation is None
+
+
+def test_weights_and_an_interpreter_beside_the_file_are_found_from_anywhere(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    (here / "conf").mkdir()
+    file = here / "conf" / "mine.toml"
+    file.write_text(
+        SERVED
+        + 'model = "./weights"\npython = "../venv/bin/python"\n'
+        + '[engines.large.serve.speculation]\nmethod = "eagle"\nmodel = "~/head"\n'
+    )
+    serving = load(Path("conf/mine.toml")).engines["large"].serving
+    assert serving is not None
+    assert (serving.model, serving.python) == (f"{here}/conf/weights", f"{here}/conf/../venv/bin/python")
+    assert serving.speculation == Eagle(model="/home/someone/head")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LARGE + "serve = 3\n", "engines.large.serve is not a table: write [engines.large.serve]"),
+        (SERVED, "engines.large.serve needs model"),
+        (SERVED + "model = 3\n", "engines.large.serve.model must be a valid string, not 3"),
+        (SERVED + 'model = ""\n', "engines.large.serve: model is empty: name the weights, or their folder"),
+        (SERVED + 'model = "m"\nflags = []\n', "serve.flags: no such key; did you mean 'args'? "),
+        (SERVED + 'model = "m"\nargs = "-tp 2"\n', "engines.large.serve.args must be "),
+        (SERVED + 'model = "m"\nargs = ["--port", "1"]\n', "serve: args has --port, which follows from the url"),
+        (SERVED + 'model = "m"\nenv = { A = 1 }\n', "engines.large.serve.env must be a valid string, not {'A': 1}"),
+        (SERVED + 'model = "m"\nspeculation = "none"\n', "write [engines.large.serve.speculation]"),
+        (DRAFTING + "tokens = 2.5\n", "serve.speculation.tokens must be a valid integer, not 2.5"),
+        (DRAFTING + "lookup = 2\n", "serve.speculation.lookup: no such key; did you mean 'lookup_min'? "),
+        (DRAFTING + 'method = "none"\ntokens = 2\n', "serve.speculation.tokens: no such key; known: method"),
+        (DRAFTING + "method = 1\n", "serve.speculation.method must be a valid string, not 1"),
+        (DRAFTING + 'method = "eagle3"\n', "engines.large.serve.speculation needs model"),
+        (DRAFTING + 'method = "mlp_speculator"\n', "speculation.method: speculation method 'mlp_speculator' is "),
+        (DRAFTING + 'method = "custom_class"\nschedule = [[1, 4, 2]]\n', "custom_class takes no schedule: "),
+        (DRAFTING + "schedule = [[1, 4]]\n", "serve.speculation: schedule row [1, 4]: write [first batch size, "),
+        (SERVED.replace("127.0.0.1", "10.0.0.7") + 'model = "m"\n', "engines.large: http://10.0.0.7:8002/v1: a "),
+        (SERVED.replace('"vllm"', '"llamacpp"') + 'model = "m"\n', "engines.large: serve is for an engine of kind"),
+        (LARGE + 'min_p = 0.1\n[engines.large.serve]\nmodel = "m"\n', "engines.large: min_p and speculation exclude"),
+    ],
+)  # fmt: skip
+def test_a_server_that_could_not_be_started_so_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        loaded(text)
+    assert str(caught.value).startswith("orchestrator.toml: engines.large")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_min_p_of_a_flag_is_refused_as_well() -> None:
+    with pytest.raises(BadConfig, match=r"engines\.large: min_p and speculation exclude each other"):
+        loaded(SERVED + 'model = "m"\n', {"sampling": {"min_p": 0.1}})
+    assert loaded(DRAFTING + 'method = "none"\n', {"sampling": {"min_p": 0.1}}).engines["large"].sampling.min_p == 0.1
+
+
+def test_a_servers_environment_is_not_repeated(secret: str) -> None:
+    with pytest.raises(BadConfig, match=r"env must be a valid string, not .*\$\{SECRET\}") as caught:
+        loaded(SERVED + 'model = "m"\nenv = { A = 1, TOKEN = "${SECRET}" }\n')
+    assert secret not in str(caught.value)
+    assert secret not in repr(loaded(SERVED + 'model = "m"\nenv = { TOKEN = "${SECRET}" }\n'))

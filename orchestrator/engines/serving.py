@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from types import MappingProxyType
+from typing import NamedTuple
 
 from orchestrator.engines.speculation.profiles import NGram, Profile
 from orchestrator.errors import BadConfig
 
-__all__ = ["Serving", "command", "shown"]
+__all__ = ["Address", "Serving", "address", "command", "shown"]
 
 OURS = {
     "--host": "the url",
@@ -19,7 +21,7 @@ OURS = {
     "--model": "model",
     "--served-model-name": "the engine's model",
     "--speculative-config": "the table speculation",
-    "--speculative_config": "the table speculation",
+    "-sc": "the table speculation",
     "--additional-config": "the table speculation",
     "--enable-prefix-caching": "nothing: it is always on",
     "--enable-prompt-tokens-details": "nothing: it is always on",
@@ -28,6 +30,14 @@ OURS = {
 }
 """Flags that follow from the config, and from what."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
+_VARIABLE = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})")
+
+
+class Address(NamedTuple):
+    """Where on this machine a server listens."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,27 +52,41 @@ class Serving:
     """An interpreter that has vLLM; the server is then started through its module. None for the command `vllm`."""
     args: Sequence[str] = ()
     """More flags for the server, as they are."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Environment of the server beside ours."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment of the server beside ours; it may hold secrets, so it is never logged."""
 
     def __post_init__(self) -> None:
         if not self.model:
             raise BadConfig("model is empty: name the weights, or their folder")
-        for flag in self.args:
-            name = flag.partition("=")[0]
-            if name in OURS:
+        flags = {_plain(flag) for flag in self.args}
+        for name in OURS:
+            if name in flags:
                 raise BadConfig(f"args has {name}, which follows from {OURS[name]}")
+        if self.speculation is not None:
+            _check_beside(self.speculation, flags)
+
+
+def address(url: str) -> Address:
+    """Return where the server at `url` is to listen. Raises BadConfig if that is no port of this machine."""
+    from yarl import URL  # late: a server that loads our drafters comes by here, and needs nothing of it
+
+    try:
+        read = URL(url)
+        host, port = read.host, read.explicit_port
+    except ValueError:
+        host = port = None
+    if host not in LOCAL or port is None or read.scheme != "http" or read.path.strip("/") not in ("", "v1"):
+        raise BadConfig(f"{url}: a server can be started at a port of this machine only, like http://127.0.0.1:8001/v1")
+    return Address(host, port)
 
 
 def command(serving: Serving, url: str, served_name: str | None = None) -> list[str]:
-    """Return the command that serves at `url`, which has to be on this machine. Raises BadConfig if it is not."""
-    address = urlsplit(url)
-    if address.hostname not in LOCAL or address.port is None:
-        raise BadConfig(f"{url}: a server can be started at a port of this machine only, like http://127.0.0.1:8001/v1")
+    """Return the command that serves at `url`. Raises BadConfig if that is no port of this machine."""
+    host, port = address(url)
     start = ["vllm", "serve", serving.model]
     if serving.python is not None:
         start = [serving.python, "-m", "vllm.entrypoints.openai.api_server", "--model", serving.model]
-    found = [*start, "--host", address.hostname or "", "--port", str(address.port)]
+    found = [*start, "--host", host, "--port", str(port)]
     if served_name is not None:
         found += ["--served-model-name", served_name]
     found += ["--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"]
@@ -74,7 +98,31 @@ def command(serving: Serving, url: str, served_name: str | None = None) -> list[
     return [*found, *serving.args]
 
 
-def shown(serving: Serving, words: Sequence[str]) -> str:
-    """Return the command as a person would type it, its environment before it."""
-    settings = [f"{name}={shlex.quote(value)}" for name, value in sorted(serving.env.items())]
-    return " ".join([*settings, *map(shlex.quote, words)])
+def shown(words: Sequence[str], env: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a command as a person would type it, its environment before it; a shell fills in any `${NAME}`."""
+    settings = [f"{name}={_quoted(value)}" for name, value in sorted(env.items())]
+    return " ".join([*settings, *map(_quoted, words)])
+
+
+def _quoted(word: str) -> str:
+    pieces = [piece for piece in _VARIABLE.split(word) if piece]
+    return "".join(f'"{piece}"' if _VARIABLE.fullmatch(piece) else shlex.quote(piece) for piece in pieces) or "''"
+
+
+def _plain(flag: str) -> str:
+    """Return the flag as it is listed: vLLM takes it with underscores, `=value` and `.key` as well."""
+    name = flag.partition("=")[0].partition(".")[0]
+    return name.replace("_", "-") if name.startswith("--") else name
+
+
+def _check_beside(speculation: Profile, flags: Collection[str]) -> None:
+    """Raise BadConfig for a flag that vLLM 0.32 drops, or does not start with, where it drafts so."""
+    if "--logits-processors" in flags:
+        raise BadConfig(
+            "args has --logits-processors, with which vLLM refuses to start where it speculates: leave it out, or set "
+            'speculation method = "none"'
+        )
+    if speculation.schedule and not {"--data-parallel-size", "-dp"}.isdisjoint(flags):
+        raise BadConfig(
+            "args has --data-parallel-size, under which vLLM ignores the schedule of speculation: leave one of them out"
+        )

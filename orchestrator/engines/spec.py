@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.engines.serving import Serving
+from orchestrator.engines.serving import Serving, address
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
@@ -73,6 +73,7 @@ class EngineSpec:
     def _check_serving(self, serving: Serving) -> None:
         if self.kind != "vllm" or self.url is None:
             raise BadConfig("serve is for an engine of kind vllm with a url at this machine")
+        address(self.url)
         if self.sampling.min_p and serving.speculation is not None:
             raise BadConfig(
                 "min_p and speculation exclude each other: vLLM refuses every request with it; leave min_p out, or "

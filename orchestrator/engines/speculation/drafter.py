@@ -107,6 +107,6 @@ class Drafter:
             source.finish(row)
 
 
-def _made(wanted: str | Sequence[Any], group: str, table: Mapping[str, str], **options: Any) -> Any:
+def _made(wanted: str | list[Any], group: str, table: Mapping[str, str], **options: Any) -> Any:
     name, given = (wanted, {}) if isinstance(wanted, str) else (wanted[0], dict(wanted[1]))
     return registry.find(group, name, table)(**options, **given)

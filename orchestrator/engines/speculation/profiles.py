@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from orchestrator import registry
+from orchestrator.engines.speculation import LENGTHS, SOURCES
 from orchestrator.errors import BadConfig
 
 __all__ = [
@@ -185,7 +187,9 @@ class CustomClass(Profile):
     """The training-free drafters of this package, in the server's process, where it has to be installed too."""
 
     sources: Sequence[Any] = ("ngrams", "suffix", "trigrams")
+    """Names in `speculation.SOURCES`, or [name, options], in the order they are tried."""
     length: Any = "feedback"
+    """A name in `speculation.LENGTHS`, or [name, options]."""
 
     method = "custom_class"
 
@@ -198,6 +202,9 @@ class CustomClass(Profile):
             )
         if not self.sources:
             raise BadConfig("speculation custom_class needs a source")
+        for source in self.sources:
+            _check_named(source, "source", registry.names("draft_sources", SOURCES))
+        _check_named(self.length, "length", registry.names("draft_lengths", LENGTHS))
 
     def arguments(self) -> dict[str, Any]:
         """Return what `--speculative-config` is given."""
@@ -220,6 +227,18 @@ def profile_class(method: str) -> type[Profile]:
     if method not in PROFILES:
         raise BadConfig(f"no speculation method {method!r}; known: {', '.join(PROFILES)}, none")
     return PROFILES[method]
+
+
+def _check_named(given: Any, what: str, known: Sequence[str]) -> None:
+    """Raise BadConfig now for what would keep the server from starting, minutes later."""
+    match given:
+        case str(name) | [str(name), {}]:
+            if name not in known:
+                raise BadConfig(f"speculation custom_class has no {what} {name!r}; known: {', '.join(known)}")
+        case _:
+            raise BadConfig(
+                f"speculation custom_class: {what} {given!r} is no name, and no [name, {{ option = value }}]"
+            )
 
 
 def _check_schedule(schedule: Sequence[Sequence[int]], most: int) -> None:

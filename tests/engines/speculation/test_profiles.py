@@ -1,0 +1,142 @@
+"""What a server is told about drafting, and what is refused before one is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.engines.speculation import LENGTHS, SOURCES
+from orchestrator.engines.speculation.profiles import (
+    PROFILES,
+    CustomClass,
+    DraftModel,
+    Eagle3,
+    Medusa,
+    Mtp,
+    NGram,
+    Profile,
+    Suffix,
+    profile_class,
+)
+from orchestrator.errors import BadConfig
+
+
+def test_ngram_is_told_how_much_of_the_end_is_looked_up() -> None:
+    assert NGram(tokens=3, lookup_min=1, lookup_max=6).arguments() == {
+        "method": "ngram",
+        "num_speculative_tokens": 3,
+        "prompt_lookup_min": 1,
+        "prompt_lookup_max": 6,
+    }
+
+
+def test_a_schedule_is_passed_on_row_by_row() -> None:
+    profile = Suffix(tokens=8, schedule=((1, 4, 8), (5, 5, 2), (6, 64, 0)))
+    assert profile.arguments()["num_speculative_tokens_per_batch_size"] == [[1, 4, 8], [5, 5, 2], [6, 64, 0]]
+
+
+def test_what_is_off_or_not_said_is_left_to_vllm() -> None:
+    assert DraftModel(model="m").arguments() == {"method": "draft_model", "num_speculative_tokens": 5, "model": "m"}
+
+
+def test_a_draft_model_may_have_another_vocabulary_or_draft_in_parallel() -> None:
+    assert DraftModel(model="m", heterogeneous_vocab=True).arguments()["use_heterogeneous_vocab"] is True
+    assert DraftModel(model="m", parallel=True).arguments()["parallel_drafting"] is True
+
+
+def test_drafting_weights_may_be_split_over_fewer_gpus() -> None:
+    assert Eagle3(model="m", tensor_parallel=1).arguments()["draft_tensor_parallel_size"] == 1
+
+
+def test_only_the_drafters_of_this_package_have_options_of_their_own() -> None:
+    profile = CustomClass(sources=["siblings", ["ngrams", {"highest": 7}]], length=["thompson", {"worth": 0.5}])
+    assert profile.additional() == {
+        "drafter": {"sources": ["siblings", ["ngrams", {"highest": 7}]], "length": ["thompson", {"worth": 0.5}]}
+    }
+    for method, cls in PROFILES.items():
+        if method != "custom_class":
+            assert made(cls).additional() == {}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_every_source_and_length_can_be_named(source: str, length: str) -> None:
+    assert CustomClass(sources=[source], length=length).arguments()["method"] == "custom_class"
+
+
+@pytest.mark.parametrize("method", PROFILES)
+def test_a_profile_is_found_by_its_method(method: str) -> None:
+    assert made(profile_class(method)).arguments()["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("mlp_speculator", "'mlp_speculator' is refused: vLLM 0.32 accepts the name and has nothing that runs it"),
+        ("dflash", "'dflash' is refused: it drafts only for checkpoints made for it"),
+        ("dspark", "'dspark' is refused: it drafts only for checkpoints made for it"),
+        ("extract_hidden_states", "'extract_hidden_states' is refused: it drafts nothing"),
+        ("n-gram", "no speculation method 'n-gram'; known: ngram, suffix, draft_model, eagle, eagle3, medusa, mtp, "),
+        ("", "no speculation method ''; known: "),
+    ],
+)
+def test_a_method_that_would_not_run_is_refused_with_the_reason(method: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        profile_class(method)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "said"),
+    [
+        (NGram, {"tokens": 0}, 'speculation tokens = 0 must be at least 1; method = "none" turns it off'),
+        (NGram, {"lookup_min": 0}, "lookup_min = 0 and lookup_max = 4: 1 <= min <= max"),
+        (NGram, {"lookup_min": 5}, "lookup_min = 5 and lookup_max = 4: 1 <= min <= max"),
+        (Eagle3, {"model": ""}, "speculation eagle3 needs a model"),
+        (Medusa, {"model": "m", "tokens": -1}, "speculation tokens = -1 must be at least 1"),
+        (DraftModel, {"model": "m", "heterogeneous_vocab": True, "parallel": True}, "exclude each other"),
+        (CustomClass, {"schedule": [[1, 8, 2]]}, "takes no schedule: vLLM 0.32 ignores it there in silence"),
+        (CustomClass, {"sources": []}, "speculation custom_class needs a source"),
+        (CustomClass, {"sources": ["tree"]}, "custom_class has no source 'tree'; known: ngrams, siblings, succ"),
+        (CustomClass, {"sources": [["tree", {}]]}, "custom_class has no source 'tree'"),
+        (CustomClass, {"sources": [["ngrams"]]}, "source ['ngrams'] is no name, and no [name, { option = value }]"),
+        (CustomClass, {"length": "long"}, "custom_class has no length 'long'; known: feedback, fixed, goodput, thom"),
+        (CustomClass, {"length": 3}, "length 3 is no name, and no [name, { option = value }]"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(cls: type[Profile], options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        cls(**options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ([[2, 4, 1]], "[2, 4, 1]: it has to begin at batch size 1"),
+        ([[1, 4, 3], [6, 8, 1]], "[6, 8, 1]: it has to begin at batch size 5, and rows go up: vLLM would carry"),
+        ([[1, 4, 3], [4, 8, 1]], "[4, 8, 1]: it has to begin at batch size 5"),
+        ([[1, 0, 3]], "[1, 0, 3]: it has to begin at batch size 1, and rows go up"),
+        ([[1, 4, 6]], "[1, 4, 6]: tokens are from 0 to 5, what `tokens` allows"),
+        ([[1, 4, -1]], "[1, 4, -1]: tokens are from 0 to 5"),
+        ([[1, 4]], "[1, 4]: write [first batch size, last batch size, tokens]"),
+        ([[1, 4, 2.0]], "[1, 4, 2.0]: write [first batch size, last batch size, tokens]"),
+        ([[1, 4, True]], "[1, 4, True]: write [first batch size, last batch size, tokens]"),
+    ],
+)
+def test_a_row_of_a_schedule_that_vllm_would_read_otherwise_is_refused(schedule: Any, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        NGram(schedule=schedule)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("schedule", [[], [[1, 1, 0]], [[1, 4, 5], [5, 5, 5], [6, 6, 0]]])
+def test_a_schedule_without_gaps_is_taken(schedule: Any) -> None:
+    assert Mtp(tokens=5, schedule=schedule).schedule == schedule
+
+
+def made(cls: type[Profile]) -> Profile:
+    return cls(model="m") if "model" in cls.__dataclass_fields__ else cls()  # type: ignore[call-arg]

@@ -1,0 +1,208 @@
+"""From what the config says to the exact command."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from orchestrator.engines.serving import Serving, address, command, shown
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.speculation.profiles import (
+    PROFILES,
+    CustomClass,
+    DraftModel,
+    Eagle,
+    Eagle3,
+    Medusa,
+    Mtp,
+    NGram,
+    Profile,
+    Suffix,
+)
+from orchestrator.errors import BadConfig
+from orchestrator.types import Sampling
+
+URL = "http://127.0.0.1:8002/v1"
+PLAIN = (
+    "vllm serve Qwen/QwQ-32B --host 127.0.0.1 --port 8002 --enable-prefix-caching --enable-prompt-tokens-details "
+    "--enable-per-request-metrics"
+)
+DRAFTING = f"{PLAIN} --per-request-spec-decode-metrics detailed --speculative-config "
+
+GOLDEN: list[tuple[Profile | None, str]] = [
+    (None, PLAIN),
+    (
+        NGram(),
+        DRAFTING
+        + """'{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}'""",
+    ),
+    (
+        NGram(tokens=4, schedule=[[1, 8, 4], [9, 64, 0]]),
+        DRAFTING
+        + """'{"method": "ngram", "num_speculative_tokens": 4, """
+        + """"num_speculative_tokens_per_batch_size": [[1, 8, 4], [9, 64, 0]], """
+        + """"prompt_lookup_min": 2, "prompt_lookup_max": 4}'""",
+    ),
+    (
+        Suffix(tokens=16),
+        DRAFTING
+        + """'{"method": "suffix", "num_speculative_tokens": 16, "suffix_decoding_max_tree_depth": 24, """
+        + """"suffix_decoding_max_cached_requests": 10000, "suffix_decoding_max_spec_factor": 1.0, """
+        + """"suffix_decoding_min_token_prob": 0.1}'""",
+    ),
+    (
+        DraftModel(model="Qwen/Qwen3-0.6B", tensor_parallel=1),
+        DRAFTING
+        + """'{"method": "draft_model", "num_speculative_tokens": 5, "model": "Qwen/Qwen3-0.6B", """
+        + """"draft_tensor_parallel_size": 1}'""",
+    ),
+    (
+        DraftModel(model="other/family", heterogeneous_vocab=True),
+        DRAFTING
+        + """'{"method": "draft_model", "num_speculative_tokens": 5, "model": "other/family", """
+        + """"use_heterogeneous_vocab": true}'""",
+    ),
+    (
+        DraftModel(model="a/PARD", tokens=8, parallel=True),
+        DRAFTING
+        + """'{"method": "draft_model", "num_speculative_tokens": 8, "model": "a/PARD", "parallel_drafting": true}'""",
+    ),
+    (Eagle(model="a/e"), DRAFTING + """'{"method": "eagle", "num_speculative_tokens": 5, "model": "a/e"}'"""),
+    (Eagle3(model="a/e3"), DRAFTING + """'{"method": "eagle3", "num_speculative_tokens": 5, "model": "a/e3"}'"""),
+    (Medusa(model="a/m"), DRAFTING + """'{"method": "medusa", "num_speculative_tokens": 5, "model": "a/m"}'"""),
+    (Mtp(), DRAFTING + """'{"method": "mtp", "num_speculative_tokens": 1}'"""),
+    (
+        CustomClass(sources=["suffix"], length="goodput"),
+        DRAFTING
+        + """'{"method": "custom_class", "num_speculative_tokens": 5, """
+        + """"model": "orchestrator.engines.speculation.drafter.Drafter"}' """
+        + """--additional-config '{"drafter": {"sources": ["suffix"], "length": "goodput"}}'""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "line"), GOLDEN, ids=[line[len(DRAFTING) :][:60] for _, line in GOLDEN])
+def test_a_profile_becomes_exactly_this_command(profile: Profile | None, line: str) -> None:
+    words = command(Serving(model="Qwen/QwQ-32B", speculation=profile), URL)
+    assert shown(words) == line
+    assert shlex.split(line) == words
+
+
+def test_every_profile_has_such_a_command() -> None:
+    assert {profile.method for profile, _ in GOLDEN if profile} == set(PROFILES)
+
+
+def test_ngram_is_what_nobody_has_to_ask_for() -> None:
+    assert command(Serving(model="m"), URL) == command(Serving(model="m", speculation=NGram()), URL)
+
+
+def test_an_interpreter_is_given_the_servers_module() -> None:
+    serving = Serving(model="/weights/qwq", python="/opt/vllm/bin/python", speculation=None)
+    assert shown(command(serving, URL)).startswith(
+        "/opt/vllm/bin/python -m vllm.entrypoints.openai.api_server --model /weights/qwq --host 127.0.0.1 --port 8002 "
+    )
+
+
+def test_the_engines_name_and_more_flags_are_passed_on() -> None:
+    serving = Serving(model="m", speculation=None, args=["--max-model-len", "8192", "-tp=2"])
+    words = command(serving, URL, "qwq")
+    assert words[words.index("--served-model-name") + 1] == "qwq"
+    assert words[-3:] == ["--max-model-len", "8192", "-tp=2"]
+
+
+def test_what_is_shown_can_be_typed_and_a_shell_fills_in_its_variables() -> None:
+    env = {"HF_TOKEN": "${HF_TOKEN}", "CUDA_VISIBLE_DEVICES": "0,1", "NAME": "it's ${A}/b c", "NONE": ""}
+    assert shown(["vllm", "serve", "a b", ""], env) == (
+        """CUDA_VISIBLE_DEVICES=0,1 HF_TOKEN="${HF_TOKEN}" NAME='it'"'"'s '"${A}"'/b c' NONE='' vllm serve 'a b' ''"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://127.0.0.1:8001", "127.0.0.1", 8001),
+        ("http://localhost:80/v1/", "localhost", 80),
+        ("http://[::1]:8001/v1", "::1", 8001),
+    ],
+)
+def test_a_port_of_this_machine_can_be_served_at(url: str, host: str, port: int) -> None:
+    assert address(url) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.7:8001/v1",
+        "http://0.0.0.0:8001/v1",
+        "http://127.0.0.1/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:8001/other/v1",
+        "https://127.0.0.1:8001/v1",
+        "127.0.0.1:8001",
+        "http://[::1",
+        "",
+    ],
+)
+def test_any_other_address_is_refused_when_the_engine_is_described(url: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        EngineSpec(kind="vllm", url=url, serving=Serving(model="m"))
+    assert str(caught.value) == (
+        f"{url}: a server can be started at a port of this machine only, like http://127.0.0.1:8001/v1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--port", "args has --port, which follows from the url"),
+        ("--port=9", "args has --port, which follows from the url"),
+        ("--model", "args has --model, which follows from model"),
+        ("--served_model_name", "args has --served-model-name, which follows from the engine's model"),
+        ("--speculative_config", "args has --speculative-config, which follows from the table speculation"),
+        ("--speculative-config.method", "args has --speculative-config, which follows from the table speculation"),
+        ("-sc", "args has -sc, which follows from the table speculation"),
+        ("--enable-prefix-caching", "args has --enable-prefix-caching, which follows from nothing: it is always on"),
+    ],
+)
+def test_a_flag_that_follows_from_the_config_is_refused(flag: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        Serving(model="m", args=["--max-model-len", "1", flag])
+    assert str(caught.value) == said
+
+
+def test_weights_without_a_name_are_refused() -> None:
+    with pytest.raises(BadConfig, match="model is empty"):
+        Serving(model="")
+
+
+def test_custom_logits_processors_are_refused_where_vllm_would_not_start_with_them() -> None:
+    args = ["--logits-processors", "mine:Processor"]
+    with pytest.raises(BadConfig, match="with which vLLM refuses to start where it speculates"):
+        Serving(model="m", args=args)
+    assert Serving(model="m", args=args, speculation=None).args == args
+
+
+@pytest.mark.parametrize("flag", ["--data-parallel-size", "--data_parallel_size", "-dp"])
+def test_a_schedule_is_refused_where_vllm_would_ignore_it(flag: str) -> None:
+    with pytest.raises(BadConfig, match="under which vLLM ignores the schedule"):
+        Serving(model="m", args=[flag, "2"], speculation=NGram(schedule=[[1, 8, 2]]))
+    assert Serving(model="m", args=[flag, "2"]).speculation == NGram()
+
+
+def test_min_p_is_refused_where_the_server_speculates() -> None:
+    sampling = Sampling(min_p=0.05)
+    with pytest.raises(BadConfig, match="min_p and speculation exclude each other: vLLM refuses every request"):
+        EngineSpec(kind="vllm", url=URL, serving=Serving(model="m"), sampling=sampling)
+    spec = EngineSpec(kind="vllm", url=URL, serving=Serving(model="m", speculation=None), sampling=sampling)
+    assert spec.sampling.min_p == 0.05
+
+
+@pytest.mark.parametrize(("kind", "url"), [("llamacpp", URL), ("vllm", None), ("embedded", None)])
+def test_only_a_vllm_server_can_be_served(kind: str, url: str | None) -> None:
+    with pytest.raises(BadConfig, match="serve is for an engine of kind vllm"):
+        EngineSpec(kind=kind, url=url, path="m.gguf", serving=Serving(model="m"))
+
+
+def test_the_servers_environment_is_in_no_printed_description() -> None:
+    assert "s3cret" not in repr(EngineSpec(kind="vllm", url=URL, serving=Serving(model="m", env={"KEY": "s3cret"})))
