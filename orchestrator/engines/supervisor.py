@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import IO
-from urllib.parse import urlsplit
 
 from orchestrator.engines.detect import detect
-from orchestrator.engines.serving import Serving, command, shown
+from orchestrator.engines.hold import held
+from orchestrator.engines.serving import Serving, address, command, shown
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import BadConfig, EngineError, EngineTimeout, EngineUnavailable, UserError
 
-__all__ = ["Patience", "Supervisor", "held", "holder", "supervisors"]
+__all__ = ["Patience", "Supervisor", "record_of", "supervisors"]
 
 LEASH = Path(__file__).with_name("leash.py")
-TAIL_LINES = 12
-TAIL_BYTES = 16_384
+TAIL_LINES = 40
+"""vLLM says what was wrong first, and then for how many processes it was."""
+TAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class Patience:
     ready: float = 1200.0
     """For a server to answer: weights may have to be loaded, graphs to be captured."""
     poll: float = 0.5
+    end: float = 20.0
+    """For a server to end by itself, before it is killed."""
     first_pause: float = 1.0
     """Before the first new start; twice as long before each next one."""
     longest_pause: float = 60.0
@@ -47,7 +49,7 @@ class Patience:
 class Supervisor:
     """One server of one engine.
 
-    `folder` keeps its log. `tell` is given a line about everything that happens.
+    `folder` keeps its log and its record (see hold.py). `tell` is given a line about everything that happens.
     """
 
     def __init__(
@@ -64,28 +66,39 @@ class Supervisor:
         self.url = spec.url
         self.serving: Serving = spec.serving
         self.command = command(spec.serving, spec.url, spec.model)
-        self.log = folder / f"{name}.log"
+        self.record = record_of(folder, name, spec.url)
+        self.log = self.record.with_suffix(".log")
         self._tell = tell
         self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
+        self._lock: int | None = None
         self.is_attached = False
         """Somebody else's server answers at the address: it is used as it is, and not ended."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only one who supervises this engine. Raises UserError if somebody does already."""
+        with held(self.record, self.name) as self._lock:
+            try:
+                yield
+            finally:
+                self._lock = None
 
     async def up(self) -> None:
         """Start the server and wait until it answers; where one answers already, that one is used.
 
-        Raises BadConfig for weights that are not there or a port that something else has, EngineUnavailable
-        if the server ends, EngineTimeout if it does not answer in time; `tail` then says more.
+        Raises BadConfig for weights or a command that are not there and for a port that something else has,
+        EngineUnavailable if the server ends, EngineTimeout if it does not answer in time; `tail` then says more.
         """
-        self._check_weights()
         if await self._is_taken():
             self.is_attached = True
             self._tell(f"{self.name}: a server answers at {self.url} already; it is used as it is")
             return
+        self._check_files()
         await self._start()
 
     async def watch(self) -> None:
-        """Start the server again whenever it ends; runs until cancelled.
+        """Start the server again whenever it ends; runs until cancelled, or not at all for somebody else's server.
 
         Raises EngineUnavailable when it has ended too often without having been well.
         """
@@ -99,7 +112,7 @@ class Supervisor:
             failures += 1
             if failures >= self._patience.starts:
                 raise self._ended(status, f"for the {failures}th time in a row")
-            self._tell(f"{self.name}: the server ended with status {status}; it is started again in {pause:.0f} s")
+            self._tell(f"{self.name}: the server ended with status {status}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._patience.longest_pause)
             with suppress(EngineUnavailable):  # the next turn counts it
@@ -114,34 +127,54 @@ class Supervisor:
         await self._process.wait()
         self._tell(f"{self.name}: ended")
 
+    def tail(self) -> str:
+        """Return the last lines of the log."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
+                data = log.read().decode(errors="replace")
+        except OSError:
+            return "(no log)"
+        lines = [line for line in data.splitlines() if line.strip()]
+        return "\n".join(lines[-TAIL_LINES:])
+
     async def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            log.write(f"\n$ {shown(self.serving, self.command)}\n".encode())
+            log.write(f"\n$ {shown(self.command)}\n".encode())
             log.flush()
-            self._process = await self._spawn(log)
+            process = self._process = await self._spawn(log)
         self._tell(f"{self.name}: started; log {self.log}")
-        started = monotonic()
-        while not await self._answers():
-            if self._process.returncode is not None:
-                raise self._ended(self._process.returncode, "before it answered")
-            if (elapsed := monotonic() - started) > self._patience.ready:
+        started, limit = monotonic(), self._patience.ready
+        while process.returncode is None:
+            if await self._answers():
+                self._tell(f"{self.name}: answers at {self.url} after {monotonic() - started:.0f} s")
+                return
+            if (elapsed := monotonic() - started) > limit:
                 await self.down()
                 raise EngineTimeout(
-                    f"engine {self.name!r}: its server did not answer within {self._patience.ready:.0f} s; its log is {self.log}",
+                    f"engine {self.name!r}: its server did not answer within {limit:g} s; its log is {self.log}",
                     engine=self.name,
-                    limit_s=self._patience.ready,
+                    limit_s=limit,
                     elapsed_s=elapsed,
                 )
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), self._patience.poll)
-        self._tell(f"{self.name}: answers at {self.url} after {monotonic() - started:.0f} s")
+                async with asyncio.timeout(self._patience.poll):
+                    await process.wait()
+        raise self._ended(process.returncode, "before it answered")
 
     async def _spawn(self, log: IO[bytes]) -> asyncio.subprocess.Process:
-        words = [sys.executable, str(LEASH), *self.command]
-        environment = {**os.environ, **self.serving.env}
+        # Isolated: neither the environment that is meant for the server nor the leash's own folder shadows a module.
+        leash = [sys.executable, "-IS", str(LEASH), str(self._patience.end)]
         return await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, env=environment
+            *leash,
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **self.serving.env},
+            start_new_session=True,  # a terminal's Ctrl-C is for us alone
+            pass_fds=() if self._lock is None else (self._lock,),
         )
 
     def _ended(self, status: int, when: str) -> EngineUnavailable:
@@ -150,87 +183,67 @@ class Supervisor:
             engine=self.name,
         )
 
-    def tail(self) -> str:
-        """Return the last lines of the log."""
-        try:
-            data = self.log.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
-        except OSError:
-            return "(no log)"
-        lines = [line for line in data.splitlines() if line.strip()]
-        return "\n".join(lines[-TAIL_LINES:])
-
-    def _check_weights(self) -> None:
-        model = self.serving.model
-        if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().exists():
+    def _check_files(self) -> None:
+        model, program = self.serving.model, self.command[0]
+        if model.startswith(("/", "./", "../")) and not Path(model).exists():
             raise BadConfig(f"engine {self.name!r}: there are no weights at {model}")
+        if shutil.which(program, path=self.serving.env.get("PATH")) is None:
+            raise BadConfig(
+                f"engine {self.name!r}: there is no command {program}: install vLLM, or name an interpreter that has "
+                f"it as python in [engines.{self.name}.serve]"
+            )
 
-    async def _answers(self) -> bool:
+    async def _connects(self) -> bool:
         try:
-            return await detect(self.name, self.url) == "vllm"
-        except EngineError:
-            return False
-
-    async def _is_taken(self) -> bool:
-        """Return whether a vLLM server answers already. Raises BadConfig if something else has the port."""
-        address = urlsplit(self.url)
-        try:
-            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            _, writer = await asyncio.open_connection(*address(self.url))
         except OSError:
             return False
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+        return True
+
+    async def _kind(self) -> str | None:
         try:
-            found = await detect(self.name, self.url)
+            return await detect(self.name, self.url)
         except EngineError:
-            found = ""
-        if found == "vllm":
+            return None
+
+    async def _answers(self) -> bool:
+        return await self._connects() and await self._kind() == "vllm"
+
+    async def _is_taken(self) -> bool:
+        """Return whether a vLLM server answers already. Raises BadConfig if something else has the port."""
+        if not await self._connects():
+            return False
+        if (kind := await self._kind()) == "vllm":
             return True
-        what = f"a {found} server" if found else "something that is no model server"
+        what = f"a {kind} server" if kind else "something that is no model server"
+        port = address(self.url).port
         raise BadConfig(
-            f"engine {self.name!r}: port {address.port} is in use by {what}: end it, or give the engine another url"
+            f"engine {self.name!r}: port {port} is in use by {what}: end it, or give the engine another url"
         )
 
 
+def record_of(folder: Path, name: str, url: str) -> Path:
+    """Return where the record of an engine is: one for each name and port, as projects may share names."""
+    return folder / f"{name}-{address(url).port}.pid"
+
+
 def supervisors(
-    specs: dict[str, EngineSpec], names: tuple[str, ...], folder: Path, tell: Callable[[str], None]
+    specs: Mapping[str, EngineSpec], names: Sequence[str], folder: Path, tell: Callable[[str], None]
 ) -> list[Supervisor]:
     """Return one for each engine that is to be served, or for those in `names`. Raises UserError if there is none."""
     for name in names:
         if name not in specs:
             raise UserError(f"no engine {name!r}; the configuration has {', '.join(specs)}")
-    chosen = names or tuple(name for name, spec in specs.items() if spec.serving is not None)
+    chosen = list(dict.fromkeys(names)) or [name for name, spec in specs.items() if spec.serving is not None]
     if not chosen:
         raise UserError('no engine has a table serve: write [engines.NAME.serve] with model = "..."')
-    return [Supervisor(name, specs[name], folder, tell) for name in chosen]
-
-
-@contextmanager
-def held(folder: Path, name: str) -> Iterator[None]:
-    """Put on record who supervises an engine, as long as they live. Raises UserError if somebody does already."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.json").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"engine {name!r} is served already: `orchestrator engines down {name}` ends it") from None
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid()}))
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-def holder(folder: Path, name: str) -> int | None:
-    """Return the process that supervises an engine, or None."""
-    try:
-        with (folder / f"{name}.json").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(json.loads(file.read())["pid"])
-    except (OSError, ValueError, KeyError):
-        pass
-    return None
+    found: dict[int, Supervisor] = {}
+    for name in chosen:
+        server = Supervisor(name, specs[name], folder, tell)
+        other = found.setdefault(address(server.url).port, server)
+        if other is not server:
+            raise BadConfig(f"engines {other.name!r} and {name!r} are to be served at one port: give one another url")
+    return list(found.values())

@@ -1,0 +1,351 @@
+"""Starting a server, waiting for it, starting it again, and leaving nothing behind. Real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from started import Fake, is_alive, until, until_gone
+from stub_server import Reply, StubServer
+
+from orchestrator.engines.hold import held, holder
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.supervisor import Patience, Supervisor, record_of, supervisors
+from orchestrator.errors import BadConfig, EngineTimeout, EngineUnavailable, UserError
+
+PATIENCE = Patience(ready=20, poll=0.02, end=0.2, first_pause=0.05, starts=4)
+
+
+class Told(list[str]):
+    """What a supervisor says, and what is to happen once it says so."""
+
+    def __init__(self, **reactions: Callable[[], None]) -> None:
+        self.reactions = reactions
+
+    def __call__(self, line: str) -> None:
+        self.append(line)
+        for word, reaction in self.reactions.items():
+            if word in line:
+                reaction()
+
+    @property
+    def pauses(self) -> list[str]:
+        return [line.rpartition(" in ")[2] for line in self if "started again" in line]
+
+
+def supervisor(fake: Fake, told: Told, patience: Patience = PATIENCE, **environment: object) -> Supervisor:
+    return Supervisor("small", fake.spec(**environment), fake.folder / "engines", told, patience)
+
+
+async def test_a_server_is_up_when_it_answers_and_gone_when_it_is_down(fake: Fake) -> None:
+    told = Told()
+    server = supervisor(fake, told, slow_s=0.2, worker=1)
+    await server.up()
+    assert fake.answers() and not server.is_attached
+    pids = fake.pid(), fake.pid("worker")
+    await server.down()
+    until_gone(*pids)
+    assert [line.partition(" after ")[0] for line in told] == [
+        f"small: started; log {fake.folder}/engines/small-{fake.port}.log",
+        f"small: answers at {fake.url}",
+        "small: ended",
+    ]
+    await server.down()  # there is nothing left to do
+    assert len(told) == 3
+
+
+async def test_a_deaf_server_is_killed(fake: Fake) -> None:
+    server = supervisor(fake, Told(), deaf=1, worker=1)
+    await server.up()
+    pids = fake.pid(), fake.pid("worker")
+    await server.down()
+    until_gone(*pids)
+
+
+async def test_the_log_begins_with_the_command_and_holds_no_secret(fake: Fake) -> None:
+    server = supervisor(fake, Told(), dies="so", hub_token="s3cret")
+    with pytest.raises(EngineUnavailable):
+        await server.up()
+    log = server.log.read_text()
+    assert log.startswith(f"\n$ {fake.python} -m vllm.entrypoints.openai.api_server --model org/tiny --host 127.0.0.1 ")
+    assert "s3cret" not in log
+
+
+async def test_a_server_that_dies_before_it_answers_is_an_error_with_its_last_words(fake: Fake) -> None:
+    server = supervisor(fake, Told(), dies="ValueError: no GPU in sight")
+    with pytest.raises(EngineUnavailable) as caught:
+        await server.up()
+    assert str(caught.value) == (
+        f"engine 'small': its server ended with status 3 before it answered; its log is {server.log}"
+    )
+    assert caught.value.engine == "small"
+    assert server.tail().endswith("ValueError: no GPU in sight")
+
+
+def test_a_log_shows_its_end_and_one_that_is_not_there_says_so(fake: Fake) -> None:
+    server = supervisor(fake, Told())
+    assert server.tail() == "(no log)"
+    server.log.parent.mkdir()
+    server.log.write_text("".join(f"line {number}\n\n" for number in range(20_000)))
+    lines = server.tail().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("line 19960", "line 19999", 40)
+
+
+async def test_a_server_that_does_not_answer_in_time_is_ended(fake: Fake) -> None:
+    server = supervisor(fake, Told(), replace(PATIENCE, ready=0.3), slow_s=60, worker=1)
+    with pytest.raises(EngineTimeout, match=r"its server did not answer within 0\.3 s; its log is ") as caught:
+        await server.up()
+    assert (caught.value.engine, caught.value.limit_s) == ("small", 0.3)
+    assert caught.value.elapsed_s >= 0.3
+    until_gone(fake.pid(), fake.pid("worker"))
+
+
+async def test_a_server_that_keeps_dying_is_started_again_after_longer_pauses_and_then_given_up(fake: Fake) -> None:
+    told = Told(answers=lambda: os.kill(fake.pid(), signal.SIGKILL))
+    server = supervisor(fake, told, replace(PATIENCE, longest_pause=0.15))
+    await server.up()
+    with pytest.raises(EngineUnavailable) as caught:
+        await server.watch()
+    assert str(caught.value).startswith(
+        "engine 'small': its server ended with status 137 for the 4th time in a row; its log is "
+    )
+    assert told.pauses == ["0.05 s", "0.1 s", "0.15 s"]
+    starts = fake.starts()
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    assert all(gap >= pause for gap, pause in zip(gaps, (0.05, 0.1, 0.15), strict=True))
+
+
+async def test_a_restart_that_dies_before_it_answers_counts_as_well(fake: Fake) -> None:
+    told = Told()
+    server = supervisor(fake, told)
+    await server.up()
+    fake.python.write_text("#!/bin/sh\necho no weights\nexit 5\n")
+    os.kill(fake.pid(), signal.SIGKILL)
+    with pytest.raises(EngineUnavailable, match="ended with status 5 for the 4th time in a row"):
+        await server.watch()
+    assert [line.split(";")[0] for line in told if "status" in line] == [
+        "small: the server ended with status 137",
+        "small: the server ended with status 5",
+        "small: the server ended with status 5",
+    ]
+    assert server.tail().endswith("no weights")
+
+
+async def test_a_server_that_was_well_is_given_the_short_pause_again(fake: Fake) -> None:
+    told = Told(answers=lambda: os.kill(fake.pid(), signal.SIGKILL))
+    server = supervisor(fake, told, replace(PATIENCE, well=0.0, starts=2))
+    await server.up()
+    watching = asyncio.create_task(server.watch())
+    await asyncio.to_thread(until, lambda: len(fake.starts()) >= 4, "more starts than two")
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert set(told.pauses) == {"0.05 s"}
+    await server.down()
+
+
+async def test_a_start_that_is_cancelled_halfway_leaves_something_to_end(fake: Fake) -> None:
+    server = supervisor(fake, Told(), slow_s=60, worker=1)
+    starting = asyncio.create_task(server.up())
+    pids = await asyncio.to_thread(lambda: (fake.pid(), fake.pid("worker")))
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    await server.down()
+    until_gone(*pids)
+
+
+async def test_a_watch_that_is_cancelled_starts_nothing_again(fake: Fake) -> None:
+    server = supervisor(fake, Told())
+    await server.up()
+    watching = asyncio.create_task(server.watch())
+    await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait([watching])
+    await server.down()
+    assert len(fake.starts()) == 1
+
+
+async def test_a_server_that_answers_already_is_used_and_left_alone(fake: Fake) -> None:
+    with subprocess.Popen(fake.command, env=fake.env()) as theirs:
+        try:
+            until(fake.answers, "their server")
+            told = Told()
+            server = supervisor(fake, told)
+            await server.up()
+            await server.watch()
+            await server.down()
+            assert server.is_attached
+            assert told == [f"small: a server answers at {fake.url} already; it is used as it is"]
+            assert is_alive(theirs.pid) and len(fake.starts()) == 1
+        finally:
+            theirs.kill()
+
+
+async def test_their_server_needs_no_weights_of_ours(stub: StubServer, tmp_path: Path) -> None:
+    stub.add("/version", Reply(json={"version": "0.32.0"}))
+    spec = Fake(tmp_path).spec()
+    assert spec.serving is not None
+    theirs = replace(spec, url=stub.url, serving=replace(spec.serving, model="/no/such/weights", python="/no/python"))
+    server = Supervisor("small", theirs, tmp_path, Told(), PATIENCE)
+    await server.up()
+    assert server.is_attached
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "what"),
+    [
+        ("/", Reply(text="<html>"), "something that is no model server"),
+        ("/version", Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "something that is no model server"),
+        ("/props", Reply(json={"default_generation_settings": {}}), "a llamacpp server"),
+    ],
+)
+async def test_a_port_that_something_else_has_is_one_clear_line(
+    stub: StubServer, fake: Fake, path: str, reply: Reply, what: str
+) -> None:
+    stub.add(path, reply)
+    server = Supervisor("small", replace(fake.spec(), url=stub.url), fake.folder, Told(), PATIENCE)
+    with pytest.raises(BadConfig) as caught:
+        await server.up()
+    assert str(caught.value) == (
+        f"engine 'small': port {stub.port} is in use by {what}: end it, or give the engine another url"
+    )
+    assert not fake.starts()
+
+
+@pytest.mark.parametrize("model", ["/no/such/weights", "./weights", "../weights"])
+async def test_weights_that_are_not_there_are_one_clear_line(fake: Fake, model: str) -> None:
+    spec = fake.spec()
+    assert spec.serving is not None
+    server = Supervisor("small", replace(spec, serving=replace(spec.serving, model=model)), fake.folder, Told())
+    with pytest.raises(BadConfig) as caught:
+        await server.up()
+    assert str(caught.value) == f"engine 'small': there are no weights at {model}"
+    assert not fake.starts()
+
+
+async def test_a_machine_without_vllm_is_one_clear_line(fake: Fake) -> None:
+    spec = fake.spec()
+    assert spec.serving is not None
+    serving = replace(spec.serving, python=None, env={"PATH": str(fake.folder)})
+    server = Supervisor("small", replace(spec, serving=serving), fake.folder, Told())
+    with pytest.raises(BadConfig) as caught:
+        await server.up()
+    assert str(caught.value) == (
+        "engine 'small': there is no command vllm: install vLLM, or name an interpreter that has it as python in "
+        "[engines.small.serve]"
+    )
+
+
+async def test_the_command_vllm_is_looked_for_where_the_servers_environment_says(fake: Fake) -> None:
+    fake.python.rename(fake.folder / "vllm")
+    spec = fake.spec()
+    assert spec.serving is not None
+    env = {**fake.env(), "PATH": f"{fake.folder}:{os.environ['PATH']}"}
+    serving = replace(spec.serving, python=None, env=env)
+    server = Supervisor("small", replace(spec, serving=serving), fake.folder, Told(), PATIENCE)
+    await server.up()
+    assert fake.answers()
+    await server.down()
+
+
+def test_a_supervisor_needs_to_know_what_is_served(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="engine 'small' has no table serve: say what its server serves"):
+        Supervisor("small", EngineSpec(kind="vllm", url="http://127.0.0.1:8001/v1"), tmp_path, Told())
+
+
+# ---- which engines
+
+
+def test_every_engine_that_has_a_table_is_served_or_those_that_are_named(fake: Fake) -> None:
+    other = replace(fake.spec(), url="http://127.0.0.1:1/v1")
+    specs = {"small": fake.spec(), "chat": EngineSpec(kind="chat", url="http://127.0.0.1:2/v1"), "large": other}
+    told = Told()
+    assert [each.name for each in supervisors(specs, (), fake.folder, told)] == ["small", "large"]
+    assert [each.name for each in supervisors(specs, ("large", "large"), fake.folder, told)] == ["large"]
+    with pytest.raises(BadConfig, match="engine 'chat' has no table serve"):
+        supervisors(specs, ("chat",), fake.folder, told)
+    with pytest.raises(UserError, match="no engine 'huge'; the configuration has small, chat, large"):
+        supervisors(specs, ("huge",), fake.folder, told)
+    with pytest.raises(UserError, match=r"no engine has a table serve: write \[engines\.NAME\.serve\]"):
+        supervisors({"chat": specs["chat"]}, (), fake.folder, told)
+
+
+def test_two_engines_cannot_be_served_at_one_port(fake: Fake) -> None:
+    with pytest.raises(BadConfig, match="engines 'small' and 'large' are to be served at one port"):
+        supervisors({"small": fake.spec(), "large": fake.spec()}, (), fake.folder, Told())
+
+
+# ---- who supervises
+
+
+def test_an_engine_has_one_supervisor_at_a_time(tmp_path: Path) -> None:
+    record = tmp_path / "engines" / "small-1.pid"
+    assert holder(record) is None
+    with held(record, "small"):
+        assert holder(record) == os.getpid()
+        with pytest.raises(UserError) as caught, held(record, "small"):
+            pass
+        assert str(caught.value) == "engine 'small' is served already: `orchestrator engines down small` ends it"
+        assert holder(record) == os.getpid()
+    assert holder(record) is None
+    with held(record, "small"):
+        assert holder(record) == os.getpid()
+
+
+def test_engines_of_two_projects_may_share_a_name_but_no_port(tmp_path: Path) -> None:
+    one, other = (record_of(tmp_path, "small", f"http://127.0.0.1:{port}/v1") for port in (1, 2))
+    with held(one, "small"), held(other, "small"):
+        assert holder(one) == holder(other) == os.getpid()
+
+
+def test_a_record_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "engines").touch()
+    record = tmp_path / "engines" / "small-1.pid"
+    with pytest.raises(UserError, match=f"{record} cannot be written: "), held(record, "small"):
+        pass
+    assert holder(record) is None
+
+
+SUPERVISE = """
+import asyncio, json, sys
+from pathlib import Path
+from orchestrator.engines.serving import Serving
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.supervisor import Patience, Supervisor
+
+async def main(url, python, env, folder):
+    spec = EngineSpec(kind="vllm", url=url, serving=Serving(model="org/tiny", python=python, env=json.loads(env)))
+    server = Supervisor("small", spec, Path(folder), print, Patience(poll=0.02, end=1.0))
+    with server.held():
+        await server.up()
+        await server.watch()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_kill_9_of_the_supervisor_leaves_no_orphan_and_the_engine_is_held_until_then(fake: Fake) -> None:
+    env = json.dumps(fake.env(worker=1, deaf=1))
+    words = [sys.executable, "-c", SUPERVISE, fake.url, str(fake.python), env, str(fake.folder)]
+    record = record_of(fake.folder, "small", fake.url)
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as supervising:
+        try:
+            pids = fake.pid(), fake.pid("worker")
+            until(fake.answers, "the server")
+            assert holder(record) == supervising.pid
+        finally:
+            supervising.kill()
+    assert all(map(is_alive, pids)) and holder(record) == supervising.pid  # they are deaf, and have a second
+    until_gone(*pids)
+    until(lambda: holder(record) is None, "the record's release")
+    with held(record, "small"):
+        assert holder(record) == os.getpid()
