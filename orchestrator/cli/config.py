@@ -10,6 +10,7 @@ from orchestrator.cli.source import config_flag
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
+    from orchestrator.engines.serving import Serving
 
 __all__ = ["config"]
 
@@ -44,7 +45,9 @@ def _tables(loaded: RunConfig) -> dict[str, Any]:
     engines = {}
     for name, spec in loaded.engines.items():
         options = {**asdict(spec), **asdict(spec.sampling), "api_key": loaded.shown_keys.get(name)}
-        engines[name] = _without_none({key: value for key, value in options.items() if key != "sampling"})
+        if spec.serving is not None:
+            options["serve"] = {**options["serving"], "speculation": _speculation(spec.serving)}
+        engines[name] = _without_none({key: options[key] for key in options if key not in ("sampling", "serving")})
     target = f"{type(loaded.router).__module__}:{type(loaded.router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
     options = {name: getattr(loaded.router, name) for name in getattr(loaded.router, "__dataclass_fields__", ())}
@@ -58,6 +61,13 @@ def _tables(loaded: RunConfig) -> dict[str, Any]:
     return loaded.shown(tables)
 
 
+def _speculation(serving: Serving) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    profile = serving.speculation
+    return {"method": "none"} if profile is None else {"method": profile.method, **asdict(profile)}
+
+
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {
         key: _without_none(value) if isinstance(value, dict) else value
@@ -67,16 +77,24 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _toml(tables: dict[str, Any], path: str = "") -> list[str]:
-    from json import dumps
-
     plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {dumps(value)}" for key, value in plain.items()]
+    lines = [f"{key} = {_literal(value)}" for key, value in plain.items()]
     if path and (lines or not tables):
         lines = ["", f"[{path}]", *lines]
     for key, value in tables.items():
         if isinstance(value, dict):
             lines += _toml(value, f"{path}.{key}" if path else key)
     return lines
+
+
+def _literal(value: Any) -> str:
+    from json import dumps
+
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_literal(each)}' for key, each in value.items())} }}"
+    return dumps(value)
 
 
 @config.command(epilog="Example: orchestrator config validate --config mine.toml")

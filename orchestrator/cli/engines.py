@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,18 @@ from orchestrator.cli.source import config_flag
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
+    from orchestrator.engines.spec import EngineSpec
     from orchestrator.engines.supervisor import Supervisor
 
 __all__ = ["engines"]
 
 _WAIT_S = 60.0
+_POLL_S = 0.1
 
 
-@click.group(no_args_is_help=True)
+@click.group(no_args_is_help=True, epilog="Example: orchestrator engines up large")
 def engines() -> None:
-    """Start, watch and end the vLLM servers that the configuration describes."""
+    """Start, watch and end model servers: the vLLM servers that the configuration describes."""
 
 
 @engines.command(epilog="Example: orchestrator engines up --dry-run")
@@ -35,16 +38,17 @@ def engines() -> None:
 def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
     """Start the servers of all engines with a table serve, or of those named, and watch them until Ctrl-C.
 
-    A server that ends is started again. No server outlives this command, however it ends.
+    A server that ends is started again. No server outlives this command, however it ends. Where a vLLM server
+    answers at an engine's address already, it is used as it is and left alone; if all do, there is nothing to watch.
     """
     from orchestrator.cli.streams import note, say
-    from orchestrator.engines.serving import shown
     from orchestrator.engines.supervisor import supervisors
 
-    servers = supervisors(dict(_loaded(given).engines), names, _folder(), note)
+    loaded = _loaded(given)
+    servers = supervisors(loaded.engines, names, _folder(), note)
     if dry_run:
         for server in servers:
-            say(shown(server.serving, server.command))
+            say(_command(loaded, server))
         return None
     return asyncio.run(_serve(servers))
 
@@ -53,19 +57,19 @@ def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @config_flag
 def down(names: tuple[str, ...], **given: Any) -> None:
-    """End the `engines up` that serves all engines, or those named, and its servers with it."""
+    """End the `engines up` that serves the engines of the configuration, or those named, and all of its servers."""
     from orchestrator.cli.streams import note
-    from orchestrator.engines.supervisor import holder
     from orchestrator.errors import UserError
 
-    known = names or tuple(_loaded(given).engines)
-    found = {pid for name in known if (pid := holder(_folder(), name))}
-    if not found:
-        raise UserError(f"no `orchestrator engines up` serves {', '.join(known)}")
-    for pid in found:
-        os.kill(pid, signal.SIGTERM)
-    asyncio.run(_wait_until_gone(known))
-    note(f"ended: {', '.join(known)}")
+    loaded = _loaded(given)
+    holders = {name: pid for name, spec in loaded.engines.items() if (pid := _holder(name, spec))}
+    missing = [name for name in names or loaded.engines if name not in holders]
+    if missing and (names or not holders):
+        raise UserError(f"no `orchestrator engines up` serves {', '.join(missing)}")
+    pids = {holders[name] for name in names or holders}
+    ended = {name: loaded.engines[name] for name, pid in holders.items() if pid in pids}
+    asyncio.run(_end(pids, ended))
+    note(f"ended: {', '.join(ended)}")
 
 
 @engines.command("list", epilog="Example: orchestrator engines list --json")
@@ -81,12 +85,19 @@ def list_(as_json: bool, **given: Any) -> None:
             if as_json:
                 say_json(row)
             else:
-                say(
-                    f"{row['name']:<10} {row['kind']:<9} {row['state']:<28} {row['at']}  speculation {row['speculation']}"
-                )
+                start = f"{row['name']:<10} {row['kind']:<9} {row['state']:<28}"
+                say(f"{start} {row['at']}  speculation {row['speculation']}")
 
 
-engines.add_command(doctor)
+engines.add_command(
+    click.Command(
+        "doctor",
+        callback=doctor.callback,
+        params=doctor.params,
+        help=doctor.help,
+        epilog="Example: orchestrator engines doctor",
+    )
+)
 
 
 def _loaded(given: Mapping[str, Any]) -> RunConfig:
@@ -101,12 +112,33 @@ def _folder() -> Path:
     return default_db().parent / "engines"
 
 
+def _holder(name: str, spec: EngineSpec) -> int | None:
+    from orchestrator.engines.hold import holder
+    from orchestrator.engines.supervisor import record_of
+
+    if spec.serving is None or spec.url is None:
+        return None
+    return holder(record_of(_folder(), name, spec.url))
+
+
+def _command(loaded: RunConfig, server: Supervisor) -> str:
+    """Return what would be started, with the names of environment variables where the file has them."""
+    from dataclasses import replace
+
+    from orchestrator.engines.serving import command, shown
+
+    serving = server.serving
+    table = {"model": serving.model, "args": list(serving.args), "env": dict(serving.env)}
+    written = loaded.shown({"engines": {server.name: {"serve": table}}})["engines"][server.name]["serve"]
+    serving = replace(serving, **written)
+    return shown(command(serving, server.url, loaded.engines[server.name].model), serving.env)
+
+
 async def _serve(servers: Sequence[Supervisor]) -> int:
     """Run until told to end; servers come up side by side, and all end with the first that cannot be kept up."""
     from contextlib import ExitStack
 
     from orchestrator.cli.streams import note
-    from orchestrator.engines.supervisor import held
     from orchestrator.errors import EngineError
 
     stopping = asyncio.Event()
@@ -115,13 +147,14 @@ async def _serve(servers: Sequence[Supervisor]) -> int:
         loop.add_signal_handler(number, stopping.set)
     with ExitStack() as stack:
         for server in servers:
-            stack.enter_context(held(_folder(), server.name))
+            stack.enter_context(server.held())
         watching = [asyncio.create_task(_kept_up(server)) for server in servers]
-        told = asyncio.create_task(stopping.wait())
+        told: asyncio.Future[Any] = asyncio.create_task(stopping.wait())
+        ended: asyncio.Future[Any] = asyncio.gather(*watching)
         try:
-            done, _ = await asyncio.wait([told, *watching], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {told}:
-                task.result()
+            await asyncio.wait([told, ended], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                ended.result()
         except EngineError as error:
             failed = next(server for server in servers if server.name == error.engine)
             note(failed.tail())
@@ -129,7 +162,7 @@ async def _serve(servers: Sequence[Supervisor]) -> int:
         finally:
             for task in (told, *watching):
                 task.cancel()
-            await asyncio.gather(told, *watching, return_exceptions=True)
+            await asyncio.gather(told, ended, *watching, return_exceptions=True)
             await asyncio.gather(*(server.down() for server in servers))
     return 0
 
@@ -137,43 +170,44 @@ async def _serve(servers: Sequence[Supervisor]) -> int:
 async def _kept_up(server: Supervisor) -> None:
     await server.up()
     await server.watch()
-    await asyncio.Event().wait()  # somebody else's server: there is nothing to watch
 
 
-async def _wait_until_gone(names: Sequence[str]) -> None:
-    from orchestrator.engines.supervisor import holder
+async def _end(pids: Iterable[int], served: Mapping[str, EngineSpec]) -> None:
+    """End those who supervise; if they do not listen, kill them: their servers end with them. Raises UserError."""
     from orchestrator.errors import UserError
 
-    for _ in range(int(_WAIT_S / 0.1)):
-        if not any(holder(_folder(), name) for name in names):
-            return
-        await asyncio.sleep(0.1)
-    raise UserError(f"still ending after {_WAIT_S:.0f} s: {', '.join(names)}")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        for _ in range(int(_WAIT_S / _POLL_S)):
+            if not any(_holder(name, spec) for name, spec in served.items()):
+                return
+            await asyncio.sleep(_POLL_S)
+    raise UserError(f"still ending after {2 * _WAIT_S:.0f} s: {', '.join(served)}")
 
 
 async def _rows(loaded: RunConfig) -> list[dict[str, Any]]:
+    return list(await asyncio.gather(*(_row(name, spec) for name, spec in loaded.engines.items())))
+
+
+async def _row(name: str, spec: EngineSpec) -> dict[str, Any]:
     from orchestrator.engines.detect import detect
-    from orchestrator.engines.supervisor import holder
     from orchestrator.errors import OrchestratorError
 
-    rows = []
-    for name, spec in loaded.engines.items():
-        state = "in this process"
-        if spec.url is not None:
-            try:
-                state = f"answers as {await detect(name, spec.url)}"
-            except OrchestratorError:
-                state = "does not answer"
-        if pid := holder(_folder(), name):
-            state += f", served by {pid}"
-        drafting = spec.serving.speculation if spec.serving else None
-        rows.append(
-            {
-                "name": name,
-                "kind": spec.kind,
-                "state": state,
-                "at": spec.url or spec.path or "",
-                "speculation": drafting.method if drafting else "none" if spec.serving else "unknown",
-            }
-        )
-    return rows
+    state = "in this process"
+    if spec.url is not None:
+        try:
+            state = f"answers as {await detect(name, spec.url)}"
+        except OrchestratorError:
+            state = "does not answer"
+    if pid := _holder(name, spec):
+        state += f", served by {pid}"
+    drafting = spec.serving.speculation if spec.serving else None
+    return {
+        "name": name,
+        "kind": spec.kind,
+        "state": state,
+        "at": spec.url or spec.path or "",
+        "speculation": drafting.method if drafting else "none" if spec.serving else "unknown",
+    }

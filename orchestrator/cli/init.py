@@ -42,6 +42,17 @@ url = "http://127.0.0.1:8002/v1"
 # model = "QwQ-32B"
 # judge = { prefill = 'The rating of the last step is \\boxed{' }   # also question, think: a judge's own words
 
+# What `orchestrator engines up` starts for it; `--dry-run` prints the command.
+# [engines.large.serve]
+# model = "Qwen/QwQ-32B"                    # name of the weights, or their folder
+# args = ["--max-model-len", "16384"]       # more flags of vLLM
+# env = { CUDA_VISIBLE_DEVICES = "0" }
+# python = "/opt/vllm/bin/python"           # an interpreter that has vLLM; otherwise the command vllm is run
+# [engines.large.serve.speculation]         # on by default; also suffix, draft_model, eagle, eagle3, medusa, mtp,
+# method = "ngram"                          # custom_class (drafters of this package), "none"
+# tokens = 5                                # most tokens of a draft
+# schedule = [[1, 16, 5], [17, 256, 0]]     # [from, to, tokens] by batch size: less under load
+
 # [engines.scorer]         # one that only measures, such as a process reward model: scorer prm
 # kind = "vllm"
 # url = "http://127.0.0.1:8003/v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,10 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
     orchestrator("init")
     file = here / "orchestrator.toml"
     plain = orchestrator("config", "show", "--json").stdout
+    options = re.sub(r"(?m)^# \[engines(.|\n)*?\n\n", "", file.read_text())  # whole tables: the next test
     given = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("#  ") else line
-        for line in file.read_text().splitlines()
+        for line in options.splitlines()
     ]
     skipped = (
         "model",
@@ -75,6 +77,28 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
     shown = orchestrator("config", "show", "--json")
     assert shown.exit_code == 0, shown.stderr
     assert json.loads(shown.stdout) == json.loads(plain)
+
+
+def test_every_table_that_init_comments_out_is_a_real_one(orchestrator: Call, here: Path) -> None:
+    orchestrator("init")
+    file = here / "orchestrator.toml"
+    tables = re.findall(r"(?m)^# \[engines(?:.|\n)*?\n\n", file.read_text())
+    file.write_text(file.read_text() + "".join(tables).replace("\n# ", "\n").removeprefix("# "))
+    engines = json.loads(orchestrator("config", "show", "--json").stdout)["engines"]
+    assert engines["scorer"]["writes"] is False
+    assert engines["large"]["serve"] == {
+        "model": "Qwen/QwQ-32B",
+        "python": "/opt/vllm/bin/python",
+        "args": ["--max-model-len", "16384"],
+        "env": {"CUDA_VISIBLE_DEVICES": "0"},
+        "speculation": {
+            "method": "ngram",
+            "tokens": 5,
+            "schedule": [[1, 16, 5], [17, 256, 0]],
+            "lookup_min": 2,
+            "lookup_max": 4,
+        },
+    }
 
 
 def test_show_prints_toml_with_every_default_and_no_key(orchestrator: Call, two: Path) -> None:
@@ -102,6 +126,39 @@ def test_show_json_says_the_same(orchestrator: Call, two: Path) -> None:
     shown = json.loads(orchestrator("config", "show", "--json").stdout)
     assert shown.pop("file") == "orchestrator.toml"
     assert shown == tomllib.loads(orchestrator("config", "show").stdout)
+
+
+def test_show_says_how_a_server_is_started_and_can_be_read_again(
+    orchestrator: Call, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "s3cret-hub")
+    file = here / "orchestrator.toml"
+    large = '[engines.large]\nkind = "vllm"\nurl = "http://127.0.0.1:9/v1"\n[engines.large.serve]\nmodel = "m"\n'
+    file.write_text(
+        large
+        + 'env = { HF_TOKEN = "${HF_TOKEN}" }\n'
+        + '[engines.large.serve.speculation]\nmethod = "custom_class"\nsources = [["ngrams", { highest = 7 }]]\n'
+    )
+    done = orchestrator("config", "show")
+    assert "s3cret" not in done.output
+    assert tomllib.loads(done.stdout)["engines"]["large"]["serve"] == {
+        "model": "m",
+        "args": [],
+        "env": {"HF_TOKEN": "${HF_TOKEN}"},
+        "speculation": {
+            "method": "custom_class",
+            "tokens": 5,
+            "schedule": [],
+            "sources": [["ngrams", {"highest": 7}]],
+            "length": "feedback",
+        },
+    }
+    file.write_text(done.stdout)
+    assert orchestrator("config", "show").stdout == done.stdout
+    file.write_text(large + 'speculation = { method = "none" }\n')
+    assert tomllib.loads(orchestrator("config", "show").stdout)["engines"]["large"]["serve"]["speculation"] == {
+        "method": "none"
+    }
 
 
 def test_validate_json_names_what_the_file_describes(orchestrator: Call) -> None:
