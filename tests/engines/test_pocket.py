@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,11 +25,11 @@ def mid(count: int) -> list[Calculation]:
     return list(islice(calculations("mid", "report", 0), count))
 
 
-@pytest.fixture(scope="module")
-def large() -> Iterator[Embedded]:
+@pytest.fixture
+async def large() -> AsyncIterator[Embedded]:
     engine = Embedded("pocket-large", context=2048, threads=1)
     yield engine
-    asyncio.run(engine.close())
+    await engine.close()
 
 
 def test_the_files_ship_and_are_small() -> None:

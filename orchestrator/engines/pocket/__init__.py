@@ -1,8 +1,8 @@
 """The pocket pair: two tiny models that ship with the package, to compare policies on without a GPU or a download.
 
-They think in steps about arithmetic, rate each other's steps and call tools, and make real mistakes.
-They are a test bench and say nothing about large models; MODEL_CARD.md beside them says what they can
-do, what they cannot, and how they were made. This pair is preliminary: its large one is to be trained further.
+They think in steps about arithmetic, rate each other's steps and call tools, and make real mistakes; a third
+one only rates. They are a test bench and say nothing about large models; MODEL_CARD.md beside them says what
+they can do, what they cannot, and how they were made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.types import Sampling
 
 __all__ = ["BUNDLED", "PAIR_ID", "bundled", "pocket_pair", "pocket_scorer"]
 
-PAIR_ID = "pocket-0"
+PAIR_ID = "pocket-1"
 """Changes with the weights: results of one pair say nothing about another."""
 BUNDLED = ("pocket-small", "pocket-large", "pocket-scorer")
 """Names that stand for the files of this package."""
