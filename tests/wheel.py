@@ -1,7 +1,8 @@
 """Build the wheel and try it as a stranger would: in a clean environment, without any developer's tool.
 
 Run by `make wheel`. It prints what it found and exits 1 at the first thing that is not as promised:
-only our package inside, no compiler and no torch needed, installed within a minute, `--help` works.
+only our package inside, no compiler and no torch needed, installed within a minute, `--help` works, and a
+first question is answered at once by the models inside.
 The minute is held against processor time: on a machine that does other things, or downloads slowly,
 the wall clock says little about us. Both are printed.
 """
@@ -19,9 +20,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 INSTALL_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 20.0
 DATA = (
     "engines/pocket/pocket-small.gguf",
     "engines/pocket/pocket-large.gguf",
+    "engines/pocket/pocket-scorer.gguf",
     "engines/pocket/MODEL_CARD.md",
     "bench/profiles/h200_1p5b_32b.toml",
     "bench/profiles/api.toml",
@@ -84,6 +87,20 @@ def main() -> None:
         command = [folder / "env" / "bin" / "orchestrator", "--help"]
         shown = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         check(shown.returncode == 0 and "run" in shown.stdout, "`orchestrator --help` works outside the checkout")
+
+        command = [
+            folder / "env" / "bin" / "orchestrator",
+            "run",
+            "Compute 38*4 - 98*6.",
+            "--db",
+            folder / "journal.db",
+        ]
+        started = time.perf_counter()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        wall_s = time.perf_counter() - started
+        claim = f"a first question is answered without any set-up, in {wall_s:.1f} s: {done.stdout.strip()}"
+        check((done.returncode, done.stdout) == (0, "-436\n"), claim)
+        check(wall_s <= ANSWER_LIMIT_S, f"that is within {ANSWER_LIMIT_S:.0f} s")
 
 
 if __name__ == "__main__":

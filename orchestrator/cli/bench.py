@@ -110,14 +110,12 @@ async def _run(given: Mapping[str, Any]) -> int:
         asked = [each for each in given["policies"].split(",") if each]
         policies = policies_of(asked, workload, pipeline.measuring)
         found = await pipeline.start()
-        profiles = _profiles(
-            given, pipeline.writers, pipeline.measuring
-        )  # a wrong one is better known before the runs than after
+        # A wrong one is better known before the runs than after.
+        profiles = _profiles(given, pipeline.writers, pipeline.measuring)
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
         progress = BenchProgress(is_quiet=given["quiet"])
         settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": _shared_settings(pipeline)}
         race = Race(pipeline, plan, folder, progress)
-        await race.start()
         with folder.held():
             folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
             if not race.is_over:

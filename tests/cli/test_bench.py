@@ -294,3 +294,33 @@ def test_list_names_everything_there_is(orchestrator: Call) -> None:
     assert orchestrator("bench", "list").stdout == "".join(
         f"{name}: {', '.join(values)}\n" for name, values in printed.items()
     )
+
+
+def test_without_a_pipeline_the_pocket_pair_is_compared_and_its_traces_lie_in_the_folder(
+    orchestrator: Call, here: Path
+) -> None:
+    run = (
+        "bench",
+        "run",
+        "--workload",
+        "random-calculation:preset=easy",
+        "--tasks",
+        "2",
+        "--policies",
+        "",
+        "--out",
+        "r",
+    )
+    done = orchestrator(*run)
+    assert done.exit_code == 0, done.stderr
+    assert list(summary("r")["policies"]) == ["small", "large", "oracle"]
+    assert (here / "r" / "journal.db").exists()
+    again = orchestrator(*run)
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
+
+
+def test_a_judge_that_does_not_exist_leaves_no_folder_behind(orchestrator: Call, here: Path) -> None:
+    done = orchestrator(*RUN, "--policies", "specreason:judge=nobody", "--out", "results")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "no engine 'nobody' to rate; known: small, large, verifier" in done.stderr
+    assert not (here / "results").exists()

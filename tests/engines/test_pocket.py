@@ -80,8 +80,8 @@ def test_the_large_one_solves_what_the_small_one_often_does_not() -> None:
     for name in ("small", "large"):
         with orc.Pipeline({name: GREEDY[name]}, name if name == "large" else "small", db=":memory:") as pipeline:
             right[name] = sum(pipeline.run(task.prompt).answer == task.answer for task in tasks)
-    assert right["large"] >= right["small"] + 3
-    assert right["small"] >= 3
+    assert right["large"] >= 20
+    assert 4 <= right["small"] <= 16
 
 
 @dataclass(frozen=True)
