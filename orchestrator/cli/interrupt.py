@@ -60,7 +60,7 @@ def _listen(loop: asyncio.AbstractEventLoop, handler: Callable[[int], None]) -> 
 
 def _end_now(number: int) -> None:
     """End without any clean-up: whoever asks a second time has waited long enough, and what is stored is kept."""
-    note("ended at once; what was stored is kept, and can be gone on from")
+    note("ended at once; what was stored is kept, and the next command can go on from there")
     os._exit(128 + number)
 
 

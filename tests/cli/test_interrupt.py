@@ -129,4 +129,4 @@ def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(here: Path) -> None:
             running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=20)
     assert (running.returncode, out) == (130, "")
-    assert err == "ended at once; what was stored is kept, and --resume goes on from there\n"
+    assert err == "ended at once; what was stored is kept, and the next command can go on from there\n"
