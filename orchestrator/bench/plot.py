@@ -37,6 +37,7 @@ _CONTROLS = {
 def plot(summary: Mapping[str, Any], files: list[Path]) -> None:
     """Draw the summary into files; their endings say how. Raises UserError without matplotlib."""
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -59,8 +60,10 @@ def plot(summary: Mapping[str, Any], files: list[Path]) -> None:
     figure.suptitle(
         f"{summary['tasks']} tasks of {_named(summary)} (lines: the best mixtures of settings)", fontsize=11
     )
-    for file in files:
-        figure.savefig(file, dpi=_DPI)
+    # Equal results are equal files: no date, and names that follow from what is drawn.
+    with rc_context({"svg.hashsalt": "orchestrator"}):
+        for file in files:
+            figure.savefig(file, dpi=_DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def _draw(panel: Any, policies: Mapping[str, Any], cost_of: Callable[[Any], float]) -> None:

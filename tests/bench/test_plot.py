@@ -23,6 +23,14 @@ def test_a_summary_becomes_a_png_and_an_svg(tmp_path: Path) -> None:
         assert f"<!-- {word}" in drawn, word
 
 
+def test_equal_results_are_equal_files(tmp_path: Path) -> None:
+    summary = summarise(samples(), MACHINE, PRICED)
+    for name in ("one", "other"):
+        plot(summary, [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for ending in ("svg", "png"):
+        assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"other.{ending}").read_bytes()
+
+
 def test_policies_that_cost_nothing_or_solve_nothing_are_drawn(tmp_path: Path) -> None:
     summary = summarise(samples(), MACHINE, PRICED)
     for each in summary["policies"].values():
