@@ -354,18 +354,16 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     spec: EngineSpec = _built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
         raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
+    parts = {
+        "sampling": _built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
+        "price": _built(Price, table.get("price", {}), origin, *place, "price"),
+        "judge": _built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
+        "serving": _serving(table["serve"], origin, folder, *place, "serve") if "serve" in table else None,
+    }
     try:
-        return replace(
-            spec,
-            sampling=_built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
-            price=_built(Price, table.get("price", {}), origin, *place, "price"),
-            judge=_built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
-            serving=_serving(table["serve"], origin, folder, *place, "serve") if "serve" in table else None,
-        )
+        return replace(spec, **parts)  # which checks what does not go together
     except BadConfig as error:
-        raise (
-            error if str(error).startswith(origin.named(place)) else BadConfig(f"{origin.named(place)}: {error}")
-        ) from error
+        raise BadConfig(f"{origin.named(place)}: {error}") from error
 
 
 def _serving(table: Any, origin: _Origin, folder: Path, *path: str) -> Serving:

@@ -36,8 +36,12 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:  # it went between the question and the look
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()  # where there is no /proc, the signal has to do
 
 
 def until_gone(*pids: int) -> None:

@@ -43,10 +43,12 @@ class Folder:
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}: choose another folder") from error
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                line = f"another comparison is writing to {self.path}: wait for it, or choose another"
+                raise UserError(line) from None
             yield
-        except BlockingIOError:
-            raise UserError(f"another comparison is writing to {self.path}: wait for it, or choose another") from None
         finally:
             os.close(held)
 

@@ -102,13 +102,14 @@ def matched(policy: Policy, large_share: float) -> Policy:
 
 def _settings(spec: str, workload: Workload) -> list[Policy]:
     name, options = parse(spec)
-    judges = options.pop(JUDGE).split("|") if JUDGE in options else [None]
+    given = options.pop(JUDGE, None)
+    judges = (given or "").split("|")
+    if given is not None and "" in judges:
+        raise UserError(f"{spec}: {JUDGE}= names nobody")
     return [policy for judge in judges for policy in _judged(spec, name, options, judge, workload)]
 
 
-def _judged(spec: str, name: str, options: Mapping[str, str], judge: str | None, workload: Workload) -> list[Policy]:
-    if judge == "":
-        raise UserError(f"{spec}: {JUDGE}= names nobody")
+def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, workload: Workload) -> list[Policy]:
     if (judge == VERIFIER or name == ORACLE) and workload.check is None:
         raise UserError(f"{spec}: the workload {workload.name} cannot check single steps")
     if name == RANDOM and not options:
@@ -120,5 +121,5 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str | None,
         made = config.router(name, setting, spec)
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
-        found.append(Policy(label=label, family=family, router=made, judge=judge or ""))
+        found.append(Policy(label=label, family=family, router=made, judge=judge))
     return found

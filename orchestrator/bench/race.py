@@ -76,17 +76,13 @@ class Race:
                     "nothing; choose another --split"
                 )
 
-    async def start(self) -> None:
-        """Raise MissingCapability if the engines cannot do what some policy needs."""
-        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
-            await self._pipelines(policy)[0].start()
-
     async def run(self) -> None:
         """Run the policies, then the random controls at the shares that were measured.
 
-        Raises MissingCapability before the first run, as `start`.
+        Raises MissingCapability before the first run if the engines cannot do what some policy needs.
         """
-        await self.start()
+        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
+            await self._pipelines(policy)[0].start()
         await self._run(self._plan.policies)
         await self._run(self._randoms())
 
