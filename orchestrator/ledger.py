@@ -57,6 +57,12 @@ class Entry:
     output_tokens: int = 0
     uncertain: int = 0
     """Calls whose token count is a bound, not a count."""
+    drafts: int = 0
+    """Drafts of speculative decoding that were verified; 0 also where the server reports nothing."""
+    drafted: int = 0
+    """Tokens in them."""
+    accepted: int = 0
+    """Tokens of them that stood."""
     seconds: float = 0.0
     """Summed over calls; calls that ran side by side are both in it."""
 
@@ -67,6 +73,9 @@ class Entry:
         self.cached_tokens += other.cached_tokens
         self.output_tokens += other.output_tokens
         self.uncertain += other.uncertain
+        self.drafts += other.drafts
+        self.drafted += other.drafted
+        self.accepted += other.accepted
         self.seconds += other.seconds
 
     def subtract(self, other: Entry) -> None:
@@ -76,6 +85,9 @@ class Entry:
         self.cached_tokens -= other.cached_tokens
         self.output_tokens -= other.output_tokens
         self.uncertain -= other.uncertain
+        self.drafts -= other.drafts
+        self.drafted -= other.drafted
+        self.accepted -= other.accepted
         self.seconds -= other.seconds
 
 

@@ -12,7 +12,7 @@
     events      resumed, stalled, ...
     outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
 
-Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending;
+Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending, and `queue_s`;
 `seconds` are durations. Lone surrogates in broken model output, which not every JSON reader takes,
 become U+FFFD, and numbers that JSON does not know become null; the ids are exact. No secret is ever
 stored, so none is here.
@@ -92,6 +92,13 @@ class Call(_Record):
     error: str | None = None
     logprobs: list[Any] | None = None
     """Per token [id, text, logprob, alternatives], where they were kept."""
+    queue_s: float | None = None
+    """Waited in the server; null where it does not say, and likewise below."""
+    drafts: int | None = None
+    """Drafts of speculative decoding that were verified."""
+    drafted: int | None = None
+    accepted: int | None = None
+    """Tokens of `drafted` that stood."""
 
 
 class Signal(_Record):

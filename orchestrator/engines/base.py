@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
-__all__ = ["Capabilities", "Chain", "Completion", "Engine", "Prefix", "Progress", "Request"]
+__all__ = ["Capabilities", "Chain", "Completion", "Drafting", "Engine", "Prefix", "Progress", "Request"]
 
 
 def _digest(before: bytes, ids: Sequence[int]) -> bytes:
@@ -105,6 +105,22 @@ class Request:
     progress: Progress = field(default_factory=Progress, compare=False)
 
 
+class Drafting(NamedTuple):
+    """What speculative decoding did in one call, as its server counted."""
+
+    drafts: int
+    """Drafts that were verified, each in one pass of the engine."""
+    drafted: int
+    """Tokens in them."""
+    accepted: int
+    """Tokens of them that stood; the one that the engine adds to each draft is left out."""
+
+    def __str__(self) -> str:
+        if not self.drafts:
+            return "nothing drafted"
+        return f"{self.accepted} of {self.drafted} drafted tokens accepted, {self.accepted / self.drafts:.2f} per draft"
+
+
 class Completion(NamedTuple):
     """What an engine answered.
 
@@ -128,6 +144,10 @@ class Completion(NamedTuple):
     """One entry per token of `ids`, or None where none were asked for."""
     first_token_s: float | None = None
     """From sending to the first token; None where the reply came in one piece."""
+    queue_s: float | None = None
+    """How long the call waited in the server; None where the server does not say."""
+    drafting: Drafting | None = None
+    """None where the server does not say, as one that does not speculate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

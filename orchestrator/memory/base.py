@@ -97,6 +97,14 @@ class CallResult(NamedTuple):
     """Empty unless failed."""
     logprobs: str | None
     """As JSON, where a router or a scorer asked for them."""
+    queue_s: float | None = None
+    """Waited in the server; None where it does not say, and likewise below."""
+    drafts: int | None = None
+    """Drafts of speculative decoding that were verified."""
+    drafted: int | None = None
+    """Tokens in them."""
+    accepted: int | None = None
+    """Tokens of them that stood."""
 
 
 class SignalRow(NamedTuple):

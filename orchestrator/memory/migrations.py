@@ -158,3 +158,10 @@ def m001_initial(db: Database) -> None:
         ) WITHOUT ROWID""",
     ):
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m002_speculation(db: Database) -> None:
+    """Keep with each call how long it waited, and what speculative decoding did."""
+    for column, kind in (("queue_s", "REAL"), ("drafts", "INTEGER"), ("drafted", "INTEGER"), ("accepted", "INTEGER")):
+        db.execute(f"ALTER TABLE results ADD COLUMN {column} {kind} {_numbers(column)}")

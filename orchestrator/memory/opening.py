@@ -17,7 +17,7 @@ __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "ope
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 1
+SCHEMA = 2
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from orchestrator.engines.base import Drafting
 from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
-from orchestrator.runtime.calls import WRITING
+from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.fork import inherited, origins
 
 __all__ = ["Attempt", "attempts"]
@@ -29,6 +30,12 @@ class Attempt(NamedTuple):
     """`output_tokens` is a bound, not a count."""
     seconds: float
     """Wall time of the calls that wrote it."""
+    first_token_s: float | None
+    """Of its first call; None where that came in one piece."""
+    queue_s: float | None
+    """How long its calls waited in the server; None where it does not say, and likewise below."""
+    drafting: Drafting | None
+    """What speculative decoding did in its calls."""
     signals: Sequence[SignalRow]
     decision: DecisionRow | None
     """What the router said about it, None where it was not asked."""
@@ -94,9 +101,21 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
         output_tokens=sum(result.output_tokens for result in results),
         is_bound=len(results) < len(calls) or any(result.uncertain for result in results),
         seconds=sum(result.seconds for result in results),
+        first_token_s=results[0].first_token_s if results else None,
+        queue_s=_total([result.queue_s for result in results]),
+        drafting=_drafting([each for result in results if (each := drafting_of(result))]),
         signals=about.signals.get((step, attempt), ()),
         decision=decision,
     )
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _drafting(counts: Sequence[Drafting]) -> Drafting | None:
+    return Drafting(*map(sum, zip(*counts, strict=True))) if counts else None
 
 
 def _verdict(place: tuple[int, int], about: _About, *, is_written: bool, is_decided: bool, error: str) -> str:

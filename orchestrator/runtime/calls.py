@@ -17,7 +17,7 @@ from json import dumps, loads
 from time import monotonic, time
 from typing import NamedTuple
 
-from orchestrator.engines.base import Completion, Engine, Prefix, Progress, Request
+from orchestrator.engines.base import Completion, Drafting, Engine, Prefix, Progress, Request
 from orchestrator.engines.retry import RetryPolicy, retry
 from orchestrator.errors import ContextExceeded, EngineError, EngineUnavailable
 from orchestrator.ledger import Entry, Fate, Ledger
@@ -26,7 +26,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.runtime.budget import Spender
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
-__all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "entry_of", "run_seed"]
+__all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
 
 WRITING = frozenset({"draft", "rewrite", "answer"})
 """Purposes of calls whose text may become a step."""
@@ -282,6 +282,9 @@ def entry_of(result: CallResult) -> Entry:
         cached_tokens=result.cached_tokens or 0,
         output_tokens=result.output_tokens,
         uncertain=result.uncertain,
+        drafts=result.drafts or 0,
+        drafted=result.drafted or 0,
+        accepted=result.accepted or 0,
         seconds=result.seconds,
     )
 
@@ -303,6 +306,8 @@ def _result_of(run: int, seq: int, completion: Completion) -> CallResult:
         completion.first_token_s,
         "",
         dumps(completion.logprobs) if completion.logprobs else None,
+        completion.queue_s,
+        *(completion.drafting or (None, None, None)),
     )
 
 
@@ -319,7 +324,16 @@ def completion_of(result: CallResult) -> Completion:
         logprobs=_logprobs(loads(result.logprobs)) if result.logprobs else None,
         seconds=result.seconds,
         first_token_s=result.first_token_s,
+        queue_s=result.queue_s,
+        drafting=drafting_of(result),
     )
+
+
+def drafting_of(result: CallResult) -> Drafting | None:
+    """Return what speculative decoding did in a stored call, None where its server did not say."""
+    if result.drafts is None or result.drafted is None or result.accepted is None:
+        return None
+    return Drafting(result.drafts, result.drafted, result.accepted)
 
 
 def _logprobs(rows: Sequence[Sequence]) -> tuple[TokenLogprob, ...]:  # type: ignore[type-arg]

@@ -23,6 +23,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt, attempts
@@ -147,6 +148,8 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
     yield Text(head + first_words(reason, width) if fits else head.rstrip(), style)
     if not fits:
         yield Text(f"       {first_words(reason, width - 7)}", "dim")
+    if served := ", ".join(_served(each)):
+        yield Text(f"       {served}", "dim")
     for signal in each.signals[1:]:
         yield Text(f"       {first_words(signal.name, 20)} {_reading(signal)} {signal.unit}", "dim")
     for signal in each.signals:
@@ -155,6 +158,16 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
     if each.text:
         words = first_words(each.text, width - 9)
         yield Text(f"       {words}" if stands else f"       | {words}", style)
+
+
+def _served(each: Attempt) -> Iterator[str]:
+    """Say how the server went about it, where the server says."""
+    if each.queue_s is not None:
+        yield f"waited {1000 * each.queue_s:.0f} ms"
+        if each.first_token_s is not None:
+            yield f"first token after {1000 * each.first_token_s:.0f} ms"
+    if each.drafting is not None:
+        yield str(each.drafting)
 
 
 def _reading(signal: SignalRow) -> str:
@@ -227,10 +240,18 @@ def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: s
     if everything and len(engines) > 1:
         by_large = sum(row["output_tokens"] for row in rows if row["engine"] == engines[-1])
         yield Text(f"{engines[-1]} produced {by_large / everything:.0%} of all output tokens")
+    for name in engines:
+        drafting = Drafting(*(_sum(rows, name, key) for key in Drafting._fields))
+        if drafting.drafts:
+            yield Text(f"{name} speculated: {drafting}")
     if any(row["uncertain"] for row in rows):
         yield Text("~ is a bound, not a count: a call was cut off", "dim")
     if any(row["engine"] not in reports for row in rows):
         yield Text("- under cached: the server does not report it", "dim")
+
+
+def _sum(rows: Sequence[Mapping[str, Any]], engine: str, key: str) -> int:
+    return sum(row.get(key, 0) for row in rows if row["engine"] == engine)  # runs of before did not count it
 
 
 def _unfinished(stored: StoredRun) -> Ledger:

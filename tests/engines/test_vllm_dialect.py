@@ -25,7 +25,7 @@ from fake_vllm import (
 )
 from stub_server import Reply, StubServer
 
-from orchestrator.engines.base import Chain, Completion, Request
+from orchestrator.engines.base import Chain, Completion, Drafting, Request
 from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import (
@@ -295,6 +295,15 @@ async def test_usage_is_the_servers(stub: StubServer, engine: Build) -> None:
     assert (done.prompt_tokens, done.output_tokens, done.cached_tokens) == (300, 2, 256)
     assert done.first_token_s is not None
     assert 0 <= done.first_token_s <= done.seconds
+
+
+async def test_the_servers_own_measurements_come_with_the_reply(stub: StubServer, engine: Build) -> None:
+    counted = {"num_spec_steps": 3, "num_draft_tokens": 12, "num_accepted_draft_tokens": 7}
+    metrics = {"queue_time_ms": 12.5, "time_to_first_token_ms": 40.0, "speculative_decoding": counted}
+    done = await completed(stub, engine, said(ids("44"), finish_reason="length"), usage(3, 2, 0) | {"metrics": metrics})
+    assert (done.queue_s, done.drafting) == (0.0125, Drafting(drafts=3, drafted=12, accepted=7))
+    silent = await completed(stub, engine, said(ids("44"), finish_reason="length"), usage(3, 2, 0))
+    assert (silent.queue_s, silent.drafting) == (None, None)
 
 
 async def test_alternatives_are_ranked_and_as_many_as_asked(stub: StubServer, engine: Build) -> None:

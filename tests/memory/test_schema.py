@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ COLUMNS = {
         "ids BLOB NOT NULL, stop INTEGER NOT NULL, stop_text INTEGER NOT NULL, "
         "prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER, output_tokens INTEGER NOT NULL, "
         "uncertain INTEGER NOT NULL, seconds REAL NOT NULL, first_token_s REAL, error INTEGER NOT NULL, "
-        "logprobs INTEGER"
+        "logprobs INTEGER, queue_s REAL, drafts INTEGER, drafted INTEGER, accepted INTEGER"
     ),
     "signals": (
         "run INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, "
@@ -118,5 +119,34 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
     assert path.read_bytes() == b""
     MIGRATIONS._migrations[-1].fn = lambda db: None
     with Store(path) as store:
-        assert [each.name for each in MIGRATIONS.applied(Database(store.connection))] == ["m001_initial", "m999_dies"]
+        assert [each.name for each in MIGRATIONS.applied(Database(store.connection))] == [
+            "m001_initial",
+            "m002_speculation",
+            "m999_dies",
+        ]
         assert columns_of(Database(store.connection)) == COLUMNS
+
+
+def test_a_file_of_the_first_schema_keeps_its_calls_and_takes_new_ones(path: Path, make: SimpleNamespace) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    MIGRATIONS.apply(Database(connection), stop_before="m002_speculation")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute("INSERT INTO texts VALUES (1, x'00', 'draft'), (2, x'01', 'small'), (3, x'02', 'done')")
+    connection.execute("INSERT INTO runs VALUES (1, '0000000000000001', NULL, 1, 0, 1, 1, 1, 1.0)")
+    connection.execute("INSERT INTO intents VALUES (1, 0, 0, 0, 1, 2, 7, x'00', 12, 512, 1.0)")
+    connection.execute("INSERT INTO results VALUES (1, 0, 3, 1, x'', 3, 3, 12, 8, 3, 0, 0.5, 0.1, 3, NULL)")
+    connection.close()
+    with pytest.raises(StoreError, match="older schema 1"), Store(path, readonly=True):
+        pass
+    counted = make.result(seq=1, queue_s=0.25, drafts=4, drafted=20, accepted=9)
+    with Store(path) as store:
+        journal = Journal(store)
+        journal.claim(1)
+        journal.intent(make.intent(seq=1))
+        journal.result(counted)
+        journal.close()
+        before, after = (call.result for call in journal.run("last").calls)
+    assert before is not None
+    assert (before.output_tokens, before.seconds, before.drafts, before.queue_s) == (3, 0.5, None, None)
+    assert after == counted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import pytest
 from rich.cells import cell_len
 
 import orchestrator as orc
-from orchestrator.engines.base import Request
+from orchestrator.engines.base import Completion, Drafting, Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineRejected, EngineUnavailable
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
+from orchestrator.runtime.calls import completion_of
 from orchestrator.runtime.timeline import timeline
 from orchestrator.types import Decision, History, Step, keep, rewrite, rollback
 
@@ -204,3 +206,30 @@ def test_a_thousand_steps_are_drawn_in_half_a_second() -> None:
     text = drawn(run)
     assert text.count("x rejected") == 1000
     assert time.process_time() - began < 0.5
+
+
+class Speculating(Scripted):
+    """Says of every call what a server that speculates does."""
+
+    async def complete(self, request: Request) -> Completion:
+        drafting = Drafting(drafts=4, drafted=20, accepted=10) if request.purpose == "draft" else Drafting(0, 0, 0)
+        return (await super().complete(request))._replace(queue_s=0.002, drafting=drafting)
+
+
+def test_what_speculation_did_is_told_of_each_step_and_each_engine() -> None:
+    engines = {"small": Speculating(["One.\n\n", "Answer: 3"]), "large": Scripted([])}
+    run = stored(orc.Pipeline(engines, "small", db=":memory:"))
+    assert [each.drafting for each in attempts(run)] == [Drafting(4, 20, 10)] * 2
+    text = drawn(run)
+    assert text.count("       waited 2 ms, 10 of 20 drafted tokens accepted, 2.50 per draft\n") == 2
+    assert "small speculated: 20 of 40 drafted tokens accepted, 2.50 per draft" in text
+    assert "large speculated" not in text
+
+
+def test_speculation_is_read_back_and_is_in_the_ledger() -> None:
+    engines = {"small": Speculating(["Answer: 3"]), "large": Scripted([])}
+    run = stored(orc.Pipeline(engines, "small", db=":memory:"))
+    assert run.outcome is not None
+    (row,) = json.loads(run.outcome.ledger)
+    assert (row["drafts"], row["drafted"], row["accepted"]) == (4, 20, 10)
+    assert completion_of(run.calls[0].result).drafting == Drafting(4, 20, 10)

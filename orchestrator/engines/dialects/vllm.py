@@ -131,6 +131,8 @@ class Vllm:
             logprobs=tuple(reply.logprobs) if request.logprobs else None,
             seconds=perf_counter() - started,
             first_token_s=first_token_s,
+            queue_s=reply.queue_s,
+            drafting=reply.drafting,
         )
 
     async def _decode(self, ids: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from orchestrator.engines.base import Drafting
 from orchestrator.engines.whole import Pieces, whole
 from orchestrator.types import Stop, TokenLogprob
 
@@ -28,6 +29,8 @@ class Reply:
         self.logprobs: list[TokenLogprob] = []
         """Each with at most `alternatives` others."""
         self.usage: dict[str, Any] = {}
+        self.queue_s: float | None = None
+        self.drafting: Drafting | None = None
         self.finish: str | None = None
         """None until the last event has come."""
         self._alternatives = alternatives
@@ -37,6 +40,8 @@ class Reply:
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event of a stream, or a whole reply."""
         self.usage = event.get("usage") or self.usage
+        if metrics := event.get("metrics"):
+            self._measure(metrics)
         for choice in event["choices"]:
             ids, text = choice.get("token_ids") or [], choice["text"]
             self.text += text
@@ -46,6 +51,14 @@ class Reply:
                 self.logprobs += _logprobs(ids, choice["logprobs"], self._alternatives)
             self.finish = choice.get("finish_reason") or self.finish
             self._stop_reason = choice.get("stop_reason", self._stop_reason)
+
+    def _measure(self, metrics: dict[str, Any]) -> None:
+        if (waited := metrics.get("queue_time_ms")) is not None:
+            self.queue_s = waited / 1000
+        if counted := metrics.get("speculative_decoding"):
+            self.drafting = Drafting(
+                counted["num_spec_steps"], counted["num_draft_tokens"], counted["num_accepted_draft_tokens"]
+            )
 
     @property
     def output_tokens(self) -> int:
