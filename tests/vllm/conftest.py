@@ -1,4 +1,4 @@
-"""Real vLLM servers for the whole session, on the CPU, with ngram speculation on."""
+"""Real vLLM servers for the whole session, on the CPU."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from orchestrator.engines.pocket import bundled
 
-ENVIRONMENT = Path(__file__).with_name("environment.py")
+BUILDER = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
-SMOLLM2, POCKET = "smollm2-135m", "pocket-large"
+SMOLLM2 = "smollm2-135m"
+POCKET = ("pocket-small", "pocket-large", "pocket-scorer")
 TRAIN = Path(__file__).parent.parent.parent / "train"
 READY_WITHIN_S = 480
 """Half a minute on idle cores; other jobs beside it can make it ten times that."""
@@ -45,8 +47,8 @@ FLAGS = (
         "20",
     ),
     *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"),
-    *("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed"),
 )
+DRAFTING = ("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed")
 ENVIRON = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -64,43 +66,67 @@ ENVIRON = {
 TIED = "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); os.execv(sys.argv[1], sys.argv[1:])"
 
 
+class Environment(NamedTuple):
+    """What environment.py has built."""
+
+    python: str
+    """An interpreter that has vLLM."""
+    model: str
+    """A folder of SmolLM2."""
+
+
 @pytest.fixture(scope="session")
-def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the server. Skips, saying why, only where vLLM's CPU build cannot be had."""
-    python, model = _environment()
-    with _serving(python, SMOLLM2, model, tmp_path_factory.mktemp("vllm")) as url:
+def environment() -> Environment:
+    """What runs vLLM, and SmolLM2. Skips, saying why, only where vLLM's CPU build cannot be had."""
+    return _environment()
+
+
+@pytest.fixture(scope="session")
+def pocket_folders(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders that vLLM serves, by name, derived from the GGUF files that the package ships."""
+    root = tmp_path_factory.mktemp("pocket")
+    for name in POCKET:
+        command = [environment.python, "-m", "train.folder", bundled(name), str(root / name)]
+        subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
+    return {name: str(root / name) for name in POCKET}
+
+
+@pytest.fixture(scope="session")
+def vllm_url(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server of SmolLM2."""
+    with serving(environment.python, SMOLLM2, environment.model, tmp_path_factory.mktemp("vllm"), *DRAFTING) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def pocket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server of pocket-large, its folder derived from the GGUF file that the package ships."""
-    python, _ = _environment()
-    folder = tmp_path_factory.mktemp("pocket")
-    command = [python, "-m", "train.folder", bundled("pocket-large"), str(folder / "model")]
-    subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
-    with _serving(python, POCKET, str(folder / "model"), folder) as url:
+def pocket_url(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of a server of pocket-large."""
+    folder = tmp_path_factory.mktemp("pocket-large-server")
+    with serving(environment.python, "pocket-large", pocket_folders["pocket-large"], folder, *DRAFTING) as url:
         yield url
 
 
 @contextmanager
-def _serving(python: str, name: str, model: str, folder: Path) -> Iterator[str]:
+def serving(python: str, name: str, model: str, folder: Path, *more: str) -> Iterator[str]:
+    """Serve `model` under `name`, with flags beside those that every server here has; the log is in `folder`."""
     port = _free_port()
     log = folder / "server.log"
-    flags = [*FLAGS, "--port", str(port), "--model", model, "--served-model-name", name]
+    flags = [*FLAGS, *more, "--port", str(port), "--model", model, "--served-model-name", name]
     with _running([python, *flags], log) as server:
         _wait_until_ready(server, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"
 
 
-def _environment() -> tuple[str, str]:
-    done = subprocess.run([sys.executable, str(ENVIRONMENT), "--json"], capture_output=True, text=True, check=False)
+def _environment() -> Environment:
+    done = subprocess.run([sys.executable, str(BUILDER), "--json"], capture_output=True, text=True, check=False)
     if done.returncode == CANNOT_BE_HAD:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         pytest.fail(f"the environment for vLLM could not be built:\n{done.stderr[-TAIL:]}")
     built = json.loads(done.stdout)
-    return built["python"], built["model"]
+    return Environment(**built)
 
 
 def _free_port() -> int:
