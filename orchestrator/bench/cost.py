@@ -36,6 +36,18 @@ class Use:
     """Sum over output tokens of how many tokens stood before them."""
     seconds: float = 0.0
     """Wall time, summed over calls."""
+    queue_s: float = 0.0
+    """Part of `seconds`: in the queue of the server, where it says."""
+    first_token_s: float = 0.0
+    """Part of `seconds`: until the first token, of calls that were streamed."""
+    streamed: int = 0
+    """Calls that were streamed."""
+    drafts: int = 0
+    """Drafts of speculative decoding, where the server reports them."""
+    drafted: int = 0
+    """Tokens in them."""
+    accepted: int = 0
+    """Tokens of them that stood."""
     longest: int = 0
     """Tokens of the longest prompt and output of one call."""
 
@@ -51,8 +63,18 @@ class Use:
         self.cached += cached
         self.unreported += reported is None
         self.context += output * prompt + output * (output - 1) // 2
-        self.seconds += result.seconds if result else 0.0
+        if result is not None:
+            self._add_served(result)
         self.longest = max(self.longest, prompt + output)
+
+    def _add_served(self, result: CallResult) -> None:
+        self.seconds += result.seconds
+        self.queue_s += result.queue_s or 0.0
+        self.first_token_s += result.first_token_s or 0.0
+        self.streamed += result.first_token_s is not None
+        self.drafts += result.drafts or 0
+        self.drafted += result.drafted or 0
+        self.accepted += result.accepted or 0
 
     def plus(self, other: Use) -> Use:
         """Return the sums of both."""

@@ -27,7 +27,8 @@ def table(summary: Mapping[str, Any]) -> str:
     names = _names(list(policies))
     parts = [_head(summary), _key(names), _quality(policies, names), _against_random(policies, names)]
     parts += [_at_budget(policies, names, summary)]
-    parts += [_work(policies, names), *_tokens(policies, names), _time(policies, names, summary)]
+    parts += [_work(policies, names), *_tokens(policies, names), *_speculation(policies, names)]
+    parts += [_time(policies, names, summary)]
     parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
     parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
@@ -180,6 +181,40 @@ def _tokens(policies: Policies, names: Names) -> list[str]:
         notes = [note] if engine == engines[-1] else []
         found.append(_rows(header, rows, *notes))
     return found
+
+
+def _speculation(policies: Policies, names: Names) -> list[str]:
+    """Return a table for every engine whose server reports what it drafted."""
+    engines = list(next(iter(policies.values()))["engines"])
+    found = []
+    for engine in engines:
+        uses = {label: each["engines"][engine] for label, each in policies.items()}
+        if not any(use["drafts"] for use in uses.values()):
+            continue
+        rows = [
+            (
+                names[label],
+                f"{use['drafted']:.0f}",
+                f"{use['accepted']:.0f}",
+                _over(use["accepted"], use["drafts"]),
+                _over(1000 * use["first_token_s"], use["streamed"]),
+                _over(1000 * use["queue_s"], use["calls"]),
+            )
+            for label, use in uses.items()
+        ]
+        header = (f"{engine} speculated", "drafted", "accepted", "per draft", "first ms", "queue ms")
+        found.append(_rows(header, rows))
+    if found:
+        note = (
+            "drafted, accepted: tokens per task. per draft: accepted tokens, without the one that each pass adds. "
+            "first, queue: mean time of a call to its first token, and in the queue of the server."
+        )
+        found[-1] += f"\n{_wrapped(note)}"
+    return found
+
+
+def _over(sum_: float, number: float) -> str:
+    return f"{sum_ / number:.2f}" if number else "-"
 
 
 def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:

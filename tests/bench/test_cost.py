@@ -119,3 +119,15 @@ def test_an_unreported_cache_counts_as_uncached_and_is_flagged() -> None:
 def test_a_use_is_plain_data_and_back() -> None:
     use = uses_of(TRACE, ("small", "large"))["large"]
     assert Use(**use.to_json()) == use
+
+
+def test_what_the_servers_report_of_their_calls_is_summed() -> None:
+    def counted(row: CallRow, **fields: float) -> CallRow:
+        assert row.result is not None
+        return CallRow(row.intent, row.result._replace(**fields))
+
+    reported = counted(VERDICT, queue_s=0.25, drafts=2, drafted=9, accepted=4)
+    streamed = counted(REWRITE, queue_s=0.5, first_token_s=0.125, drafts=1, drafted=5, accepted=5)
+    use = uses_of([reported, streamed, call("large", 14, 1)], ["large"])["large"]
+    assert (use.queue_s, use.first_token_s, use.streamed) == (0.75, 0.125, 1)
+    assert (use.drafts, use.drafted, use.accepted) == (3, 14, 9)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from test_summary import ASKED, CONTROL, MACHINE, PRICED, sample, samples
 
+from orchestrator.bench.cost import Use
 from orchestrator.bench.summary import summarise
 from orchestrator.bench.table import table
 
@@ -155,3 +157,17 @@ def test_against_random_there_is_an_interval_and_what_the_choice_costs() -> None
     text = table(summary())
     assert "against random" in text
     assert re.fullmatch(rf"{re.escape(ASKED)} [+-][0-9.]+ \[.*\] [0-9.]+ [0-9.]+", line(text, ASKED, 1))
+
+
+def test_a_server_that_speculates_has_a_table_of_what_it_drafted() -> None:
+    assert "speculated" not in table(summary())
+    told = Use(calls=4, decode=80, drafts=10, drafted=40, accepted=25, streamed=2, first_token_s=0.03, queue_s=0.008)
+    found = [
+        replace(each, uses={**each.uses, "large": told}) if each.policy in ("large", ASKED) else each
+        for each in samples()
+    ]
+    text = table(summary(found))
+    block = next(part for part in text.split("\n\n") if part.startswith("large speculated"))
+    assert line(block, ASKED) == f"{ASKED} 40 25 2.50 15.00 2.00"
+    assert line(block, "small") == "small 0 0 - - -"
+    assert "small speculated" not in text
