@@ -252,6 +252,21 @@ async def test_what_the_last_token_carries_past_the_delimiter_stays(
     assert done.text == text(done.ids) == expected
 
 
+async def test_a_token_that_was_seen_to_hold_the_delimiter_ends_the_next_call_by_its_id(
+    stub: StubServer, engine: Build
+) -> None:
+    server = FakeVllm(stub)
+    small = engine()
+    straddling = [*ids("a\n"), *ids("\n")]
+    for last in (straddling, [*ids("a"), DOT_BLANK], [*ids("b"), BLANK], ids("c")):
+        server.answer(said(last, **STOPS))
+        await small.complete(request(stop=("\n\n",)))
+    server.answer(said(ids("d"), finish_reason="length"))
+    await small.complete(request())
+    ended = [body.get("stop_token_ids") for body in server.sent]
+    assert ended == [None, None, [DOT_BLANK], sorted([DOT_BLANK, BLANK]), None]
+
+
 async def test_a_step_that_ends_like_an_earlier_one_costs_one_request(stub: StubServer, engine: Build) -> None:
     server = FakeVllm(stub)
     small = engine()

