@@ -1,4 +1,5 @@
-"""A model server that loads nothing: a script that is started like vLLM and answers /version like it.
+"""A model server that loads nothing: a script that is started like vLLM and answers /version and
+/health like it.
 
     python fake_server.py ... --port 8001
 
@@ -8,6 +9,9 @@ What goes wrong with it is told by its environment:
     FAKE_DIES     it ends before it answers, with these last words
     FAKE_SLOW_S   seconds before it answers
     FAKE_LIVES_S  seconds until it ends by itself, once it answers
+    FAKE_VERSION  what it answers to /version; 0.32.0 unless given
+    FAKE_UNWELL   its answer to /health is 503, as if its engine had died
+    FAKE_HEALTH_S seconds it takes over /health
     FAKE_WORKER   it has a worker process
     FAKE_DEAF     neither it nor its worker ends at SIGTERM
 
@@ -25,7 +29,7 @@ import threading
 import time
 
 FOLDER = os.environ.get("FAKE_FOLDER")
-REPLY = b'{"version": "0.32.0"}'
+VERSION = b'{"version": "%s"}' % os.environ.get("FAKE_VERSION", "0.32.0").encode()
 HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -43,12 +47,22 @@ def have_worker() -> None:
         signal.pause()
 
 
+def reply(asked: bytes) -> tuple[bytes, bytes]:
+    if asked.startswith(b"GET /version "):
+        return b"200 OK", VERSION
+    if asked.startswith(b"GET /health "):
+        note("asked", time.monotonic(), "a")
+        time.sleep(float(os.environ.get("FAKE_HEALTH_S", 0)))
+        return (b"503 Unwell" if "FAKE_UNWELL" in os.environ else b"200 OK"), b""
+    return b"404 No", b"{}"
+
+
 def answer(listening: socket.socket) -> None:
     while True:
         line, _ = listening.accept()
         with line, contextlib.suppress(OSError):
             if asked := line.recv(4096):  # somebody may only want to know whether anybody is here
-                status, body = (b"200 OK", REPLY) if asked.startswith(b"GET /version ") else (b"404 No", b"{}")
+                status, body = reply(asked)
                 line.sendall(HEAD % (status, len(body)) + body)
 
 

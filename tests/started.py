@@ -95,7 +95,14 @@ class Fake:
 
     def starts(self) -> list[float]:
         """Return when it was started, in seconds of a monotonic clock."""
-        path = self.folder / "starts"
+        return self._times("starts")
+
+    def asked(self) -> list[float]:
+        """Return when it was asked whether it is well, in seconds of a monotonic clock."""
+        return self._times("asked")
+
+    def _times(self, name: str) -> list[float]:
+        path = self.folder / name
         return [float(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def answers(self) -> bool:

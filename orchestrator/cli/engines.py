@@ -38,7 +38,7 @@ def engines() -> None:
 def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
     """Start the servers of all engines with a table serve, or of those named, and watch them until Ctrl-C.
 
-    A server that ends is started again. No server outlives this command, however it ends. Where a vLLM server
+    A server that ends or hangs is started again. No server outlives this command, however it ends. Where a vLLM server
     answers at an engine's address already, it is used as it is and left alone; if all do, there is nothing to watch.
     """
     from orchestrator.cli.streams import note, say

@@ -1,12 +1,15 @@
-"""Find out what kind of server answers at an address."""
+"""Find out what kind of server answers at an address, which version it is, and whether it is well."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from orchestrator.engines.http import Transport
 from orchestrator.engines.retry import RetryPolicy
-from orchestrator.errors import EngineProtocol, EngineRejected
+from orchestrator.errors import EngineError, EngineProtocol, EngineRejected
 
-__all__ = ["detect"]
+__all__ = ["detect", "is_well", "version"]
 
 _SIGNS = {
     "vllm": ("/version", "version"),
@@ -24,20 +27,44 @@ async def detect(name: str, url: str) -> str:
     EngineTimeout if nothing answers, EngineRejected naming what was tried if the server is none of
     these, BadConfig for what is no address.
     """
-    root = url.strip().rstrip("/").removesuffix("/v1")
-    line = Transport(name, root, timeout_s=_TIMEOUT_S, retries=RetryPolicy(attempts=2))
-    try:
+    async with _line(name, url) as line:
         for kind, (path, key) in _SIGNS.items():
             if await _shows(line, path, key):
                 return kind
-    finally:
-        await line.close()
     tried = ", ".join(path for path, _ in _SIGNS.values())
     raise EngineRejected(
-        f"engine {name!r} at {root}: no vLLM, llama.cpp or chat server was recognised (tried {tried}): check the "
-        "address, or name the engine's kind and key in orchestrator.toml",
+        f"engine {name!r} at {line.base_url}: no vLLM, llama.cpp or chat server was recognised (tried {tried}): check "
+        "the address, or name the engine's kind and key in orchestrator.toml",
         engine=name,
     )
+
+
+async def version(name: str, url: str) -> str:
+    """Return the version of the vLLM server at `url`. Raises an EngineError where it cannot be had."""
+    async with _line(name, url) as line:
+        reply = await line.get("/version")
+        with line.reading("/version"):
+            return str(reply["version"])
+
+
+async def is_well(name: str, url: str, timeout_s: float) -> bool:
+    """Return whether the vLLM server at `url` says within the time that it is well; one whose engine died does not."""
+    async with _line(name, url) as line:
+        try:
+            await line.reach("/health", timeout_s=timeout_s)
+        except EngineError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _line(name: str, url: str) -> AsyncIterator[Transport]:
+    root = url.strip().rstrip("/").removesuffix("/v1")
+    line = Transport(name, root, timeout_s=_TIMEOUT_S, retries=RetryPolicy(attempts=2))
+    try:
+        yield line
+    finally:
+        await line.close()
 
 
 async def _shows(line: Transport, path: str, key: str) -> bool:

@@ -90,6 +90,11 @@ class Transport:
         """Return the JSON reply of a read; retried."""
         return await self._retried("GET", path, None, timeout_s)
 
+    async def reach(self, path: str, *, timeout_s: float | None = None) -> None:
+        """Return if the server answers a read with success; what it says is not looked at. Never retried."""
+        async with self._reply("GET", path, None, self._helper_limit(timeout_s)):
+            pass
+
     async def post(self, path: str, body: Any, *, timeout_s: float | None = None) -> Any:
         """Return the JSON reply of a cheap, repeatable call such as tokenising; retried."""
         return await self._retried("POST", path, body, timeout_s)

@@ -13,7 +13,10 @@ from typing import NamedTuple
 from orchestrator.engines.speculation.profiles import NGram, Profile
 from orchestrator.errors import BadConfig
 
-__all__ = ["Address", "Serving", "address", "command", "shown"]
+__all__ = ["MADE_FOR", "Address", "Serving", "address", "command", "is_older", "shown"]
+
+MADE_FOR = "0.32"
+"""The version of vLLM whose flags and replies are assumed."""
 
 OURS = {
     "--host": "the url",
@@ -30,6 +33,7 @@ OURS = {
 }
 """Flags that follow from the config, and from what."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 _VARIABLE = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
@@ -102,6 +106,13 @@ def shown(words: Sequence[str], env: Mapping[str, str] = MappingProxyType({})) -
     """Return a command as a person would type it, its environment before it; a shell fills in any `${NAME}`."""
     settings = [f"{name}={_quoted(value)}" for name, value in sorted(env.items())]
     return " ".join([*settings, *map(_quoted, words)])
+
+
+def is_older(version: str) -> bool:
+    """Return whether a version of vLLM is older than the one that is assumed; one that is no number is not."""
+    found, assumed = _VERSION.match(version), _VERSION.match(MADE_FOR)
+    assert assumed is not None
+    return found is not None and [*map(int, found.groups())] < [*map(int, assumed.groups())]
 
 
 def _quoted(word: str) -> str:

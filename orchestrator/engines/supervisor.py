@@ -1,4 +1,4 @@
-"""Start a model server, wait until it answers, and start it again when it dies."""
+"""Start a model server, wait until it answers, and start it again when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import IO
+from typing import IO, NamedTuple
 
-from orchestrator.engines.detect import detect
+from orchestrator.engines.detect import is_well, version
+from orchestrator.engines.diagnosis import diagnosis, tail, written
 from orchestrator.engines.hold import held
-from orchestrator.engines.serving import Serving, address, command, shown
+from orchestrator.engines.listening import answers, is_taken
+from orchestrator.engines.serving import MADE_FOR, Serving, address, command, is_older, shown
 from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.weights import check_weights
 from orchestrator.errors import BadConfig, EngineError, EngineTimeout, EngineUnavailable, UserError
 
 __all__ = ["Patience", "Supervisor", "record_of", "supervisors"]
 
 LEASH = Path(__file__).with_name("leash.py")
-TAIL_LINES = 40
-"""vLLM says what was wrong first, and then for how many processes it was."""
-TAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,10 @@ class Patience:
     poll: float = 0.5
     end: float = 20.0
     """For a server to end by itself, before it is killed."""
+    heartbeat: float = 10.0
+    """Between two questions whether a server is well."""
+    hang: float = 120.0
+    """Since it last said so, before it is ended: a long prefill on a CPU keeps it from answering for a minute."""
     first_pause: float = 1.0
     """Before the first new start; twice as long before each next one."""
     longest_pause: float = 60.0
@@ -44,6 +48,15 @@ class Patience:
     """A server that answered so long was well: pauses begin anew."""
     starts: int = 5
     """Starts in a row that may end before the server was well."""
+
+
+class _End(NamedTuple):
+    what: str
+    cause: str = ""
+    """With the mend; empty where nobody knows."""
+
+    def told(self, when: str = "") -> str:
+        return f"{self.what}{when}" + (f": {self.cause}" if self.cause else "")
 
 
 class Supervisor:
@@ -71,6 +84,7 @@ class Supervisor:
         self._tell = tell
         self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0
         self._lock: int | None = None
         self.is_attached = False
         """Somebody else's server answers at the address: it is used as it is, and not ended."""
@@ -88,31 +102,32 @@ class Supervisor:
         """Start the server and wait until it answers; where one answers already, that one is used.
 
         Raises BadConfig for weights or a command that are not there and for a port that something else has,
-        EngineUnavailable if the server ends, EngineTimeout if it does not answer in time; `tail` then says more.
+        EngineUnavailable with the cause if the server ends, EngineTimeout if it does not answer in time; `tail` then
+        says more.
         """
-        if await self._is_taken():
+        if await is_taken(self.name, self.url):
             self.is_attached = True
             self._tell(f"{self.name}: a server answers at {self.url} already; it is used as it is")
-            return
-        self._check_files()
-        await self._start()
+        else:
+            self._check_files()
+            await self._start()
+        await self._check_version()
 
     async def watch(self) -> None:
-        """Start the server again whenever it ends; runs until cancelled, or not at all for somebody else's server.
+        """Start the server again whenever it ends or hangs; runs until cancelled, or not at all for somebody else's.
 
-        Raises EngineUnavailable when it has ended too often without having been well.
+        Raises EngineUnavailable when that has happened too often without the server having been well.
         """
         failures, pause = 0, self._patience.first_pause
         while not self.is_attached:
-            assert self._process is not None
             since = monotonic()
-            status = await self._process.wait()
+            end = await self._over()
             if monotonic() - since >= self._patience.well:
                 failures, pause = 0, self._patience.first_pause
             failures += 1
             if failures >= self._patience.starts:
-                raise self._ended(status, f"for the {failures}th time in a row")
-            self._tell(f"{self.name}: the server ended with status {status}; it is started again in {pause:g} s")
+                raise self._failed(end, f" for the {failures}th time in a row")
+            self._tell(f"{self.name}: the server {end.told()}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._patience.longest_pause)
             with suppress(EngineUnavailable):  # the next turn counts it
@@ -122,32 +137,29 @@ class Supervisor:
         """End the server, if it is ours, and its workers."""
         if self._process is None or self._process.returncode is not None:
             return
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        await self._process.wait()
+        await self._end(self._process)
         self._tell(f"{self.name}: ended")
 
     def tail(self) -> str:
         """Return the last lines of the log."""
-        try:
-            with self.log.open("rb") as log:
-                log.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
-                data = log.read().decode(errors="replace")
-        except OSError:
-            return "(no log)"
-        lines = [line for line in data.splitlines() if line.strip()]
-        return "\n".join(lines[-TAIL_LINES:])
+        return tail(self.log)
 
     async def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             log.write(f"\n$ {shown(self.command)}\n".encode())
             log.flush()
-            process = self._process = await self._spawn(log)
+            spawning = asyncio.create_task(self._spawn(log))
+            try:
+                process = self._process = await asyncio.shield(spawning)
+            except asyncio.CancelledError:  # it may run already, and `down` has to know it
+                self._process = await spawning
+                raise
         self._tell(f"{self.name}: started; log {self.log}")
         started, limit = monotonic(), self._patience.ready
         while process.returncode is None:
-            if await self._answers():
+            if await answers(self.name, self.url):
                 self._tell(f"{self.name}: answers at {self.url} after {monotonic() - started:.0f} s")
                 return
             if (elapsed := monotonic() - started) > limit:
@@ -161,7 +173,7 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience.poll):
                     await process.wait()
-        raise self._ended(process.returncode, "before it answered")
+        raise self._failed(self._ended(process.returncode), " before it answered")
 
     async def _spawn(self, log: IO[bytes]) -> asyncio.subprocess.Process:
         # Isolated: neither the environment that is meant for the server nor the leash's own folder shadows a module.
@@ -177,52 +189,63 @@ class Supervisor:
             pass_fds=() if self._lock is None else (self._lock,),
         )
 
-    def _ended(self, status: int, when: str) -> EngineUnavailable:
+    async def _over(self) -> _End:
+        """Wait until the server has ended; one that hangs is ended."""
+        process = self._process
+        assert process is not None
+        ending, silence = asyncio.create_task(process.wait()), asyncio.create_task(self._silence())
+        try:
+            await asyncio.wait([ending, silence], return_when=asyncio.FIRST_COMPLETED)
+            if process.returncode is not None:
+                return self._ended(process.returncode)
+            silence.result()
+            await self._end(process)
+            return _End(f"gave no sign of life for {self._patience.hang:g} s and was ended")
+        finally:
+            ending.cancel()
+            silence.cancel()
+
+    async def _silence(self) -> None:
+        """Return once the server has not been well for too long."""
+        heard = monotonic()
+        while monotonic() - heard < self._patience.hang:
+            await asyncio.sleep(self._patience.heartbeat)
+            left = heard + self._patience.hang - monotonic()
+            # Whoever was stopped for a while has no time left, and has to ask before it judges.
+            if await is_well(self.name, self.url, max(left, self._patience.heartbeat)):
+                heard = monotonic()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+    def _ended(self, status: int) -> _End:
+        return _End(f"ended with status {status}", diagnosis(written(self.log, self._log_start) or "", status))
+
+    def _failed(self, end: _End, when: str) -> EngineUnavailable:
         return EngineUnavailable(
-            f"engine {self.name!r}: its server ended with status {status} {when}; its log is {self.log}",
-            engine=self.name,
+            f"engine {self.name!r}: its server {end.told(when)}; its log is {self.log}", engine=self.name
         )
 
+    async def _check_version(self) -> None:
+        with suppress(EngineError):  # it has just died, and `watch` will see to it
+            found = await version(self.name, self.url)
+            if not is_older(found):
+                return
+            self._tell(
+                f"{self.name}: vLLM {found} answers; this was made for {MADE_FOR}: what an older one does not know, it "
+                "refuses or ignores"
+            )
+
     def _check_files(self) -> None:
-        model, program = self.serving.model, self.command[0]
-        if model.startswith(("/", "./", "../")) and not Path(model).exists():
-            raise BadConfig(f"engine {self.name!r}: there are no weights at {model}")
+        check_weights(self.name, self.serving)
+        program = self.command[0]
         if shutil.which(program, path=self.serving.env.get("PATH")) is None:
             raise BadConfig(
                 f"engine {self.name!r}: there is no command {program}: install vLLM, or name an interpreter that has "
                 f"it as python in [engines.{self.name}.serve]"
             )
-
-    async def _connects(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection(*address(self.url))
-        except OSError:
-            return False
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-        return True
-
-    async def _kind(self) -> str | None:
-        try:
-            return await detect(self.name, self.url)
-        except EngineError:
-            return None
-
-    async def _answers(self) -> bool:
-        return await self._connects() and await self._kind() == "vllm"
-
-    async def _is_taken(self) -> bool:
-        """Return whether a vLLM server answers already. Raises BadConfig if something else has the port."""
-        if not await self._connects():
-            return False
-        if (kind := await self._kind()) == "vllm":
-            return True
-        what = f"a {kind} server" if kind else "something that is no model server"
-        port = address(self.url).port
-        raise BadConfig(
-            f"engine {self.name!r}: port {port} is in use by {what}: end it, or give the engine another url"
-        )
 
 
 def record_of(folder: Path, name: str, url: str) -> Path:

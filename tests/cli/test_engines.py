@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 from started import Fake, is_alive, until, until_gone
 
+from orchestrator.engines.diagnosis import ROOM
 from orchestrator.engines.hold import holder
 from orchestrator.engines.speculation.profiles import PROFILES
 from orchestrator.engines.supervisor import record_of
@@ -212,7 +213,10 @@ def test_a_server_that_dies_at_once_is_one_line_after_its_last_words(
     lines = done.stderr.splitlines()
     assert lines[0] == f"small: started; log {log}"
     assert lines[-2] == "torch.OutOfMemoryError: tried to allocate 20 GiB"
-    assert lines[-1] == f"error: engine 'small': its server ended with status 3 before it answered; its log is {log}"
+    assert lines[-1] == (
+        "error: engine 'small': its server ended with status 3 before it answered: torch.OutOfMemoryError: tried to "
+        f"allocate 20 GiB; {ROOM}; its log is {log}"
+    )
 
 
 def test_servers_end_with_the_first_that_cannot_be_kept_up(orchestrator: Call, fake: Fake, tmp_path: Path) -> None:
