@@ -206,6 +206,7 @@ async def test_a_call_says_everything_that_shapes_the_text(stub: StubServer, eng
             "logprobs": 3,
             "stream": True,
             "stream_options": {"include_usage": True},
+            "stop_token_ids": [BLANK],
         }
     ]
 
@@ -252,9 +253,7 @@ async def test_what_the_last_token_carries_past_the_delimiter_stays(
     assert done.text == text(done.ids) == expected
 
 
-async def test_a_token_that_was_seen_to_hold_the_delimiter_ends_the_next_call_by_its_id(
-    stub: StubServer, engine: Build
-) -> None:
+async def test_a_token_that_holds_the_delimiter_ends_the_next_call_by_its_id(stub: StubServer, engine: Build) -> None:
     server = FakeVllm(stub)
     small = engine()
     straddling = [*ids("a\n"), *ids("\n")]
@@ -264,7 +263,7 @@ async def test_a_token_that_was_seen_to_hold_the_delimiter_ends_the_next_call_by
     server.answer(said(ids("d"), finish_reason="length"))
     await small.complete(request())
     ended = [body.get("stop_token_ids") for body in server.sent]
-    assert ended == [None, None, [DOT_BLANK], sorted([DOT_BLANK, BLANK]), None]
+    assert ended == [[BLANK], [BLANK], sorted([DOT_BLANK, BLANK]), sorted([DOT_BLANK, BLANK]), None]
 
 
 async def test_a_step_that_ends_like_an_earlier_one_costs_one_request(stub: StubServer, engine: Build) -> None:

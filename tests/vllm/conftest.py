@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from pair import Pair, served_pair
 
 from orchestrator.engines.pocket import BUNDLED
 
@@ -95,13 +96,10 @@ def vllm_url(environment: Environment, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def pocket_url(
-    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Address of a server of pocket-large."""
-    folder = tmp_path_factory.mktemp("pocket-large-server")
-    with serving(environment.python, "pocket-large", pocket_folders["pocket-large"], folder, *DRAFTING) as url:
-        yield url
+def pair(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The pocket pair on two servers; the last test that uses them may end them."""
+    with served_pair(environment.python, environment.pocket, tmp_path_factory.mktemp("pair")) as pair:
+        yield pair
 
 
 @contextmanager

@@ -9,7 +9,7 @@ Measured on vLLM 0.32, where it explains what is sent:
   refuses `min_p` beside speculation;
 - `max_tokens` beyond the context is an error, so it is cut to what is left;
 - stop strings are looked for in front of the engine, which hears of one a pass or two later and, being
-  told to abort, does not say what it had drafted; a token that was seen to hold the whole stop string
+  told to abort, does not say what it had drafted; a token that is known to hold the whole stop string
   is therefore sent as one to stop at, too;
 - the first call after a start with ngram speculation took 13 s on a CPU (it compiles its search).
 """
@@ -56,7 +56,7 @@ class Vllm:
         self._line = Transport(name, root, api_key=api_key, timeout_s=timeout_s)
         self._found = StartOnce(lambda: probe(self._line, model))
         self._ending: dict[str, set[int]] = {}
-        """By stop string, tokens that were seen to hold it."""
+        """By stop string, tokens that hold it."""
 
     @classmethod
     def from_spec(cls, name: str, spec: EngineSpec) -> Vllm:
@@ -97,7 +97,7 @@ class Vllm:
         reply = Reply(request.logprobs)
         try:
             body = _body(request, prompt, can)
-            if ending := set().union(*(self._ending.get(each, ()) for each in request.stop)):
+            if ending := set().union(*[await self._endings(each) for each in request.stop]):
                 body["stop_token_ids"] = sorted(ending)
             return await self._completion(request, body, reply)
         except EngineError as error:
@@ -112,6 +112,15 @@ class Vllm:
 
     async def _tokenizer(self) -> VllmTokenizer:
         return (await self._found.get())[1]
+
+    async def _endings(self, stop: str) -> set[int]:
+        """Return the tokens that are known to hold a stop string: at first the one it is, if it is one."""
+        if stop not in self._ending:
+            tokenizer = await self._tokenizer()
+            ids = await tokenizer.encode(stop)
+            is_one = len(ids) == 1 and stop in await tokenizer.pieces.of(ids[0])
+            self._ending[stop] = set(ids) if is_one else set()
+        return self._ending[stop]
 
     async def _completion(self, request: Request, body: dict[str, Any], reply: Reply) -> Completion:
         started = perf_counter()
@@ -161,7 +170,7 @@ class Vllm:
         if can.token_ids:
             await reply.settle(stop, stop_text, tokenizer.pieces)
             if stop is Stop.DELIMITER and reply.ids and stop_text in await tokenizer.pieces.of(reply.ids[-1]):
-                self._ending.setdefault(stop_text, set()).add(reply.ids[-1])
+                self._ending[stop_text].add(reply.ids[-1])
         else:
             reply.ids = await tokenizer.encode(reply.text)
 
