@@ -27,6 +27,7 @@ def show(as_json: bool, **given: Any) -> None:
     """Print what will run as TOML: the file with every default filled in. Keys are never shown."""
     from orchestrator.cli.source import loaded_config
     from orchestrator.cli.streams import say, say_json
+    from orchestrator.cli.toml import lines
 
     loaded = loaded_config(given)
     tables = _tables(loaded)
@@ -34,7 +35,7 @@ def show(as_json: bool, **given: Any) -> None:
         say_json({"file": str(loaded.file) if loaded.file else None, **tables})
         return
     say(f"# {loaded.file or 'no file: defaults only'}")
-    say("\n".join(_toml(tables)))
+    say("\n".join(lines(tables)))
 
 
 def _tables(loaded: RunConfig) -> dict[str, Any]:
@@ -74,27 +75,6 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
         for key, value in table.items()
         if value is not None and value != {}
     }
-
-
-def _toml(tables: dict[str, Any], path: str = "") -> list[str]:
-    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {_literal(value)}" for key, value in plain.items()]
-    if path and (lines or not tables):
-        lines = ["", f"[{path}]", *lines]
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            lines += _toml(value, f"{path}.{key}" if path else key)
-    return lines
-
-
-def _literal(value: Any) -> str:
-    from json import dumps
-
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_literal(each)}' for key, each in value.items())} }}"
-    return dumps(value)
 
 
 @config.command(epilog="Example: orchestrator config validate --config mine.toml")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.doctor import doctor
+from orchestrator.cli.engine_profile import profile
 from orchestrator.cli.source import config_flag
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.spec import EngineSpec
     from orchestrator.engines.supervisor import Supervisor
 
-__all__ = ["engines"]
+__all__ = ["engines", "folder"]
 
 _WAIT_S = 60.0
 _POLL_S = 0.1
@@ -45,7 +46,7 @@ def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
     from orchestrator.engines.supervisor import supervisors
 
     loaded = _loaded(given)
-    servers = supervisors(loaded.engines, names, _folder(), note)
+    servers = supervisors(loaded.engines, names, folder(), note)
     if dry_run:
         for server in servers:
             say(_command(loaded, server))
@@ -98,6 +99,7 @@ engines.add_command(
         epilog="Example: orchestrator engines doctor",
     )
 )
+engines.add_command(profile)
 
 
 def _loaded(given: Mapping[str, Any]) -> RunConfig:
@@ -106,7 +108,8 @@ def _loaded(given: Mapping[str, Any]) -> RunConfig:
     return loaded_config(given)
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Return where servers have their logs and records."""
     from orchestrator.config import default_db
 
     return default_db().parent / "engines"
@@ -118,7 +121,7 @@ def _holder(name: str, spec: EngineSpec) -> int | None:
 
     if spec.serving is None or spec.url is None:
         return None
-    return holder(record_of(_folder(), name, spec.url))
+    return holder(record_of(folder(), name, spec.url))
 
 
 def _command(loaded: RunConfig, server: Supervisor) -> str:

@@ -80,7 +80,7 @@ class StubServer:
 
     async def __aenter__(self) -> StubServer:
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self.answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -91,7 +91,8 @@ class StubServer:
         assert self._runner is not None
         await self._runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
         raw = await request.read()
         seen = Seen(request.method, request.path, json.loads(raw) if raw else None, dict(request.headers))
         self.seen.append(seen)
