@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,11 @@ from orchestrator.errors import BadTask, UserError
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
-    from orchestrator.engines.speculation.planning import Advice
+    from orchestrator.engines.measuring import Load
     from orchestrator.engines.speculation.profiles import Profile
-    from orchestrator.engines.speculation.profiling import Point, Trial
     from orchestrator.types import Message
 
 __all__ = ["profile"]
-
-DRIFTED = 0.1
-"""Share of its goodput by which the same server may differ at the end."""
-WAITED = 0.1
-"""Share of its time in the server's queue from which a completion was not really one of a batch."""
-REMEMBER = ("suffix", "custom_class")
-"""Methods whose drafts come from earlier texts too."""
 
 
 @click.command(epilog="Example: orchestrator engines profile large --prompts tasks.jsonl --out speculation.toml")
@@ -54,6 +46,7 @@ def profile(name: str, **given: Any) -> int:
     """
     from orchestrator.cli.engines import folder
     from orchestrator.cli.interrupt import Interrupted, run_until_done
+    from orchestrator.cli.profile_report import fitted, remarks, report, table, toml
     from orchestrator.cli.source import loaded_config
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.engines.measuring import measure
@@ -77,17 +70,17 @@ def profile(name: str, **given: Any) -> int:
         return interrupted.exit_code
     points = points_of(trials)
     advice = advise(speculation, points)
-    toml = _toml(loaded, name, advice)
+    paste = toml(loaded, name, advice)
     if as_json := given["as_json"]:
-        say_json(_report(name, speculation, points, advice, toml))
+        say_json(report(name, speculation, points, advice, paste))
     else:
-        say("\n".join([*_table(points, advice), "", *_fitted(advice)]))
-    for remark in _remarks(speculation, trials, points, advice, len(load.prompts)):
+        say("\n".join([*table(points, advice), "", *fitted(advice)]))
+    for remark in remarks(speculation, trials, points, advice, len(load.prompts)):
         note(remark)
     if given["out"] is not None:
-        _write(given["out"], toml)
+        _write(given["out"], paste)
     elif not as_json:
-        say(f"\n{toml}")
+        say(f"\n{paste}")
     return 0
 
 
@@ -100,7 +93,7 @@ def _speculation(loaded: RunConfig, name: str) -> Profile:
     return serving.speculation
 
 
-def _load(given: Mapping[str, Any]) -> Any:
+def _load(given: Mapping[str, Any]) -> Load:
     from orchestrator.engines.measuring import Load
     from orchestrator.engines.topics import prompts
 
@@ -134,106 +127,14 @@ def _numbers(flag: str, text: str | None) -> list[int]:
     return sorted(set(numbers))
 
 
-# ---- what is said
-
-
-def _table(points: Sequence[Point], advice: Advice) -> Iterator[str]:
-    heads = f"{'batch':>5} {'tokens':>6}  {'drafted':>7} {'accepted':>8}  {'step ms':>8}"
-    yield f"{heads}  {'tokens/s':>24}  {'modelled':>8}"
-    for each in sorted(points, key=lambda each: (each.batch, -1 if each.tokens is None else each.tokens)):
-        counts = f"{'':>16}"
-        modelled = ""
-        if each.tokens is not None:
-            counts = f"{each.drafted_per_step:>7.2f} {each.tokens_per_step - 1:>8.2f}"
-            modelled = f"{advice.model.goodput(each.batch, each.tokens):.1f}"
-        span = f"{each.goodput:.1f} [{each.goodputs[0]:.1f}, {each.goodputs[-1]:.1f}]"
-        chosen = " *" if advice.plan.get(each.batch, -1) == each.tokens else ""
-        tokens = "none" if each.tokens is None else each.tokens
-        yield f"{each.batch:>5} {tokens:>6}  {counts}  {each.step_ms:>8.2f}  {span:>24}  {modelled:>8}{chosen}".rstrip()
-
-
-def _fitted(advice: Advice) -> Iterator[str]:
-    step, acceptance = advice.model
-    drafting = f" + {step.draft_ms:.3g} ms per token of a row's draft" if step.draft_ms else ""
-    yield f"a step takes {step.base_ms:.3g} ms + {step.token_ms:.3g} ms per token it verifies{drafting},"
-    yield f"  {step.error:.0%} off on average and {step.worst:.0%} at most"
-    yield f"{acceptance.share:.0%} of a row's steps verify a draft; each next token stands with {acceptance.rate:.0%}"
-
-
-def _remarks(
-    speculation: Profile, trials: Sequence[Trial], points: Sequence[Point], advice: Advice, num_prompts: int
-) -> Iterator[str]:
-    from orchestrator.engines.speculation.planning import drift
-
-    if (change := drift(trials)) > DRIFTED:
-        yield f"measured again at the end, no speculation was {change:.0%} off: trust this only on a quiet machine"
-    if waiting := sorted({point.batch for point in points if point.waited > WAITED}):
-        yield f"completions waited in the server's queue at batch size {_listed(waiting)}: it may take fewer at once"
-    servers = len({point.tokens for point in points})
-    if speculation.method in REMEMBER and sum(trial.completions for trial in trials) > num_prompts * servers:
-        yield f"prompts came again, and {speculation.method} remembers: with too few it looks better than it is"
-    if advice.speculation is None:
-        yield "no draft of any length is faster than no speculation, beyond the noise"
-        return
-    plain = {point.batch: point for point in points if point.tokens is None}
-    chosen = [point for point in points if advice.plan.get(point.batch, -1) == point.tokens]
-    if slower := [point.batch for point in chosen if plain[point.batch].is_better_than(point)]:
-        yield f"without speculation the server is faster at batch size {_listed(slower)}"
-    if advice.plan:
-        yield f"above batch size {max(advice.plan)}, which was not measured, vLLM goes on with the last row"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _settings(loaded: RunConfig, name: str, advice: Advice) -> dict[str, Any]:
-    """Return the table `speculation`: the file's own, with what was found out."""
-    found = advice.speculation
-    if found is None:
-        return {"method": "none"}
-    written = loaded.as_written["engines"][name]["serve"].get("speculation", {})
-    changed = "schedule" if advice.plan else "length"
-    return {"method": found.method, **written, "tokens": found.tokens, changed: getattr(found, changed)}
-
-
-def _toml(loaded: RunConfig, name: str, advice: Advice) -> str:
-    from orchestrator.cli.toml import lines
-
-    return "\n".join(lines(_settings(loaded, name, advice), f"engines.{name}.serve.speculation")[1:])
-
-
-def _report(name: str, speculation: Profile, points: Sequence[Point], advice: Advice, toml: str) -> dict[str, Any]:
-    return {
-        "engine": name,
-        "method": speculation.method,
-        "points": [
-            {
-                "tokens": each.tokens,
-                "batch": each.batch,
-                "goodputs": list(each.goodputs),
-                "drafted_per_step": each.drafted_per_step,
-                "tokens_per_step": each.tokens_per_step,
-                "step_ms": each.step_ms,
-                "modelled": None if each.tokens is None else advice.model.goodput(each.batch, each.tokens),
-            }
-            for each in points
-        ],
-        "step": advice.model.step._asdict(),
-        "acceptance": advice.model.acceptance._asdict(),
-        "plan": {str(batch): tokens for batch, tokens in advice.plan.items()},
-        "toml": toml,
-    }
-
-
-def _write(file: Path, toml: str) -> None:
+def _write(file: Path, paste: str) -> None:
     from orchestrator.cli.streams import note
 
     try:
         with file.open("x") as opened:
-            opened.write(f"{toml}\n")
+            opened.write(f"{paste}\n")
     except FileExistsError:
-        raise UserError(f"{file} exists and was left as it is; what was to be in it:\n{toml}") from None
+        raise UserError(f"{file} exists and was left as it is; what was to be in it:\n{paste}") from None
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from error
     note(f"wrote {file}")

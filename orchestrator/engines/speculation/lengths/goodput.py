@@ -2,7 +2,7 @@
 
 Source: SmartSpec, goodput: expected tokens of a step, (1 - a^(K+1)) / (1 - a) at acceptance a, over the time of a
 step of batch * (K+1) tokens. Differs: one running acceptance for all rows; a step's time is
-`base_ms` + `token_ms` * batch * (K+1), which `orchestrator engines profile` is to measure; and while nothing is
+`base_ms` + `token_ms` * batch * (K+1), which `orchestrator engines profile` measures; and while nothing is
 drafted every `retry` choices one token is, or acceptance could never be seen to rise again.
 """
 
