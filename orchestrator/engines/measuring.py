@@ -16,6 +16,7 @@ from time import perf_counter
 
 from orchestrator.engines.base import Chain, Completion, Drafting, Engine, Prefix, Progress, Request
 from orchestrator.engines.dialects.vllm import Vllm
+from orchestrator.engines.listening import is_taken
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.speculation.planning import Variant
 from orchestrator.engines.speculation.profiling import Trial
@@ -72,7 +73,7 @@ async def measure(
         served = replace(spec, serving=replace(spec.serving, speculation=speculation))
         server, engine = Supervisor(name, served, folder, tell), Vllm.from_spec(name, served)
         with server.held():
-            if await server.is_taken():
+            if await is_taken(name, server.url):
                 raise UserError(
                     f"engine {name!r}: a server answers at {server.url} already: end it, so that it can be started "
                     "with each number of tokens"
