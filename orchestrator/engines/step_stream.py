@@ -19,8 +19,8 @@ __all__ = ["StepStream", "is_open"]
 
 _PAIRS = (("<tool_call>", "</tool_call>"), ("<tool>", "</tool>"))
 _THINK = ("<think>", "</think>")
-_TAIL = 24
-"""Ids at the end of a prompt among which a template's think tags are."""
+_BEHIND = 2
+"""Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
 _NO_TAGS: tuple[Sequence[int], Sequence[int]] = ((), ())
 
 
@@ -110,8 +110,9 @@ class StepStream:
         opened, closed = map(text.rfind, _THINK)
         if opened >= 0 or closed >= 0 or engine not in self._chains:
             return opened > closed
+        tags = self._think_tags.get(engine, _NO_TAGS)
         asked = self._chains[engine].prefix().ids()[: self._lengths[engine][0]]
-        opened, closed = (_last(asked[-_TAIL:], tag) for tag in self._think_tags.get(engine, _NO_TAGS))
+        opened, closed = (_last(asked[-len(tags[0]) - _BEHIND :], tag) for tag in tags)
         return opened > closed
 
     def keep(self, step: Step) -> None:

@@ -79,15 +79,15 @@ def pocket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("pocket")
     command = [python, "-m", "train.folder", bundled("pocket-large"), str(folder / "model")]
     subprocess.run(command, cwd=TRAIN, check=True, env=os.environ | {"PYTHONPATH": str(TRAIN.parent)})
-    with _serving(python, POCKET, str(folder / "model"), folder) as url:
+    with _serving(python, POCKET, str(folder / "model"), folder, "--reasoning-parser", "deepseek_r1") as url:
         yield url
 
 
 @contextmanager
-def _serving(python: str, name: str, model: str, folder: Path) -> Iterator[str]:
+def _serving(python: str, name: str, model: str, folder: Path, *more: str) -> Iterator[str]:
     port = _free_port()
     log = folder / "server.log"
-    flags = [*FLAGS, "--port", str(port), "--model", model, "--served-model-name", name]
+    flags = [*FLAGS, "--port", str(port), "--model", model, "--served-model-name", name, *more]
     with _running([python, *flags], log) as server:
         _wait_until_ready(server, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"

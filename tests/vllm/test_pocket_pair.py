@@ -29,7 +29,8 @@ def test_both_engines_write_the_same_text(pocket_url: str) -> None:
 
 async def test_both_engines_have_one_tokenizer(pocket_url: str) -> None:
     async with orc.Pipeline(
-        {"small": orc.engines.pocket_pair()["small"], "large": orc.engines.vllm(pocket_url)}, db=":memory:"
+        {"small": orc.engines.pocket_pair()["small"], "large": orc.engines.vllm(pocket_url, temperature=0.0)},
+        db=":memory:",
     ) as pipeline:
         found = await pipeline.start()
     assert found["small"].tokenizer == found["large"].tokenizer
