@@ -5,9 +5,7 @@ Later builds may do better: it is not asserted what the server can do, but that 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from time import perf_counter
 
 import pytest
 
@@ -77,14 +75,3 @@ async def test_a_reasoning_parser_takes_no_rating_away(pocket: Vllm) -> None:
     rated = await pocket.complete(Request(prompt=prompt, sampling=Sampling(temperature=0), max_tokens=1, seed=0))
     assert rated.text in "0123456789"
     assert rated.output_tokens == len(rated.text) == 1
-
-
-async def test_finding_out_takes_little_time(pocket_url: str) -> None:
-    """A second on idle cores; other jobs beside it can make it ten times that."""
-    engine = Vllm(pocket_url)
-    await engine.start()
-    await engine.close()
-    started = perf_counter()
-    await asyncio.wait_for(engine.start(), 60)
-    print(f"{perf_counter() - started:.2f} s")
-    await engine.close()

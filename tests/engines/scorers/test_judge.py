@@ -48,7 +48,7 @@ async def test_a_token_that_is_not_in_the_text_is_no_score_and_says_who_may_keep
         async def complete(self, request: Request) -> Completion:
             return (await super().complete(request))._replace(text="", ids=())
 
-    with pytest.raises(SignalUnavailable, match="wrote a token and nothing of it.*reasoning parser"):
+    with pytest.raises(SignalUnavailable, match=r"wrote a token and nothing of it.*reasoning parser"):
         await rate(Judge(), Swallows(["7"]))
 
 
