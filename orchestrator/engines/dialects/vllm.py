@@ -66,7 +66,7 @@ class Vllm:
             model=spec.model,
             api_key=spec.api_key,
             timeout_s=spec.timeout_s,
-            is_sampled=spec.sampling.temperature > 0,
+            is_sampled=spec.writes and spec.sampling.temperature > 0,
         )
 
     def __repr__(self) -> str:

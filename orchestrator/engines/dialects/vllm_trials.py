@@ -31,7 +31,7 @@ _MASKED = -1000.0
 _BUDGETS = (2, 5)
 _PHRASE = 40
 """Tokens that a server may say before the end tag that it forces."""
-_NEUTRAL = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1.0, "seed": 0, "return_token_ids": True}
+_NEUTRAL = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1.0, "seed": 0}
 
 
 async def drafted(
@@ -112,6 +112,7 @@ async def thinking_budget(
             "max_tokens": budget + _PHRASE,
             "temperature": 0,
             "stop": ["</think>"],
+            "skip_special_tokens": False,
             "thinking_token_budget": len(thoughts) + budget,
         }
         try:
