@@ -104,9 +104,7 @@ def pipeline(stub: StubServer, temperature: float) -> Pipeline:
 async def test_a_run_that_would_sample_broken_text_is_refused_before_it_begins(stub: StubServer) -> None:
     FakeVllm(stub, draws_worst=True)
     async with pipeline(stub, 0.6) as sampled:
-        with pytest.raises(
-            MissingCapability, match=r"what its server samples is broken.*temperature 0"
-        ):
+        with pytest.raises(MissingCapability, match=r"what its server samples is broken.*temperature 0"):
             await sampled.arun("2+2?")
 
 

@@ -13,7 +13,6 @@ import orchestrator as orc
 from orchestrator.engines.base import Chain, Completion, Request
 from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.engines.http import Transport
-from orchestrator.engines.scorers.judge import Judge
 from orchestrator.errors import MissingCapability
 from orchestrator.types import Message, Sampling
 
@@ -70,7 +69,8 @@ async def test_a_thinking_budget_is_found_as_it_is(pocket: Vllm, pocket_url: str
 
 async def test_a_reasoning_parser_takes_no_rating_away(pocket: Vllm) -> None:
     step = await pocket.encode("38*4-98*6\n\n")
-    asked = await pocket.interject(Judge().prompt.question, Judge().prompt.prefill)
+    words = orc.engines.pocket_pair()["large"].judge
+    asked = await pocket.interject(words.question, words.prefill, think=words.think)
     prompt = Chain([*await pocket.render(TASK), *step, *asked]).prefix()
     rated = await pocket.complete(Request(prompt=prompt, sampling=Sampling(temperature=0), max_tokens=1, seed=0))
     assert rated.text in "0123456789"
