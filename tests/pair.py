@@ -10,13 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from started import free_port
+
+import orchestrator as orc
+from orchestrator.bench.workloads.random_calculation import calculations
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.memory.base import StoredRun
 
 EXAMPLE = Path(__file__).parents[1] / "examples/pocket_vllm.toml"
 READY_WITHIN_S = 480
 """Half a minute on idle cores; other jobs beside it can make it ten times that."""
+
+
+TASKS = [each.prompt for each in islice(calculations("mid", "report", 0), 8)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +63,19 @@ def served_pair(python: str, pocket: str, folder: Path) -> Iterator[Pair]:
             yield Pair(small=small, large=large, config=config, environ=environ, supervisor=supervisor)
         finally:
             supervisor.terminate()
+
+
+def served(pair: Pair) -> dict[str, EngineSpec]:
+    """Return the pair as the config has it: greedy, with the judge's own question."""
+    judge = orc.engines.pocket_pair()["large"].judge
+    urls = {"small": pair.small, "large": pair.large}
+    return {name: orc.engines.vllm(url, temperature=0.0, think=True, judge=judge) for name, url in urls.items()}
+
+
+def runs(engines: dict[str, EngineSpec], router: Any) -> list[StoredRun]:
+    with orc.Pipeline(engines, router, db=":memory:") as pipeline:
+        return [pipeline.journal.run(pipeline.run(task).run_id) for task in TASKS]
+
+
+def kept(run: StoredRun) -> list[tuple[str, str]]:
+    return [(step.writer, step.text) for step in run.kept()]

@@ -173,6 +173,7 @@ class Race:
                 f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
             },
             ratings=len(stored.signals),
+            rated=tuple(sorted({signal.value for signal in stored.signals if signal.value is not None})),
             missing=tuple(signal.reason for signal in stored.signals if signal.value is None),
             share=_share(policy),
             error=str(result.error or ""),

@@ -44,6 +44,8 @@ class Sample:
     """Signals that the router asked for."""
     missing: Sequence[str] = ()
     """Why, for each of them that could not be had."""
+    rated: Sequence[float] = ()
+    """The different values among them, ascending."""
     share: float | None = None
     """Of steps, that a random control was to give to the large engine."""
     error: str = ""
@@ -71,4 +73,6 @@ class Sample:
     def from_json(cls, line: Mapping[str, Any]) -> Sample:
         """Return the sample that `to_json` gave."""
         uses = {name: Use(**use) for name, use in line["uses"].items()}
-        return cls(**{**line, "uses": uses, "missing": tuple(line.get("missing", ()))})
+        return cls(
+            **{**line, "uses": uses, "missing": tuple(line.get("missing", ())), "rated": tuple(line.get("rated", ()))}
+        )

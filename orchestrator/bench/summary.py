@@ -23,6 +23,8 @@ __all__ = ["FEW", "Rows", "summarise"]
 
 FEW = 30
 """Below so many tasks an interval is too wide to say much, and the report warns."""
+FEW_RATINGS = 20
+"""So many ratings of one value are no accident."""
 BUDGET_SHARE = 0.9
 """The equal budget is what large-only needs for this share of its tasks."""
 
@@ -245,6 +247,15 @@ def _missing(rows: Rows, settings: Mapping[str, Any], asked: Sequence[str], drop
     return found
 
 
+def _alike(samples: Sequence[Sample]) -> str:
+    """Return how many ratings were all the same, in words, or nothing if they differ or are few."""
+    number = sum(sample.ratings - len(sample.missing) for sample in samples)
+    values = {value for sample in samples for value in sample.rated}
+    if number < FEW_RATINGS or len(values) != 1:
+        return ""
+    return f"all {number} ratings are the same, {values.pop():.2f}"
+
+
 def _warnings(rows: Rows) -> list[str]:
     found = []
     silent: Counter[str] = Counter()
@@ -258,6 +269,8 @@ def _warnings(rows: Rows) -> list[str]:
         if missing := [reason for sample in samples for reason in sample.missing]:
             number = sum(sample.ratings for sample in samples)
             found.append(f"{name}: {len(missing)} of {number} ratings could not be had, first: {missing[0]}")
+        if alike := _alike(samples):
+            found.append(f"{name}: {alike}: they decide nothing; try reading=average or another judge")
         if degraded := sum(sample.status == Status.DEGRADED for sample in samples):
             found.append(f"{name}: in {degraded} runs another engine wrote for one that had failed")
         if cut := sum(any(key.endswith("/interrupted") for key in sample.purposes) for sample in samples):

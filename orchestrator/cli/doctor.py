@@ -14,6 +14,7 @@ from orchestrator.cli.source import engine_flags
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Capabilities, Engine
+    from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["doctor"]
 
@@ -122,32 +123,71 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
         return
     yield Finding("ok", "pipeline", f"engines {', '.join(pipeline.engines)}; router {type(pipeline.router).__name__}")
     async with pipeline:
+        are_ready = True
         for name, engine in pipeline.engines.items():
-            yield await _engine(name, engine)
+            async for finding in _engine(name, engine):
+                are_ready = are_ready and finding.state != "fail"
+                yield finding
+        if are_ready:
+            async for finding in _judges(pipeline):
+                yield finding
 
 
-async def _engine(name: str, engine: Engine) -> Finding:
+async def _engine(name: str, engine: Engine) -> AsyncIterator[Finding]:
     from orchestrator.errors import EngineError, UserError
 
     try:
         can = await engine.start()
         speed = await _speed(engine, can)
     except UserError as error:
-        return Finding("fail", name, str(error), 2)
+        yield Finding("fail", name, str(error), 2)
+        return
     except EngineError as error:
-        return Finding("fail", name, str(error), 3)
+        yield Finding("fail", name, str(error), 3)
+        return
     said = f"{can.model} on {can.server}, context {can.context}, {_abilities(can)}, {speed}"
     if not can.continues:
         why = can.missing.get("continues", "it is a chat-only API")
-        return Finding("warn", name, f"{said}; it cannot continue a step: {why}")
-    return Finding("ok", name, said)
+        yield Finding("warn", name, f"{said}; it cannot continue a step: {why}")
+        return
+    yield Finding("ok", name, said)
+    for capability, why in can.missing.items():
+        if capability == "samples":
+            yield Finding("warn", name, f"what it samples is broken: {why}")
+        else:
+            yield Finding("ok", name, f"without {capability.replace('_', ' ')}: {why}")
 
 
 def _abilities(can: Capabilities) -> str:
-    ids = "token ids" if can.token_ids else "no token ids"
-    logprobs = f"{can.logprobs} logprobs" if can.logprobs else "no logprobs"
-    cache = "cache report" if can.cached_tokens else "no cache report"
-    return f"{ids}, {logprobs}, {cache}"
+    found = [
+        "token ids" if can.token_ids else "no token ids",
+        f"{can.logprobs} logprobs" if can.logprobs else "no logprobs",
+        "cache report" if can.cached_tokens else "no cache report",
+    ]
+    more = {"call metrics": can.metrics, "speculation": can.speculates, "thinking budget": can.thinking_budget}
+    return ", ".join([*found, *(name for name, is_there in more.items() if is_there)])
+
+
+async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
+    from orchestrator.errors import EngineError, UserError
+    from orchestrator.runtime.discernment import discern
+
+    try:
+        async for judge in discern(pipeline):
+            who = f"{judge.engine} rates"
+            if judge.reason:
+                yield Finding("warn", judge.scorer, f"{who} nothing: {judge.reason}")
+                continue
+            found = f"{who} a right step {judge.right:.1f} and a wrong one {judge.wrong:.1f}"
+            if judge.is_blind:
+                mend = "its ratings decide nothing: try reading=average or another judge"
+                yield Finding("warn", judge.scorer, f"{found}, alike; {mend}")
+            else:
+                yield Finding("ok", judge.scorer, found)
+    except UserError as error:
+        yield Finding("fail", "pipeline", str(error), 2)
+    except EngineError as error:
+        yield Finding("fail", error.engine, str(error), 3)
 
 
 async def _speed(engine: Engine, can: Capabilities) -> str:

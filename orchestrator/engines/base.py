@@ -171,6 +171,16 @@ class Capabilities:
     """Reports how much of a prompt came from its prefix cache."""
     chat_template: bool = True
     """The model brings a chat template; otherwise prompts are laid out plainly."""
+    think_tags: tuple[Sequence[int], Sequence[int]] = ((), ())
+    """Ids of `<think>` and `</think>` as they stand in its prompts; empty where nobody asked."""
+    metrics: bool = False
+    """Reports of each call how long it waited and computed."""
+    speculates: bool = False
+    """Reports of each call how many tokens were drafted and accepted."""
+    thinking_budget: bool = False
+    """Ends an open `<think>` at the `thinking_token_budget` of a call."""
+    samples: bool = True
+    """False where a call has shown that it does not draw from its model's distribution above temperature 0."""
     missing: dict[str, str] = field(default_factory=dict)
     """Capability -> why it is not there."""
 

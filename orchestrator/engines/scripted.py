@@ -71,6 +71,7 @@ class Scripted:
             continues=continues,
             token_ids=continues,
             logprobs=logprobs,
+            think_tags=(list(_bytes("<think>")), list(_bytes("</think>"))) if continues else ((), ()),
             missing={} if logprobs else {"logprobs": "this script has none"},
         )
 

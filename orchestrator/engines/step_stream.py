@@ -18,6 +18,10 @@ from orchestrator.types import Message, Step
 __all__ = ["StepStream", "is_open"]
 
 _PAIRS = (("<tool_call>", "</tool_call>"), ("<tool>", "</tool>"))
+_THINK = ("<think>", "</think>")
+_BEHIND = 2
+"""Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
+_NO_TAGS: tuple[Sequence[int], Sequence[int]] = ((), ())
 
 
 def is_open(text: str) -> bool:
@@ -30,7 +34,7 @@ class StepStream:
     """The kept steps of a run as a prompt for each of its engines.
 
     `tokenizers` names each engine's tokenizer: engines with equal names exchange ids. `think` switches
-    the chat templates, by engine; see Engine.render.
+    the chat templates, by engine; see Engine.render. `think_tags` are those of the engines' Capabilities.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class StepStream:
         messages: Sequence[Message],
         *,
         think: Mapping[str, bool | None] = MappingProxyType({}),
+        think_tags: Mapping[str, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({}),
     ) -> None:
         self._engines = engines
         self._tokenizers = tokenizers
         self._messages = messages
         self._think = think
+        self._think_tags = think_tags
         self._steps: list[_Written] = []
         self._drafts: dict[int, _Written] = {}
         self._asides: dict[tuple[str, str, str, bool | None], array[int]] = {}
@@ -98,6 +104,17 @@ class StepStream:
             ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
         return ids
 
+    def is_thinking(self, engine: str) -> bool:
+        """Say whether a think block is open behind the kept steps; the template of `engine` may have opened it."""
+        text = "".join(step.text for step in self.steps)
+        opened, closed = map(text.rfind, _THINK)
+        if opened >= 0 or closed >= 0 or engine not in self._chains:
+            return opened > closed
+        tags = self._think_tags.get(engine, _NO_TAGS)
+        asked = self._chains[engine].prefix().ids()[: self._lengths[engine][0]]
+        opened, closed = (_last(asked[-len(tags[0]) - _BEHIND :], tag) for tag in tags)
+        return opened > closed
+
     def keep(self, step: Step) -> None:
         """Make `step` part of every later prompt; other drafts of it are forgotten."""
         self._steps.append(self._drafts.get(step.attempt) or _Written(step))
@@ -114,6 +131,13 @@ class StepStream:
             # Step by step, as it was made: the digest of a prompt tells these from one long piece.
             for start, end in pairwise(lengths):
                 chain.append(ids[start:end])
+
+
+def _last(ids: Sequence[int], tag: Sequence[int]) -> int:
+    """Return where `tag` stands last in `ids`, or -1."""
+    wanted, number = list(tag), len(tag)
+    places = (place for place in range(len(ids) - number, -1, -1) if list(ids[place : place + number]) == wanted)
+    return next(places, -1) if wanted else -1
 
 
 class _Written:

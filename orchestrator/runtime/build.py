@@ -21,6 +21,7 @@ from orchestrator.runtime.run import ANSWER, Doors
 __all__ = [
     "check_engines",
     "check_needs",
+    "check_sampling",
     "doors_of",
     "engines_of",
     "policy_name",
@@ -152,6 +153,14 @@ def check_needs(
         _check_logprobs(policy, name, capabilities[name], needs.logprobs)
     for scorer, judge in judges.items():
         _check_logprobs(f"scorer {scorer!r}", judge, capabilities[judge], scorers[scorer].logprobs)
+
+
+def check_sampling(specs: Mapping[str, EngineSpec], capabilities: Mapping[str, Capabilities]) -> None:
+    """Raise MissingCapability if an engine is to sample and its server cannot: what it writes would be wrong."""
+    for name in writers_of(specs):
+        can = capabilities[name]
+        if specs[name].sampling.temperature > 0 and not can.samples:
+            raise MissingCapability(f"engine {name!r}: what its server samples is broken: {can.missing['samples']}")
 
 
 def _check_logprobs(who: str, engine: str, can: Capabilities, wanted: int) -> None:

@@ -161,6 +161,7 @@ def _assemble(
     ledger = Ledger(names, prices)
     spender = Spender(recipe.budget, prices, spent_s=spent_s)
     tokenizers = {name: can.tokenizer for name, can in ready.items()}
+    think_tags = {name: can.think_tags for name, can in ready.items()}
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
@@ -168,7 +169,7 @@ def _assemble(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed),
-        stream=StepStream(recipe.engines, tokenizers, task.messages, think=recipe.thinks),
+        stream=StepStream(recipe.engines, tokenizers, task.messages, think=recipe.thinks, think_tags=think_tags),
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,
         spender=spender,

@@ -150,6 +150,16 @@ class Pipeline:
         return tuple(name for name in self.engines if name not in self.writers)
 
     @property
+    def scorers(self) -> Mapping[str, Scorer]:
+        """The scorers that a router can ask, by name."""
+        return self._scorers
+
+    @property
+    def thinks(self) -> Mapping[str, bool | None]:
+        """The thinking switch of each engine."""
+        return self._recipe.thinks
+
+    @property
     def settings(self) -> str:
         """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
         return self._recipe.settings
@@ -274,6 +284,7 @@ class Pipeline:
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
             build.check_needs(self.router, self._scorers, capabilities, self.writers)
+            build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities
 

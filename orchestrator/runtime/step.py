@@ -46,6 +46,7 @@ from orchestrator.types import (
 __all__ = ["end", "plan", "settle", "take_turn"]
 
 CLOSED = "the reasoning was closed"
+ENDED = "the engine ended its text"
 _KEPT = keep(reason="written without asking")
 
 
@@ -263,7 +264,7 @@ def advance(run: Run) -> str:
     if step.kind is StepKind.ANSWER:
         return end(run, None, CLOSED)
     if step.stop is Stop.END:
-        return end(run, None, "the engine ended its text")
+        return end(run, None, f"{ENDED} inside <think>" if run.stream.is_thinking(step.writer) else ENDED)
     if run.stop_on_answer and run.find_answer(step.text) is not None:
         return end(run, None, "the step holds an answer")
     if run.chat_only:

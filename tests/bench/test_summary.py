@@ -329,3 +329,22 @@ def test_ratings_that_could_not_be_had_are_a_warning() -> None:
 
     found = [asked(each) if each.policy == ASKED else each for each in samples()]
     assert f"{ASKED}: 3 of 160 ratings could not be had, first: the server died" in report(found)["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("values", "ratings", "is_said"),
+    [((0.5,), 1, True), ((0.5,), 0, False), ((0.25, 0.5), 1, False)],
+)
+def test_ratings_that_are_all_the_same_are_a_warning(values: tuple[float, ...], ratings: int, is_said: bool) -> None:
+    changes = {"ratings": ratings, "rated": values if ratings else ()}
+    found = [replace(each, **changes) if each.policy == ASKED else each for each in samples()]
+    said = f"{ASKED}: all 40 ratings are the same, 0.50: they decide nothing; try reading=average or another judge"
+    assert warnings(found) == ([said] if is_said else [])
+
+
+def test_a_few_equal_ratings_are_no_warning() -> None:
+    found = [
+        replace(each, ratings=1, rated=(1.0,)) if each.policy == ASKED and each.task < "task-019" else each
+        for each in samples()
+    ]
+    assert warnings(found) == []

@@ -207,10 +207,13 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
     done = orchestrator("doctor", "--pipeline", pipeline)
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert {line.split()[0] for line in lines} == {"ok"}
-    assert [line.split()[1] for line in lines[-4:]] == ["database", "pipeline", "small", "large"]
+    assert {line.split()[0] for line in lines[:-1]} == {"ok"}
+    assert [line.split()[1] for line in lines[-5:]] == ["database", "pipeline", "small", "large", "judge"]
     assert f"ok    database     {home}/journal.db will be made by the first run" in lines
-    assert lines[-1].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
+    assert lines[-2].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
+    assert lines[-1].startswith(
+        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike; its ratings"
+    )
     assert not (home / "journal.db").exists()
 
 

@@ -6,7 +6,7 @@ A token is the longest entry of `VOCABULARY` that fits, special ones included: l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stub_server import Reply, Seen, StubServer
@@ -74,7 +74,14 @@ class FakeVllm:
         returns_ids: bool = True,
         reports_cache: bool = True,
         has_template: bool = True,
+        reports_times: bool = True,
+        speculates: bool = True,
+        drafted: tuple[float, ...] = (-0.1, -3.0),
+        draws_worst: bool = False,
+        thinking: Callable[[int], int | None] | None = lambda budget: budget,
     ) -> None:
+        """`drafted` are the logprobs of a drafted token and of its alternatives, `draws_worst` says that a draw above
+        temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
@@ -83,6 +90,13 @@ class FakeVllm:
         self._reports_cache = reports_cache
         self._has_template = has_template
         self._context = context
+        self._metrics = {
+            "queue_time_ms": 0.5 if reports_times else None,
+            "speculative_decoding": {"num_draft_tokens": 0} if speculates else None,
+        }
+        self._drafted = drafted
+        self._draws_worst = draws_worst
+        self._thinking = thinking
         cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
         stub.add("/v1/models", Reply(json={"object": "list", "data": cards}))
         stub.add("/version", Reply(json={"version": "0.32.0"}))
@@ -103,6 +117,10 @@ class FakeVllm:
         return Reply(json={"tokens": tokens, "token_strs": names, "max_model_len": self._context})
 
     def _complete(self, seen: Seen) -> Reply:
+        if "thinking_token_budget" in seen.body:
+            return self._think(seen.body)
+        if seen.body.get("ignore_eos") and seen.body["max_tokens"] > 1:
+            return self._draft(seen.body)
         if allowed := seen.body.get("allowed_token_ids"):
             return Reply(json=said(allowed, "" if allowed[0] in SPECIAL else None, finish_reason="length"))
         if "stop" not in seen.body:
@@ -118,7 +136,29 @@ class FakeVllm:
             reply["choices"][0]["token_ids"] = None
         counts = {"prompt_tokens": 1, "completion_tokens": 1}
         details = {"cached_tokens": 0} if self._reports_cache else None
-        return Reply(json=reply | {"usage": counts | {"prompt_tokens_details": details}})
+        return Reply(json=reply | {"usage": counts | {"prompt_tokens_details": details}, "metrics": self._metrics})
+
+    def _draft(self, body: dict[str, Any]) -> Reply:
+        names = [f"token_id:{id_}" for id_ in body["allowed_token_ids"]]
+        top = dict(zip(names, self._drafted, strict=False))
+        drawn = names[len(top) - 1 if self._draws_worst and body["temperature"] else 0]
+        number = body["max_tokens"]
+        told = number if top else 0
+        columns = {"tokens": [drawn] * told, "token_logprobs": [top.get(drawn)] * told, "top_logprobs": [top] * told}
+        reply = said(body["allowed_token_ids"][:1] * number, finish_reason="length", logprobs=columns)
+        return Reply(json=reply | {"usage": {"prompt_tokens": 1, "completion_tokens": number}})
+
+    def _think(self, body: dict[str, Any]) -> Reply:
+        if self._thinking is None:
+            return refused("thinking_token_budget is set but reasoning_config is not configured.")
+        thought = len(body["prompt"]) - body["prompt"].index(THINK) - 1
+        place = self._thinking(body["thinking_token_budget"] - thought)
+        if place is None:
+            reply = said(ids("4") * body["max_tokens"], finish_reason="length", stop_reason=None)
+        else:
+            reply = said([*ids("4") * place, NOT_THINK], finish_reason="stop", stop_reason="</think>")
+        number = len(reply["choices"][0]["token_ids"])
+        return Reply(json=reply | {"usage": {"prompt_tokens": 1, "completion_tokens": number}})
 
 
 def _laid_out(body: dict[str, Any]) -> str:

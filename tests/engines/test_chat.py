@@ -108,6 +108,12 @@ async def test_thoughts_cut_by_the_limit_stay_open(stub: StubServer, engine: Bui
     assert (done.text, done.stop) == ("<think>Two and", Stop.LENGTH)
 
 
+async def test_thoughts_that_nothing_follows_stay_open(stub: StubServer, engine: Build) -> None:
+    answers(stub, delta(reasoning="Two and two."), delta("stop"))
+    done = await engine().complete(request())
+    assert (done.text, done.stop) == ("<think>Two and two.", Stop.END)
+
+
 async def test_without_usage_the_pieces_are_counted(stub: StubServer, engine: Build) -> None:
     answers(stub, delta(content="a"), delta(content="b"), delta("stop"))
     done = await engine().complete(request())

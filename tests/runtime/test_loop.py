@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ from orchestrator.errors import (
 from orchestrator.ledger import Price
 from orchestrator.runtime.calls import call_seed
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Decision, History, Plan, Status, Step, handoff, keep, rollback
+from orchestrator.runtime.timeline import timeline
+from orchestrator.types import Decision, History, Message, Plan, Status, Step, handoff, keep, rollback
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -43,6 +45,39 @@ async def test_an_answer_ends_the_run_and_no_answer_is_no_success() -> None:
     assert (found.status, found.answer, len(found.steps)) == (Status.COMPLETED, "4", 2)
     missing = await line("think\n\n", "the end").arun("2+2?")
     assert (missing.status, missing.answer, missing.reason) == (Status.NO_ANSWER, None, "the engine ended its text")
+
+
+@pytest.mark.parametrize(
+    ("asked", "script", "is_inside"),
+    [
+        ("q", ["<think>hm\n\n", "and then"], True),
+        ("q", ["<think>hm\n\n", "so</think> 4"], False),
+        ("q", ["<think>hm</think> 4 <think>or 5?"], True),
+        ("q", ["hm"], False),
+        ("What is <think> for?", ["a tag"], False),
+    ],
+)
+async def test_a_text_that_ends_inside_think_is_said_to(asked: str, script: list[str], is_inside: bool) -> None:
+    async with line(*script) as pipeline:
+        result = await pipeline.arun(asked)
+        stored = pipeline.journal.run(result.run_id)
+        shown = timeline(stored).plain
+    reason = "the engine ended its text inside <think>" if is_inside else "the engine ended its text"
+    assert result.reason == reason
+    assert f"ended    {reason}\n" in shown
+
+
+async def test_a_think_block_that_the_template_opened_counts() -> None:
+    class Thinks(Scripted):
+        async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+            opened = await self.encode("<think>\n" if think is not False else "<think>\n\n</think>\n")
+            return [*await super().render(messages), *opened]
+
+    reasons = [
+        (await Pipeline({"one": Thinks(["so it is"])}, "small", think=think, db=":memory:").arun("q")).reason
+        for think in (None, False)
+    ]
+    assert reasons == ["the engine ended its text inside <think>", "the engine ended its text"]
 
 
 async def test_the_answer_may_be_made_to_wait_for_the_end_of_the_text() -> None:

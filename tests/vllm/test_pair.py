@@ -1,41 +1,29 @@
-"""The pocket pair on two real servers that speculate, started as a user starts them.
-
-The last test of this file ends them.
-"""
+"""The pocket pair on two real servers that speculate, started as a user starts them."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pair import Pair
-from started import until
+from pair import Pair, kept, runs, served
 
 import orchestrator as orc
 from orchestrator.bench.workloads.random_calculation import calculations
 from orchestrator.engines.base import Completion, Drafting, Prefix, Request
 from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.engines.scorers.judge import Judge
-from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.memory.base import StoredRun
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.attempts import attempts
-from orchestrator.types import History, Message, Plan, Sampling, Status, Step, Stop
+from orchestrator.types import Message, Sampling, Step, Stop
 
 pytestmark = pytest.mark.vllm
 
-TASKS = [each.prompt for each in islice(calculations("mid", "report", 0), 8)]
 ROUTERS = {
     "small": "small",
     "large": "large",
@@ -47,22 +35,6 @@ BLOCK = 128
 LONG = 2000
 ASKED = " ".join(each.prompt for each in islice(calculations("mid", "report", 0), 45))
 """About half of it, so that no test has to write all of it."""
-
-
-def served(pair: Pair) -> dict[str, EngineSpec]:
-    """Return the pair as the config has it: greedy, with the judge's own question."""
-    judge = orc.engines.pocket_pair()["large"].judge
-    urls = {"small": pair.small, "large": pair.large}
-    return {name: orc.engines.vllm(url, temperature=0.0, think=True, judge=judge) for name, url in urls.items()}
-
-
-def runs(engines: dict[str, EngineSpec], router: Any) -> list[StoredRun]:
-    with orc.Pipeline(engines, router, db=":memory:") as pipeline:
-        return [pipeline.journal.run(pipeline.run(task).run_id) for task in TASKS]
-
-
-def kept(run: StoredRun) -> list[tuple[str, str]]:
-    return [(step.writer, step.text) for step in run.kept()]
 
 
 def drafting(found: Sequence[StoredRun], engine: str) -> Drafting:
@@ -186,49 +158,3 @@ async def test_of_a_long_run_s_shared_prefix_whole_blocks_are_read_from_the_cach
         whole = [each.whole_blocks(engine.calls[:place]) for place, each in enumerate(engine.calls) if place]
         cached = [min(each.cached, most) for each, most in zip(engine.calls[1:], whole, strict=True)]
         assert sum(cached) / sum(whole) >= 0.95, engine.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class LargeUntilItDies:
-    """Large writes everything; while its third step is written, its servers' supervisor and its server are killed."""
-
-    needs = Needs(steps=False)
-    pair: Pair
-
-    def before_step(self, history: History) -> Plan:
-        if len(history.steps) == 2:
-            asyncio.get_running_loop().call_later(0.02, self.kill)
-        return Plan(engine=history.large)
-
-    def kill(self) -> None:
-        os.kill(self.pair.supervisor.pid, signal.SIGKILL)
-        for pid in processes(self.pair.large):
-            os.kill(pid, signal.SIGKILL)
-
-
-def processes(url: str) -> list[int]:
-    """Return the processes whose command serves at the port of `url`."""
-    flag = f"--port\0{url.removesuffix('/v1').rpartition(':')[2]}\0"
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if flag in (folder / "cmdline").read_text(errors="replace"):
-                found.append(int(folder.name))
-    return found
-
-
-async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_loses_nothing(pair: Pair) -> None:
-    ours, theirs = orc.engines.pocket_pair(temperature=0.0), served(pair)
-    (undisturbed, *_) = runs({"large": ours["large"]}, "large")
-    router = LargeUntilItDies(pair=pair)
-    async with orc.Pipeline({"small": ours["small"], "large": theirs["large"]}, router, db=":memory:") as pipeline:
-        result = await pipeline.arun(TASKS[0])
-        run = pipeline.journal.run(result.run_id)
-    assert result.status is Status.DEGRADED
-    steps = kept(run)
-    assert steps[:2] == kept(undisturbed)[:2]
-    assert {writer for writer, _ in steps[2:]} == {"small"}
-    failed = [each for each in attempts(run) if each.verdict == "failed"]
-    assert [(each.step, each.writer) for each in failed] == [(2, "large")]
-    assert "failover: engine 'large'" in failed[0].reason
-    until(lambda: not processes(pair.small) and not processes(pair.large), "the end of both servers")

@@ -186,10 +186,13 @@ class _Turn:
 
     @property
     def text(self) -> str:
-        """The turn as the model wrote it: thoughts that the server set apart are put back in front."""
+        """The turn as the model wrote it: thoughts that the server set apart are put back in front.
+
+        They stay open where nothing follows them: a run then says that its text ended inside <think>.
+        """
         if not self._thoughts:
             return _joined(self._content)
-        closed = "" if self.finish == "length" and not self._content else "</think>\n"
+        closed = "</think>\n" if self._content else ""
         return _joined(f"<think>{self._thoughts}{closed}{self._content}")
 
     @property

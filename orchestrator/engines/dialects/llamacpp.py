@@ -255,6 +255,10 @@ class LlamaCpp:
             tokenizer=fingerprint([await self._tokenize(probe, parse_special=False) for probe in PROBES]),
             continues=True,
             chat_template=has_template,
+            think_tags=(
+                await self._tokenize("<think>", parse_special=True),
+                await self._tokenize("</think>", parse_special=True),
+            ),
             **await self._trial(missing),
             missing=missing,
         )

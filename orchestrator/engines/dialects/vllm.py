@@ -39,7 +39,8 @@ class Vllm:
     """A vLLM server and one of its models.
 
     `url` is the server's address, with or without the closing /v1; `model` may be None if it serves
-    one. `timeout_s` is the longest wait for a call that sets no limit of its own.
+    one. `timeout_s` is the longest wait for a call that sets no limit of its own. `is_sampled` says
+    whether there will be calls at temperatures above 0: only then is that tried.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class Vllm:
         model: str | None = None,
         api_key: str | None = None,
         timeout_s: float = 600.0,
+        is_sampled: bool = True,
     ) -> None:
         self.name = name
         root = url.strip().rstrip("/").removesuffix("/v1")
         self._line = Transport(name, root, api_key=api_key, timeout_s=timeout_s)
-        self._found = StartOnce(lambda: probe(self._line, model))
+        self._found = StartOnce(lambda: probe(self._line, model, is_sampled=is_sampled))
         self._ending: dict[str, set[int]] = {}
         """By stop string, tokens that hold it."""
 
@@ -63,7 +65,14 @@ class Vllm:
         """Return the engine `spec` describes. Raises BadConfig if it lacks the address."""
         if spec.url is None:
             raise BadConfig(f"engine {name!r}: give the url of its vLLM server, e.g. http://127.0.0.1:8000/v1")
-        return cls(spec.url, name=name, model=spec.model, api_key=spec.api_key, timeout_s=spec.timeout_s)
+        return cls(
+            spec.url,
+            name=name,
+            model=spec.model,
+            api_key=spec.api_key,
+            timeout_s=spec.timeout_s,
+            is_sampled=spec.writes and spec.sampling.temperature > 0,
+        )
 
     def __repr__(self) -> str:
         return f"<Vllm {self.name!r}>"

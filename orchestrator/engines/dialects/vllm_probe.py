@@ -8,6 +8,7 @@ from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
+from orchestrator.engines.dialects.vllm_trials import REPETITION, drafted, thinking_budget
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
 
@@ -16,34 +17,56 @@ __all__ = ["probe"]
 _TRIED_LOGPROBS = (20, 10, 5, 1)  # 20 is what a server allows unless told otherwise
 
 
-async def probe(line: Transport, model: str | None) -> tuple[Capabilities, VllmTokenizer]:
-    """Return what `model`, or the only one served, can do, and its tokenizer."""
+async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) -> tuple[Capabilities, VllmTokenizer]:
+    """Return what `model`, or the only one served, can do, and its tokenizer.
+
+    Sampling is tried only if `is_sampled`; see vllm_trials.py.
+    """
     missing: dict[str, str] = {}
     card = await _card(line, model)
-    tokenizer = VllmTokenizer(line, str(card["id"]))
+    name = str(card["id"])
+    tokenizer = VllmTokenizer(line, name)
     encoded = [await tokenizer.encode(text) for text in PROBES]
     if why := await tokenizer.find_template():
         missing["chat_template"] = why
-    logprobs, reply = await _try(line, str(card["id"]), encoded[0], missing)
+    logprobs, reply = await _try(line, name, encoded[0], missing)
     with line.reading(COMPLETIONS):
         token_ids = bool(reply["choices"][0].get("token_ids"))
         cached = cached_tokens(reply.get("usage") or {}) is not None
+        metrics: dict[str, Any] = reply.get("metrics") or {}
+        times = metrics.get("queue_time_ms") is not None
+        speculates = metrics.get("speculative_decoding") is not None
     if not token_ids:
         missing["token_ids"] = "the server returns no ids (vLLM does from 0.10 on): its text is tokenised once"
     if not cached:
         missing["cached_tokens"] = "the server does not report them: start it with --enable-prompt-tokens-details"
+    if not times:
+        missing["metrics"] = "the server does not report them: start it with --enable-per-request-metrics"
+    if not speculates:
+        missing["speculates"] = "it does not, or was started without --per-request-spec-decode-metrics summary"
+    think_tags = (await tokenizer.read("<think>"), await tokenizer.read("</think>"))
+    repetition = await tokenizer.encode(REPETITION)
+    if logprobs:
+        missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
+    if why := await thinking_budget(line, name, think_tags[0], repetition, speculates=speculates):
+        missing["thinking_budget"] = why
     if (joined := await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))) != "ab":
         missing["seamless_text"] = f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
     return Capabilities(
         server=await _server(line),
-        model=str(card["id"]),
+        model=name,
         context=card["max_model_len"],
         tokenizer=fingerprint(encoded),
         continues=True,
         token_ids=token_ids,
-        logprobs=logprobs,
+        logprobs=0 if "logprobs" in missing else logprobs,
         cached_tokens=cached,
         chat_template=tokenizer.has_template,
+        think_tags=think_tags,
+        metrics=times,
+        speculates=speculates,
+        thinking_budget="thinking_budget" not in missing,
+        samples="samples" not in missing,
         missing=missing,
     ), tokenizer
 

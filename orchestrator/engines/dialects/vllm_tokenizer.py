@@ -57,12 +57,16 @@ class VllmTokenizer:
                 text = await self._between(content, think) + prefill
             else:
                 text = plain.interject(content, prefill)
-            self._interjections[key] = (await self._ask(prompt=text, add_special_tokens=False)).ids
+            self._interjections[key] = await self.read(text)
         return list(self._interjections[key])
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data; see literal.py."""
         return await self._literal.encode(text)
+
+    async def read(self, text: str) -> list[int]:
+        """Tokenise `text` as a template would: the names of special tokens are read."""
+        return (await self._ask(prompt=text, add_special_tokens=False)).ids
 
     async def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, special tokens shown."""

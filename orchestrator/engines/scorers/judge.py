@@ -8,6 +8,9 @@ Source: SpecReason, arXiv:2504.07891 and the authors' script (one token, tempera
 Differs: the wording is ours; an answer that is no digit, or a reading without logprobs, raises
 SignalUnavailable (the script scores it 0) and the router decides what follows; logprobs are asked
 for only where they are read (the script always asks).
+
+Measured on vLLM 0.32: `--reasoning-parser` changes nothing of /v1/completions, which our engine uses; behind
+/v1/chat/completions it takes everything before `</think>` out of the text, a rating among it.
 """
 
 from __future__ import annotations
@@ -83,6 +86,11 @@ def _digit(text: str) -> int | None:
 
 def _emitted(reply: Completion) -> float:
     digit = _digit(reply.text)
+    if digit is None and not reply.text and reply.output_tokens:
+        what = "the judge wrote a token and nothing of it is in the text"
+        raise SignalUnavailable(
+            "judge", f"{what}: it is an end-of-text or other special one, or the server's reasoning parser keeps it"
+        )
     if digit is None:
         raise SignalUnavailable("judge", f"the judge answered {reply.text[:20]!r}, not a digit")
     return digit

@@ -43,6 +43,15 @@ async def test_an_answer_that_is_no_digit_is_no_score(said: str) -> None:
         await rate(Judge(), Scripted([said]))
 
 
+async def test_a_token_that_is_not_in_the_text_is_no_score_and_says_who_may_keep_it() -> None:
+    class Swallows(Scripted):
+        async def complete(self, request: Request) -> Completion:
+            return (await super().complete(request))._replace(text="", ids=())
+
+    with pytest.raises(SignalUnavailable, match=r"wrote a token and nothing of it.*reasoning parser"):
+        await rate(Judge(), Swallows(["7"]))
+
+
 async def test_the_average_weighs_digits_by_probability_and_ignores_the_rest() -> None:
     reply = Reply(text="8", top={"8": log(0.3), "2": log(0.1), "x": log(0.6)})
     signal = await rate(Judge(reading="average"), Scripted([reply]))

@@ -1,0 +1,127 @@
+"""Try whether a vLLM server keeps its word where it would fail in silence: a few tokens each.
+
+Measured on vLLM 0.32, its build for the CPU:
+- with any speculation on, text sampled at a temperature is broken, and so is greedy text that runs in the same
+  batch: the kernel that spreads the temperatures over drafted tokens fills a copy, and the logits are divided by
+  whatever was in memory. Greedy text alone, and the logprobs of any text, are right;
+- a thinking budget is honoured to the token with ngram speculation on and off. It counts from the last start
+  tag, in the prompt as well, and the end tag is forced: it may be all but impossible by its own logprob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS
+from orchestrator.engines.http import Transport
+from orchestrator.errors import EngineRejected
+
+__all__ = ["REPETITION", "drafted", "thinking_budget"]
+
+REPETITION = "1 2 3 4 " * 4
+"""Of so few different tokens that whatever is drawn from them came before, and is drafted."""
+
+_DRAWN = 16
+_COLD = 0.01
+"""A temperature so low that a draw is the likeliest token but for near ties."""
+_IMPOSSIBLE = 0.5
+"""Nats below the likeliest: at the temperature `_COLD` such a token has a probability below e**-50."""
+_MASKED = -1000.0
+"""A token this unlikely was shut out: the server shows logprobs after its mask and the temperature."""
+_BUDGETS = (2, 5)
+_PHRASE = 40
+"""Tokens that a server may say before the end tag that it forces."""
+_NEUTRAL = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1.0, "seed": 0}
+
+
+async def drafted(
+    line: Transport, model: str, prompt: Sequence[int], logprobs: int, *, is_sampled: bool
+) -> dict[str, str]:
+    """Write a text that speculation drafts; return what is wrong with it, as capability -> reason.
+
+    `prompt` is REPETITION. The draw is greedy unless `is_sampled`: where sampling is broken, it spoils
+    the calls beside it.
+    """
+    body = _NEUTRAL | {
+        "model": model,
+        "prompt": list(prompt),
+        "max_tokens": _DRAWN,
+        "temperature": _COLD if is_sampled else 0,
+        "allowed_token_ids": sorted(set(prompt)),
+        "ignore_eos": True,
+        "logprobs": logprobs,
+        "return_tokens_as_token_ids": True,
+    }
+    try:
+        reply = await line.post(COMPLETIONS, body)
+    except EngineRejected as error:
+        return {"sampling_trial": f"the server refused it: {error}"}
+    with line.reading(COMPLETIONS):
+        choice, number = reply["choices"][0], int(reply["usage"]["completion_tokens"])
+        columns = choice.get("logprobs") or {"token_logprobs": (), "top_logprobs": ()}
+        tokens = list(zip(columns["token_logprobs"], columns["top_logprobs"], strict=True))
+        wrong = {}
+        if why := _untold(tokens, number):
+            wrong["logprobs"] = why
+        elif is_sampled and (least := _worst(tokens, {f"token_id:{id_}" for id_ in prompt})) > _IMPOSSIBLE:
+            wrong["samples"] = (
+                f"at temperature {_COLD} it drew a token {least:.1f} nats less likely than the likeliest, as vLLM's "
+                "build for the CPU does while it speculates: set temperature 0 for every call of this server, or "
+                'speculation method = "none"'
+            )
+    return wrong
+
+
+_Tokens = Sequence[tuple[float | None, Mapping[str, float] | None]]
+"""Of each token its own logprob and those that are listed beside it."""
+
+
+def _untold(tokens: _Tokens, number: int) -> str:
+    """Return why these logprobs say nothing of a text of `number` tokens, or nothing if they do."""
+    told = [(own, top) for own, top in tokens if own is not None and top]
+    if len(told) < number:
+        return f"the server gives them for {len(told)} of {number} drafted tokens"
+    if not any(value < 0 for own, top in told for value in (own, *top.values())):
+        return "the server gives 0.0 for every drafted token and every alternative"
+    return ""
+
+
+def _worst(tokens: _Tokens, allowed: Collection[str]) -> float:
+    """Return how many nats the least likely draw is below the likeliest allowed token; 0 if that is not told."""
+    found = 0.0
+    for own, top in tokens:
+        assert own is not None and top is not None
+        if min(top.values()) < _MASKED:
+            return 0.0
+        found = max(found, max((value for name, value in top.items() if name in allowed), default=own) - own)
+    return found
+
+
+async def thinking_budget(
+    line: Transport, model: str, start: Sequence[int], thoughts: Sequence[int], *, speculates: bool
+) -> str:
+    """Return why a thinking budget does not end the thinking, or nothing if it does.
+
+    `start` is `<think>` and `thoughts` what stands behind it.
+    """
+    ends = []
+    for budget in _BUDGETS:
+        body = _NEUTRAL | {
+            "model": model,
+            "prompt": [*start, *thoughts],
+            "max_tokens": budget + _PHRASE,
+            "temperature": 0,
+            "stop": ["</think>"],
+            "skip_special_tokens": False,
+            "thinking_token_budget": len(thoughts) + budget,
+        }
+        try:
+            reply = await line.post(COMPLETIONS, body)
+        except EngineRejected as error:
+            return f"start it with --reasoning-parser or --reasoning-config ({error})"
+        with line.reading(COMPLETIONS):
+            if reply["choices"][0].get("stop_reason") != "</think>":
+                what = "the server takes one and thinks on past it"
+                return f"{what}; speculation is on" if speculates else what
+            ends.append(int(reply["usage"]["completion_tokens"]))
+    return "" if ends[0] < ends[1] else "it could not be tried: the model ends its thinking by itself"

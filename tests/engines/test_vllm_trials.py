@@ -1,0 +1,116 @@
+"""What a vLLM server fails at in silence is found before the first run, and what works is not accused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_vllm import FakeVllm
+from stub_server import StubServer
+
+from orchestrator.engines.base import Capabilities
+from orchestrator.engines.dialects.vllm import Vllm
+from orchestrator.engines.spec import EngineSpec
+from orchestrator.errors import MissingCapability
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.types import Sampling
+
+
+async def found(stub: StubServer, *, is_sampled: bool = True, **server: Any) -> Capabilities:
+    FakeVllm(stub, **server)
+    engine = Vllm(stub.url, is_sampled=is_sampled)
+    try:
+        return await engine.start()
+    finally:
+        await engine.close()
+
+
+async def test_a_server_that_keeps_its_word_lacks_nothing(stub: StubServer) -> None:
+    can = await found(stub)
+    assert (can.metrics, can.speculates, can.thinking_budget, can.samples) == (True, True, True, True)
+    assert can.missing == {}
+
+
+@pytest.mark.parametrize(
+    ("switch", "capability", "flag"),
+    [
+        ("reports_times", "metrics", "--enable-per-request-metrics"),
+        ("speculates", "speculates", "--per-request-spec-decode-metrics"),
+    ],
+)
+async def test_what_is_not_reported_is_missing_with_the_flag_to_set(
+    stub: StubServer, switch: str, capability: str, flag: str
+) -> None:
+    can = await found(stub, **{switch: False})
+    assert not getattr(can, capability)
+    assert list(can.missing) == [capability]
+    assert flag in can.missing[capability]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "why"),
+    [
+        (None, "start it with --reasoning-parser or --reasoning-config"),
+        (lambda budget: None, "thinks on past it; speculation is on"),
+        (lambda budget: 1, "ends its thinking by itself"),
+    ],
+)
+async def test_a_thinking_budget_that_does_not_end_the_thinking_is_none(
+    stub: StubServer, thinking: Callable[[int], int | None] | None, why: str
+) -> None:
+    can = await found(stub, thinking=thinking)
+    assert not can.thinking_budget
+    assert why in can.missing["thinking_budget"]
+
+
+async def test_a_phrase_before_the_forced_end_tag_is_no_failure(stub: StubServer) -> None:
+    assert (await found(stub, thinking=lambda budget: budget + 12)).thinking_budget
+
+
+@pytest.mark.parametrize(
+    ("drafted", "why"),
+    [((), "for 0 of 16 drafted tokens"), ((0.0, 0.0), "0.0 for every drafted token")],
+)
+async def test_logprobs_that_say_nothing_of_drafted_tokens_are_none(
+    stub: StubServer, drafted: tuple[float, ...], why: str
+) -> None:
+    can = await found(stub, drafted=drafted)
+    assert can.logprobs == 0
+    assert why in can.missing["logprobs"]
+
+
+async def test_a_model_that_is_sure_of_every_token_is_believed(stub: StubServer) -> None:
+    assert (await found(stub, drafted=(0.0, -40.0))).logprobs == 20
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "is_found"), [((-0.1, -3.0), True), ((-0.9, -1.3), False), ((0.0, -350.0, -9999.0), False)]
+)
+async def test_a_draw_is_broken_only_where_the_model_rules_it_out(
+    stub: StubServer, logprobs: tuple[float, ...], is_found: bool
+) -> None:
+    """A near tie proves nothing, nor do logprobs that were taken after the temperature."""
+    can = await found(stub, draws_worst=True, drafted=logprobs)
+    assert can.samples is not is_found
+    assert ("speculation method" in can.missing.get("samples", "")) is is_found
+
+
+def pipeline(stub: StubServer, temperature: float) -> Pipeline:
+    spec = EngineSpec(kind="vllm", url=stub.url, sampling=Sampling(temperature=temperature))
+    return Pipeline({"large": spec}, "large", db=":memory:")
+
+
+async def test_a_run_that_would_sample_broken_text_is_refused_before_it_begins(stub: StubServer) -> None:
+    FakeVllm(stub, draws_worst=True)
+    async with pipeline(stub, 0.6) as sampled:
+        with pytest.raises(MissingCapability, match=r"what its server samples is broken.*temperature 0"):
+            await sampled.arun("2+2?")
+
+
+async def test_a_greedy_run_on_such_a_server_samples_nothing_not_even_in_a_trial(stub: StubServer) -> None:
+    FakeVllm(stub, draws_worst=True)
+    async with pipeline(stub, 0.0) as greedy:
+        can = (await greedy.start())["large"]
+    assert can.samples
+    assert {body["temperature"] for body in stub.bodies("/v1/completions")} == {0}

@@ -1,0 +1,78 @@
+"""What the trials say of a real server, held against calls of another kind.
+
+Later builds may do better: it is not asserted what the server can do, but that the trials know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pair import Pair
+
+import orchestrator as orc
+from orchestrator.engines.base import Chain, Completion, Request
+from orchestrator.engines.dialects.vllm import Vllm
+from orchestrator.engines.http import Transport
+from orchestrator.errors import MissingCapability
+from orchestrator.types import Message, Sampling
+
+pytestmark = pytest.mark.vllm
+
+TASK = (Message("user", "Compute 38*4 - 98*6."),)
+
+
+@pytest.fixture
+async def pocket(pair: Pair) -> AsyncIterator[Vllm]:
+    engine = Vllm(pair.large, name="large")
+    yield engine
+    await engine.close()
+
+
+async def write(engine: Vllm, temperature: float, seed: int) -> Completion:
+    prompt = Chain(await engine.render(TASK)).prefix()
+    sampling = Sampling(temperature=temperature, top_p=1.0)
+    return await engine.complete(Request(prompt=prompt, sampling=sampling, max_tokens=60, seed=seed, logprobs=1))
+
+
+async def test_sampling_is_found_as_it_is(pocket: Vllm) -> None:
+    """At temperature 0.01 each token is the likeliest one, but for near ties, or the server samples wrongly."""
+    texts = [await write(pocket, 0.01, seed) for seed in range(4)]
+    tokens = [token for text in texts for token in text.logprobs or ()]
+    worst = max(token.top[0].logprob - token.logprob for token in tokens)
+    assert (await pocket.start()).samples == (worst < 0.5)
+
+
+async def test_a_pipeline_samples_only_where_that_is_sound(pocket: Vllm, pair: Pair) -> None:
+    is_sound = (await pocket.start()).samples
+    async with orc.Pipeline({"large": orc.engines.vllm(pair.large, temperature=0.6)}, "large", db=":memory:") as warm:
+        if is_sound:
+            assert (await warm.start())["large"].samples
+        else:
+            with pytest.raises(MissingCapability, match="temperature 0"):
+                await warm.arun("Compute 12 + 7 - 4.")
+    async with orc.Pipeline({"large": orc.engines.vllm(pair.large, temperature=0.0)}, "large", db=":memory:") as greedy:
+        assert (await greedy.arun("Compute 12 + 7 - 4.")).answer is not None
+
+
+async def test_a_thinking_budget_is_found_as_it_is(pocket: Vllm, pair: Pair) -> None:
+    prompt = await pocket.render(TASK)
+    line = Transport("large", pair.large.removesuffix("/v1"), timeout_s=60)
+    body = {"model": "pocket-large", "prompt": prompt, "max_tokens": 60, "temperature": 0, "skip_special_tokens": False}
+    free, cut = [
+        (await line.post("/v1/completions", body | options))["choices"][0]["text"].partition("</think>")[0]
+        for options in ({}, {"thinking_token_budget": 8})
+    ]
+    await line.close()
+    assert free.startswith("38*4-98*6\n\n")
+    assert (await pocket.start()).thinking_budget == (len(cut) < len(free))
+
+
+async def test_a_reasoning_parser_takes_no_rating_away(pocket: Vllm) -> None:
+    step = await pocket.encode("38*4-98*6\n\n")
+    words = orc.engines.pocket_pair()["large"].judge
+    asked = await pocket.interject(words.question, words.prefill, think=words.think)
+    prompt = Chain([*await pocket.render(TASK), *step, *asked]).prefix()
+    rated = await pocket.complete(Request(prompt=prompt, sampling=Sampling(temperature=0), max_tokens=1, seed=0))
+    assert rated.text in "0123456789"
+    assert rated.output_tokens == len(rated.text) == 1

@@ -1,0 +1,67 @@
+"""What is left of a run whose server is killed. Its name makes this file the last: there are no servers after it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pair import TASKS, Pair, kept, runs, served
+from started import until
+
+import orchestrator as orc
+from orchestrator.routers.base import Needs
+from orchestrator.runtime.attempts import attempts
+from orchestrator.types import History, Plan, Status
+
+pytestmark = pytest.mark.vllm
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeUntilItDies:
+    """Large writes everything; while its third step is written, its servers' supervisor and its server are killed."""
+
+    needs = Needs(steps=False)
+    pair: Pair
+
+    def before_step(self, history: History) -> Plan:
+        if len(history.steps) == 2:
+            asyncio.get_running_loop().call_later(0.02, self.kill)
+        return Plan(engine=history.large)
+
+    def kill(self) -> None:
+        os.kill(self.pair.supervisor.pid, signal.SIGKILL)
+        for pid in processes(self.pair.large):
+            os.kill(pid, signal.SIGKILL)
+
+
+def processes(url: str) -> list[int]:
+    """Return the processes whose command serves at the port of `url`."""
+    flag = f"--port\0{url.removesuffix('/v1').rpartition(':')[2]}\0"
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if flag in (folder / "cmdline").read_text(errors="replace"):
+                found.append(int(folder.name))
+    return found
+
+
+async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_loses_nothing(pair: Pair) -> None:
+    ours, theirs = orc.engines.pocket_pair(temperature=0.0), served(pair)
+    (undisturbed, *_) = runs({"large": ours["large"]}, "large")
+    router = LargeUntilItDies(pair=pair)
+    async with orc.Pipeline({"small": ours["small"], "large": theirs["large"]}, router, db=":memory:") as pipeline:
+        result = await pipeline.arun(TASKS[0])
+        run = pipeline.journal.run(result.run_id)
+    assert result.status is Status.DEGRADED
+    steps = kept(run)
+    assert steps[:2] == kept(undisturbed)[:2]
+    assert {writer for writer, _ in steps[2:]} == {"small"}
+    failed = [each for each in attempts(run) if each.verdict == "failed"]
+    assert [(each.step, each.writer) for each in failed] == [(2, "large")]
+    assert "failover: engine 'large'" in failed[0].reason
+    until(lambda: not processes(pair.small) and not processes(pair.large), "the end of both servers")
