@@ -288,7 +288,9 @@ def test_list_says_who_serves_what_and_whether_it_answers(orchestrator: Call, fa
 def test_doctor_is_there_as_well(orchestrator: Call, pipeline: str) -> None:
     done = orchestrator("engines", "doctor", "--pipeline", pipeline)
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[-1].startswith("ok    large ")
+    engine, judge = done.stdout.splitlines()[-2:]
+    assert engine.startswith("ok    large ")
+    assert judge.startswith("warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike")
 
 
 def test_the_readmes_servers_could_be_started(orchestrator: Call) -> None:
