@@ -123,15 +123,15 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     yield Finding("ok", "pipeline", f"engines {', '.join(pipeline.engines)}; router {type(pipeline.router).__name__}")
     async with pipeline:
         for name, engine in pipeline.engines.items():
-            yield await _engine(name, engine)
+            yield await _engine(name, engine, measures=name in pipeline.measuring)
 
 
-async def _engine(name: str, engine: Engine) -> Finding:
+async def _engine(name: str, engine: Engine, *, measures: bool) -> Finding:
     from orchestrator.errors import EngineError, UserError
 
     try:
         can = await engine.start()
-        speed = await _speed(engine, can)
+        speed = await _speed(engine, can, measures=measures)
     except UserError as error:
         return Finding("fail", name, str(error), 2)
     except EngineError as error:
@@ -150,13 +150,16 @@ def _abilities(can: Capabilities) -> str:
     return f"{ids}, {logprobs}, {cache}"
 
 
-async def _speed(engine: Engine, can: Capabilities) -> str:
+async def _speed(engine: Engine, can: Capabilities, *, measures: bool) -> str:
     from orchestrator.engines.base import Chain, Request
     from orchestrator.types import Message, Sampling
 
     messages = (Message("user", "Count from one to ten."),)
+    ids = await engine.render(messages) if can.continues else []
+    if measures and can.continues:
+        ids += await engine.encode("One, two, three, four, five, six, seven, eight, nine, ten.")
     request = Request(
-        prompt=Chain(await engine.render(messages)).prefix() if can.continues else None,
+        prompt=Chain(ids).prefix() if can.continues else None,
         messages=None if can.continues else messages,
         sampling=Sampling(temperature=0.0),
         max_tokens=_CALL_TOKENS,
@@ -165,5 +168,7 @@ async def _speed(engine: Engine, can: Capabilities) -> str:
         timeout_s=_SLOWEST_CALL_S,
     )
     completion = await engine.complete(request)
+    if measures:
+        return f"a measurement in {completion.seconds:.2f} s"
     rate = completion.output_tokens / completion.seconds if completion.seconds else 0.0
     return f"{completion.output_tokens} tokens in {completion.seconds:.2f} s ({rate:.0f}/s)"

@@ -11,7 +11,7 @@ from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokeni
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
 
-__all__ = ["probe"]
+__all__ = ["card_of", "probe", "seams", "server"]
 
 _TRIED_LOGPROBS = (20, 10, 5, 1)  # 20 is what a server allows unless told otherwise
 
@@ -19,7 +19,7 @@ _TRIED_LOGPROBS = (20, 10, 5, 1)  # 20 is what a server allows unless told other
 async def probe(line: Transport, model: str | None) -> tuple[Capabilities, VllmTokenizer]:
     """Return what `model`, or the only one served, can do, and its tokenizer."""
     missing: dict[str, str] = {}
-    card = await _card(line, model)
+    card = await card_of(line, model)
     tokenizer = VllmTokenizer(line, str(card["id"]))
     encoded = [await tokenizer.encode(text) for text in PROBES]
     if why := await tokenizer.find_template():
@@ -32,10 +32,10 @@ async def probe(line: Transport, model: str | None) -> tuple[Capabilities, VllmT
         missing["token_ids"] = "the server returns no ids (vLLM does from 0.10 on): its text is tokenised once"
     if not cached:
         missing["cached_tokens"] = "the server does not report them: start it with --enable-prompt-tokens-details"
-    if (joined := await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))) != "ab":
-        missing["seamless_text"] = f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
+    if why := await seams(tokenizer):
+        missing["seamless_text"] = why
     return Capabilities(
-        server=await _server(line),
+        server=await server(line),
         model=str(card["id"]),
         context=card["max_model_len"],
         tokenizer=fingerprint(encoded),
@@ -48,7 +48,7 @@ async def probe(line: Transport, model: str | None) -> tuple[Capabilities, VllmT
     ), tokenizer
 
 
-async def _card(line: Transport, model: str | None) -> dict[str, Any]:
+async def card_of(line: Transport, model: str | None) -> dict[str, Any]:
     """Return the model's card, its context in it, having made sure that the server is a vLLM."""
     models = await line.get("/v1/models")
     with line.reading("/v1/models"):
@@ -63,13 +63,20 @@ async def _card(line: Transport, model: str | None) -> dict[str, Any]:
         return card | {"max_model_len": int(reply["max_model_len"])}
 
 
-async def _server(line: Transport) -> str:
+async def server(line: Transport) -> str:
+    """Return the server's name and version."""
     try:
         reply = await line.get("/version")
     except EngineRejected:
         return "vllm, version unknown"
     with line.reading("/version"):
         return f"vllm {reply['version']}"
+
+
+async def seams(tokenizer: VllmTokenizer) -> str:
+    """Return what the tokenizer adds between two texts, or nothing where it adds nothing."""
+    joined = await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))
+    return "" if joined == "ab" else f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
 
 
 async def _try(line: Transport, model: str, prompt: list[int], missing: dict[str, str]) -> tuple[int, Any]:
@@ -82,4 +89,8 @@ async def _try(line: Transport, model: str, prompt: list[int], missing: dict[str
         except EngineRejected as error:
             why = str(error)
     missing["logprobs"] = why
-    return 0, await line.post(COMPLETIONS, body)
+    try:
+        return 0, await line.post(COMPLETIONS, body)
+    except EngineRejected as error:
+        what = f"engine {line.engine!r}: the server at {line.base_url} does not write; kind pooling fits a reward model"
+        raise EngineRejected(f"{what} ({error})", engine=line.engine) from error
