@@ -356,10 +356,11 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     spec: EngineSpec = _built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
         raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
+    asked = table.get("judge", None if kind == POOLING else {})
     parts = {
         "sampling": _built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
         "price": _built(Price, table.get("price", {}), origin, *place, "price"),
-        "judge": _built(JudgePrompt, table["judge"], origin, *place, "judge") if "judge" in table else None,
+        "judge": _built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
         "serving": _serving(table["serve"], kind, origin, folder, *place, "serve") if "serve" in table else None,
     }
     try:

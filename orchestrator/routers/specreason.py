@@ -8,7 +8,7 @@ Source: SpecReason, arXiv:2504.07891, and the authors' script (threshold 7, 512 
 8,192 tokens a run, no forced large steps, greedy reading). Differs from the script:
 - an unreadable rating is a recorded decision of its own (`on_unreadable`), by default a rejection
   as there, but never a silent 0;
-- a process reward model may rate in the place of the large engine (`reading="prm"`; there nothing else can);
+- a process reward model may rate in the place of the large engine (`reading="prm"`; there the large one does);
 - judge tokens and rejected drafts count against the pipeline's budget (there they are free);
   `total_tokens` limits kept tokens only, as published;
 - `</think>` closes the reasoning (there it is deleted from the step);

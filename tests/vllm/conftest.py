@@ -47,6 +47,10 @@ FLAGS = (
     *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"),
 )
 DRAFTING = ("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed")
+RATING = (
+    *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
+    json.dumps({"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}),
+)
 ENVIRON = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -101,6 +105,16 @@ def pocket_url(
     """Address of a server of pocket-large."""
     folder = tmp_path_factory.mktemp("pocket-large-server")
     with serving(environment.python, "pocket-large", pocket_folders["pocket-large"], folder, *DRAFTING) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pooling_url(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of a server of pocket-scorer as a pooling model: its classes are the ten digits."""
+    folder = tmp_path_factory.mktemp("pooling")
+    with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *RATING) as url:
         yield url
 
 
