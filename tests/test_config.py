@@ -191,7 +191,7 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ("engines = 3\n", "engines is not a table: write [engines]"),
         ("[engines]\nsmall = 3\n", "engines.small is not a table: write [engines.small]"),
         ("[engines.small]\n", "engines.small: no kind; known: chat, embedded, llamacpp, pooling, vllm"),
-        ('[engines.small]\nkind = "vlm"\n', "engines.small: kind = 'vlm'; known: chat, embedded, llamacpp, pooling, vllm"),
+        ('[engines.small]\nkind = "vlm"\n', "small: kind = 'vlm'; known: chat, embedded, llamacpp, pooling, vllm"),
         ('[engines.small]\nkind = "vllm"\n', "engines.small: kind 'vllm' needs url"),
         (SMALL + "temprature = 1\n", "engines.small.temprature: no such key; did you mean 'temperature'? known: "),
         (SMALL + 'temperature = "hot"\n', "engines.small.temperature must be a valid number, not 'hot'"),
