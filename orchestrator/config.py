@@ -39,7 +39,7 @@ from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
@@ -54,7 +54,7 @@ SCHEMA_VERSION = 1
 _MAX_BYTES = 1 << 20
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
-_NEEDED = {"vllm": "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
+_NEEDED = {"vllm": "url", POOLING: "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
 _DEFAULT_TOKENS = 16384
 _DEFAULT_ROUTER = "specreason"
 
@@ -348,17 +348,20 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     if (needed := _NEEDED.get(kind)) and needed not in table:
         raise BadConfig(f"{origin.named(('engines', name))}: kind {kind!r} needs {needed}")
     values = {key: table[key] for key in own if key in table}
+    if kind == POOLING:
+        values.setdefault("writes", False)
     if isinstance(path := values.get("path"), str):
         values["path"] = _file(path, folder)
     place = ("engines", name)
     spec: EngineSpec = _built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
         raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
+    asked = table.get("judge", None if kind == POOLING else {})
     parts = {
         "sampling": _built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
         "price": _built(Price, table.get("price", {}), origin, *place, "price"),
-        "judge": _built(JudgePrompt, table.get("judge", {}), origin, *place, "judge"),
-        "serving": _serving(table["serve"], origin, folder, *place, "serve") if "serve" in table else None,
+        "judge": _built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
+        "serving": _serving(table["serve"], kind, origin, folder, *place, "serve") if "serve" in table else None,
     }
     try:
         return replace(spec, **parts)  # which checks what does not go together
@@ -366,9 +369,11 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
         raise BadConfig(f"{origin.named(place)}: {error}") from error
 
 
-def _serving(table: Any, origin: _Origin, folder: Path, *path: str) -> Serving:
+def _serving(table: Any, kind: str, origin: _Origin, folder: Path, *path: str) -> Serving:
     origin.check_keys(table, [each.name for each in fields(Serving)], *path)
-    options = {**table, "speculation": _speculation(table.get("speculation", {}), origin, folder, *path, "speculation")}
+    unsaid = {"method": "none"} if kind == POOLING else {}
+    drafting = _speculation(table.get("speculation", unsaid), origin, folder, *path, "speculation")
+    options = {**table, "speculation": drafting}
     for key in ("model", "python"):
         if key in options:
             options[key] = _beside_file(options[key], folder)

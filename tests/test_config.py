@@ -11,6 +11,7 @@ import pytest
 from orchestrator.config import RunOptions, default_db, load
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.engines.serving import Serving
+from orchestrator.engines.spec import JudgePrompt
 from orchestrator.engines.speculation.profiles import Eagle, Eagle3, NGram
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
@@ -189,8 +190,8 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ("schema_version = 2\n", "schema_version = 2; this version of the program knows 1"),
         ("engines = 3\n", "engines is not a table: write [engines]"),
         ("[engines]\nsmall = 3\n", "engines.small is not a table: write [engines.small]"),
-        ("[engines.small]\n", "engines.small: no kind; known: chat, embedded, llamacpp, vllm"),
-        ('[engines.small]\nkind = "vlm"\n', "engines.small: kind = 'vlm'; known: chat, embedded, llamacpp, vllm"),
+        ("[engines.small]\n", "engines.small: no kind; known: chat, embedded, llamacpp, pooling, vllm"),
+        ('[engines.small]\nkind = "vlm"\n', "small: kind = 'vlm'; known: chat, embedded, llamacpp, pooling, vllm"),
         ('[engines.small]\nkind = "vllm"\n', "engines.small: kind 'vllm' needs url"),
         (SMALL + "temprature = 1\n", "engines.small.temprature: no such key; did you mean 'temperature'? known: "),
         (SMALL + 'temperature = "hot"\n', "engines.small.temperature must be a valid number, not 'hot'"),
@@ -312,6 +313,36 @@ def test_a_server_to_be_started_is_described_whole() -> None:
 def test_drafting_is_by_ngrams_unless_the_file_says_otherwise() -> None:
     assert loaded(SERVED + 'model = "m"\n').engines["large"].serving == Serving(model="m", speculation=NGram())
     assert loaded(DRAFTING + "tokens = 2\n").engines["large"].serving.speculation == NGram(tokens=2)
+
+
+POOLING = '[engines.prm]\nkind = "pooling"\nurl = "http://127.0.0.1:8003/v1"\n'
+
+
+def test_a_reward_model_writes_nothing_drafts_nothing_and_is_asked_nothing_unless_the_file_says_so() -> None:
+    spec = loaded(POOLING + 'step_tag = "<extra_0>"\n[engines.prm.serve]\nmodel = "m"\n' + SMALL).engines["prm"]
+    assert (spec.writes, spec.step_tag, spec.judge) == (False, "<extra_0>", None)
+    assert spec.serving == Serving(model="m", speculation=None)
+    asked = loaded(POOLING + 'writes = false\n[engines.prm.judge]\nquestion = "Right?"\n' + SMALL).engines["prm"]
+    assert asked.judge == JudgePrompt(question="Right?")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[engines.prm]\nkind = "pooling"\n', "engines.prm: kind 'pooling' needs url"),
+        (POOLING + "writes = true\n", "engines.prm: an engine of kind pooling can only measure"),
+        (POOLING + 'step_tag = ""\n', "engines.prm: step_tag = ''"),
+        (SMALL + 'step_tag = "<s>"\n', "engines.small: step_tag = '<s>': name the tag that an engine of kind pooling"),
+        (
+            POOLING + '[engines.prm.serve]\nmodel = "m"\nspeculation = { method = "ngram" }\n',
+            "engines.prm: an engine of kind pooling has no tokens to draft: leave speculation out",
+        ),
+    ],
+)
+def test_what_a_reward_model_cannot_do_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        loaded(text)
+    assert said in str(caught.value)
 
 
 def test_method_none_turns_drafting_off() -> None:

@@ -13,8 +13,9 @@ from orchestrator.bench.workloads.base import Workload
 from orchestrator.engines.scorers import PRM
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.scorers.judge import Judge
+from orchestrator.engines.scorers.reward import prm
 from orchestrator.engines.scorers.verifier import Verifier
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
@@ -61,9 +62,12 @@ class Policy:
                 known = ", ".join([*engines, VERIFIER])
                 raise UnknownName(f"{self.label}: no engine {self.judge!r} to rate; known: {known}")
             of = engines[self.judge]
-            average = Judge(engine=self.judge, prompt=of.judge, reading="average")
-            greedy = replace(average, reading="greedy") if of.writes else average  # as a reward model is read
-            found |= {"judge": greedy, "judge-average": average, PRM: average}
+            if of.writes:
+                greedy = Judge(engine=self.judge, prompt=of.judge or JudgePrompt())
+                average = replace(greedy, reading="average")
+                found |= {"judge": greedy, "judge-average": average, PRM: average}
+            else:
+                found |= dict.fromkeys(JUDGES, prm(self.judge, of))
         return found
 
 

@@ -125,7 +125,7 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     async with pipeline:
         are_ready = True
         for name, engine in pipeline.engines.items():
-            async for finding in _engine(name, engine):
+            async for finding in _engine(name, engine, measures=name in pipeline.measuring):
                 are_ready = are_ready and finding.state != "fail"
                 yield finding
         if are_ready:
@@ -133,12 +133,12 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
                 yield finding
 
 
-async def _engine(name: str, engine: Engine) -> AsyncIterator[Finding]:
+async def _engine(name: str, engine: Engine, *, measures: bool) -> AsyncIterator[Finding]:
     from orchestrator.errors import EngineError, UserError
 
     try:
         can = await engine.start()
-        speed = await _speed(engine, can)
+        speed = await _speed(engine, can, measures=measures)
     except UserError as error:
         yield Finding("fail", name, str(error), 2)
         return
@@ -190,13 +190,16 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
         yield Finding("fail", error.engine, str(error), 3)
 
 
-async def _speed(engine: Engine, can: Capabilities) -> str:
+async def _speed(engine: Engine, can: Capabilities, *, measures: bool) -> str:
     from orchestrator.engines.base import Chain, Request
     from orchestrator.types import Message, Sampling
 
     messages = (Message("user", "Count from one to ten."),)
+    ids = await engine.render(messages) if can.continues else []
+    if measures and can.continues:
+        ids += await engine.encode("One, two, three, four, five, six, seven, eight, nine, ten.")
     request = Request(
-        prompt=Chain(await engine.render(messages)).prefix() if can.continues else None,
+        prompt=Chain(ids).prefix() if can.continues else None,
         messages=None if can.continues else messages,
         sampling=Sampling(temperature=0.0),
         max_tokens=_CALL_TOKENS,
@@ -205,5 +208,7 @@ async def _speed(engine: Engine, can: Capabilities) -> str:
         timeout_s=_SLOWEST_CALL_S,
     )
     completion = await engine.complete(request)
+    if measures:
+        return f"a measurement in {completion.seconds:.2f} s"
     rate = completion.output_tokens / completion.seconds if completion.seconds else 0.0
     return f"{completion.output_tokens} tokens in {completion.seconds:.2f} s ({rate:.0f}/s)"

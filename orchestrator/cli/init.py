@@ -18,6 +18,7 @@ schema_version = 1
 # Engines, cheapest first; the last one is the most capable. Any names, any number of them; without any,
 # the two tiny models inside the package run.
 #   kind = "vllm"       a vLLM server                            (needs url)
+#   kind = "pooling"    a vLLM server of a process reward model  (needs url; it measures and never writes)
 #   kind = "llamacpp"   a llama.cpp server                       (needs url)
 #   kind = "embedded"   a GGUF file, served inside this process  (needs path)
 #   kind = "chat"       an API that writes whole turns           (needs url; routers small, large, random)
@@ -53,16 +54,20 @@ url = "http://127.0.0.1:8002/v1"
 # tokens = 5                                # most tokens of a draft
 # schedule = [[1, 16, 5], [17, 256, 0]]     # [from, to, tokens] by batch size: less under load
 
-# [engines.scorer]         # one that only measures, such as a process reward model: scorer prm
-# kind = "vllm"
+# [engines.scorer]         # one that only measures: scorer prm, e.g. for specreason with reading = "prm"
+# kind = "pooling"         # a process reward model; any other kind with writes = false rates in digits
 # url = "http://127.0.0.1:8003/v1"
-# writes = false
+# step_tag = "<extra_0>"   # where its model reads steps at a tag
+# [engines.scorer.judge]   # where it was trained to be asked
+# question = "Is the last step right?"
+# [engines.scorer.serve]
+# model = "Qwen/Qwen2.5-Math-PRM-7B"
 
 [router]
 name = "specreason"        # small, large, random, specreason
 # threshold = 7.0          # the rating, 0-9, that a draft needs to stand
 # first_n = 0              # steps the large engine writes before the first draft
-# reading = "greedy"       # or "average": probability-weighted digits
+# reading = "greedy"       # or "average": probability-weighted digits; "prm": the engine that only measures
 # on_unreadable = "reject" # or "accept", "stop"
 
 [budget]                   # of one task; discarded drafts and ratings count

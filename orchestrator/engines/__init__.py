@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator import registry
 from orchestrator.engines.pocket import pocket_pair, pocket_scorer
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import POOLING, EngineSpec
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
@@ -23,12 +23,14 @@ __all__ = [
     "llamacpp",
     "pocket_pair",
     "pocket_scorer",
+    "pooling",
     "spec",
     "vllm",
 ]
 
 ENGINES = {
     "vllm": "orchestrator.engines.dialects.vllm:Vllm",
+    POOLING: "orchestrator.engines.dialects.pooling:Pooling",
     "llamacpp": "orchestrator.engines.dialects.llamacpp:LlamaCpp",
     "chat": "orchestrator.engines.dialects.chat:Chat",
     "embedded": "orchestrator.engines.in_process:Embedded",
@@ -49,6 +51,11 @@ def spec(kind: str, *, price: Price | None = None, **options: Any) -> EngineSpec
 def vllm(url: str, *, model: str | None = None, **options: Any) -> EngineSpec:
     """Describe a vLLM server, e.g. `vllm("http://127.0.0.1:8001/v1", model="QwQ-32B")`."""
     return spec("vllm", url=url, model=model, **options)
+
+
+def pooling(url: str, *, model: str | None = None, **options: Any) -> EngineSpec:
+    """Describe a process reward model that vLLM serves as a pooling model. It measures steps and writes none."""
+    return spec(POOLING, url=url, model=model, writes=False, **options)
 
 
 def llamacpp(url: str, *, model: str | None = None, **options: Any) -> EngineSpec:

@@ -162,7 +162,7 @@ class Capabilities:
     tokenizer: str
     """Hash of the tokenizer's behaviour: engines with equal ones exchange ids. Empty for chat-only engines."""
     continues: bool
-    """Takes and continues token ids; step routers need it."""
+    """Takes token ids and goes on from them, or measures them; step routers need it."""
     token_ids: bool
     """Returns the ids it generated; otherwise the text is tokenised once."""
     logprobs: int = 0
@@ -211,7 +211,10 @@ class Engine(Protocol):
         ...
 
     async def encode(self, text: str) -> list[int]:
-        """Tokenise `text` as data: no special tokens are parsed, none is added."""
+        """Tokenise `text` as data: no special tokens are parsed, none is added.
+
+        Where the model reads steps at a tag of its own, `text` is a step and the tag is behind it.
+        """
         ...
 
     async def complete(self, request: Request) -> Completion:

@@ -46,7 +46,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What `orchestrator engines up` starts for an engine of kind vllm."""
+    """What `orchestrator engines up` starts for an engine of kind vllm or pooling."""
 
     model: str
     """Name or folder of the weights."""

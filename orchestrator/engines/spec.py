@@ -10,7 +10,10 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["EngineSpec", "JudgePrompt", "check_bare"]
+__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "check_bare"]
+
+POOLING = "pooling"
+"""The kind that can write nothing: its engines read a prompt and answer with probabilities of classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,15 @@ class EngineSpec:
     """Calls the embedded engine serves side by side; None for 4."""
     think: bool | None = None
     """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
-    judge: JudgePrompt = field(default_factory=JudgePrompt)
-    """How it is asked to rate, where it is the judge."""
+    judge: JudgePrompt | None = None
+    """How it is asked to rate, where it is the judge; None for our words, or, of kind pooling, for no words at all."""
+    step_tag: str | None = None
+    """Closes each step in the prompts of a pooling engine whose model reads steps there, e.g. `<extra_0>`."""
     serving: Serving | None = None
     """How `orchestrator engines up` starts its server; None where somebody else does."""
     writes: bool = True
-    """False for an engine that only measures, such as a process reward model: no step is ever its own."""
+    """False for an engine that only measures, such as a process reward model: no step is ever its own. Always
+    False for kind pooling."""
     timeout_s: float = 600.0
     """Longest wait for one call."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -63,6 +69,10 @@ class EngineSpec:
     def __post_init__(self) -> None:
         if self.url is not None:
             check_bare(self.url, "the url")
+        if self.kind == POOLING and self.writes:
+            raise BadConfig("an engine of kind pooling can only measure: leave writes out, or set it to false")
+        if self.step_tag is not None and (self.kind != POOLING or not self.step_tag.strip()):
+            raise BadConfig(f"step_tag = {self.step_tag!r}: name the tag that an engine of kind pooling reads steps at")
         if self.serving is not None:
             self._check_serving(self.serving)
         for name in ("context", "threads", "parallel"):
@@ -71,9 +81,13 @@ class EngineSpec:
                 raise BadConfig(f"{name} = {value!r} must be at least 1")
 
     def _check_serving(self, serving: Serving) -> None:
-        if self.kind != "vllm" or self.url is None:
-            raise BadConfig("serve is for an engine of kind vllm with a url at this machine")
+        if self.kind not in ("vllm", POOLING) or self.url is None:
+            raise BadConfig("serve is for an engine of kind vllm or pooling with a url at this machine")
         address(self.url)
+        if self.kind == POOLING and serving.speculation is not None:
+            raise BadConfig(
+                "an engine of kind pooling has no tokens to draft: leave speculation out, or set it to none"
+            )
         if self.sampling.min_p and serving.speculation is not None:
             raise BadConfig(
                 "min_p and speculation exclude each other: vLLM refuses every request with it; leave min_p out, or "
@@ -90,6 +104,7 @@ class EngineSpec:
             "context": self.context,
             "think": self.think,
             "writes": self.writes,
+            "step_tag": self.step_tag,
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
         }
 

@@ -8,6 +8,7 @@ Source: SpecReason, arXiv:2504.07891, and the authors' script (threshold 7, 512 
 8,192 tokens a run, no forced large steps, greedy reading). Differs from the script:
 - an unreadable rating is a recorded decision of its own (`on_unreadable`), by default a rejection
   as there, but never a silent 0;
+- a process reward model may rate in the place of the large engine (`reading="prm"`; there the large one does);
 - judge tokens and rejected drafts count against the pipeline's budget (there they are free);
   `total_tokens` limits kept tokens only, as published;
 - `</think>` closes the reasoning (there it is deleted from the step);
@@ -27,7 +28,7 @@ from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, k
 
 __all__ = ["SpecReason"]
 
-SCORERS = {"greedy": "judge", "average": "judge-average"}
+SCORERS = {"greedy": "judge", "average": "judge-average", "prm": "prm"}
 UNREADABLE = ("reject", "accept", "stop")
 
 
@@ -39,8 +40,8 @@ class SpecReason:
     """In digits: 0 keeps every readable draft, anything above 9 rejects every draft."""
     first_n: int = 0
     """The first n steps are written by the large engine, without drafts and without ratings."""
-    reading: Literal["greedy", "average"] = "greedy"
-    """The emitted digit, or the probability-weighted mean of the digits."""
+    reading: Literal["greedy", "average", "prm"] = "greedy"
+    """The emitted digit, the probability-weighted mean of the digits, or what the engine that only measures says."""
     on_unreadable: Literal["reject", "accept", "stop"] = "reject"
     """What a draft without a readable rating gets."""
     step_tokens: int = 512

@@ -13,7 +13,7 @@ from orchestrator import registry, routers
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers.base import Needs, draft_small, keep_all
 from orchestrator.runtime.run import ANSWER, Doors
@@ -111,9 +111,9 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
         make = registry.find("scorers", name, SCORERS)
         if name == PRM:
             if measuring:
-                scorers[PRM] = make(engine=measuring[-1], prompt=engines[measuring[-1]].judge)
+                scorers[PRM] = make(measuring[-1], engines[measuring[-1]])
         else:
-            scorers[name] = make(prompt=largest.judge) if name in SCORERS else make()
+            scorers[name] = make(prompt=largest.judge or JudgePrompt()) if name in SCORERS else make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from orchestrator.engines.base import Completion, Prefix, Request
 from orchestrator.engines.scorers.judge import Judge
+from orchestrator.engines.scorers.reward import Reward
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.base import Needs
@@ -44,7 +45,7 @@ async def discern(pipeline: Pipeline) -> AsyncIterator[Discerned]:
     await pipeline.start()
     for name in getattr(pipeline.router, "needs", Needs()).scorers:
         judge = pipeline.scorers[name]
-        if isinstance(judge, Judge):
+        if isinstance(judge, Judge | Reward):
             engine = judge.engine or pipeline.writers[-1]
             try:
                 right, wrong = [await _rating(pipeline, judge, engine, draft) for draft in (_RIGHT, _WRONG)]
@@ -54,7 +55,7 @@ async def discern(pipeline: Pipeline) -> AsyncIterator[Discerned]:
                 yield Discerned(name, engine, right, wrong)
 
 
-async def _rating(pipeline: Pipeline, judge: Judge, engine: str, draft: str) -> float | None:
+async def _rating(pipeline: Pipeline, judge: Judge | Reward, engine: str, draft: str) -> float | None:
     async def call(
         engine: str, purpose: str, prompt: Prefix, *, sampling: Sampling, max_tokens: int, logprobs: int = 0
     ) -> Completion:

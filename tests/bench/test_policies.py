@@ -12,6 +12,7 @@ from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.bench.workloads.generated import random_calculation
 from orchestrator.engines.scorers.judge import Judge
+from orchestrator.engines.scorers.reward import Reward
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
@@ -76,7 +77,9 @@ def test_an_engine_may_rate_in_the_place_of_the_largest_in_the_words_it_brings()
         "prm": average,
     }
     engines["small"] = replace(engines["small"], writes=False)
-    assert set(policy.scorers(UNCHECKED, engines).values()) == {average}  # as a reward model is read
+    assert set(policy.scorers(UNCHECKED, engines).values()) == {replace(average, name="prm")}
+    pools = EngineSpec(kind="pooling", writes=False)
+    assert set(policy.scorers(UNCHECKED, {"small": pools}).values()) == {Reward(engine="small")}
     with pytest.raises(UnknownName, match="no engine 'small' to rate; known: large, verifier"):
         policy.scorers(UNCHECKED, {"large": engines["large"]})
 

@@ -86,6 +86,7 @@ def test_every_table_that_init_comments_out_is_a_real_one(orchestrator: Call, he
     file.write_text(file.read_text() + "".join(tables).replace("\n# ", "\n").removeprefix("# "))
     engines = json.loads(orchestrator("config", "show", "--json").stdout)["engines"]
     assert engines["scorer"]["writes"] is False
+    assert engines["scorer"]["serve"]["model"] == "Qwen/Qwen2.5-Math-PRM-7B"
     assert engines["large"]["serve"] == {
         "model": "Qwen/QwQ-32B",
         "python": "/opt/vllm/bin/python",
@@ -215,6 +216,19 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
         "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike; its ratings"
     )
     assert not (home / "journal.db").exists()
+
+
+def test_doctor_lets_an_engine_that_only_measures_measure(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        "import orchestrator as orc\n"
+        "made = lambda request: '9' if request.prompt.ids()[-4:] == list(b'ten.') else ValueError\n"
+        "engines = {'prm': orc.engines.Scripted(made, writes=False), 'large': orc.engines.Scripted(['a'])}\n"
+        "pipeline = lambda: orc.Pipeline(engines, 'large')\n"
+    )
+    done = orchestrator("doctor", "--pipeline", "agent.py:pipeline")
+    assert done.exit_code == 0, done.stdout
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("ok    prm ")]
+    assert re.search(r"a measurement in \d+\.\d\d s$", line)
 
 
 def test_doctor_says_fail_for_an_engine_that_does_not_answer(orchestrator: Call, two: Path) -> None:

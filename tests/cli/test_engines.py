@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 from started import Fake, is_alive, until, until_gone
 
+from orchestrator.config import load
 from orchestrator.engines.diagnosis import ROOM
 from orchestrator.engines.hold import holder
 from orchestrator.engines.speculation.profiles import PROFILES
@@ -294,12 +295,17 @@ def test_doctor_is_there_as_well(orchestrator: Call, pipeline: str) -> None:
 
 
 def test_the_readmes_servers_could_be_started(orchestrator: Call) -> None:
-    [block] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    Path("orchestrator.toml").write_text(block)
-    small, large = orchestrator("engines", "up", "--dry-run").stdout.splitlines()
+    Path("orchestrator.toml").write_text("\n".join(re.findall(r"```toml\n(.*?)```", README, re.DOTALL)))
+    small, large, prm = orchestrator("engines", "up", "--dry-run").stdout.splitlines()
     assert small.startswith("CUDA_VISIBLE_DEVICES=0 vllm serve deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --host ")
     assert large.startswith("CUDA_VISIBLE_DEVICES=1,2 /opt/vllm/bin/python -m vllm.entrypoints.openai.api_server ")
     assert '"num_speculative_tokens_per_batch_size": [[1, 16, 8], [17, 64, 2], [65, 256, 0]]' in large
+    assert prm == (
+        "CUDA_VISIBLE_DEVICES=3 vllm serve Qwen/Qwen2.5-Math-PRM-7B --host 127.0.0.1 --port 8003 "
+        "--enable-prefix-caching --enable-prompt-tokens-details --enable-per-request-metrics"
+    )
+    config = load()
+    assert (config.router.reading, config.engines["prm"].writes) == ("prm", False)
 
 
 def test_every_way_to_draft_is_in_the_readme() -> None:

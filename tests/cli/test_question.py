@@ -157,7 +157,7 @@ def test_without_resume_the_same_question_is_a_new_run(orchestrator: Call, pipel
         ),
         (
             ["run", "x", "--router-option", "reading=loud"],
-            "command line: router.reading must be 'greedy' or 'average', not 'loud'",
+            "command line: router.reading must be 'greedy', 'average' or 'prm', not 'loud'",
         ),
         (["run", "x", "--budget-tokens", "0"],
          "command line: budget: budget tokens = 0: a limit is a whole number above 0"),

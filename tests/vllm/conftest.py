@@ -48,6 +48,10 @@ FLAGS = (
     *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"),
 )
 DRAFTING = ("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed")
+RATING = (
+    *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
+    json.dumps({"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}),
+)
 ENVIRON = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -100,6 +104,16 @@ def pair(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
     """The pocket pair on two servers; the last test that uses them may end them."""
     with served_pair(environment.python, environment.pocket, tmp_path_factory.mktemp("pair")) as pair:
         yield pair
+
+
+@pytest.fixture(scope="session")
+def pooling_url(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of a server of pocket-scorer as a pooling model: its classes are the ten digits."""
+    folder = tmp_path_factory.mktemp("pooling")
+    with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *RATING) as url:
+        yield url
 
 
 @contextmanager

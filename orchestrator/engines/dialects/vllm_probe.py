@@ -12,7 +12,7 @@ from orchestrator.engines.dialects.vllm_trials import REPETITION, drafted, think
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
 
-__all__ = ["probe"]
+__all__ = ["card_of", "probe", "seams", "server"]
 
 _TRIED_LOGPROBS = (20, 10, 5, 1)  # 20 is what a server allows unless told otherwise
 
@@ -23,7 +23,7 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
     Sampling is tried only if `is_sampled`; see vllm_trials.py.
     """
     missing: dict[str, str] = {}
-    card = await _card(line, model)
+    card = await card_of(line, model)
     name = str(card["id"])
     tokenizer = VllmTokenizer(line, name)
     encoded = [await tokenizer.encode(text) for text in PROBES]
@@ -44,16 +44,16 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
         missing["metrics"] = "the server does not report them: start it with --enable-per-request-metrics"
     if not speculates:
         missing["speculates"] = "it does not, or was started without --per-request-spec-decode-metrics summary"
-    think_tags = (await tokenizer.read("<think>"), await tokenizer.read("</think>"))
+    think_tags = (await tokenizer.parse("<think>"), await tokenizer.parse("</think>"))
     repetition = await tokenizer.encode(REPETITION)
     if logprobs:
         missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
     if why := await thinking_budget(line, name, think_tags[0], repetition, speculates=speculates):
         missing["thinking_budget"] = why
-    if (joined := await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))) != "ab":
-        missing["seamless_text"] = f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
+    if why := await seams(tokenizer):
+        missing["seamless_text"] = why
     return Capabilities(
-        server=await _server(line),
+        server=await server(line),
         model=name,
         context=card["max_model_len"],
         tokenizer=fingerprint(encoded),
@@ -71,7 +71,7 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
     ), tokenizer
 
 
-async def _card(line: Transport, model: str | None) -> dict[str, Any]:
+async def card_of(line: Transport, model: str | None) -> dict[str, Any]:
     """Return the model's card, its context in it, having made sure that the server is a vLLM."""
     models = await line.get("/v1/models")
     with line.reading("/v1/models"):
@@ -86,13 +86,20 @@ async def _card(line: Transport, model: str | None) -> dict[str, Any]:
         return card | {"max_model_len": int(reply["max_model_len"])}
 
 
-async def _server(line: Transport) -> str:
+async def server(line: Transport) -> str:
+    """Return the server's name and version."""
     try:
         reply = await line.get("/version")
     except EngineRejected:
         return "vllm, version unknown"
     with line.reading("/version"):
         return f"vllm {reply['version']}"
+
+
+async def seams(tokenizer: VllmTokenizer) -> str:
+    """Return what the tokenizer adds between two texts, or nothing where it adds nothing."""
+    joined = await tokenizer.decode(await tokenizer.encode("a") + await tokenizer.encode("b"))
+    return "" if joined == "ab" else f"its tokenizer adds to each text it is given: 'a' and 'b' become {joined!r}"
 
 
 async def _try(line: Transport, model: str, prompt: list[int], missing: dict[str, str]) -> tuple[int, Any]:
@@ -105,4 +112,8 @@ async def _try(line: Transport, model: str, prompt: list[int], missing: dict[str
         except EngineRejected as error:
             why = str(error)
     missing["logprobs"] = why
-    return 0, await line.post(COMPLETIONS, body)
+    try:
+        return 0, await line.post(COMPLETIONS, body)
+    except EngineRejected as error:
+        what = f"engine {line.engine!r}: the server at {line.base_url} does not write; kind pooling fits a reward model"
+        raise EngineRejected(f"{what} ({error})", engine=line.engine) from error

@@ -29,7 +29,7 @@ class VllmTokenizer:
         """The texts of single tokens, as far as they were asked for."""
         self._line = line
         self._model = model
-        self._literal = Literal(line.engine, self._tokens, self._is_special)
+        self._literal = Literal(line.engine, self._tokens, self.is_special)
         self._interjections: dict[tuple[str, str, bool | None], list[int]] = {}
 
     async def find_template(self) -> str:
@@ -57,15 +57,15 @@ class VllmTokenizer:
                 text = await self._between(content, think) + prefill
             else:
                 text = plain.interject(content, prefill)
-            self._interjections[key] = await self.read(text)
+            self._interjections[key] = await self.parse(text)
         return list(self._interjections[key])
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data; see literal.py."""
         return await self._literal.encode(text)
 
-    async def read(self, text: str) -> list[int]:
-        """Tokenise `text` as a template would: the names of special tokens are read."""
+    async def parse(self, text: str) -> list[int]:
+        """Tokenise `text` as a prompt: special tokens that it names are those tokens."""
         return (await self._ask(prompt=text, add_special_tokens=False)).ids
 
     async def decode(self, ids: Sequence[int]) -> str:
@@ -97,7 +97,7 @@ class VllmTokenizer:
         with self._line.reading("/tokenize"):
             return Tokens(list(reply["tokens"]), list(reply.get("token_strs") or ()))
 
-    async def _is_special(self, id_: int) -> bool:
+    async def is_special(self, id_: int) -> bool:
         """Make the server write this one token, and see whether it leaves it out of the text."""
         body = {
             "model": self._model,

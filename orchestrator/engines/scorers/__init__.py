@@ -9,5 +9,5 @@ PRM = "prm"
 SCORERS = {
     "judge": "orchestrator.engines.scorers.judge:Judge",
     "judge-average": "orchestrator.engines.scorers.judge:average",
-    PRM: "orchestrator.engines.scorers.judge:prm",
+    PRM: "orchestrator.engines.scorers.reward:prm",
 }

@@ -20,14 +20,13 @@ from math import exp
 from typing import Literal
 
 from orchestrator.engines.base import Completion
-from orchestrator.engines.scorers import PRM
 from orchestrator.engines.scorers.base import Call
 from orchestrator.engines.spec import JudgePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Sampling, Signal, Step
 
-__all__ = ["Judge", "average", "prm"]
+__all__ = ["GREEDY", "Judge", "average"]
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0)
 TOP = 10
@@ -72,11 +71,6 @@ class Judge:
 def average(prompt: JudgePrompt = JudgePrompt()) -> Judge:  # noqa: B008 - frozen
     """Return the judge that reads the probability-weighted mean of the digits."""
     return Judge(reading="average", prompt=prompt)
-
-
-def prm(engine: str, prompt: JudgePrompt) -> Judge:
-    """Return the step scorer that asks an engine trained to measure, as a process reward model is asked."""
-    return Judge(name=PRM, reading="average", engine=engine, prompt=prompt)
 
 
 def _digit(text: str) -> int | None:
