@@ -19,7 +19,11 @@ from vllm.config.speculative import SpeculativeConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.cli.serve import cmd_init
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.model_executor.models import registry
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+# vLLM starts a process to look at a class, to keep a GPU's driver out of this one. There is none.
+registry._run_in_subprocess = lambda function: function()
 
 SAID = (
     *("host", "port", "served_model_name", "model", "speculative_config", "additional_config"),

@@ -7,10 +7,12 @@ best and the next token, and the tokens `drafted` and `accepted`; or the `error`
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import sys
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +26,38 @@ from vllm.model_executor.models import registry
 registry._run_in_subprocess = lambda function: function()
 
 COMES_TO = (AssertionError, ImportError, NotImplementedError, RuntimeError, ValueError)
+KV_CACHE = 2**27
+"""Bytes; more only takes time to fill with zeros."""
 FORK = multiprocessing.get_context("fork")
 
 
-def write(run: Mapping[str, Any], tasks: list[str], tokens: int) -> dict[str, Any]:
-    """Return what one run wrote, or its error."""
+def write(run: Mapping[str, Any], tasks: list[str], tokens: int, sender: Connection) -> None:
+    """Send what one run wrote, or its error."""
     try:
         engine = LLM(
             **run,
             enforce_eager=True,
             dtype="float32",
-            max_model_len=2048,
+            max_model_len=1024,
             max_num_seqs=8,
+            kv_cache_memory_bytes=KV_CACHE,
             distributed_executor_backend="uni",
             disable_log_stats=False,
         )
         sampling = SamplingParams(temperature=0.0, max_tokens=tokens, logprobs=2)
         answers = engine.chat([[{"role": "user", "content": task}] for task in tasks], sampling, use_tqdm=False)
     except COMES_TO as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        sender.send({"error": f"{type(error).__name__}: {error}"})
+        return
     counts = {each.name: each.value for each in engine.get_metrics() if hasattr(each, "value")}
     outputs = [answer.outputs[0] for answer in answers]
-    return {
+    found = {
         "ids": [list(each.token_ids) for each in outputs],
         "margin": min(_margin(best) for each in outputs for best in each.logprobs),
         "drafted": counts.get("vllm:spec_decode_num_draft_tokens", 0),
         "accepted": counts.get("vllm:spec_decode_num_accepted_tokens", 0),
     }
+    sender.send(found)
 
 
 def _margin(best: Mapping[int, Any]) -> float:
@@ -59,9 +66,12 @@ def _margin(best: Mapping[int, Any]) -> float:
 
 
 def apart(*given: Any) -> dict[str, Any]:
-    """Call `write` in a process of its own: vLLM does not start a second time in one that has used n-grams."""
+    """Call `write` in a process of its own: vLLM does not start a second time in one that has used n-grams.
+
+    The process is killed once it has said what it found; to take its engine down would take longer than to write.
+    """
     receiver, sender = FORK.Pipe(duplex=False)
-    child = FORK.Process(target=lambda: sender.send(write(*given)))
+    child = FORK.Process(target=write, args=(*given, sender))
     child.start()
     sender.close()
     try:
@@ -76,5 +86,6 @@ def apart(*given: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     work = json.loads(Path(sys.argv[1]).read_text())
+    gc.freeze()  # what every run inherits is not looked through, and so not copied, by each of them
     results = [apart(run, work["tasks"], work["tokens"]) for run in work["runs"]]
     Path(sys.argv[2]).write_text(json.dumps(results))
