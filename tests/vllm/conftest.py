@@ -102,7 +102,8 @@ def in_vllm(environment: Environment, tmp_path_factory: pytest.TempPathFactory) 
         folder = tmp_path_factory.mktemp(script.removesuffix(".py"))
         (folder / "given.json").write_text(json.dumps(given))
         paths = [str(folder / "given.json"), str(folder / "found.json")]
-        with _running([environment.python, str(Path(__file__).with_name(script)), *paths], folder / "log") as process:
+        command = [environment.python, str(Path(__file__).with_name(script)), *paths]
+        with _running(command, folder / "log", PYTHONPATH=str(ROOT)) as process:
             if code := process.wait(ANSWERS_WITHIN_S):
                 pytest.fail(f"{script} ended with code {code}:\n{_tail(folder / 'log')}")
         return json.loads((folder / "found.json").read_text())
@@ -167,12 +168,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     with (
         log.open("wb") as out,
         subprocess.Popen(
             [command[0], "-c", TIED, *command],
-            env=os.environ | ENVIRON | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | ENVIRON | env,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
