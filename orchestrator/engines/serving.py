@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from orchestrator.engines.speculation.profiles import NGram, Profile
+from orchestrator.engines.speculation.profiles import Mtp, NGram, Profile, check_name
 from orchestrator.errors import BadConfig
 
 __all__ = ["MADE_FOR", "Address", "Serving", "address", "command", "is_older", "shown"]
@@ -68,6 +68,8 @@ class Serving:
                 raise BadConfig(f"args has {name}, which follows from {OURS[name]}")
         if self.speculation is not None:
             _check_beside(self.speculation, flags)
+        if isinstance(self.speculation, Mtp):
+            check_name(self.speculation.method, self.model)
 
 
 def address(url: str) -> Address:
@@ -128,6 +130,12 @@ def _plain(flag: str) -> str:
 
 def _check_beside(speculation: Profile, flags: Collection[str]) -> None:
     """Raise BadConfig for a flag that vLLM 0.32 drops, or does not start with, where it drafts so."""
+    for name in ("--spec-method", "--spec-model", "--spec-tokens"):
+        if name in flags:
+            raise BadConfig(
+                f"args has {name}, which says again what the table speculation says: leave it out, or set speculation "
+                'method = "none"'
+            )
     if "--logits-processors" in flags:
         raise BadConfig(
             "args has --logits-processors, with which vLLM refuses to start where it speculates: leave it out, or set "

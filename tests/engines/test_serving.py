@@ -5,81 +5,13 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from golden import DRAFTING, GOLDEN, URL
 
 from orchestrator.engines.serving import Serving, address, command, shown
 from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.speculation.profiles import (
-    PROFILES,
-    CustomClass,
-    DraftModel,
-    Eagle,
-    Eagle3,
-    Medusa,
-    Mtp,
-    NGram,
-    Profile,
-    Suffix,
-)
+from orchestrator.engines.speculation.profiles import PROFILES, Mtp, NGram, Profile
 from orchestrator.errors import BadConfig
 from orchestrator.types import Sampling
-
-URL = "http://127.0.0.1:8002/v1"
-PLAIN = (
-    "vllm serve Qwen/QwQ-32B --host 127.0.0.1 --port 8002 --enable-prefix-caching --enable-prompt-tokens-details "
-    "--enable-per-request-metrics"
-)
-DRAFTING = f"{PLAIN} --per-request-spec-decode-metrics detailed --speculative-config "
-
-GOLDEN: list[tuple[Profile | None, str]] = [
-    (None, PLAIN),
-    (
-        NGram(),
-        DRAFTING
-        + """'{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}'""",
-    ),
-    (
-        NGram(tokens=4, schedule=[[1, 8, 4], [9, 64, 0]]),
-        DRAFTING
-        + """'{"method": "ngram", "num_speculative_tokens": 4, """
-        + """"num_speculative_tokens_per_batch_size": [[1, 8, 4], [9, 64, 0]], """
-        + """"prompt_lookup_min": 2, "prompt_lookup_max": 4}'""",
-    ),
-    (
-        Suffix(tokens=16),
-        DRAFTING
-        + """'{"method": "suffix", "num_speculative_tokens": 16, "suffix_decoding_max_tree_depth": 24, """
-        + """"suffix_decoding_max_cached_requests": 10000, "suffix_decoding_max_spec_factor": 1.0, """
-        + """"suffix_decoding_min_token_prob": 0.1}'""",
-    ),
-    (
-        DraftModel(model="Qwen/Qwen3-0.6B", tensor_parallel=1),
-        DRAFTING
-        + """'{"method": "draft_model", "num_speculative_tokens": 5, "model": "Qwen/Qwen3-0.6B", """
-        + """"draft_tensor_parallel_size": 1}'""",
-    ),
-    (
-        DraftModel(model="other/family", heterogeneous_vocab=True),
-        DRAFTING
-        + """'{"method": "draft_model", "num_speculative_tokens": 5, "model": "other/family", """
-        + """"use_heterogeneous_vocab": true}'""",
-    ),
-    (
-        DraftModel(model="a/PARD", tokens=8, parallel=True),
-        DRAFTING
-        + """'{"method": "draft_model", "num_speculative_tokens": 8, "model": "a/PARD", "parallel_drafting": true}'""",
-    ),
-    (Eagle(model="a/e"), DRAFTING + """'{"method": "eagle", "num_speculative_tokens": 5, "model": "a/e"}'"""),
-    (Eagle3(model="a/e3"), DRAFTING + """'{"method": "eagle3", "num_speculative_tokens": 5, "model": "a/e3"}'"""),
-    (Medusa(model="a/m"), DRAFTING + """'{"method": "medusa", "num_speculative_tokens": 5, "model": "a/m"}'"""),
-    (Mtp(), DRAFTING + """'{"method": "mtp", "num_speculative_tokens": 1}'"""),
-    (
-        CustomClass(sources=["suffix"], length="goodput"),
-        DRAFTING
-        + """'{"method": "custom_class", "num_speculative_tokens": 5, """
-        + """"model": "orchestrator.engines.speculation.drafter.Drafter"}' """
-        + """--additional-config '{"drafter": {"sources": ["suffix"], "length": "goodput"}}'""",
-    ),
-]
 
 
 @pytest.mark.parametrize(("profile", "line"), GOLDEN, ids=[line[len(DRAFTING) :][:60] for _, line in GOLDEN])
@@ -181,6 +113,19 @@ def test_custom_logits_processors_are_refused_where_vllm_would_not_start_with_th
     with pytest.raises(BadConfig, match="with which vLLM refuses to start where it speculates"):
         Serving(model="m", args=args)
     assert Serving(model="m", args=args, speculation=None).args == args
+
+
+@pytest.mark.parametrize("flag", ["--spec-method", "--spec_model", "--spec-tokens"])
+def test_another_way_to_say_how_it_drafts_is_refused_unless_the_table_says_nothing(flag: str) -> None:
+    with pytest.raises(BadConfig, match="says again what the table speculation says"):
+        Serving(model="m", args=[flag, "2"])
+    assert Serving(model="m", args=[flag, "2"], speculation=None).args == [flag, "2"]
+
+
+def test_weights_whose_name_means_another_method_to_vllm_are_refused_as_their_own_drafter() -> None:
+    with pytest.raises(BadConfig, match="speculation mtp: '/w/eagle-nest/MiMo' has 'eagle-' in it, which vLLM"):
+        Serving(model="/w/eagle-nest/MiMo", speculation=Mtp())
+    assert Serving(model="/w/eagle-nest/MiMo").speculation == NGram()
 
 
 @pytest.mark.parametrize("flag", ["--data-parallel-size", "--data_parallel_size", "-dp"])

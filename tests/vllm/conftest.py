@@ -11,10 +11,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from pair import Pair, served_pair
@@ -24,9 +24,12 @@ from orchestrator.engines.pocket import BUNDLED
 BUILDER = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
 SMOLLM2 = "smollm2-135m"
+ROOT = Path(__file__).parent.parent.parent
 READY_WITHIN_S = 480
 """Half a minute on idle cores; other jobs beside it can make it ten times that."""
 ENDS_WITHIN_S = 20
+ANSWERS_WITHIN_S = 900
+"""Two minutes for the longest script on idle cores."""
 TAIL = 3000
 """Characters of the server's log that a failure shows."""
 
@@ -93,6 +96,35 @@ def pocket_folders(environment: Environment) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def in_vllm(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Any], Any]:
+    """Call a script of this folder in vLLM's own environment: a JSON value in, one out."""
+
+    def call(script: str, given: Any) -> Any:
+        folder = tmp_path_factory.mktemp(script.removesuffix(".py"))
+        (folder / "given.json").write_text(json.dumps(given))
+        paths = [str(folder / "given.json"), str(folder / "found.json")]
+        command = [environment.python, str(Path(__file__).with_name(script)), *paths]
+        with _running(command, folder / "log", PYTHONPATH=str(ROOT)) as process:
+            if code := process.wait(ANSWERS_WITHIN_S):
+                pytest.fail(f"{script} ended with code {code}:\n{_tail(folder / 'log')}")
+        return json.loads((folder / "found.json").read_text())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def drafting_folders(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Folders of all that drafts, or is drafted for, by name: the pocket pair, SmolLM2 and random_heads.py's."""
+    root = tmp_path_factory.mktemp("heads")
+    script = str(Path(__file__).with_name("random_heads.py"))
+    pair = [pocket_folders["pocket-large"], pocket_folders["pocket-small"]]
+    subprocess.run([environment.python, script, *pair, str(root)], check=True)
+    return pocket_folders | {SMOLLM2: environment.model} | {each.name: str(each) for each in root.iterdir()}
+
+
+@pytest.fixture(scope="session")
 def vllm_url(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server of SmolLM2."""
     with serving(environment.python, SMOLLM2, environment.model, tmp_path_factory.mktemp("vllm"), *DRAFTING) as url:
@@ -144,12 +176,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     with (
         log.open("wb") as out,
         subprocess.Popen(
             [command[0], "-c", TIED, *command],
-            env=os.environ | ENVIRON,
+            env=os.environ | ENVIRON | env,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

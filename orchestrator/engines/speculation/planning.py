@@ -45,19 +45,20 @@ class Advice(NamedTuple):
 def variants(profile: Profile, tokens: Sequence[int], most_batch: int) -> list[Variant]:
     """Return what is to be measured, in order: one for each number of tokens, no speculation before and after them.
 
-    No `tokens` are: none, half and all of what the profile allows. Raises UserError for a drafter of our own that is
-    to draft 0 tokens: vLLM gives it no schedule.
+    No `tokens` are: none, half and all of what the profile allows. Raises UserError for a profile that takes no
+    schedule and is to draft 0 tokens.
     """
     wanted = sorted(set(tokens or (0, (profile.tokens + 1) // 2, profile.tokens)))
     if not any(wanted):
         raise UserError("0 tokens alone are nothing to compare: give one number above 0 at least")
-    if not isinstance(profile, CustomClass):
+    if not profile.unscheduled:
         most = wanted[-1]
         own = [Variant(each, replace(profile, tokens=most, schedule=[[1, most_batch, each]])) for each in wanted]
     elif 0 in tokens:
-        raise UserError("custom_class cannot be told to draft 0 tokens; no speculation is measured in any case")
+        raise UserError(f"{profile.method} cannot be told to draft 0 tokens; no speculation is measured in any case")
     else:
-        own = [Variant(each, replace(profile, tokens=each, length="fixed")) for each in wanted if each]
+        fixed = replace(profile, length="fixed") if isinstance(profile, CustomClass) else profile
+        own = [Variant(each, replace(fixed, tokens=each)) for each in wanted if each]
     plain = Variant(None, None)
     return [plain, *own, plain]
 
@@ -72,6 +73,9 @@ def advise(profile: Profile, points: Sequence[Point]) -> Advice:
         step = {"base_ms": round(model.step.base_ms, 4), "token_ms": round(model.step.token_ms, 6)}
         own = replace(profile, tokens=max(plan.values()), length=["goodput", step])
         return Advice(own if wins else None, model, {})
+    if profile.unscheduled:
+        alone = _best_alone(drafting)
+        return Advice(replace(profile, tokens=alone) if wins else None, model, dict.fromkeys(plan, alone))
     if not any(plan[batch] == tokens for batch, tokens in wins):
         return Advice(None, model, plan)
     return Advice(replace(profile, tokens=max(plan.values()), schedule=rows(plan, model)), model, plan)
@@ -126,6 +130,15 @@ def drift(trials: Sequence[Trial]) -> float:
     middle = len(plain) // 2
     before, after = points_of(plain[:middle]), points_of(plain[middle:])
     return median(abs(late.goodput / early.goodput - 1) for early, late in zip(before, after, strict=True))
+
+
+def _best_alone(points: Sequence[Point]) -> int:
+    """Return the number of tokens, the same at every batch size, that loses least; the fewest of equals."""
+    losses: dict[int, float] = {}
+    for point in points:
+        column = [each for each in points if each.batch == point.batch]
+        losses[point.tokens or 0] = losses.get(point.tokens or 0, 0.0) + _loss(point, column)
+    return min(losses, key=lambda tokens: (losses[tokens], tokens))
 
 
 def _loss(point: Point, column: Sequence[Point]) -> float:

@@ -26,17 +26,25 @@ __all__ = [
     "NGram",
     "Profile",
     "Suffix",
+    "check_name",
     "profile_class",
 ]
 
 DRAFTER = "orchestrator.engines.speculation.drafter.Drafter"
+IN_ARGS = (
+    'it drafts only for checkpoints made for it; set method = "none" and name them in `args`, with --spec-method, '
+    "--spec-model and --spec-tokens"
+)
 NOT_RUNNABLE = {
     "mlp_speculator": "vLLM 0.32 accepts the name and has nothing that runs it; eagle3 and medusa are the nearest",
-    "dflash": "it drafts only for checkpoints made for it; name them in `args` as vLLM documents them",
-    "dspark": "it drafts only for checkpoints made for it; name them in `args` as vLLM documents them",
+    "dflash": IN_ARGS,
+    "dspark": IN_ARGS,
     "extract_hidden_states": "it drafts nothing: it fills the drafter's place to hand out hidden states",
 }
 """Methods that vLLM knows by name and that are no profile, with the reason."""
+TELLING = ("eagle-", "eagle3", "dflash", "dspark")
+"""What vLLM takes for the method where it is anywhere in the name or path of drafting weights."""
+ALWAYS_ALL = "vLLM 0.32 ends there at the first batch that is to have fewer than all tokens; leave it out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +58,16 @@ class Profile:
 
     method = ""
 
+    @property
+    def unscheduled(self) -> str:
+        """Why it takes no schedule; empty where it takes one."""
+        return ""
+
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise BadConfig(f'speculation tokens = {self.tokens} must be at least 1; method = "none" turns it off')
+        if self.schedule and self.unscheduled:
+            raise BadConfig(f"speculation {self.method} takes no schedule: {self.unscheduled}")
         _check_schedule(self.schedule, self.tokens)
 
     def arguments(self) -> dict[str, Any]:
@@ -93,9 +108,26 @@ class Suffix(Profile):
     max_tree_depth: int = 24
     max_cached_requests: int = 10_000
     max_spec_factor: float = 1.0
+    """Longest draft, as a multiple of the text that it matched."""
     min_token_prob: float = 0.1
 
     method = "suffix"
+
+    @property
+    def unscheduled(self) -> str:
+        """Why it takes no schedule."""
+        return ALWAYS_ALL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_tree_depth < 1:
+            raise BadConfig(f"max_tree_depth = {self.max_tree_depth} must be at least 1")
+        if self.max_cached_requests < 0:
+            raise BadConfig(f"max_cached_requests = {self.max_cached_requests} must be at least 0")
+        if self.max_spec_factor < 0:
+            raise BadConfig(f"max_spec_factor = {self.max_spec_factor} must be at least 0")
+        if not 0 <= self.min_token_prob <= 1:
+            raise BadConfig(f"min_token_prob = {self.min_token_prob} must be from 0 to 1")
 
     def arguments(self) -> dict[str, Any]:
         """Return what `--speculative-config` is given."""
@@ -110,9 +142,7 @@ class Suffix(Profile):
 @dataclass(frozen=True, kw_only=True)
 class _WithModel(Profile):
     model: str
-    """Name or folder of the drafting weights."""
-    tensor_parallel: int | None = None
-    """GPUs of the drafting weights; None for as many as the engine's."""
+    """Name or folder of the drafting weights; they are split over as many GPUs as the engine's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,10 +150,7 @@ class _WithModel(Profile):
             raise BadConfig(f"speculation {self.method} needs a model")
 
     def arguments(self) -> dict[str, Any]:
-        found = super().arguments() | {"model": self.model}
-        if self.tensor_parallel is not None:
-            found["draft_tensor_parallel_size"] = self.tensor_parallel
-        return found
+        return super().arguments() | {"model": self.model}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +164,14 @@ class DraftModel(_WithModel):
 
     method = "draft_model"
 
+    @property
+    def unscheduled(self) -> str:
+        """Why it takes no schedule; empty where it takes one."""
+        return f"with parallel {ALWAYS_ALL}" if self.parallel else ""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_name(self.method, self.model)
         if self.heterogeneous_vocab and self.parallel:
             raise BadConfig("heterogeneous_vocab and parallel exclude each other: such drafts are written one by one")
 
@@ -172,6 +205,15 @@ class Medusa(_WithModel):
 
     method = "medusa"
 
+    @property
+    def unscheduled(self) -> str:
+        """Why it takes no schedule."""
+        return ALWAYS_ALL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name(self.method, self.model)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mtp(Profile):
@@ -193,13 +235,13 @@ class CustomClass(Profile):
 
     method = "custom_class"
 
+    @property
+    def unscheduled(self) -> str:
+        """Why it takes no schedule."""
+        return 'vLLM 0.32 ignores it there in silence; length = "goodput" drafts less under load'
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.schedule:
-            raise BadConfig(
-                "speculation custom_class takes no schedule: vLLM 0.32 ignores it there in silence; "
-                'length = "goodput" drafts less under load'
-            )
         if not self.sources:
             raise BadConfig("speculation custom_class needs a source")
         for source in self.sources:
@@ -227,6 +269,16 @@ def profile_class(method: str) -> type[Profile]:
     if method not in PROFILES:
         raise BadConfig(f"no speculation method {method!r}; known: {', '.join(PROFILES)}, none")
     return PROFILES[method]
+
+
+def check_name(method: str, weights: str) -> None:
+    """Raise BadConfig if vLLM 0.32 would draft by another method because of what the weights are called."""
+    for each in TELLING:
+        if each in weights.lower():
+            raise BadConfig(
+                f"speculation {method}: {weights!r} has {each!r} in it, which vLLM 0.32 takes for the method: use that "
+                "method, or give the weights a folder of another name"
+            )
 
 
 def _check_named(given: Any, what: str, known: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations_with_replacement, pairwise
 from math import log
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic import model, points, trial
 
 from orchestrator.engines.speculation.planning import advise, best_plan, drift, rows, variants
-from orchestrator.engines.speculation.profiles import CustomClass, DraftModel, NGram
+from orchestrator.engines.speculation.profiles import CustomClass, DraftModel, Medusa, NGram, Profile, Suffix
 from orchestrator.engines.speculation.profiling import Model, Point, points_of
 from orchestrator.errors import UserError
 
@@ -185,3 +186,20 @@ def test_a_machine_that_became_slower_meanwhile_is_seen() -> None:
 def test_what_cannot_be_measured_is_refused(profile: NGram | CustomClass, tokens: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="0 tokens"):
         variants(profile, tokens, 8)
+
+
+@pytest.mark.parametrize("profile", [Suffix(tokens=5), Medusa(tokens=5, model="heads")])
+def test_a_profile_without_a_schedule_is_measured_and_advised_one_number_for_all_batch_sizes(profile: Profile) -> None:
+    assert [each.tokens for each in variants(profile, (), 8)] == [None, 3, 5, None]
+    assert [each.speculation.tokens for each in variants(profile, (), 8) if each.speculation] == [3, 5]
+    with pytest.raises(UserError, match=f"{profile.method} cannot be told to draft 0 tokens"):
+        variants(profile, (0, 5), 8)
+    truth = model(base_ms=10, token_ms=0.5, rate=0.6)
+    found = points(truth, (None, 1, 5), (1, 8))
+    advice = advise(profile, found)
+    total = {tokens: sum(log(truth.goodput(batch, tokens)) for batch in (1, 8)) for tokens in (1, 5)}
+    best = max(total, key=total.__getitem__)
+    assert advice.speculation == replace(profile, tokens=best)
+    assert advice.plan == {1: best, 8: best}
+    losing = points(model(base_ms=1, token_ms=5, rate=0.1), (None, 1, 5), (1, 8))
+    assert advise(profile, losing).speculation is None

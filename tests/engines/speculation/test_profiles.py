@@ -32,7 +32,7 @@ def test_ngram_is_told_how_much_of_the_end_is_looked_up() -> None:
 
 
 def test_a_schedule_is_passed_on_row_by_row() -> None:
-    profile = Suffix(tokens=8, schedule=((1, 4, 8), (5, 5, 2), (6, 64, 0)))
+    profile = NGram(tokens=8, schedule=((1, 4, 8), (5, 5, 2), (6, 64, 0)))
     assert profile.arguments()["num_speculative_tokens_per_batch_size"] == [[1, 4, 8], [5, 5, 2], [6, 64, 0]]
 
 
@@ -45,8 +45,16 @@ def test_a_draft_model_may_have_another_vocabulary_or_draft_in_parallel() -> Non
     assert DraftModel(model="m", parallel=True).arguments()["parallel_drafting"] is True
 
 
-def test_drafting_weights_may_be_split_over_fewer_gpus() -> None:
-    assert Eagle3(model="m", tensor_parallel=1).arguments()["draft_tensor_parallel_size"] == 1
+@pytest.mark.parametrize("cls", [DraftModel, Medusa])
+@pytest.mark.parametrize("name", ["a/Eagle-1B", "/nests/eagle-2/small", "b/EAGLE3", "z-lab/dflash", "some-DSpark"])
+def test_weights_whose_name_means_another_method_to_vllm_are_refused(cls: type[Profile], name: str) -> None:
+    with pytest.raises(BadConfig, match=f"speculation {cls.method}: .* which vLLM 0.32 takes for the method"):
+        cls(model=name)  # type: ignore[call-arg]
+    assert Eagle3(model=name).arguments()["model"] == name
+
+
+def test_weights_are_no_eagles_for_a_similar_name() -> None:
+    assert DraftModel(model="beagle/Qwen-0.5B").model == "beagle/Qwen-0.5B"
 
 
 def test_only_the_drafters_of_this_package_have_options_of_their_own() -> None:
@@ -74,7 +82,11 @@ def test_a_profile_is_found_by_its_method(method: str) -> None:
     ("method", "said"),
     [
         ("mlp_speculator", "'mlp_speculator' is refused: vLLM 0.32 accepts the name and has nothing that runs it"),
-        ("dflash", "'dflash' is refused: it drafts only for checkpoints made for it"),
+        (
+            "dflash",
+            "'dflash' is refused: it drafts only for checkpoints made for it; "
+            'set method = "none" and name them in `args`, with --spec-method, --spec-model and --spec-tokens',
+        ),
         ("dspark", "'dspark' is refused: it drafts only for checkpoints made for it"),
         ("extract_hidden_states", "'extract_hidden_states' is refused: it drafts nothing"),
         ("n-gram", "no speculation method 'n-gram'; known: ngram, suffix, draft_model, eagle, eagle3, medusa, mtp, "),
@@ -97,6 +109,17 @@ def test_a_method_that_would_not_run_is_refused_with_the_reason(method: str, sai
         (Eagle3, {"model": ""}, "speculation eagle3 needs a model"),
         (Medusa, {"model": "m", "tokens": -1}, "speculation tokens = -1 must be at least 1"),
         (DraftModel, {"model": "m", "heterogeneous_vocab": True, "parallel": True}, "exclude each other"),
+        (
+            DraftModel,
+            {"model": "m", "parallel": True, "schedule": [[1, 8, 2]]},
+            "takes no schedule: with parallel vLLM",
+        ),
+        (Suffix, {"schedule": [[1, 8, 2]]}, "suffix takes no schedule: vLLM 0.32 ends there at the first batch"),
+        (Suffix, {"max_tree_depth": 0}, "max_tree_depth = 0 must be at least 1"),
+        (Suffix, {"max_cached_requests": -1}, "max_cached_requests = -1 must be at least 0"),
+        (Suffix, {"max_spec_factor": -0.5}, "max_spec_factor = -0.5 must be at least 0"),
+        (Suffix, {"min_token_prob": 1.5}, "min_token_prob = 1.5 must be from 0 to 1"),
+        (Medusa, {"model": "m", "schedule": [[1, 8, 2]]}, "medusa takes no schedule: vLLM 0.32 ends there"),
         (CustomClass, {"schedule": [[1, 8, 2]]}, "takes no schedule: vLLM 0.32 ignores it there in silence"),
         (CustomClass, {"sources": []}, "speculation custom_class needs a source"),
         (CustomClass, {"sources": ["tree"]}, "custom_class has no source 'tree'; known: ngrams, siblings, succ"),
