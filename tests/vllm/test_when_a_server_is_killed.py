@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pair import TASKS, Pair, kept, runs, served
-from started import until
+from started import is_alive, until
 
 import orchestrator as orc
 from orchestrator.routers.base import Needs
@@ -35,18 +35,32 @@ class LargeUntilItDies:
 
     def kill(self) -> None:
         os.kill(self.pair.supervisor.pid, signal.SIGKILL)
-        for pid in processes(self.pair.large):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(server(self.pair.large), signal.SIGKILL)
 
 
-def processes(url: str) -> list[int]:
-    """Return the processes whose command serves at the port of `url`."""
-    flag = f"--port\0{url.removesuffix('/v1').rpartition(':')[2]}\0"
-    found = []
+def commands() -> dict[int, str]:
+    """Return the command of every process of this machine, its words joined by NUL."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if flag in (folder / "cmdline").read_text(errors="replace"):
-                found.append(int(folder.name))
+            found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace")
+    return found
+
+
+def server(url: str) -> int:
+    """Return the process that serves at the port of `url`; it leads a group with all of its workers."""
+    flag = f"\0--port\0{url.removesuffix('/v1').rpartition(':')[2]}\0"
+    (pid,) = (pid for pid, command in commands().items() if flag in command and "leash.py" not in command)
+    return pid
+
+
+def group(leader: int) -> list[int]:
+    """Return the processes of a group that are alive."""
+    found = []
+    for pid in commands():
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) == leader and is_alive(pid):
+                found.append(pid)
     return found
 
 
@@ -54,6 +68,8 @@ async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_
     ours, theirs = orc.engines.pocket_pair(temperature=0.0), served(pair)
     (undisturbed, *_) = runs({"large": ours["large"]}, "large")
     router = LargeUntilItDies(pair=pair)
+    servers = [server(pair.small), server(pair.large)]
+    assert all(len(group(leader)) > 1 for leader in servers), "a server has worker processes"
     async with orc.Pipeline({"small": ours["small"], "large": theirs["large"]}, router, db=":memory:") as pipeline:
         result = await pipeline.arun(TASKS[0])
         run = pipeline.journal.run(result.run_id)
@@ -64,4 +80,4 @@ async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_
     failed = [each for each in attempts(run) if each.verdict == "failed"]
     assert [(each.step, each.writer) for each in failed] == [(2, "large")]
     assert "failover: engine 'large'" in failed[0].reason
-    until(lambda: not processes(pair.small) and not processes(pair.large), "the end of both servers")
+    until(lambda: not any(group(leader) for leader in servers), "the end of both servers and their workers")
