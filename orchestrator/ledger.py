@@ -65,6 +65,14 @@ class Entry:
     """Tokens of them that stood."""
     seconds: float = 0.0
     """Summed over calls; calls that ran side by side are both in it."""
+    first_token_s: float = 0.0
+    """Of it, until the first token of calls that were streamed."""
+    streamed: int = 0
+    """Calls that were streamed."""
+    queue_s: float = 0.0
+    """Of it, in the queues of servers that say so."""
+    queued: int = 0
+    """Calls of which a server said how long they waited."""
 
     def add(self, other: Entry) -> None:
         """Add `other` to these sums."""
@@ -77,6 +85,10 @@ class Entry:
         self.drafted += other.drafted
         self.accepted += other.accepted
         self.seconds += other.seconds
+        self.first_token_s += other.first_token_s
+        self.streamed += other.streamed
+        self.queue_s += other.queue_s
+        self.queued += other.queued
 
     def subtract(self, other: Entry) -> None:
         """Take `other` out of these sums."""
@@ -89,6 +101,13 @@ class Entry:
         self.drafted -= other.drafted
         self.accepted -= other.accepted
         self.seconds -= other.seconds
+        self.first_token_s -= other.first_token_s
+        self.streamed -= other.streamed
+        self.queue_s -= other.queue_s
+        self.queued -= other.queued
+
+
+_INCIDENTAL = {"seconds", "first_token_s", "streamed", "queue_s", "queued", "drafts", "drafted", "accepted"}
 
 
 class Ledger:
@@ -163,5 +182,6 @@ class Ledger:
         ]
 
     def without_seconds(self) -> list[dict[str, Any]]:
-        """Return `rows` with the wall times left out, the part that two equal runs agree on."""
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in self.rows()]
+        """Return `rows` without wall times and speculation, which depend on what else a server did: what is left is
+        what two equal runs agree on."""
+        return [{key: value for key, value in row.items() if key not in _INCIDENTAL} for row in self.rows()]

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.config import RunOptions, default_db, load
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import JudgePrompt
+from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.engines.speculation.profiles import Eagle, Eagle3, NGram
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
@@ -410,3 +410,10 @@ def test_a_servers_environment_is_not_repeated(secret: str) -> None:
         loaded(SERVED + 'model = "m"\nenv = { A = 1, TOKEN = "${SECRET}" }\n')
     assert secret not in str(caught.value)
     assert secret not in repr(loaded(SERVED + 'model = "m"\nenv = { TOKEN = "${SECRET}" }\n'))
+
+
+def test_what_a_stored_run_is_compared_by_grows_only_where_an_option_is_used() -> None:
+    plain = {"kind", "url", "model", "path", "context", "think", "writes", "sampling"}
+    assert set(EngineSpec(kind="vllm", url="http://127.0.0.1:8001").settings()) == plain
+    tagged = EngineSpec(kind="pooling", url="http://127.0.0.1:8001", writes=False, step_tag="<extra_0>")
+    assert set(tagged.settings()) == {*plain, "step_tag"}

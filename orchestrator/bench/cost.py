@@ -38,6 +38,8 @@ class Use:
     """Wall time, summed over calls."""
     queue_s: float = 0.0
     """Part of `seconds`: in the queue of the server, where it says."""
+    queued: int = 0
+    """Calls of which it said so."""
     first_token_s: float = 0.0
     """Part of `seconds`: until the first token, of calls that were streamed."""
     streamed: int = 0
@@ -70,6 +72,7 @@ class Use:
     def _add_served(self, result: CallResult) -> None:
         self.seconds += result.seconds
         self.queue_s += result.queue_s or 0.0
+        self.queued += result.queue_s is not None
         self.first_token_s += result.first_token_s or 0.0
         self.streamed += result.first_token_s is not None
         self.drafts += result.drafts or 0

@@ -184,12 +184,12 @@ def _tokens(policies: Policies, names: Names) -> list[str]:
 
 
 def _speculation(policies: Policies, names: Names) -> list[str]:
-    """Return a table for every engine whose server reports what it drafted."""
+    """Return a table for every engine whose server reports what it drafted, or how long calls waited."""
     engines = list(next(iter(policies.values()))["engines"])
     found = []
     for engine in engines:
         uses = {label: each["engines"][engine] for label, each in policies.items()}
-        if not any(use["drafts"] for use in uses.values()):
+        if not any(use["drafts"] or use["queued"] for use in uses.values()):
             continue
         rows = [
             (
@@ -198,11 +198,11 @@ def _speculation(policies: Policies, names: Names) -> list[str]:
                 f"{use['accepted']:.0f}",
                 _over(use["accepted"], use["drafts"]),
                 _over(1000 * use["first_token_s"], use["streamed"]),
-                _over(1000 * use["queue_s"], use["calls"]),
+                _over(1000 * use["queue_s"], use["queued"]),
             )
             for label, use in uses.items()
         ]
-        header = (f"{engine} speculated", "drafted", "accepted", "per draft", "first ms", "queue ms")
+        header = (f"{engine}, as its server says", "drafted", "accepted", "per draft", "first ms", "queue ms")
         found.append(_rows(header, rows))
     if found:
         note = (

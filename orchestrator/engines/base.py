@@ -118,7 +118,7 @@ class Drafting(NamedTuple):
     def __str__(self) -> str:
         if not self.drafts:
             return "nothing drafted"
-        return f"{self.accepted} of {self.drafted} drafted tokens accepted, {self.accepted / self.drafts:.2f} per draft"
+        return f"{self.accepted / self.drafts:.2f} accepted per draft ({self.accepted} of {self.drafted} tokens)"
 
 
 class Completion(NamedTuple):

@@ -104,8 +104,9 @@ class EngineSpec:
             "context": self.context,
             "think": self.think,
             "writes": self.writes,
-            "step_tag": self.step_tag,
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
+            # Only where there is one: runs of before there was this option can be resumed.
+            **({} if self.step_tag is None else {"step_tag": self.step_tag}),
         }
 
 

@@ -23,6 +23,12 @@ ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
 MEMORY = ":memory:"
 
+AS_NEWEST = {
+    1: "CREATE TEMP VIEW results AS SELECT *, NULL AS queue_s, NULL AS drafts, NULL AS drafted, NULL AS accepted "
+    "FROM main.results"
+}
+"""How a file of an older schema is read: it may lie where nobody may write."""
+
 _LOG_PAGES = 4000
 """The log is moved into the file at 16 MB: at SQLite's own 4 MB a step costs a tenth more."""
 _SMALLEST_BYTES = 512
@@ -72,14 +78,21 @@ def open_to_read(path: str, wait_s: float) -> sqlite3.Connection:
 def _reader(path: str, mode: str, wait_s: float) -> sqlite3.Connection:
     connection = _connect(path, mode, wait_s)
     try:
-        connection.execute("PRAGMA query_only = ON")
         version = _check(connection, path)
         if version < SCHEMA:
-            raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
+            _look_newer(connection, path, version)
+        connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _look_newer(connection: sqlite3.Connection, path: str, version: int) -> None:
+    """Put views over tables that lack columns, for this connection alone: the file stays as it is."""
+    if version not in AS_NEWEST:
+        raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
+    connection.execute(AS_NEWEST[version])
 
 
 def _connect(path: str, mode: str, wait_s: float) -> sqlite3.Connection:

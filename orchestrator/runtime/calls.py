@@ -286,6 +286,10 @@ def entry_of(result: CallResult) -> Entry:
         drafted=result.drafted or 0,
         accepted=result.accepted or 0,
         seconds=result.seconds,
+        first_token_s=result.first_token_s or 0.0,
+        streamed=int(result.first_token_s is not None),
+        queue_s=result.queue_s or 0.0,
+        queued=int(result.queue_s is not None),
     )
 
 

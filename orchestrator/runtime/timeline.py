@@ -162,12 +162,12 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
 
 def _served(each: Attempt) -> Iterator[str]:
     """Say how the server went about it, where the server says."""
-    if each.queue_s is not None:
-        yield f"waited {1000 * each.queue_s:.0f} ms"
-        if each.first_token_s is not None:
-            yield f"first token after {1000 * each.first_token_s:.0f} ms"
     if each.drafting is not None:
         yield str(each.drafting)
+    if each.queue_s is not None:
+        if each.first_token_s is not None:
+            yield f"first token {1000 * each.first_token_s:.0f} ms"
+        yield f"queued {1000 * each.queue_s:.0f} ms"
 
 
 def _reading(signal: SignalRow) -> str:
@@ -241,17 +241,25 @@ def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: s
         by_large = sum(row["output_tokens"] for row in rows if row["engine"] == engines[-1])
         yield Text(f"{engines[-1]} produced {by_large / everything:.0%} of all output tokens")
     for name in engines:
-        drafting = Drafting(*(_sum(rows, name, key) for key in Drafting._fields))
-        if drafting.drafts:
-            yield Text(f"{name} speculated: {drafting}")
+        for said in _means(rows, name):
+            yield Text(f"{name}: {said}")
     if any(row["uncertain"] for row in rows):
         yield Text("~ is a bound, not a count: a call was cut off", "dim")
     if any(row["engine"] not in reports for row in rows):
         yield Text("- under cached: the server does not report it", "dim")
 
 
-def _sum(rows: Sequence[Mapping[str, Any]], engine: str, key: str) -> int:
-    return sum(row.get(key, 0) for row in rows if row["engine"] == engine)  # runs of before did not count it
+def _means(rows: Sequence[Mapping[str, Any]], engine: str) -> Iterator[str]:
+    """Say how an engine's server went about its calls, where it told."""
+
+    def total(key: str) -> Any:
+        return sum(row.get(key, 0) for row in rows if row["engine"] == engine)  # runs of before did not count it
+
+    if total("drafts"):
+        yield str(Drafting(total("drafts"), total("drafted"), total("accepted")))
+    if (queued := total("queued")) and (streamed := total("streamed")):
+        first_token_s, queue_s = total("first_token_s") / streamed, total("queue_s") / queued
+        yield f"first token {1000 * first_token_s:.0f} ms, queued {1000 * queue_s:.0f} ms, on average"
 
 
 def _unfinished(stored: StoredRun) -> Ledger:

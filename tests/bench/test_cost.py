@@ -129,5 +129,5 @@ def test_what_the_servers_report_of_their_calls_is_summed() -> None:
     reported = counted(VERDICT, queue_s=0.25, drafts=2, drafted=9, accepted=4)
     streamed = counted(REWRITE, queue_s=0.5, first_token_s=0.125, drafts=1, drafted=5, accepted=5)
     use = uses_of([reported, streamed, call("large", 14, 1)], ["large"])["large"]
-    assert (use.queue_s, use.first_token_s, use.streamed) == (0.75, 0.125, 1)
+    assert (use.queue_s, use.queued, use.first_token_s, use.streamed) == (0.75, 2, 0.125, 1)
     assert (use.drafts, use.drafted, use.accepted) == (3, 14, 9)

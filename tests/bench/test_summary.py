@@ -125,7 +125,7 @@ def test_figures_are_per_task() -> None:
         "cached": 40,
         "unreported": 0,
         "seconds": 0.5,
-        **dict.fromkeys(("queue_s", "first_token_s", "streamed", "drafts", "drafted", "accepted"), 0),
+        **dict.fromkeys(("queue_s", "queued", "first_token_s", "streamed", "drafts", "drafted", "accepted"), 0),
     }
     assert policy["modelled_s"] == pytest.approx(2 * 0.010 + 60 / 60_000 + 60 * 0.003 + 60 / 8000 + 20 * 0.016)
     assert policy["flops"] == pytest.approx(2 * 1.54e9 * 120 + 2 * 32.5e9 * 80)

@@ -160,14 +160,18 @@ def test_against_random_there_is_an_interval_and_what_the_choice_costs() -> None
 
 
 def test_a_server_that_speculates_has_a_table_of_what_it_drafted() -> None:
-    assert "speculated" not in table(summary())
-    told = Use(calls=4, decode=80, drafts=10, drafted=40, accepted=25, streamed=2, first_token_s=0.03, queue_s=0.008)
+    assert "as its server says" not in table(summary())
+    waits = {"streamed": 2, "first_token_s": 0.03, "queue_s": 0.008, "queued": 4}
+    told = Use(calls=5, decode=80, drafts=10, drafted=40, accepted=25, **waits)
     found = [
         replace(each, uses={**each.uses, "large": told}) if each.policy in ("large", ASKED) else each
         for each in samples()
     ]
     text = table(summary(found))
-    block = next(part for part in text.split("\n\n") if part.startswith("large speculated"))
+    block = next(part for part in text.split("\n\n") if part.startswith("large, as its server says"))
     assert line(block, ASKED) == f"{ASKED} 40 25 2.50 15.00 2.00"
     assert line(block, "small") == "small 0 0 - - -"
-    assert "small speculated" not in text
+    assert "small, as its server says" not in text
+    silent = [replace(each, uses={**each.uses, "large": replace(told, queued=0, queue_s=0.0)}) for each in found]
+    block = next(part for part in table(summary(silent)).split("\n\n") if part.startswith("large, as its server says"))
+    assert line(block, ASKED) == f"{ASKED} 40 25 2.50 15.00 -"

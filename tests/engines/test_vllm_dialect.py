@@ -316,8 +316,22 @@ async def test_the_servers_own_measurements_come_with_the_reply(stub: StubServer
     metrics = {"queue_time_ms": 12.5, "time_to_first_token_ms": 40.0, "speculative_decoding": counted}
     done = await completed(stub, engine, said(ids("44"), finish_reason="length"), usage(3, 2, 0) | {"metrics": metrics})
     assert (done.queue_s, done.drafting) == (0.0125, Drafting(drafts=3, drafted=12, accepted=7))
-    silent = await completed(stub, engine, said(ids("44"), finish_reason="length"), usage(3, 2, 0))
-    assert (silent.queue_s, silent.drafting) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"queue_time_ms": None, "speculative_decoding": {}}, {"speculative_decoding": {"num_spec_steps": "3"}}, None],
+)
+async def test_what_the_server_does_not_measure_is_unknown(stub: StubServer, engine: Build, metrics: Any) -> None:
+    told = usage(3, 2, 0) | {"metrics": metrics}
+    done = await completed(stub, engine, said(ids("44"), finish_reason="length"), told)
+    assert (done.text, done.queue_s, done.drafting) == ("44", None, None)
+
+
+async def test_a_call_that_a_token_ended_ended_at_the_delimiter(stub: StubServer, engine: Build) -> None:
+    ended = {"finish_reason": "stop", "stop_reason": BLANK}
+    done = await completed(stub, engine, said([*ids("a"), BLANK], **ended), stop=("\n\n",))
+    assert (done.stop, done.stop_text, done.text, done.ids) == (Stop.DELIMITER, "\n\n", "a\n\n", [*ids("a"), BLANK])
 
 
 async def test_alternatives_are_ranked_and_as_many_as_asked(stub: StubServer, engine: Build) -> None:

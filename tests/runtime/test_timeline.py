@@ -213,7 +213,8 @@ class Speculating(Scripted):
 
     async def complete(self, request: Request) -> Completion:
         drafting = Drafting(drafts=4, drafted=20, accepted=10) if request.purpose == "draft" else Drafting(0, 0, 0)
-        return (await super().complete(request))._replace(queue_s=0.002, drafting=drafting)
+        done = await super().complete(request)
+        return done._replace(queue_s=0.002, first_token_s=0.035, drafting=drafting)
 
 
 def test_what_speculation_did_is_told_of_each_step_and_each_engine() -> None:
@@ -221,9 +222,10 @@ def test_what_speculation_did_is_told_of_each_step_and_each_engine() -> None:
     run = stored(orc.Pipeline(engines, "small", db=":memory:"))
     assert [each.drafting for each in attempts(run)] == [Drafting(4, 20, 10)] * 2
     text = drawn(run)
-    assert text.count("       waited 2 ms, 10 of 20 drafted tokens accepted, 2.50 per draft\n") == 2
-    assert "small speculated: 20 of 40 drafted tokens accepted, 2.50 per draft" in text
-    assert "large speculated" not in text
+    assert text.count("       2.50 accepted per draft (10 of 20 tokens), first token 35 ms, queued 2 ms\n") == 2
+    assert "\nsmall: 2.50 accepted per draft (20 of 40 tokens)\n" in text
+    assert "\nsmall: first token 35 ms, queued 2 ms, on average\n" in text
+    assert "\nlarge: " not in text
 
 
 def test_speculation_is_read_back_and_is_in_the_ledger() -> None:
@@ -232,4 +234,5 @@ def test_speculation_is_read_back_and_is_in_the_ledger() -> None:
     assert run.outcome is not None
     (row,) = json.loads(run.outcome.ledger)
     assert (row["drafts"], row["drafted"], row["accepted"]) == (4, 20, 10)
+    assert (row["queue_s"], row["queued"], row["first_token_s"], row["streamed"]) == (0.002, 1, 0.035, 1)
     assert completion_of(run.calls[0].result).drafting == Drafting(4, 20, 10)

@@ -16,7 +16,7 @@ Measured on vLLM 0.32, where it explains what is sent:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from time import perf_counter
 from typing import Any
@@ -106,9 +106,10 @@ class Vllm:
         reply = Reply(request.logprobs)
         try:
             body = _body(request, prompt, can)
-            if ending := set().union(*[await self._endings(each) for each in request.stop]):
+            ending = {id_: each for each in request.stop for id_ in await self._endings(each)}
+            if ending:
                 body["stop_token_ids"] = sorted(ending)
-            return await self._completion(request, body, reply)
+            return await self._completion(request, body, reply, ending)
         except EngineError as error:
             error.output_tokens = reply.output_tokens
             raise
@@ -131,7 +132,9 @@ class Vllm:
             self._ending[stop] = set(ids) if is_one else set()
         return self._ending[stop]
 
-    async def _completion(self, request: Request, body: dict[str, Any], reply: Reply) -> Completion:
+    async def _completion(
+        self, request: Request, body: dict[str, Any], reply: Reply, ending: Mapping[int, str]
+    ) -> Completion:
         started = perf_counter()
         first_token_s = None
         async with aclosing(self._arrivals(body, request.timeout_s)) as arrivals:
@@ -145,7 +148,7 @@ class Vllm:
         if reply.finish not in ("stop", "length"):
             raise self._unfinished(reply)
         output_tokens = reply.output_tokens
-        stop, stop_text = reply.stopped(request.stop)
+        stop, stop_text = reply.stopped(request.stop, ending)
         await self._settle(reply, stop, stop_text)
         return Completion(
             text=reply.text,
@@ -179,7 +182,7 @@ class Vllm:
         if can.token_ids:
             await reply.settle(stop, stop_text, tokenizer.pieces)
             if stop is Stop.DELIMITER and reply.ids and stop_text in await tokenizer.pieces.of(reply.ids[-1]):
-                self._ending[stop_text].add(reply.ids[-1])
+                self._ending.setdefault(stop_text, set()).add(reply.ids[-1])
         else:
             reply.ids = await tokenizer.encode(reply.text)
 

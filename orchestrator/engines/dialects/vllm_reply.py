@@ -10,7 +10,7 @@ Measured on vLLM 0.32:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from orchestrator.engines.base import Drafting
@@ -53,24 +53,31 @@ class Reply:
             self._stop_reason = choice.get("stop_reason", self._stop_reason)
 
     def _measure(self, metrics: dict[str, Any]) -> None:
-        if (waited := metrics.get("queue_time_ms")) is not None:
-            self.queue_s = waited / 1000
-        if counted := metrics.get("speculative_decoding"):
-            self.drafting = Drafting(
-                counted["num_spec_steps"], counted["num_draft_tokens"], counted["num_accepted_draft_tokens"]
-            )
+        """Read what may be there: it is experimental, and no reason to lose a completion."""
+        match metrics:
+            case {"queue_time_ms": int() | float() as waited}:
+                self.queue_s = waited / 1000
+        match metrics.get("speculative_decoding"):
+            case {
+                "num_spec_steps": int(drafts),
+                "num_draft_tokens": int(drafted),
+                "num_accepted_draft_tokens": int(accepted),
+            }:
+                self.drafting = Drafting(drafts, drafted, accepted)
 
     @property
     def output_tokens(self) -> int:
         """Tokens that have arrived; a lower bound where the server returns no ids."""
         return max(len(self.ids), self._pieces, self.usage.get("completion_tokens") or 0)
 
-    def stopped(self, stops: Collection[str]) -> tuple[Stop, str]:
-        """Return why it ended, and which of `stops` did it if one did."""
+    def stopped(self, stops: Collection[str], ending: Mapping[int, str]) -> tuple[Stop, str]:
+        """Return why it ended, and which of `stops` did it if one did; `ending` are tokens to stop at that hold one."""
         if self.finish == "length":
             return Stop.LENGTH, ""
         if isinstance(self._stop_reason, str) and self._stop_reason in stops:
             return Stop.DELIMITER, self._stop_reason
+        if isinstance(self._stop_reason, int) and self._stop_reason in ending:
+            return Stop.DELIMITER, ending[self._stop_reason]
         return Stop.END, ""
 
     async def settle(self, stop: Stop, stop_text: str, pieces: Pieces) -> None:
