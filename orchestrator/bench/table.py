@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.bench.columns import columns, wrapped
 from orchestrator.bench.policies import CONTROLS, LARGE, RANDOM
+from orchestrator.bench.served import served
 
 __all__ = ["table"]
 
-_WIDTH = 80
 _LABEL = 30
-_GAP = "  "
 
 Policies = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -21,13 +20,13 @@ Names = Mapping[str, str]
 def table(summary: Mapping[str, Any]) -> str:
     """Return the summary as text. Only a name that is too long by itself makes a line longer than 80 columns."""
     policies: Policies = summary["policies"]
-    warnings = [_wrapped(f"warning: {each}") for each in summary["warnings"]]
+    warnings = [wrapped(f"warning: {each}") for each in summary["warnings"]]
     if not policies:
         return "\n".join(warnings)
     names = _names(list(policies))
     parts = [_head(summary), _key(names), _quality(policies, names), _against_random(policies, names)]
     parts += [_at_budget(policies, names, summary)]
-    parts += [_work(policies, names), *_tokens(policies, names), *_speculation(policies, names)]
+    parts += [_work(policies, names), *_tokens(policies, names), *served(policies, names)]
     parts += [_time(policies, names, summary)]
     parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
     parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1)]
@@ -62,30 +61,7 @@ def _head(summary: Mapping[str, Any]) -> str:
     for place in summary.get("where", ()):
         lines.append(f"{place['machine']}, Python {place['python']}, commit {place['commit'] or 'unknown'}")
         lines += [f"{name}: {served}" for name, served in place["engines"].items()]
-    return "\n".join(_wrapped(each) for each in dict.fromkeys(lines))
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(
-        text, _WIDTH, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False, replace_whitespace=True
-    )
-
-
-def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], *notes: str) -> str:
-    """Return a table, or several below each other if its columns do not fit beside each other."""
-    widths = [max(len(line[place]) for line in [header, *rows]) for place in range(len(header))]
-    blocks: list[list[int]] = []
-    for place in range(1, len(header)):
-        if not blocks or sum(len(_GAP) + widths[each] for each in [*blocks[-1], place]) + widths[0] > _WIDTH:
-            blocks.append([])
-        blocks[-1].append(place)
-    parts = ["\n".join(_line(line, widths, block) for line in [header, *rows]) for block in blocks]
-    return "\n".join(["\n\n".join(parts), *map(_wrapped, notes)])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], places: Iterable[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    return _GAP.join([first, *(cells[place].rjust(widths[place]) for place in places)]).rstrip()
+    return "\n".join(wrapped(each) for each in dict.fromkeys(lines))
 
 
 def _percent(share: float) -> str:
@@ -106,7 +82,7 @@ def _quality(policies: Policies, names: Names) -> str:
         )
         for label, each in policies.items()
     ]
-    return _rows(("policy", "right %", "less large-only"), rows, "95% intervals; the difference is paired by task.")
+    return columns(("policy", "right %", "less large-only"), rows, "95% intervals; the difference is paired by task.")
 
 
 def _against_random(policies: Policies, names: Names) -> str:
@@ -125,7 +101,7 @@ def _against_random(policies: Policies, names: Names) -> str:
         "The random control lets the large engine write the same share of steps. It asks no judge and throws no "
         "draft away: what that costs a policy is in the last two columns, policy over control."
     )
-    return _rows(("against random", "right, less its", "large decode x", "modelled s x"), rows, note) if rows else ""
+    return columns(("against random", "right, less its", "large decode x", "modelled s x"), rows, note) if rows else ""
 
 
 def _at_once(summary: Mapping[str, Any]) -> int:
@@ -146,7 +122,7 @@ def _at_budget(policies: Policies, names: Names, summary: Mapping[str, Any]) -> 
         f"Right within {tokens} output tokens of all engines, judge and discarded drafts counted: what large-only "
         "needs for nine tasks in ten. A run that took more counts as wrong."
     )
-    return _rows((f"within {tokens} tokens", "right %", "less large-only"), rows, note)
+    return columns((f"within {tokens} tokens", "right %", "less large-only"), rows, note)
 
 
 def _work(policies: Policies, names: Names) -> str:
@@ -163,7 +139,7 @@ def _work(policies: Policies, names: Names) -> str:
         "large %: kept steps that the large engine wrote. escal.: drafts it replaced. discarded, judge: output "
         "tokens. stops: runs that a budget ended, in all."
     )
-    return _rows(header, rows, note)
+    return columns(header, rows, note)
 
 
 def _tokens(policies: Policies, names: Names) -> list[str]:
@@ -179,42 +155,8 @@ def _tokens(policies: Policies, names: Names) -> list[str]:
             rows.append((names[label], f"{use['calls']:.1f}", *(f"{figure:.0f}" for figure in tokens)))
         note = "decoded: judge and discarded drafts in it. cached: of prompts, what the run itself had put there."
         notes = [note] if engine == engines[-1] else []
-        found.append(_rows(header, rows, *notes))
+        found.append(columns(header, rows, *notes))
     return found
-
-
-def _speculation(policies: Policies, names: Names) -> list[str]:
-    """Return a table for every engine whose server reports what it drafted, or how long calls waited."""
-    engines = list(next(iter(policies.values()))["engines"])
-    found = []
-    for engine in engines:
-        uses = {label: each["engines"][engine] for label, each in policies.items()}
-        if not any(use["drafts"] or use["queued"] for use in uses.values()):
-            continue
-        rows = [
-            (
-                names[label],
-                f"{use['drafted']:.0f}",
-                f"{use['accepted']:.0f}",
-                _over(use["accepted"], use["drafts"]),
-                _over(1000 * use["first_token_s"], use["streamed"]),
-                _over(1000 * use["queue_s"], use["queued"]),
-            )
-            for label, use in uses.items()
-        ]
-        header = (f"{engine}, as its server says", "drafted", "accepted", "per draft", "first ms", "queue ms")
-        found.append(_rows(header, rows))
-    if found:
-        note = (
-            "drafted, accepted: tokens per task. per draft: accepted tokens, without the one that each pass adds. "
-            "first, queue: mean time of a call to its first token, and in the queue of the server."
-        )
-        found[-1] += f"\n{_wrapped(note)}"
-    return found
-
-
-def _over(sum_: float, number: float) -> str:
-    return f"{sum_ / number:.2f}" if number else "-"
 
 
 def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
@@ -233,7 +175,7 @@ def _time(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
         f"caches that earlier ones filled. modelled: for {summary['hardware']}, one request at a time, prefill in it. "
         "Verdicts of a verifier cost nothing here."
     )
-    return _rows(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
+    return columns(("seconds per task", "wall", "x", "modelled", "x"), rows, note)
 
 
 def _cost(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
@@ -247,7 +189,7 @@ def _cost(policies: Policies, names: Names, summary: Mapping[str, Any]) -> str:
         for label, each in policies.items()
     ]
     note = "TFLOP and PTE have prefill in them; prices are in output tokens of the large engine."
-    return _rows(("per task", "TFLOP", "PTE", *summary["prices"]), rows, note)
+    return columns(("per task", "TFLOP", "PTE", *summary["prices"]), rows, note)
 
 
 def _waiting(summary: Mapping[str, Any]) -> str:
@@ -275,7 +217,7 @@ def _matched(summary: Mapping[str, Any]) -> str:
         "has needs no judge."
     )
     header = ("at matched accuracy", "speed-up", "held out", "right, less large-only")
-    return _rows(header, rows, note) if rows else ""
+    return columns(header, rows, note) if rows else ""
 
 
 def _in_short(policies: Policies, names: Names, *, is_alone: bool) -> str:
@@ -292,7 +234,7 @@ def _in_short(policies: Policies, names: Names, *, is_alone: bool) -> str:
             f"{_decoded(each)} of large-only's tokens with the large engine and is "
             f"{_pace(each['modelled_speed_up'])} as modelled{wall}."
         ]
-    return "\n".join(_wrapped(each) for each in ["In short:", *found]) if found else ""
+    return "\n".join(wrapped(each) for each in ["In short:", *found]) if found else ""
 
 
 def _decoded(policy: Mapping[str, Any]) -> str:
@@ -319,7 +261,7 @@ def _spread(summary: Mapping[str, Any], names: Names) -> str:
                 (names[label], f"{ratios[least]:.2f} {_changed(least)}", f"{ratios[most]:.2f} {_changed(most)}")
             )
     note = "Every figure of the profile halved and doubled, one at a time; all of them are in summary.json."
-    return _rows(("modelled speed-up", "least, with", "most, with"), rows, note) if rows else ""
+    return columns(("modelled speed-up", "least, with", "most, with"), rows, note) if rows else ""
 
 
 def _changed(what: str) -> str:
