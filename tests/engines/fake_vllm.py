@@ -77,11 +77,12 @@ class FakeVllm:
         reports_times: bool = True,
         speculates: bool = True,
         drafted: tuple[float, ...] = (-0.1, -3.0),
+        zeros: int = 0,
         draws_worst: bool = False,
         thinking: Callable[[int], int | None] | None = lambda budget: budget,
     ) -> None:
-        """`drafted` are the logprobs of a drafted token and of its alternatives, `draws_worst` says that a draw above
-        temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget."""
+        """`drafted` are the logprobs of a drafted token and of its alternatives, all 0.0 for the last `zeros` tokens;
+        `draws_worst` says that a draw above temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
@@ -95,6 +96,7 @@ class FakeVllm:
             "speculative_decoding": {"num_draft_tokens": 0} if speculates else None,
         }
         self._drafted = drafted
+        self._zeros = zeros
         self._draws_worst = draws_worst
         self._thinking = thinking
         cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
@@ -144,7 +146,12 @@ class FakeVllm:
         drawn = names[len(top) - 1 if self._draws_worst and body["temperature"] else 0]
         number = body["max_tokens"]
         told = number if top else 0
-        columns = {"tokens": [drawn] * told, "token_logprobs": [top.get(drawn)] * told, "top_logprobs": [top] * told}
+        tops = [top] * (told - self._zeros) + [dict.fromkeys(top, 0.0)] * self._zeros
+        columns = {
+            "tokens": [drawn] * told,
+            "token_logprobs": [each.get(drawn) for each in tops],
+            "top_logprobs": tops,
+        }
         reply = said(body["allowed_token_ids"][:1] * number, finish_reason="length", logprobs=columns)
         return Reply(json=reply | {"usage": {"prompt_tokens": 1, "completion_tokens": number}})
 

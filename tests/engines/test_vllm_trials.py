@@ -70,7 +70,7 @@ async def test_a_phrase_before_the_forced_end_tag_is_no_failure(stub: StubServer
 
 @pytest.mark.parametrize(
     ("drafted", "why"),
-    [((), "for 0 of 16 drafted tokens"), ((0.0, 0.0), "0.0 for every drafted token")],
+    [((), "for 0 of 16 drafted tokens"), ((0.0, 0.0), "0.0 for 16 of 16 drafted tokens")],
 )
 async def test_logprobs_that_say_nothing_of_drafted_tokens_are_none(
     stub: StubServer, drafted: tuple[float, ...], why: str
@@ -78,6 +78,12 @@ async def test_logprobs_that_say_nothing_of_drafted_tokens_are_none(
     can = await found(stub, drafted=drafted)
     assert can.logprobs == 0
     assert why in can.missing["logprobs"]
+
+
+async def test_one_drafted_token_without_true_logprobs_is_enough(stub: StubServer) -> None:
+    can = await found(stub, zeros=1)
+    assert can.logprobs == 0
+    assert "0.0 for 1 of 16 drafted tokens" in can.missing["logprobs"]
 
 
 async def test_a_model_that_is_sure_of_every_token_is_believed(stub: StubServer) -> None:

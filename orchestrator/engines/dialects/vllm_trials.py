@@ -81,8 +81,9 @@ def _untold(tokens: _Tokens, number: int) -> str:
     told = [(own, top) for own, top in tokens if own is not None and top]
     if len(told) < number:
         return f"the server gives them for {len(told)} of {number} drafted tokens"
-    if not any(value < 0 for own, top in told for value in (own, *top.values())):
-        return "the server gives 0.0 for every drafted token and every alternative"
+    # No two tokens are certain at once; one may be, and is alone at 0.0.
+    if zeros := sum(own == 0 and len(top) > 1 and not any(top.values()) for own, top in told):
+        return f"the server gives 0.0 for {zeros} of {number} drafted tokens and for all their alternatives"
     return ""
 
 
