@@ -80,9 +80,11 @@ class FakeVllm:
         zeros: int = 0,
         draws_worst: bool = False,
         thinking: Callable[[int], int | None] | None = lambda budget: budget,
+        ends_early: bool = False,
     ) -> None:
         """`drafted` are the logprobs of a drafted token and of its alternatives, all 0.0 for the last `zeros` tokens;
-        `draws_worst` says that a draw above temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget."""
+        `draws_worst` says that a draw above temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget, and
+        `ends_early` that the model ends its text before that if it may."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
@@ -99,6 +101,7 @@ class FakeVllm:
         self._zeros = zeros
         self._draws_worst = draws_worst
         self._thinking = thinking
+        self._ends_early = ends_early
         cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
         stub.add("/v1/models", Reply(json={"object": "list", "data": cards}))
         stub.add("/version", Reply(json={"version": "0.32.0"}))
@@ -160,7 +163,9 @@ class FakeVllm:
             return refused("thinking_token_budget is set but reasoning_config is not configured.")
         thought = len(body["prompt"]) - body["prompt"].index(THINK) - 1
         place = self._thinking(body["thinking_token_budget"] - thought)
-        if place is None:
+        if self._ends_early and not body.get("ignore_eos"):
+            reply = said(ids("4"), finish_reason="stop", stop_reason=None)
+        elif place is None:
             reply = said(ids("4") * body["max_tokens"], finish_reason="length", stop_reason=None)
         else:
             reply = said([*ids("4") * place, NOT_THINK], finish_reason="stop", stop_reason="</think>")

@@ -68,6 +68,10 @@ async def test_a_phrase_before_the_forced_end_tag_is_no_failure(stub: StubServer
     assert (await found(stub, thinking=lambda budget: budget + 12)).thinking_budget
 
 
+async def test_a_model_that_would_end_its_text_early_is_kept_thinking_until_the_budget_ends_it(stub: StubServer) -> None:
+    assert (await found(stub, ends_early=True)).missing == {}
+
+
 @pytest.mark.parametrize(
     ("drafted", "why"),
     [((), "for 0 of 16 drafted tokens"), ((0.0, 0.0), "0.0 for 16 of 16 drafted tokens")],

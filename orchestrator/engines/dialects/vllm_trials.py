@@ -112,6 +112,7 @@ async def thinking_budget(
             "prompt": [*start, *thoughts],
             "max_tokens": budget + _PHRASE,
             "temperature": 0,
+            "ignore_eos": True,
             "stop": ["</think>"],
             "skip_special_tokens": False,
             "thinking_token_budget": len(thoughts) + budget,
