@@ -81,10 +81,12 @@ class FakeVllm:
         draws_worst: bool = False,
         thinking: Callable[[int], int | None] | None = lambda budget: budget,
         ends_early: bool = False,
+        trials: Reply | None = None,
     ) -> None:
         """`drafted` are the logprobs of a drafted token and of its alternatives, all 0.0 for the last `zeros` tokens;
-        `draws_worst` says that a draw above temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget, and
-        `ends_early` that the model ends its text before that if it may."""
+        `draws_worst` says that a draw above temperature 0 is the last of them. `thinking` tells after how many tokens
+        </think> comes under a budget, `ends_early` that the model ends its text before that if it may. `trials`
+        answers both trials in their place."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
@@ -102,6 +104,7 @@ class FakeVllm:
         self._draws_worst = draws_worst
         self._thinking = thinking
         self._ends_early = ends_early
+        self._trials = trials
         cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
         stub.add("/v1/models", Reply(json={"object": "list", "data": cards}))
         stub.add("/version", Reply(json={"version": "0.32.0"}))
@@ -122,10 +125,10 @@ class FakeVllm:
         return Reply(json={"tokens": tokens, "token_strs": names, "max_model_len": self._context})
 
     def _complete(self, seen: Seen) -> Reply:
-        if "thinking_token_budget" in seen.body:
-            return self._think(seen.body)
         if seen.body.get("ignore_eos") and seen.body["max_tokens"] > 1:
-            return self._draft(seen.body)
+            if self._trials is not None:
+                return self._trials
+            return self._think(seen.body) if "thinking_token_budget" in seen.body else self._draft(seen.body)
         if allowed := seen.body.get("allowed_token_ids"):
             return Reply(json=said(allowed, "" if allowed[0] in SPECIAL else None, finish_reason="length"))
         if "stop" not in seen.body:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_vllm import FakeVllm
-from stub_server import StubServer
+from stub_server import Reply, StubServer
 
 from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.vllm import Vllm
@@ -17,9 +17,9 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Sampling
 
 
-async def found(stub: StubServer, *, is_sampled: bool = True, **server: Any) -> Capabilities:
+async def found(stub: StubServer, *, is_sampled: bool = True, timeout_s: float = 60.0, **server: Any) -> Capabilities:
     FakeVllm(stub, **server)
-    engine = Vllm(stub.url, is_sampled=is_sampled)
+    engine = Vllm(stub.url, is_sampled=is_sampled, timeout_s=timeout_s)
     try:
         return await engine.start()
     finally:
@@ -68,7 +68,9 @@ async def test_a_phrase_before_the_forced_end_tag_is_no_failure(stub: StubServer
     assert (await found(stub, thinking=lambda budget: budget + 12)).thinking_budget
 
 
-async def test_a_model_that_would_end_its_text_early_is_kept_thinking_until_the_budget_ends_it(stub: StubServer) -> None:
+async def test_a_model_that_would_end_its_text_early_is_kept_thinking_until_the_budget_ends_it(
+    stub: StubServer,
+) -> None:
     assert (await found(stub, ends_early=True)).missing == {}
 
 
@@ -104,6 +106,28 @@ async def test_a_draw_is_broken_only_where_the_model_rules_it_out(
     can = await found(stub, draws_worst=True, drafted=logprobs)
     assert can.samples is not is_found
     assert ("speculation method" in can.missing.get("samples", "")) is is_found
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Reply(status=500, text="CUDA error"), "HTTP 500"),
+        (Reply(delay_s=3, json={}), "no complete answer within 1 s"),
+        (Reply(reset=True), "connection"),
+        (Reply(json={}), "the reply is not as expected"),
+    ],
+)
+async def test_a_trial_that_fails_is_made_once_and_stops_nothing(stub: StubServer, answer: Reply, why: str) -> None:
+    can = await found(stub, trials=answer, timeout_s=1.0)
+    assert (can.logprobs, can.samples, can.thinking_budget) == (20, True, False)
+    assert list(can.missing) == ["sampling_trial", "thinking_budget"]
+    assert all(why in each for each in can.missing.values()), can.missing
+    assert sum(body["max_tokens"] > 1 for body in stub.bodies("/v1/completions")) == 2
+
+
+async def test_where_nothing_is_sampled_a_failed_trial_was_one_of_the_logprobs(stub: StubServer) -> None:
+    can = await found(stub, trials=Reply(status=500), is_sampled=False)
+    assert list(can.missing) == ["logprobs_trial", "thinking_budget"]
 
 
 def pipeline(stub: StubServer, temperature: float) -> Pipeline:

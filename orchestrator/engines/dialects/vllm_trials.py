@@ -1,5 +1,8 @@
 """Try whether a vLLM server keeps its word where it would fail in silence: a few tokens each.
 
+A trial that fails is no verdict but a reason: it is made once, and stops nothing. That a server has
+died is found by the next call that something depends on.
+
 Measured on vLLM 0.32, its build for the CPU:
 - with any speculation on, text sampled at a temperature is broken, and so is greedy text that runs in the same
   batch: the kernel that spreads the temperatures over drafted tokens fills a copy, and the logits are divided by
@@ -11,16 +14,18 @@ Measured on vLLM 0.32, its build for the CPU:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS
 from orchestrator.engines.http import Transport
-from orchestrator.errors import EngineRejected
+from orchestrator.errors import EngineError, EngineRejected
 
 __all__ = ["REPETITION", "drafted", "thinking_budget"]
 
 REPETITION = "1 2 3 4 " * 4
 """Of so few different tokens that whatever is drawn from them came before, and is drafted."""
 
+_LONGEST_S = 30.0
 _DRAWN = 16
 _COLD = 0.01
 """A temperature so low that a draw is the likeliest token but for near ties."""
@@ -42,6 +47,7 @@ async def drafted(
     `prompt` is REPETITION. The draw is greedy unless `is_sampled`: where sampling is broken, it spoils
     the calls beside it.
     """
+    trial = "sampling_trial" if is_sampled else "logprobs_trial"
     body = _NEUTRAL | {
         "model": model,
         "prompt": list(prompt),
@@ -53,23 +59,29 @@ async def drafted(
         "return_tokens_as_token_ids": True,
     }
     try:
-        reply = await line.post(COMPLETIONS, body)
-    except EngineRejected as error:
-        return {"sampling_trial": f"the server refused it: {error}"}
-    with line.reading(COMPLETIONS):
-        choice, number = reply["choices"][0], int(reply["usage"]["completion_tokens"])
-        columns = choice.get("logprobs") or {"token_logprobs": (), "top_logprobs": ()}
-        tokens = list(zip(columns["token_logprobs"], columns["top_logprobs"], strict=True))
-        wrong = {}
-        if why := _untold(tokens, number):
-            wrong["logprobs"] = why
-        elif is_sampled and (least := _worst(tokens, {f"token_id:{id_}" for id_ in prompt})) > _IMPOSSIBLE:
-            wrong["samples"] = (
-                f"at temperature {_COLD} it drew a token {least:.1f} nats less likely than the likeliest, as vLLM's "
-                "build for the CPU does while it speculates: set temperature 0 for every call of this server, or "
-                'speculation method = "none"'
-            )
-    return wrong
+        reply = await _once(line, body)
+        with line.reading(COMPLETIONS):
+            choice, number = reply["choices"][0], int(reply["usage"]["completion_tokens"])
+            columns = choice.get("logprobs") or {"token_logprobs": (), "top_logprobs": ()}
+            tokens = list(zip(columns["token_logprobs"], columns["top_logprobs"], strict=True))
+            why = _untold(tokens, number)
+            least = 0.0 if why else _worst(tokens, {f"token_id:{id_}" for id_ in prompt})
+    except EngineError as error:
+        return {trial: f"it failed: {error}"}
+    if why:
+        return {"logprobs": why}
+    if is_sampled and least > _IMPOSSIBLE:
+        what = (
+            f"at temperature {_COLD} it drew a token {least:.1f} nats less likely than the likeliest, as vLLM's "
+            "build for the CPU does while it speculates: set temperature 0 for every call of this server, or "
+            'speculation method = "none"'
+        )
+        return {"samples": what}
+    return {}
+
+
+async def _once(line: Transport, body: Mapping[str, Any]) -> Any:
+    return await line.once(COMPLETIONS, body, timeout_s=min(line.timeout_s, _LONGEST_S))
 
 
 _Tokens = Sequence[tuple[float | None, Mapping[str, float] | None]]
@@ -106,24 +118,26 @@ async def thinking_budget(
     `start` is `<think>` and `thoughts` what stands behind it.
     """
     ends = []
-    for budget in _BUDGETS:
-        body = _NEUTRAL | {
-            "model": model,
-            "prompt": [*start, *thoughts],
-            "max_tokens": budget + _PHRASE,
-            "temperature": 0,
-            "ignore_eos": True,
-            "stop": ["</think>"],
-            "skip_special_tokens": False,
-            "thinking_token_budget": len(thoughts) + budget,
-        }
-        try:
-            reply = await line.post(COMPLETIONS, body)
-        except EngineRejected as error:
-            return f"start it with --reasoning-parser or --reasoning-config ({error})"
-        with line.reading(COMPLETIONS):
-            if reply["choices"][0].get("stop_reason") != "</think>":
-                what = "the server takes one and thinks on past it"
-                return f"{what}; speculation is on" if speculates else what
-            ends.append(int(reply["usage"]["completion_tokens"]))
+    try:
+        for budget in _BUDGETS:
+            body = _NEUTRAL | {
+                "model": model,
+                "prompt": [*start, *thoughts],
+                "max_tokens": budget + _PHRASE,
+                "temperature": 0,
+                "ignore_eos": True,
+                "stop": ["</think>"],
+                "skip_special_tokens": False,
+                "thinking_token_budget": len(thoughts) + budget,
+            }
+            reply = await _once(line, body)
+            with line.reading(COMPLETIONS):
+                if reply["choices"][0].get("stop_reason") != "</think>":
+                    what = "the server takes one and thinks on past it"
+                    return f"{what}; speculation is on" if speculates else what
+                ends.append(int(reply["usage"]["completion_tokens"]))
+    except EngineRejected as error:
+        return f"start it with --reasoning-parser or --reasoning-config ({error})"
+    except EngineError as error:
+        return f"it could not be tried: {error}"
     return "" if ends[0] < ends[1] else "it could not be tried: the model ends its thinking by itself"
