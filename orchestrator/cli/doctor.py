@@ -21,6 +21,11 @@ __all__ = ["doctor"]
 _PACKAGES = ("aiohttp", "click", "langgraph", "pydantic", "rich", "sqlite-utils", "xllamacpp")
 _CALL_TOKENS = 16
 _SLOWEST_CALL_S = 60.0
+_DOUBTS = {
+    "samples": "what it samples is broken",
+    "sampling_trial": "what it samples could not be tried",
+}
+"""Of what is missing, that which spoils a run in silence."""
 
 
 class Finding(NamedTuple):
@@ -152,8 +157,8 @@ async def _engine(name: str, engine: Engine, *, measures: bool) -> AsyncIterator
         return
     yield Finding("ok", name, said)
     for capability, why in can.missing.items():
-        if capability == "samples":
-            yield Finding("warn", name, f"what it samples is broken: {why}")
+        if doubt := _DOUBTS.get(capability):
+            yield Finding("warn", name, f"{doubt}: {why}")
         else:
             yield Finding("ok", name, f"without {capability.replace('_', ' ')}: {why}")
 

@@ -231,6 +231,23 @@ def test_doctor_lets_an_engine_that_only_measures_measure(orchestrator: Call, he
     assert re.search(r"a measurement in \d+\.\d\d s$", line)
 
 
+def test_doctor_warns_of_what_would_spoil_a_run_in_silence(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        "from dataclasses import replace\n"
+        "import orchestrator as orc\n"
+        "class Odd(orc.engines.Scripted):\n"
+        "    async def start(self):\n"
+        "        missing = dict.fromkeys(('sampling_trial', 'metrics'), 'no word of it')\n"
+        "        return replace(await super().start(), missing=missing)\n"
+        "pipeline = lambda: orc.Pipeline({'large': Odd(['a'])}, 'large')\n"
+    )
+    said = orchestrator("doctor", "--pipeline", "agent.py:pipeline").stdout.splitlines()
+    assert said[-2:] == [
+        "warn  large        what it samples could not be tried: no word of it",
+        "ok    large        without metrics: no word of it",
+    ]
+
+
 def test_doctor_says_fail_for_an_engine_that_does_not_answer(orchestrator: Call, two: Path) -> None:
     done = orchestrator("doctor", "--json")
     assert done.exit_code == 3

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_vllm import FakeVllm
+from fake_vllm import FakeVllm, refused
 from stub_server import Reply, StubServer
 
 from orchestrator.engines.base import Capabilities
@@ -96,16 +96,37 @@ async def test_a_model_that_is_sure_of_every_token_is_believed(stub: StubServer)
     assert (await found(stub, drafted=(0.0, -40.0))).logprobs == 20
 
 
-@pytest.mark.parametrize(
-    ("logprobs", "is_found"), [((-0.1, -3.0), True), ((-0.9, -1.3), False), ((0.0, -350.0, -9999.0), False)]
-)
+@pytest.mark.parametrize(("logprobs", "is_found"), [((-0.1, -3.0), True), ((-0.9, -1.3), False)])
 async def test_a_draw_is_broken_only_where_the_model_rules_it_out(
     stub: StubServer, logprobs: tuple[float, ...], is_found: bool
 ) -> None:
-    """A near tie proves nothing, nor do logprobs that were taken after the temperature."""
+    """A near tie proves nothing."""
     can = await found(stub, draws_worst=True, drafted=logprobs)
     assert can.samples is not is_found
     assert ("speculation method" in can.missing.get("samples", "")) is is_found
+    assert "sampling_trial" not in can.missing
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ({"most_logprobs": 0}, "gives no logprobs"),
+        ({"drafted": ()}, "for 0 of 16 drafted tokens"),
+        ({"drafted": (0.0, -350.0, -9999.0)}, "after its mask and the temperature: start it without --logprobs-mode"),
+        ({"trials": refused("no allowed_token_ids here")}, "no allowed_token_ids here"),
+    ],
+)
+async def test_sampling_that_could_not_be_tried_has_a_reason(
+    stub: StubServer, server: dict[str, Any], why: str
+) -> None:
+    can = await found(stub, draws_worst=True, **server)
+    assert why in can.missing["sampling_trial"]
+    assert "samples" not in can.missing
+
+
+async def test_a_server_that_is_never_sampled_needs_no_logprobs_for_it(stub: StubServer) -> None:
+    can = await found(stub, is_sampled=False, most_logprobs=0)
+    assert list(can.missing) == ["logprobs"]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,7 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
         missing["speculates"] = "it does not, or was started without --per-request-spec-decode-metrics summary"
     think_tags = (await tokenizer.parse("<think>"), await tokenizer.parse("</think>"))
     repetition = await tokenizer.encode(REPETITION)
-    if logprobs:
-        missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
+    missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
     if why := await thinking_budget(line, name, think_tags[0], repetition, speculates=speculates):
         missing["thinking_budget"] = why
     if why := await seams(tokenizer):

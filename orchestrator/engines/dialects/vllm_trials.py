@@ -45,8 +45,10 @@ async def drafted(
     """Write a text that speculation drafts; return what is wrong with it, as capability -> reason.
 
     `prompt` is REPETITION. The draw is greedy unless `is_sampled`: where sampling is broken, it spoils
-    the calls beside it.
+    the calls beside it. A draw is judged by its logprobs: where they do not tell, `sampling_trial` has the reason.
     """
+    if not logprobs:
+        return {"sampling_trial": "the server gives no logprobs to judge it by"} if is_sampled else {}
     trial = "sampling_trial" if is_sampled else "logprobs_trial"
     body = _NEUTRAL | {
         "model": model,
@@ -65,19 +67,22 @@ async def drafted(
             columns = choice.get("logprobs") or {"token_logprobs": (), "top_logprobs": ()}
             tokens = list(zip(columns["token_logprobs"], columns["top_logprobs"], strict=True))
             why = _untold(tokens, number)
-            least = 0.0 if why else _worst(tokens, {f"token_id:{id_}" for id_ in prompt})
+            least = None if why else _worst(tokens, {f"token_id:{id_}" for id_ in prompt})
     except EngineError as error:
         return {trial: f"it failed: {error}"}
-    if why:
-        return {"logprobs": why}
-    if is_sampled and least > _IMPOSSIBLE:
-        what = (
+    wrong = {"logprobs": why} if why else {}
+    if not is_sampled:
+        return wrong
+    if least is None:
+        untold = why or "the server shows logprobs after its mask and the temperature: start it without --logprobs-mode"
+        wrong["sampling_trial"] = f"the draw cannot be judged: {untold}"
+    elif least > _IMPOSSIBLE:
+        wrong["samples"] = (
             f"at temperature {_COLD} it drew a token {least:.1f} nats less likely than the likeliest, as vLLM's "
             "build for the CPU does while it speculates: set temperature 0 for every call of this server, or "
             'speculation method = "none"'
         )
-        return {"samples": what}
-    return {}
+    return wrong
 
 
 async def _once(line: Transport, body: Mapping[str, Any]) -> Any:
@@ -99,13 +104,13 @@ def _untold(tokens: _Tokens, number: int) -> str:
     return ""
 
 
-def _worst(tokens: _Tokens, allowed: Collection[str]) -> float:
-    """Return how many nats the least likely draw is below the likeliest allowed token; 0 if that is not told."""
+def _worst(tokens: _Tokens, allowed: Collection[str]) -> float | None:
+    """Return how many nats the least likely draw is below the likeliest allowed token; None if that is not told."""
     found = 0.0
     for own, top in tokens:
         assert own is not None and top is not None
         if min(top.values()) < _MASKED:
-            return 0.0
+            return None
         found = max(found, max((value for name, value in top.items() if name in allowed), default=own) - own)
     return found
 
