@@ -24,6 +24,7 @@ _SLOWEST_CALL_S = 60.0
 _DOUBTS = {
     "samples": "what it samples is broken",
     "sampling_trial": "what it samples could not be tried",
+    "prefix_cache": "its prefix cache is in doubt",
 }
 """Of what is missing, that which spoils a run in silence."""
 

@@ -237,13 +237,14 @@ def test_doctor_warns_of_what_would_spoil_a_run_in_silence(orchestrator: Call, h
         "import orchestrator as orc\n"
         "class Odd(orc.engines.Scripted):\n"
         "    async def start(self):\n"
-        "        missing = dict.fromkeys(('sampling_trial', 'metrics'), 'no word of it')\n"
+        "        missing = dict.fromkeys(('sampling_trial', 'prefix_cache', 'metrics'), 'no word of it')\n"
         "        return replace(await super().start(), missing=missing)\n"
         "pipeline = lambda: orc.Pipeline({'large': Odd(['a'])}, 'large')\n"
     )
     said = orchestrator("doctor", "--pipeline", "agent.py:pipeline").stdout.splitlines()
-    assert said[-2:] == [
+    assert said[-3:] == [
         "warn  large        what it samples could not be tried: no word of it",
+        "warn  large        its prefix cache is in doubt: no word of it",
         "ok    large        without metrics: no word of it",
     ]
 

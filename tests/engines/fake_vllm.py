@@ -73,6 +73,7 @@ class FakeVllm:
         most_logprobs: int = 20,
         returns_ids: bool = True,
         reports_cache: bool = True,
+        block: int = 16,
         has_template: bool = True,
         reports_times: bool = True,
         speculates: bool = True,
@@ -83,16 +84,18 @@ class FakeVllm:
         ends_early: bool = False,
         trials: Reply | None = None,
     ) -> None:
-        """`drafted` are the logprobs of a drafted token and of its alternatives, all 0.0 for the last `zeros` tokens;
-        `draws_worst` says that a draw above temperature 0 is the last of them. `thinking` tells after how many tokens
-        </think> comes under a budget, `ends_early` that the model ends its text before that if it may. `trials`
-        answers both trials in their place."""
+        """`block` is the prefix cache's, in tokens; 0 for no cache. `drafted` are the logprobs of a drafted token and
+        of its alternatives, all 0.0 for the last `zeros` tokens; `draws_worst` says that a draw above temperature 0
+        is the last of them. `thinking` tells after how many tokens </think> comes under a budget, `ends_early` that
+        the model ends its text before that if it may. `trials` answers these two trials in their place."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
         self._most_logprobs = most_logprobs
         self._returns_ids = returns_ids
         self._reports_cache = reports_cache
+        self._block = block
+        self._prompts: list[list[int]] = []
         self._has_template = has_template
         self._context = context
         self._metrics = {
@@ -143,7 +146,10 @@ class FakeVllm:
         if not self._returns_ids:
             reply["choices"][0]["token_ids"] = None
         counts = {"prompt_tokens": 1, "completion_tokens": 1}
-        details = {"cached_tokens": 0} if self._reports_cache else None
+        is_cached = self._block and body["prompt"] in self._prompts
+        cached = (len(body["prompt"]) - 1) // self._block * self._block if is_cached else 0
+        self._prompts.append(body["prompt"])
+        details = {"cached_tokens": cached} if self._reports_cache else None
         return Reply(json=reply | {"usage": counts | {"prompt_tokens_details": details}, "metrics": self._metrics})
 
     def _draft(self, body: dict[str, Any]) -> Reply:

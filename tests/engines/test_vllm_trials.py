@@ -151,6 +151,35 @@ async def test_where_nothing_is_sampled_a_failed_trial_was_one_of_the_logprobs(s
     assert list(can.missing) == ["logprobs_trial", "thinking_budget"]
 
 
+@pytest.mark.parametrize(("context", "length"), [(4096, 2049), (1000, 999), (258, 257)])
+async def test_an_equal_prompt_that_is_computed_anew_is_said(stub: StubServer, context: int, length: int) -> None:
+    can = await found(stub, context=context, block=0)
+    assert can.cached_tokens
+    assert list(can.missing) == ["prefix_cache"]
+    assert f"{length} tokens is computed anew: start it with --enable-prefix-caching" in can.missing["prefix_cache"]
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"context": 4096},
+        {"context": 4096, "block": 128},
+        {"context": 4096, "block": 1312},
+        {"context": 257, "block": 0},
+        {"context": 4096, "block": 0, "reports_cache": False},
+    ],
+)
+async def test_a_prefix_cache_that_hits_or_cannot_be_tried_is_not_accused(
+    stub: StubServer, server: dict[str, Any]
+) -> None:
+    assert "prefix_cache" not in (await found(stub, **server)).missing
+
+
+async def test_a_prefix_cache_that_works_costs_two_short_calls(stub: StubServer) -> None:
+    await found(stub, context=4096)
+    assert [len(body["prompt"]) for body in stub.bodies("/v1/completions") if len(body["prompt"]) > 100] == [257, 257]
+
+
 def pipeline(stub: StubServer, temperature: float) -> Pipeline:
     spec = EngineSpec(kind="vllm", url=stub.url, sampling=Sampling(temperature=temperature))
     return Pipeline({"large": spec}, "large", db=":memory:")

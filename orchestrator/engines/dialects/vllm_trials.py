@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from orchestrator.engines.dialects.openai_api import cached_tokens
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineError, EngineRejected
 
-__all__ = ["REPETITION", "drafted", "thinking_budget"]
+__all__ = ["REPETITION", "drafted", "prefix_cache", "thinking_budget"]
 
 REPETITION = "1 2 3 4 " * 4
 """Of so few different tokens that whatever is drawn from them came before, and is drafted."""
@@ -36,6 +37,9 @@ _MASKED = -1000.0
 _BUDGETS = (2, 5)
 _PHRASE = 40
 """Tokens that a server may say before the end tag that it forces."""
+_EQUAL = (257, 2049)
+"""Tokens of a prompt sent twice: two blocks of 128, the CPU build's, and the last token, which is always computed.
+Models with a state beside attention have longer blocks, so a longer prompt is tried before a server is accused."""
 _NEUTRAL = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1.0, "seed": 0}
 
 
@@ -146,3 +150,26 @@ async def thinking_budget(
     except EngineError as error:
         return f"it could not be tried: {error}"
     return "" if ends[0] < ends[1] else "it could not be tried: the model ends its thinking by itself"
+
+
+async def prefix_cache(line: Transport, model: str, tokens: Sequence[int], context: int) -> str:
+    """Return why a prompt that was sent before is computed anew, or nothing if it is not, or fits no `context`.
+
+    The prompt repeats `tokens`. The server must report cached tokens.
+    """
+    lengths = [min(length, context - 1) for length in _EQUAL if context > _EQUAL[0]]
+    try:
+        for length in lengths:
+            prompt = (list(tokens) * length)[:length]
+            body = _NEUTRAL | {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
+            await _once(line, body)
+            reply = await _once(line, body)
+            with line.reading(COMPLETIONS):
+                if cached_tokens(reply["usage"]) != 0:
+                    return ""
+    except EngineError as error:
+        return f"it could not be tried: {error}"
+    if not lengths:
+        return ""
+    what = f"an equal prompt of {lengths[-1]} tokens is computed anew: start it with --enable-prefix-caching"
+    return f"{what}; data-parallel engines have one each"
