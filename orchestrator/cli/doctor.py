@@ -185,9 +185,8 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
                 yield Finding("warn", judge.scorer, f"{who} nothing: {judge.reason}")
                 continue
             found = f"{who} a right step {judge.right:.1f} and a wrong one {judge.wrong:.1f}"
-            if judge.is_blind:
-                mend = "its ratings decide nothing: try reading=average or another judge"
-                yield Finding("warn", judge.scorer, f"{found}, alike; {mend}")
+            if judge.flaw:
+                yield Finding("warn", judge.scorer, f"{found}, {judge.flaw}")
             else:
                 yield Finding("ok", judge.scorer, found)
     except UserError as error:

@@ -213,7 +213,7 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
     assert f"ok    database     {home}/journal.db will be made by the first run" in lines
     assert lines[-2].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
     assert lines[-1].startswith(
-        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike; its ratings"
+        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike: such ratings"
     )
     assert not (home / "journal.db").exists()
 
