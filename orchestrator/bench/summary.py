@@ -13,10 +13,11 @@ from typing import Any
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
 from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
-from orchestrator.bench.policies import LARGE, ORACLE, RANDOM, SMALL
+from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
 from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
 from orchestrator.bench.sample import Sample
+from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
 __all__ = ["FEW", "Rows", "summarise"]
@@ -24,7 +25,7 @@ __all__ = ["FEW", "Rows", "summarise"]
 FEW = 30
 """Below so many tasks an interval is too wide to say much, and the report warns."""
 FEW_RATINGS = 20
-"""So many ratings of one value are no accident."""
+"""So many ratings alike are no accident."""
 BUDGET_SHARE = 0.9
 """The equal budget is what large-only needs for this share of its tasks."""
 
@@ -247,13 +248,18 @@ def _missing(rows: Rows, settings: Mapping[str, Any], asked: Sequence[str], drop
     return found
 
 
-def _alike(samples: Sequence[Sample]) -> str:
-    """Return how many ratings were all the same, in words, or nothing if they differ or are few."""
-    number = sum(sample.ratings - len(sample.missing) for sample in samples)
-    values = {value for sample in samples for value in sample.rated}
-    if number < FEW_RATINGS or len(values) != 1:
+def _alike(label: str, samples: Sequence[Sample]) -> str:
+    """Return that a judge's ratings are all alike and what to try, or nothing if they differ or are few."""
+    options = label.split(":")
+    if family_of(label) in CONTROLS or "judge=verifier" in options:
         return ""
-    return f"all {number} ratings are the same, {values.pop():.2f}"
+    rated = [sample for sample in samples if sample.rated]  # an older folder has ratings without their values
+    number = sum(sample.ratings - len(sample.missing) for sample in rated)
+    values = {9 * value for sample in rated for value in sample.rated}
+    if number < FEW_RATINGS or max(values) - min(values) >= ALIKE:
+        return ""
+    is_greedy = not any(option.startswith(("judge=", "reading=")) for option in options)
+    return f"all {number} ratings are alike, {min(values):.1f}: {advice(is_greedy=is_greedy)}"
 
 
 def _warnings(rows: Rows) -> list[str]:
@@ -269,8 +275,8 @@ def _warnings(rows: Rows) -> list[str]:
         if missing := [reason for sample in samples for reason in sample.missing]:
             number = sum(sample.ratings for sample in samples)
             found.append(f"{name}: {len(missing)} of {number} ratings could not be had, first: {missing[0]}")
-        if alike := _alike(samples):
-            found.append(f"{name}: {alike}: they decide nothing; try reading=average or another judge")
+        if alike := _alike(name, samples):
+            found.append(f"{name}: {alike}")
         if degraded := sum(sample.status == Status.DEGRADED for sample in samples):
             found.append(f"{name}: in {degraded} runs another engine wrote for one that had failed")
         if cut := sum(any(key.endswith("/interrupted") for key in sample.purposes) for sample in samples):

@@ -21,6 +21,12 @@ __all__ = ["doctor"]
 _PACKAGES = ("aiohttp", "click", "langgraph", "pydantic", "rich", "sqlite-utils", "xllamacpp")
 _CALL_TOKENS = 16
 _SLOWEST_CALL_S = 60.0
+_DOUBTS = {
+    "samples": "what it samples is broken",
+    "sampling_trial": "what it samples could not be tried",
+    "prefix_cache": "its prefix cache is in doubt",
+}
+"""Of what is missing, that which spoils a run in silence."""
 
 
 class Finding(NamedTuple):
@@ -152,8 +158,8 @@ async def _engine(name: str, engine: Engine, *, measures: bool) -> AsyncIterator
         return
     yield Finding("ok", name, said)
     for capability, why in can.missing.items():
-        if capability == "samples":
-            yield Finding("warn", name, f"what it samples is broken: {why}")
+        if doubt := _DOUBTS.get(capability):
+            yield Finding("warn", name, f"{doubt}: {why}")
         else:
             yield Finding("ok", name, f"without {capability.replace('_', ' ')}: {why}")
 
@@ -179,9 +185,8 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
                 yield Finding("warn", judge.scorer, f"{who} nothing: {judge.reason}")
                 continue
             found = f"{who} a right step {judge.right:.1f} and a wrong one {judge.wrong:.1f}"
-            if judge.is_blind:
-                mend = "its ratings decide nothing: try reading=average or another judge"
-                yield Finding("warn", judge.scorer, f"{found}, alike; {mend}")
+            if judge.flaw:
+                yield Finding("warn", judge.scorer, f"{found}, {judge.flaw}")
             else:
                 yield Finding("ok", judge.scorer, found)
     except UserError as error:

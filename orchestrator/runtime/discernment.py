@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.engines.base import Completion, Prefix, Request
 from orchestrator.engines.scorers.judge import Judge
@@ -11,10 +11,15 @@ from orchestrator.engines.scorers.reward import Reward
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.base import Needs
-from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Message, Sampling, Step, Stop
 
-__all__ = ["Discerned", "discern"]
+if TYPE_CHECKING:
+    from orchestrator.runtime.pipeline import Pipeline
+
+__all__ = ["ALIKE", "Discerned", "advice", "discern"]
+
+ALIKE = 0.05
+"""Ratings that differ by less, in digits 0-9, tell nothing apart: the mean over the digits is never quite equal."""
 
 _TASK = (Message("user", "Compute 12 + 7 - 4."),)
 _BEFORE, _RIGHT, _WRONG = "12+7-4\n\n", "12+7=19\n19-4\n\n", "12+7=91\n91-4\n\n"
@@ -30,11 +35,29 @@ class Discerned(NamedTuple):
     wrong: float | None
     reason: str = ""
     """Why a rating could not be had, or empty."""
+    is_greedy: bool = False
+    """It reads one digit, where the mean over the digits may tell more."""
 
     @property
     def is_blind(self) -> bool:
         """Both were rated, and alike."""
-        return self.right is not None and self.right == self.wrong
+        return self.right is not None and self.wrong is not None and abs(self.right - self.wrong) < ALIKE
+
+    @property
+    def flaw(self) -> str:
+        """What is wrong with the two ratings and what to try, or empty."""
+        if self.right is None or self.wrong is None:
+            return ""
+        if self.is_blind:
+            return f"alike: {advice(is_greedy=self.is_greedy)}"
+        if self.right < self.wrong:
+            return f"it rates the wrong step higher: {advice(is_greedy=self.is_greedy)}"
+        return ""
+
+
+def advice(*, is_greedy: bool) -> str:
+    """Return what to do about ratings that tell nothing; `is_greedy` says that one digit of each was read."""
+    return "such ratings decide nothing; try " + ("reading=average or another judge" if is_greedy else "another judge")
 
 
 async def discern(pipeline: Pipeline) -> AsyncIterator[Discerned]:
@@ -52,7 +75,8 @@ async def discern(pipeline: Pipeline) -> AsyncIterator[Discerned]:
             except SignalUnavailable as missing:
                 yield Discerned(name, engine, None, None, missing.reason)
             else:
-                yield Discerned(name, engine, right, wrong)
+                is_greedy = isinstance(judge, Judge) and judge.reading == "greedy"
+                yield Discerned(name, engine, right, wrong, is_greedy=is_greedy)
 
 
 async def _rating(pipeline: Pipeline, judge: Judge | Reward, engine: str, draft: str) -> float | None:

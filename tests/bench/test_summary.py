@@ -331,15 +331,41 @@ def test_ratings_that_could_not_be_had_are_a_warning() -> None:
     assert f"{ASKED}: 3 of 160 ratings could not be had, first: the server died" in report(found)["warnings"]
 
 
-@pytest.mark.parametrize(
-    ("values", "ratings", "is_said"),
-    [((0.5,), 1, True), ((0.5,), 0, False), ((0.25, 0.5), 1, False)],
-)
-def test_ratings_that_are_all_the_same_are_a_warning(values: tuple[float, ...], ratings: int, is_said: bool) -> None:
-    changes = {"ratings": ratings, "rated": values if ratings else ()}
+def rated(policy: str, values: tuple[float, ...], ratings: int = 1) -> list[str]:
+    """Return the warnings of a comparison in which `policy` stands in the place of ASKED and was rated so."""
+    changes = {"policy": policy, "ratings": ratings, "rated": values}
     found = [replace(each, **changes) if each.policy == ASKED else each for each in samples()]
-    said = f"{ASKED}: all 40 ratings are the same, 0.50: they decide nothing; try reading=average or another judge"
-    assert warnings(found) == ([said] if is_said else [])
+    control = [replace(each, policy=f"random@{policy}") if each.policy == CONTROL else each for each in found]
+    return warnings(control, policies=["small", "large", policy])
+
+
+@pytest.mark.parametrize(
+    ("values", "is_said"),
+    [((0.5,), True), ((0.5, 0.505), True), ((0.5, 0.506), False), ((0.25, 0.5), False), ((), False)],
+)
+def test_ratings_that_are_all_alike_are_a_warning(values: tuple[float, ...], is_said: bool) -> None:
+    """Alike are those that differ by less than 0.05 digits, a share of 0.0056."""
+    said = f"{ASKED}: all 40 ratings are alike, 4.5: such ratings decide nothing; try reading=average or another judge"
+    assert rated(ASKED, values) == ([said] if is_said else [])
+
+
+@pytest.mark.parametrize("policy", ["specreason:reading=average", "specreason:judge=prm:threshold=7"])
+def test_no_reading_is_advised_that_is_read_already_or_changes_nothing(policy: str) -> None:
+    [said] = rated(policy, (0.5,))
+    assert said.endswith("decide nothing; try another judge")
+
+
+@pytest.mark.parametrize("policy", ["oracle", "specreason:judge=verifier:threshold=7"])
+def test_a_control_or_a_verifier_may_find_every_step_alike(policy: str) -> None:
+    assert rated(policy, (1.0,)) == []
+
+
+def test_ratings_whose_values_an_older_folder_did_not_keep_are_not_counted() -> None:
+    found = [
+        replace(each, ratings=5, rated=(0.5,) if each.task < "task-003" else ()) if each.policy == ASKED else each
+        for each in samples()
+    ]
+    assert warnings(found) == []
 
 
 def test_a_few_equal_ratings_are_no_warning() -> None:

@@ -213,7 +213,7 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
     assert f"ok    database     {home}/journal.db will be made by the first run" in lines
     assert lines[-2].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
     assert lines[-1].startswith(
-        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike; its ratings"
+        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike: such ratings"
     )
     assert not (home / "journal.db").exists()
 
@@ -229,6 +229,24 @@ def test_doctor_lets_an_engine_that_only_measures_measure(orchestrator: Call, he
     assert done.exit_code == 0, done.stdout
     [line] = [line for line in done.stdout.splitlines() if line.startswith("ok    prm ")]
     assert re.search(r"a measurement in \d+\.\d\d s$", line)
+
+
+def test_doctor_warns_of_what_would_spoil_a_run_in_silence(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        "from dataclasses import replace\n"
+        "import orchestrator as orc\n"
+        "class Odd(orc.engines.Scripted):\n"
+        "    async def start(self):\n"
+        "        missing = dict.fromkeys(('sampling_trial', 'prefix_cache', 'metrics'), 'no word of it')\n"
+        "        return replace(await super().start(), missing=missing)\n"
+        "pipeline = lambda: orc.Pipeline({'large': Odd(['a'])}, 'large')\n"
+    )
+    said = orchestrator("doctor", "--pipeline", "agent.py:pipeline").stdout.splitlines()
+    assert said[-3:] == [
+        "warn  large        what it samples could not be tried: no word of it",
+        "warn  large        its prefix cache is in doubt: no word of it",
+        "ok    large        without metrics: no word of it",
+    ]
 
 
 def test_doctor_says_fail_for_an_engine_that_does_not_answer(orchestrator: Call, two: Path) -> None:

@@ -291,7 +291,9 @@ def test_doctor_is_there_as_well(orchestrator: Call, pipeline: str) -> None:
     assert done.exit_code == 0
     engine, judge = done.stdout.splitlines()[-2:]
     assert engine.startswith("ok    large ")
-    assert judge.startswith("warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike")
+    assert judge.startswith(
+        "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike: such ratings decide nothing"
+    )
 
 
 def test_the_readmes_servers_could_be_started(orchestrator: Call) -> None:

@@ -73,21 +73,29 @@ class FakeVllm:
         most_logprobs: int = 20,
         returns_ids: bool = True,
         reports_cache: bool = True,
+        block: int = 16,
         has_template: bool = True,
         reports_times: bool = True,
         speculates: bool = True,
         drafted: tuple[float, ...] = (-0.1, -3.0),
+        zeros: int = 0,
         draws_worst: bool = False,
         thinking: Callable[[int], int | None] | None = lambda budget: budget,
+        ends_early: bool = False,
+        trials: Reply | None = None,
     ) -> None:
-        """`drafted` are the logprobs of a drafted token and of its alternatives, `draws_worst` says that a draw above
-        temperature 0 is the last of them; `thinking` tells after how many tokens </think> comes under a budget."""
+        """`block` is the prefix cache's, in tokens; 0 for no cache. `drafted` are the logprobs of a drafted token and
+        of its alternatives, all 0.0 for the last `zeros` tokens; `draws_worst` says that a draw above temperature 0
+        is the last of them. `thinking` tells after how many tokens </think> comes under a budget, `ends_early` that
+        the model ends its text before that if it may. `trials` answers these two trials in their place."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
         self._most_logprobs = most_logprobs
         self._returns_ids = returns_ids
         self._reports_cache = reports_cache
+        self._block = block
+        self._prompts: list[list[int]] = []
         self._has_template = has_template
         self._context = context
         self._metrics = {
@@ -95,8 +103,11 @@ class FakeVllm:
             "speculative_decoding": {"num_draft_tokens": 0} if speculates else None,
         }
         self._drafted = drafted
+        self._zeros = zeros
         self._draws_worst = draws_worst
         self._thinking = thinking
+        self._ends_early = ends_early
+        self._trials = trials
         cards = [{"id": model, "owned_by": owner, "max_model_len": context} for model in models]
         stub.add("/v1/models", Reply(json={"object": "list", "data": cards}))
         stub.add("/version", Reply(json={"version": "0.32.0"}))
@@ -117,10 +128,10 @@ class FakeVllm:
         return Reply(json={"tokens": tokens, "token_strs": names, "max_model_len": self._context})
 
     def _complete(self, seen: Seen) -> Reply:
-        if "thinking_token_budget" in seen.body:
-            return self._think(seen.body)
         if seen.body.get("ignore_eos") and seen.body["max_tokens"] > 1:
-            return self._draft(seen.body)
+            if self._trials is not None:
+                return self._trials
+            return self._think(seen.body) if "thinking_token_budget" in seen.body else self._draft(seen.body)
         if allowed := seen.body.get("allowed_token_ids"):
             return Reply(json=said(allowed, "" if allowed[0] in SPECIAL else None, finish_reason="length"))
         if "stop" not in seen.body:
@@ -135,7 +146,10 @@ class FakeVllm:
         if not self._returns_ids:
             reply["choices"][0]["token_ids"] = None
         counts = {"prompt_tokens": 1, "completion_tokens": 1}
-        details = {"cached_tokens": 0} if self._reports_cache else None
+        is_cached = self._block and body["prompt"] in self._prompts
+        cached = (len(body["prompt"]) - 1) // self._block * self._block if is_cached else 0
+        self._prompts.append(body["prompt"])
+        details = {"cached_tokens": cached} if self._reports_cache else None
         return Reply(json=reply | {"usage": counts | {"prompt_tokens_details": details}, "metrics": self._metrics})
 
     def _draft(self, body: dict[str, Any]) -> Reply:
@@ -144,7 +158,12 @@ class FakeVllm:
         drawn = names[len(top) - 1 if self._draws_worst and body["temperature"] else 0]
         number = body["max_tokens"]
         told = number if top else 0
-        columns = {"tokens": [drawn] * told, "token_logprobs": [top.get(drawn)] * told, "top_logprobs": [top] * told}
+        tops = [top] * (told - self._zeros) + [dict.fromkeys(top, 0.0)] * self._zeros
+        columns = {
+            "tokens": [drawn] * told,
+            "token_logprobs": [each.get(drawn) for each in tops],
+            "top_logprobs": tops,
+        }
         reply = said(body["allowed_token_ids"][:1] * number, finish_reason="length", logprobs=columns)
         return Reply(json=reply | {"usage": {"prompt_tokens": 1, "completion_tokens": number}})
 
@@ -153,7 +172,9 @@ class FakeVllm:
             return refused("thinking_token_budget is set but reasoning_config is not configured.")
         thought = len(body["prompt"]) - body["prompt"].index(THINK) - 1
         place = self._thinking(body["thinking_token_budget"] - thought)
-        if place is None:
+        if self._ends_early and not body.get("ignore_eos"):
+            reply = said(ids("4"), finish_reason="stop", stop_reason=None)
+        elif place is None:
             reply = said(ids("4") * body["max_tokens"], finish_reason="length", stop_reason=None)
         else:
             reply = said([*ids("4") * place, NOT_THINK], finish_reason="stop", stop_reason="</think>")

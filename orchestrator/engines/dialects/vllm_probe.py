@@ -8,7 +8,7 @@ from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
-from orchestrator.engines.dialects.vllm_trials import REPETITION, drafted, thinking_budget
+from orchestrator.engines.dialects.vllm_trials import REPETITION, drafted, prefix_cache, thinking_budget
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
 
@@ -46,10 +46,11 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
         missing["speculates"] = "it does not, or was started without --per-request-spec-decode-metrics summary"
     think_tags = (await tokenizer.parse("<think>"), await tokenizer.parse("</think>"))
     repetition = await tokenizer.encode(REPETITION)
-    if logprobs:
-        missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
+    missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
     if why := await thinking_budget(line, name, think_tags[0], repetition, speculates=speculates):
         missing["thinking_budget"] = why
+    if cached and (why := await prefix_cache(line, name, repetition, card["max_model_len"])):
+        missing["prefix_cache"] = why
     if why := await seams(tokenizer):
         missing["seamless_text"] = why
     return Capabilities(
