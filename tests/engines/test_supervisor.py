@@ -214,7 +214,7 @@ async def test_the_wait_for_a_sign_of_life_does_not_count_as_having_been_well(fa
     server = supervisor(fake, told, replace(PATIENCE, heartbeat=0.02, hang=0.3, well=0.1), unwell=1)
     await server.up()
     async with asyncio.timeout(20):
-        with pytest.raises(EngineUnavailable, match="gave no sign of life for 0.3 s and was ended for the 4th time"):
+        with pytest.raises(EngineUnavailable, match=r"gave no sign of life for 0\.3 s and was ended for the 4th time"):
             await server.watch()
     assert told.pauses == ["0.05 s", "0.1 s", "0.2 s"]
 
