@@ -351,7 +351,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     if kind == POOLING:
         values.setdefault("writes", False)
     if isinstance(path := values.get("path"), str):
-        values["path"] = _file(path, folder)
+        values["path"] = _file(path, folder, origin, "engines", name, "path")
     place = ("engines", name)
     spec: EngineSpec = _built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
@@ -376,7 +376,7 @@ def _serving(table: Any, kind: str, origin: _Origin, folder: Path, *path: str) -
     options = {**table, "speculation": drafting}
     for key in ("model", "python"):
         if key in options:
-            options[key] = _beside_file(options[key], folder)
+            options[key] = _beside_file(options[key], folder, origin, *path, key)
     serving: Serving = _built(Serving, options, origin, *path)
     return serving
 
@@ -394,16 +394,24 @@ def _speculation(table: Any, origin: _Origin, folder: Path, *path: str) -> Profi
     except BadConfig as error:
         raise BadConfig(f"{origin.named((*path, 'method'))}: {error}") from error
     if "model" in options:
-        options["model"] = _beside_file(options["model"], folder)
+        options["model"] = _beside_file(options["model"], folder, origin, *path, "model")
     made: Profile = _built(profile, options, origin, *path)
     return made
 
 
-def _beside_file(name: Any, folder: Path) -> Any:
+def _beside_file(name: Any, folder: Path, origin: _Origin, *path: str) -> Any:
     """Return what names a file or folder by a leading dot or `~` as a whole path; any other name as it is."""
     if isinstance(name, str) and name.startswith(("./", "../", "~")):
-        return str((folder / Path(name).expanduser()).absolute())
+        return str((folder / _expanded(name, origin, *path)).absolute())
     return name
+
+
+def _expanded(name: str, origin: _Origin, *path: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        shown = origin.shown(path, name)
+        raise BadConfig(f"{origin.named(path)} = {shown!r} is in the home of a user who is not known here") from error
 
 
 def _pocket(origin: _Origin) -> dict[str, EngineSpec]:
@@ -411,8 +419,8 @@ def _pocket(origin: _Origin) -> dict[str, EngineSpec]:
     return {name: replace(spec, sampling=sampling) for name, spec in pocket_pair().items()}
 
 
-def _file(path: str, folder: Path) -> str:
-    return path if path in BUNDLED else str(folder / Path(path).expanduser())
+def _file(name: str, folder: Path, origin: _Origin, *path: str) -> str:
+    return name if name in BUNDLED else str(folder / _expanded(name, origin, *path))
 
 
 def _router(table: dict[str, Any], origin: _Origin) -> Any:
@@ -443,7 +451,7 @@ def _budget(table: dict[str, Any], origin: _Origin, engines: Mapping[str, Engine
 def _run(table: dict[str, Any], origin: _Origin, folder: Path) -> RunOptions:
     db = table.get("db")
     if isinstance(db, str) and db not in ("", ":memory:") and "db" not in origin.flags.get("run", {}):
-        table["db"] = _file(db, folder)
+        table["db"] = _file(db, folder, origin, "run", "db")
     options: RunOptions = _built(RunOptions, table, origin, "run")
     return options
 

@@ -10,6 +10,7 @@ What goes wrong with it is told by its environment:
     FAKE_SLOW_S   seconds before it answers
     FAKE_LIVES_S  seconds until it ends by itself, once it answers
     FAKE_VERSION  what it answers to /version; 0.32.0 unless given
+    FAKE_SERVES   the model it says it serves; org/tiny unless given
     FAKE_UNWELL   its answer to /health is 503, as if its engine had died
     FAKE_HEALTH_S seconds it takes over /health
     FAKE_WORKER   it has a worker process
@@ -30,6 +31,7 @@ import time
 
 FOLDER = os.environ.get("FAKE_FOLDER")
 VERSION = b'{"version": "%s"}' % os.environ.get("FAKE_VERSION", "0.32.0").encode()
+MODELS = b'{"data": [{"id": "%s", "root": "/weights"}]}' % os.environ.get("FAKE_SERVES", "org/tiny").encode()
 HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -50,6 +52,8 @@ def have_worker() -> None:
 def reply(asked: bytes) -> tuple[bytes, bytes]:
     if asked.startswith(b"GET /version "):
         return b"200 OK", VERSION
+    if asked.startswith(b"GET /v1/models "):
+        return b"200 OK", MODELS
     if asked.startswith(b"GET /health "):
         note("asked", time.monotonic(), "a")
         time.sleep(float(os.environ.get("FAKE_HEALTH_S", 0)))

@@ -210,6 +210,13 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ('[run]\ndelimiter = ""\n', "run: delimiter is empty: a step has to end somewhere"),
         ("[run]\nconcurrency = 0\n", "run: concurrency = 0 must be at least 1"),
         ("[run]\nmonitors = 1\n", "run.monitors: no such key; known: delimiter, think, "),
+        ('[run]\ndb = "~nobody-here/x.db"\n', "run.db = '~nobody-here/x.db' is in the home of a user who is not known"),
+        ('[engines.small]\nkind = "embedded"\npath = "~nobody-here/x"\n', "engines.small.path = '~nobody-here/x' is"),
+        (SMALL + '[engines.small.serve]\nmodel = "~nobody-here/x"\n', "engines.small.serve.model = '~nobody-here/x'"),
+        (
+            SMALL + '[engines.small.serve]\nmodel = "m"\nspeculation = { method = "eagle", model = "~nobody-here" }\n',
+            "engines.small.serve.speculation.model = '~nobody-here' is in the home of a user who is not known here",
+        ),
         ('[run]\ndb = "${NO_SUCH_VARIABLE}"\n', "run.db needs the environment variable NO_SUCH_VARIABLE, which"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -117,3 +118,13 @@ def test_no_machine_path_is_in_the_project() -> None:
     texts = [*ROOT.glob("*.md"), *ROOT.glob("orchestrator/**/*.py"), *ROOT.glob("examples/*"), ROOT / "Makefile"]
     for path in filter(Path.is_file, texts):  # a demo leaves a folder of compiled code in the examples
         assert not re.search(r"/(?:root|work|home/\w+)/", path.read_text(errors="replace")), path
+
+
+def test_the_examples_advice_for_gpus_names_all_that_is_only_for_the_cpu_and_the_pocket_pair() -> None:
+    text = (ROOT / "examples/pocket_vllm.toml").read_text()
+    advice = " ".join(re.findall(r"^# (.*)$", text, re.MULTILINE)).partition("On GPUs:")[2]
+    for engine in tomllib.loads(text)["engines"].values():
+        for_gpus_too = {"--reasoning-parser"}
+        named = {each for each in engine["serve"]["args"] if each.startswith("--")} - for_gpus_too
+        for word in named | {"temperature", "judge", "python", "env"}:
+            assert re.search(rf"(?<!\w){word}\b", advice), word

@@ -18,6 +18,7 @@ from orchestrator.cli.source import config_flag
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
+    from orchestrator.engines.serving import Serving
     from orchestrator.engines.spec import EngineSpec
     from orchestrator.engines.supervisor import Supervisor
 
@@ -46,10 +47,13 @@ def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
     from orchestrator.engines.supervisor import supervisors
 
     loaded = _loaded(given)
-    servers = supervisors(loaded.engines, names, folder(), note)
+    servers = supervisors(loaded.engines, names, folder(), note, _written(loaded))
     if dry_run:
+        from orchestrator.engines.serving import command, shown
+
         for server in servers:
-            say(_command(loaded, server))
+            words = command(server.written, server.url, loaded.engines[server.name].model)
+            say(shown(words, server.written.env))
         return None
     return asyncio.run(_serve(servers))
 
@@ -124,21 +128,24 @@ def _holder(name: str, spec: EngineSpec) -> int | None:
     return holder(record_of(folder(), name, spec.url))
 
 
-def _command(loaded: RunConfig, server: Supervisor) -> str:
-    """Return what would be started, with the names of environment variables where the file has them."""
+def _written(loaded: RunConfig) -> dict[str, Serving]:
+    """Return what is served by engine, with the names of environment variables where the file has them."""
     from dataclasses import replace
 
-    from orchestrator.engines.serving import command, shown
-
-    serving = server.serving
-    table = {"model": serving.model, "args": list(serving.args), "env": dict(serving.env)}
-    written = loaded.shown({"engines": {server.name: {"serve": table}}})["engines"][server.name]["serve"]
-    serving = replace(serving, **written)
-    return shown(command(serving, server.url, loaded.engines[server.name].model), serving.env)
+    found = {}
+    for name, spec in loaded.engines.items():
+        if (serving := spec.serving) is not None:
+            table = {"model": serving.model, "args": list(serving.args), "env": dict(serving.env)}
+            shown = loaded.shown({"engines": {name: {"serve": table}}})["engines"][name]["serve"]
+            found[name] = replace(serving, **shown)
+    return found
 
 
 async def _serve(servers: Sequence[Supervisor]) -> int:
-    """Run until told to end; servers come up side by side, and all end with the first that cannot be kept up."""
+    """Run until told to end; servers come up side by side, and all end with the first that cannot be kept up.
+
+    Nothing is started where one of them cannot be.
+    """
     from contextlib import ExitStack
 
     from orchestrator.cli.streams import note
@@ -151,6 +158,8 @@ async def _serve(servers: Sequence[Supervisor]) -> int:
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(server.held())
+        for server in servers:
+            await server.check()
         watching = [asyncio.create_task(_kept_up(server)) for server in servers]
         told: asyncio.Future[Any] = asyncio.create_task(stopping.wait())
         ended: asyncio.Future[Any] = asyncio.gather(*watching)

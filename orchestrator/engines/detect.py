@@ -1,4 +1,4 @@
-"""Find out what kind of server answers at an address, which version it is, and whether it is well."""
+"""Find out what kind of server answers at an address, its version, what it serves, and whether it is well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.engines.http import Transport
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.errors import EngineError, EngineProtocol, EngineRejected
 
-__all__ = ["detect", "is_well", "version"]
+__all__ = ["detect", "is_well", "served", "version"]
 
 _SIGNS = {
     "vllm": ("/version", "version"),
@@ -47,6 +47,17 @@ async def version(name: str, url: str) -> str:
             return str(reply["version"])
 
 
+async def served(name: str, url: str, api_key: str | None = None) -> list[str]:
+    """Return the names of what the vLLM server at `url` serves, and of the weights behind them, each name once.
+
+    Raises an EngineError where it does not say.
+    """
+    async with _line(name, url, api_key) as line:
+        reply = await line.get("/v1/models")
+        with line.reading("/v1/models"):
+            return list(dict.fromkeys(str(each[key]) for each in reply["data"] for key in ("id", "root")))
+
+
 async def is_well(name: str, url: str, timeout_s: float) -> bool:
     """Return whether the vLLM server at `url` says within the time that it is well; one whose engine died does not."""
     async with _line(name, url) as line:
@@ -58,9 +69,9 @@ async def is_well(name: str, url: str, timeout_s: float) -> bool:
 
 
 @asynccontextmanager
-async def _line(name: str, url: str) -> AsyncIterator[Transport]:
+async def _line(name: str, url: str, api_key: str | None = None) -> AsyncIterator[Transport]:
     root = url.strip().rstrip("/").removesuffix("/v1")
-    line = Transport(name, root, timeout_s=_TIMEOUT_S, retries=RetryPolicy(attempts=2))
+    line = Transport(name, root, api_key=api_key, timeout_s=_TIMEOUT_S, retries=RetryPolicy(attempts=2))
     try:
         yield line
     finally:

@@ -1,7 +1,8 @@
 """Why a server ended: what its log says was wrong first, and the mend where that is known.
 
 Each process of a vLLM 0.32 server writes tracebacks of its own into one log, and the last of them says no more than
-that another process failed. The cause is the last error that is no such echo.
+that another process failed. The cause is an error of the log's last minute that is no such echo: one with a known mend,
+or else the last. A server outlives what fails in one request, and that says nothing about its end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from orchestrator.engines.serving import MADE_FOR, OURS
@@ -22,8 +25,12 @@ TAIL_BYTES = 262_144
 """Room for the tracebacks of the workers of eight GPUs."""
 SHOWN = 240
 """Characters of a cause."""
+FAILURE = timedelta(minutes=1)
+"""From the first error of a failure to the end of the log, by the log's own clock."""
 HEARTBEAT = '"GET /health '
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+BY_REQUEST = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+"""How a server ends that somebody ended; with 0 also one whose engine died."""
 BY_SIGNAL_9 = "killed by signal 9: by somebody, or by the system because memory ran out (`dmesg` tells)"
 WITHOUT_A_WORD = "a process of it crashed or was killed without a word, perhaps because memory ran out (`dmesg` tells)"
 
@@ -34,6 +41,8 @@ ROOM = (
 NO_WEIGHTS = "check `model`: a folder with the weights and their config.json, or a name that the hub or its cache has"
 UPDATE = f"this vLLM does not know it: update to {MADE_FOR} or newer"
 ALWAYS = "|".join(flag for flag in OURS if flag.startswith("--"))
+PARSER = r"(?:vllm(?: serve)?|api_server\.py)"
+"""How the server's own command line signs; a compiler's errors look the same."""
 MENDS = (
     (r"GatedRepo|gated repo|Access to model .* is restricted", "ask for access on the hub and put HF_TOKEN into `env`"),
     (
@@ -60,9 +69,9 @@ MENDS = (
     ),
     (r"Arctic Inference is required|No module named 'arctic_inference", "or choose another speculation method"),
     (r"No module named '?orchestrator", "install this package beside vLLM: custom_class runs in its process"),
-    (r"No module named '?vllm", "name an interpreter that has vLLM as `python`"),
+    (r"No module named '?vllm(?:\.entrypoints)?\b(?!\.)", "name an interpreter that has vLLM as `python`"),
     (rf"unrecognized arguments: .*(?:{ALWAYS})", UPDATE),
-    (r": error: ", "mend `args`: `vllm serve --help` has what this version takes"),
+    (rf"{PARSER}: error: ", "mend `args`: `vllm serve --help` has what this version takes"),
     (
         r"SpeculativeConfig\.method = |Unsupported speculative method",
         f"choose another speculation method: the weights are not made for it, or vLLM is older than {MADE_FOR}",
@@ -76,11 +85,11 @@ MENDS = (
 )
 """What a cause looks like -> what mends it; the first that fits."""
 
-_PREFIX = re.compile(r"(?:\(\S+ pid=\d+[^)]*\) ?)?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] ?)?")
+_PREFIX = re.compile(r"(?:\(\S+ pid=\d+[^)]*\) ?)?(?:[A-Z]+ (?P<time>[\d-]+ [\d:]+) \[[^\]]+\] ?)?")
 """Which process says it, how serious it is, when and where."""
 _ERROR = re.compile(
     r"[\w.]*(?:Error|Exception)(?::|$)"  # the end of a traceback
-    r"|[\w./ -]+: (?:error: |No module named|Error while finding module)"  # the command line's
+    rf"|{PARSER}: error: |[\w./ -]+: (?:No module named|Error while finding module)"  # the command line's
     r"|terminate called |Fatal Python error: |Worker proc \S+ died unexpectedly \(exit code: -9\)"
 )
 _ECHO = re.compile(
@@ -104,6 +113,8 @@ def diagnosis(log: str, status: int) -> str:
     if status in KILLED:  # it had no time to write why
         return BY_SIGNAL_9
     said = list(_errors(log))
+    if status in BY_REQUEST and not (status == 0 and any("EngineDeadError" in each for each in said)):
+        return ""
     causes = [each for each in said if not _ECHO.search(each)] or said
     for cause in reversed(causes):
         for pattern, mend in MENDS:
@@ -138,11 +149,28 @@ def _shown(cause: str) -> str:
 
 
 def _errors(log: str) -> Iterator[str]:
-    lines = [_PREFIX.sub("", line, count=1) for line in log.splitlines()]
+    """Yield the errors of the last failure."""
+    lines, times = _read(log)
     for number, line in enumerate(lines):
-        if _ERROR.match(line):
+        if _ERROR.match(line) and times[-1] - times[number] <= FAILURE:
             refused = _REFUSED.match("\n".join(lines[number : number + _REFUSED_LINES]))
             yield line if refused is None else _refusal(**refused.groupdict())
+
+
+def _read(log: str) -> tuple[list[str], list[datetime]]:
+    """Return the lines without their prefixes, and when each was written: at the last time that was told until then."""
+    lines, times = [], []
+    told: datetime | None = None
+    for line in log.splitlines():
+        prefix = _PREFIX.match(line)
+        assert prefix is not None  # it may be empty
+        if prefix["time"]:
+            with suppress(ValueError):  # no date of vLLM's, which names no year; 2000 has all days
+                told = datetime.strptime(f"2000-{prefix['time']}", "%Y-%m-%d %H:%M:%S")
+        lines.append(line[prefix.end() :])
+        times.append(told)
+    first = next((each for each in times if each is not None), datetime.min)
+    return lines, [each or first for each in times]
 
 
 def _refusal(what: str, key: str | None, why: str, value: str) -> str:

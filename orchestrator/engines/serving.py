@@ -32,6 +32,9 @@ OURS = {
     "--per-request-spec-decode-metrics": "nothing: it is on where speculation is",
 }
 """Flags that follow from the config, and from what."""
+UNREACHABLE = ("--uds", "--ssl-certfile", "--ssl-keyfile")
+"""Flags with which the server would not be at its url, which is http at a port."""
+DATA_PARALLEL = ("--data-parallel-size", "-dp")
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _VARIABLE = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})")
@@ -63,11 +66,9 @@ class Serving:
         if not self.model:
             raise BadConfig("model is empty: name the weights, or their folder")
         flags = {_plain(flag) for flag in self.args}
-        for name in OURS:
-            if name in flags:
-                raise BadConfig(f"args has {name}, which follows from {OURS[name]}")
+        _check_flags(flags, self.speculation)
         if self.speculation is not None:
-            _check_beside(self.speculation, flags)
+            _check_beside(self.speculation, flags, self.args)
         if isinstance(self.speculation, Mtp):
             check_name(self.speculation.method, self.model)
 
@@ -128,7 +129,30 @@ def _plain(flag: str) -> str:
     return name.replace("_", "-") if name.startswith("--") else name
 
 
-def _check_beside(speculation: Profile, flags: Collection[str]) -> None:
+def _check_flags(flags: Collection[str], speculation: Profile | None) -> None:
+    """Raise BadConfig for a flag that says again, or otherwise, what follows from the config."""
+    for name, source in OURS.items():
+        if name == "--additional-config" and not (speculation and speculation.additional()):
+            continue
+        if name in flags:
+            raise BadConfig(f"args has {name}, which follows from {source}")
+        if (negated := name.replace("--", "--no-", 1)) in flags:
+            raise BadConfig(f"args has {negated}, and {name} follows from {source}")
+    for name in UNREACHABLE:
+        if name in flags:
+            raise BadConfig(f"args has {name}, and the url is http at a port of this machine: leave it out")
+
+
+def _value(name: str, args: Sequence[str]) -> str:
+    """Return the last value of a flag; "" where it has none."""
+    found = ""
+    for flag, following in zip(args, [*args[1:], ""], strict=True):
+        if _plain(flag) == name:
+            found = flag.partition("=")[2] or following
+    return found
+
+
+def _check_beside(speculation: Profile, flags: Collection[str], args: Sequence[str]) -> None:
     """Raise BadConfig for a flag that vLLM 0.32 drops, or does not start with, where it drafts so."""
     for name in ("--spec-method", "--spec-model", "--spec-tokens"):
         if name in flags:
@@ -141,7 +165,8 @@ def _check_beside(speculation: Profile, flags: Collection[str]) -> None:
             "args has --logits-processors, with which vLLM refuses to start where it speculates: leave it out, or set "
             'speculation method = "none"'
         )
-    if speculation.schedule and not {"--data-parallel-size", "-dp"}.isdisjoint(flags):
+    ranks = [_value(name, args) for name in DATA_PARALLEL if name in flags]
+    if speculation.schedule and any(each.isdecimal() and int(each) > 1 for each in ranks):
         raise BadConfig(
             "args has --data-parallel-size, under which vLLM ignores the schedule of speculation: leave one of them out"
         )

@@ -9,15 +9,16 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from orchestrator.engines.detect import is_well, version
 from orchestrator.engines.diagnosis import diagnosis, tail, written
 from orchestrator.engines.hold import held
-from orchestrator.engines.listening import answers, is_taken
+from orchestrator.engines.listening import answers, check_served, is_taken
 from orchestrator.engines.serving import MADE_FOR, Serving, address, command, is_older, shown
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.weights import check_weights
@@ -45,7 +46,7 @@ class Patience:
     """Before the first new start; twice as long before each next one."""
     longest_pause: float = 60.0
     well: float = 60.0
-    """A server that answered so long was well: pauses begin anew."""
+    """From a start to the last sign of life, for the server to have been well: pauses begin anew."""
     starts: int = 5
     """Starts in a row that may end before the server was well."""
 
@@ -62,7 +63,9 @@ class _End(NamedTuple):
 class Supervisor:
     """One server of one engine.
 
-    `folder` keeps its log and its record (see hold.py). `tell` is given a line about everything that happens.
+    `folder` keeps its log, the one before and its record (see hold.py). `tell` is given a line about everything that
+    happens. `written` is what is served as the config has it, with its `${NAME}`s: the log shows the command so.
+    Without it, the log leaves out `args`, which may hold secrets.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Supervisor:
         folder: Path,
         tell: Callable[[str], None],
         patience: Patience = Patience(),
+        written: Serving | None = None,
     ) -> None:
         if spec.serving is None or spec.url is None:
             raise BadConfig(f"engine {name!r} has no table serve: say what its server serves")
@@ -79,12 +83,18 @@ class Supervisor:
         self.url = spec.url
         self.serving: Serving = spec.serving
         self.command = command(spec.serving, spec.url, spec.model)
+        self.written = written or replace(spec.serving, args=["..."] if spec.serving.args else [])
         self.record = record_of(folder, name, spec.url)
         self.log = self.record.with_suffix(".log")
+        self._spec = spec
         self._tell = tell
         self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
         self._log_start = 0
+        self._heard = 0.0
+        """When the server was last known to be well, in seconds of a monotonic clock."""
+        self._was_late = False
+        """It was ended because it did not answer in time."""
         self._lock: int | None = None
         self.is_attached = False
         """Somebody else's server answers at the address: it is used as it is, and not ended."""
@@ -98,31 +108,44 @@ class Supervisor:
             finally:
                 self._lock = None
 
+    async def check(self) -> None:
+        """Find out whether the server can be started, or that one answers already; start nothing.
+
+        Raises BadConfig for weights or a command that are not there, for a port that something else has and for a
+        server there that serves something else, EngineError if that one does not say what it serves.
+        """
+        self.is_attached = await is_taken(self.name, self.url)
+        if self.is_attached:
+            await check_served(self.name, self._spec)
+        else:
+            self._check_files()
+
     async def up(self) -> None:
         """Start the server and wait until it answers; where one answers already, that one is used.
 
-        Raises BadConfig for weights or a command that are not there and for a port that something else has,
-        EngineUnavailable with the cause if the server ends, EngineTimeout if it does not answer in time; `tail` then
-        says more.
+        Raises what `check` raises, EngineUnavailable with the cause if the server ends, EngineTimeout if it does not
+        answer in time; `tail` then says more. The log begins anew.
         """
-        if await is_taken(self.name, self.url):
-            self.is_attached = True
+        await self.check()
+        if self.is_attached:
             self._tell(f"{self.name}: a server answers at {self.url} already; it is used as it is")
         else:
-            self._check_files()
+            with suppress(FileNotFoundError):
+                self.log.replace(self.log.with_suffix(".log.old"))
             await self._start()
         await self._check_version()
 
     async def watch(self) -> None:
         """Start the server again whenever it ends or hangs; runs until cancelled, or not at all for somebody else's.
 
-        Raises EngineUnavailable when that has happened too often without the server having been well.
+        A start that does not answer in time counts as a server that ended. Raises EngineUnavailable when that has
+        happened too often without the server having been well.
         """
         failures, pause = 0, self._patience.first_pause
         while not self.is_attached:
             since = monotonic()
             end = await self._over()
-            if monotonic() - since >= self._patience.well:
+            if self._heard - since >= self._patience.well:
                 failures, pause = 0, self._patience.first_pause
             failures += 1
             if failures >= self._patience.starts:
@@ -130,7 +153,7 @@ class Supervisor:
             self._tell(f"{self.name}: the server {end.told()}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._patience.longest_pause)
-            with suppress(EngineUnavailable):  # the next turn counts it
+            with suppress(EngineUnavailable, EngineTimeout):  # the next turn counts it
                 await self._start()
 
     async def down(self) -> None:
@@ -145,10 +168,11 @@ class Supervisor:
         return tail(self.log)
 
     async def _start(self) -> None:
+        self._was_late = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=_for_us_alone) as log:
             self._log_start = log.tell()
-            log.write(f"\n$ {shown(self.command)}\n".encode())
+            log.write(f"\n$ {shown(command(self.written, self.url, self._spec.model))}\n".encode())
             log.flush()
             spawning = asyncio.create_task(self._spawn(log))
             try:
@@ -163,6 +187,7 @@ class Supervisor:
                 self._tell(f"{self.name}: answers at {self.url} after {monotonic() - started:.0f} s")
                 return
             if (elapsed := monotonic() - started) > limit:
+                self._was_late = True
                 await self.down()
                 raise EngineTimeout(
                     f"engine {self.name!r}: its server did not answer within {limit:g} s; its log is {self.log}",
@@ -193,6 +218,7 @@ class Supervisor:
         """Wait until the server has ended; one that hangs is ended."""
         process = self._process
         assert process is not None
+        self._heard = monotonic()
         ending, silence = asyncio.create_task(process.wait()), asyncio.create_task(self._silence())
         try:
             await asyncio.wait([ending, silence], return_when=asyncio.FIRST_COMPLETED)
@@ -207,13 +233,12 @@ class Supervisor:
 
     async def _silence(self) -> None:
         """Return once the server has not been well for too long."""
-        heard = monotonic()
-        while monotonic() - heard < self._patience.hang:
+        while monotonic() - self._heard < self._patience.hang:
             await asyncio.sleep(self._patience.heartbeat)
-            left = heard + self._patience.hang - monotonic()
+            left = self._heard + self._patience.hang - monotonic()
             # Whoever was stopped for a while has no time left, and has to ask before it judges.
             if await is_well(self.name, self.url, max(left, self._patience.heartbeat)):
-                heard = monotonic()
+                self._heard = monotonic()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
@@ -221,6 +246,8 @@ class Supervisor:
         await process.wait()
 
     def _ended(self, status: int) -> _End:
+        if self._was_late:
+            return _End(f"did not answer within {self._patience.ready:g} s and was ended")
         return _End(f"ended with status {status}", diagnosis(written(self.log, self._log_start) or "", status))
 
     def _failed(self, end: _End, when: str) -> EngineUnavailable:
@@ -248,15 +275,26 @@ class Supervisor:
             )
 
 
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def record_of(folder: Path, name: str, url: str) -> Path:
     """Return where the record of an engine is: one for each name and port, as projects may share names."""
     return folder / f"{name}-{address(url).port}.pid"
 
 
 def supervisors(
-    specs: Mapping[str, EngineSpec], names: Sequence[str], folder: Path, tell: Callable[[str], None]
+    specs: Mapping[str, EngineSpec],
+    names: Sequence[str],
+    folder: Path,
+    tell: Callable[[str], None],
+    written: Mapping[str, Serving] = MappingProxyType({}),
 ) -> list[Supervisor]:
-    """Return one for each engine that is to be served, or for those in `names`. Raises UserError if there is none."""
+    """Return one for each engine that is to be served, or for those in `names`. Raises UserError if there is none.
+
+    `written` has what is served by engine, as for a Supervisor.
+    """
     for name in names:
         if name not in specs:
             raise UserError(f"no engine {name!r}; the configuration has {', '.join(specs)}")
@@ -265,7 +303,7 @@ def supervisors(
         raise UserError('no engine has a table serve: write [engines.NAME.serve] with model = "..."')
     found: dict[int, Supervisor] = {}
     for name in chosen:
-        server = Supervisor(name, specs[name], folder, tell)
+        server = Supervisor(name, specs[name], folder, tell, written=written.get(name))
         other = found.setdefault(address(server.url).port, server)
         if other is not server:
             raise BadConfig(f"engines {other.name!r} and {name!r} are to be served at one port: give one another url")

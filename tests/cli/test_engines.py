@@ -232,6 +232,27 @@ def test_servers_end_with_the_first_that_cannot_be_kept_up(orchestrator: Call, f
             until_gone(fake.pid())
 
 
+def test_nothing_is_started_where_another_server_cannot_be(orchestrator: Call, fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    configure(fake)
+    configure(Fake(tmp_path / "other"), "large", model="/no/weights")
+    done = orchestrator("engines", "up")
+    assert (done.exit_code, done.stderr) == (2, "error: engine 'large': there are no weights at /no/weights\n")
+    assert not fake.starts()
+
+
+def test_the_log_shows_a_secret_as_the_file_has_it(
+    orchestrator: Call, fake: Fake, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_KEY", "s3cret-key")
+    configure(fake, dies="so")
+    with Path("orchestrator.toml").open("a") as file:
+        file.write('args = ["--api-key", "${SERVER_KEY}"]\n')
+    assert orchestrator("engines", "up").exit_code == 3
+    log = (home / "engines" / f"small-{fake.port}.log").read_text()
+    assert '--api-key "${SERVER_KEY}"' in log and "s3cret" not in log
+
+
 TABLE, MLP = "[engines.small.serve]", "[engines.small.serve.speculation]\nmethod = 'mlp_speculator'\n"
 
 

@@ -169,6 +169,56 @@ def test_a_cause_that_is_known_goes_before_a_later_one_that_is_not() -> None:
     assert diagnosis(log, 1).startswith("torch.OutOfMemoryError: CUDA out of memory; ")
 
 
+AT = "(EngineCore pid=7) ERROR 11-24 {} [core.py:1]"
+
+
+def test_an_error_that_the_server_outlived_is_not_its_cause_even_where_its_mend_is_known() -> None:
+    then, now = AT.format("19:05:43"), AT.format("21:05:43")
+    old = f"{then} huggingface_hub.errors.LocalEntryNotFoundError: no such adapter\n"
+    asked = 'INFO:     127.0.0.1:5 - "POST /v1/completions HTTP/1.1" 200 OK\n'
+    log = f"{old}{asked}{now} RuntimeError: CUDA error: an illegal memory access\n{ECHO}"
+    assert diagnosis(log, 1) == "RuntimeError: CUDA error: an illegal memory access"
+    assert diagnosis(f"{old}{asked}{now} all is well\n", 1) == ""
+    new_year = (
+        f"{AT.format('x').replace('11-24 x', '12-31 23:59:59')} KeyError: 'a'\n{now.replace('11-24', '01-01')} so\n"
+    )
+    assert diagnosis(new_year, 1) == "KeyError: 'a'"
+
+
+def test_a_date_that_is_not_vllms_tells_no_time() -> None:
+    assert diagnosis("ERROR 2026-11-24 21:05:43 [a.py:1] KeyError: 'a'\n", 1) == "KeyError: 'a'"
+
+
+def test_an_error_before_the_first_time_that_is_told_is_as_old_as_that() -> None:
+    log = f"ValueError: early\n{AT.format('19:05:43')} up\n{AT.format('21:05:43')} still up\n"
+    assert diagnosis(log, 1) == ""
+
+
+@pytest.mark.parametrize("status", [0, 143, -15])
+def test_a_server_that_somebody_ended_has_no_cause(status: int) -> None:
+    assert diagnosis("ValueError: a request a moment ago\n", status) == ""
+
+
+def test_a_server_that_ends_in_order_because_its_engine_was_killed_says_so() -> None:
+    log = (LOGS / "engine-killed.log").read_text()
+    assert diagnosis(log, 0).endswith(f"; {WITHOUT_A_WORD}")
+    assert diagnosis(log, 143) == ""
+
+
+@pytest.mark.parametrize("said", ["collect2: error: ld returned 1 exit status", "a.c:1:1: error: 'x' undeclared"])
+def test_a_compilers_error_is_not_about_the_servers_flags(said: str) -> None:
+    assert (
+        diagnosis(f"{said}\nRuntimeError: Failed to find C compiler.\n", 1) == "RuntimeError: Failed to find C compiler"
+    )
+    assert diagnosis(f"{said}\n", 1) == ""
+
+
+def test_a_part_of_vllm_that_is_missing_does_not_mean_that_vllm_is() -> None:
+    missing = "ModuleNotFoundError: No module named 'vllm._C'"
+    assert diagnosis(f"{missing}\n", 1) == missing
+    assert diagnosis("ModuleNotFoundError: No module named 'vllm'\n", 1).endswith("that has vLLM as `python`")
+
+
 def test_where_one_process_says_that_another_failed_and_that_one_nothing_it_was_killed_or_crashed() -> None:
     found = diagnosis(ECHO, 1)
     assert found.startswith(

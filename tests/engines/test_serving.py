@@ -9,7 +9,7 @@ from golden import DRAFTING, GOLDEN, URL
 
 from orchestrator.engines.serving import Serving, address, command, shown
 from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.speculation.profiles import PROFILES, Mtp, NGram, Profile
+from orchestrator.engines.speculation.profiles import PROFILES, CustomClass, Mtp, NGram, Profile
 from orchestrator.errors import BadConfig
 from orchestrator.types import Sampling
 
@@ -103,6 +103,31 @@ def test_a_flag_that_follows_from_the_config_is_refused(flag: str, said: str) ->
     assert str(caught.value) == said
 
 
+@pytest.mark.parametrize(
+    "name", ["--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"]
+)
+def test_what_is_always_on_cannot_be_undone(name: str) -> None:
+    negated = name.replace("--", "--no-")
+    for flag in (negated, negated.replace("-", "_").replace("__", "--")):
+        with pytest.raises(BadConfig) as caught:
+            Serving(model="m", args=[flag])
+        assert str(caught.value) == f"args has {negated}, and {name} follows from nothing: it is always on"
+
+
+@pytest.mark.parametrize("flag", ["--uds", "--ssl-certfile", "--ssl_keyfile=/k.pem"])
+def test_a_flag_with_which_the_server_is_not_at_its_url_is_refused(flag: str) -> None:
+    with pytest.raises(BadConfig, match="and the url is http at a port of this machine: leave it out"):
+        Serving(model="m", args=[flag, "x"])
+
+
+@pytest.mark.parametrize("speculation", [None, NGram()])
+def test_an_additional_config_is_refused_only_where_the_profile_has_one(speculation: Profile | None) -> None:
+    args = ["--additional-config", "{}"]
+    assert Serving(model="m", args=args, speculation=speculation).args == args
+    with pytest.raises(BadConfig, match="args has --additional-config, which follows from the table speculation"):
+        Serving(model="m", args=args, speculation=CustomClass())
+
+
 def test_weights_without_a_name_are_refused() -> None:
     with pytest.raises(BadConfig, match="model is empty"):
         Serving(model="")
@@ -132,7 +157,11 @@ def test_weights_whose_name_means_another_method_to_vllm_are_refused_as_their_ow
 def test_a_schedule_is_refused_where_vllm_would_ignore_it(flag: str) -> None:
     with pytest.raises(BadConfig, match="under which vLLM ignores the schedule"):
         Serving(model="m", args=[flag, "2"], speculation=NGram(schedule=[[1, 8, 2]]))
+    with pytest.raises(BadConfig, match="under which vLLM ignores the schedule"):
+        Serving(model="m", args=[f"{flag}=2"], speculation=NGram(schedule=[[1, 8, 2]]))
     assert Serving(model="m", args=[flag, "2"]).speculation == NGram()
+    for one in ([flag, "1"], [f"{flag}=1"], [flag, "${RANKS}"]):
+        assert Serving(model="m", args=one, speculation=NGram(schedule=[[1, 8, 2]])).args == one
 
 
 def test_min_p_is_refused_where_the_server_speculates() -> None:

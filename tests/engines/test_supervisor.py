@@ -80,6 +80,36 @@ async def test_the_log_begins_with_the_command_and_holds_no_secret(fake: Fake) -
     log = server.log.read_text()
     assert log.startswith(f"\n$ {fake.python} -m vllm.entrypoints.openai.api_server --model org/tiny --host 127.0.0.1 ")
     assert "s3cret" not in log
+    assert server.log.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("args", [None, ["--api-key", "${SERVER_KEY}"]])
+async def test_the_log_shows_flags_as_they_were_written_or_not_at_all(fake: Fake, args: list[str] | None) -> None:
+    spec = fake.spec(dies="so")
+    assert spec.serving is not None
+    spec = replace(spec, serving=replace(spec.serving, args=["--api-key", "s3cret"]))
+    assert spec.serving is not None
+    written = None if args is None else replace(spec.serving, args=args)
+    server = Supervisor("small", spec, fake.folder, Told(), PATIENCE, written)
+    with pytest.raises(EngineUnavailable):
+        await server.up()
+    log = server.log.read_text()
+    assert "s3cret" not in log
+    assert log.splitlines()[1].endswith(" ..." if args is None else ' --api-key "${SERVER_KEY}"')
+
+
+async def test_the_log_begins_anew_with_each_up_and_not_with_each_start(fake: Fake) -> None:
+    with pytest.raises(EngineUnavailable):
+        await supervisor(fake, Told(), dies="the first").up()
+    with pytest.raises(EngineUnavailable):
+        await supervisor(fake, Told(), dies="the second").up()
+    server = supervisor(fake, Told(answers=lambda: os.kill(fake.pid(), signal.SIGKILL)))
+    await server.up()
+    with pytest.raises(EngineUnavailable):
+        await server.watch()
+    log, old = server.log.read_text(), server.log.with_suffix(".log.old").read_text()
+    assert log.count("$ ") == 4 and "the second" not in log
+    assert "the second" in old and "the first" not in old
 
 
 async def test_a_server_that_dies_before_it_answers_is_an_error_with_its_last_words(fake: Fake) -> None:
@@ -179,6 +209,30 @@ async def test_a_server_whose_engine_is_dead_is_given_up_like_one_that_ends(fake
     until_gone(fake.pid())
 
 
+async def test_the_wait_for_a_sign_of_life_does_not_count_as_having_been_well(fake: Fake) -> None:
+    told = Told()
+    server = supervisor(fake, told, replace(PATIENCE, heartbeat=0.02, hang=0.3, well=0.1), unwell=1)
+    await server.up()
+    async with asyncio.timeout(20):
+        with pytest.raises(EngineUnavailable, match=r"gave no sign of life for 0\.3 s and was ended for the 4th time"):
+            await server.watch()
+    assert told.pauses == ["0.05 s", "0.1 s", "0.2 s"]
+
+
+async def test_a_restart_that_does_not_answer_in_time_counts_as_well(fake: Fake) -> None:
+    told = Told()
+    server = supervisor(fake, told, replace(PATIENCE, ready=1.0, starts=3))
+    await server.up()
+    fake.python.write_text("#!/bin/sh\nexec sleep 60\n")
+    os.kill(fake.pid(), signal.SIGKILL)
+    with pytest.raises(EngineUnavailable, match="did not answer within 1 s and was ended for the 3th time in a row;"):
+        await server.watch()
+    assert [line.partition(":")[2] for line in told if "started again" in line] == [
+        f" the server ended with status 137: {BY_SIGNAL_9}; it is started again in 0.05 s",
+        " the server did not answer within 1 s and was ended; it is started again in 0.1 s",
+    ]
+
+
 async def test_a_server_that_answers_late_is_left_alone(fake: Fake) -> None:
     server = supervisor(fake, Told(), replace(PATIENCE, heartbeat=0.02, hang=3.0), health_s=0.4)
     await server.up()
@@ -221,6 +275,7 @@ async def test_an_older_vllm_is_told(fake: Fake, version: str, is_told: bool) ->
 
 async def test_an_older_vllm_of_somebody_else_is_told_too(stub: StubServer, fake: Fake) -> None:
     stub.add("/version", Reply(json={"version": "0.9.1"}))
+    stub.add("/v1/models", Reply(json={"data": [{"id": "org/tiny", "root": "org/tiny"}]}))
     told = Told()
     await Supervisor("small", replace(fake.spec(), url=stub.url), fake.folder, told, PATIENCE).up()
     assert told[1].startswith("small: vLLM 0.9.1 answers; this was made for 0.32: ")
@@ -291,12 +346,36 @@ async def test_a_server_that_answers_already_is_used_and_left_alone(fake: Fake) 
 
 async def test_their_server_needs_no_weights_of_ours(stub: StubServer, tmp_path: Path) -> None:
     stub.add("/version", Reply(json={"version": "0.32.0"}))
+    stub.add("/v1/models", Reply(json={"data": [{"id": "tiny", "root": "/no/such/weights"}]}))
     spec = Fake(tmp_path).spec()
     assert spec.serving is not None
     theirs = replace(spec, url=stub.url, serving=replace(spec.serving, model="/no/such/weights", python="/no/python"))
     server = Supervisor("small", theirs, tmp_path, Told(), PATIENCE)
     await server.up()
     assert server.is_attached
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"), [(None, "org/tiny"), ("small", "small or org/tiny"), ("huge", None), ("/weights/huge", None)]
+)
+async def test_their_server_has_to_serve_the_engines_model_or_its_weights(
+    stub: StubServer, fake: Fake, model: str | None, wanted: str | None
+) -> None:
+    stub.add("/version", Reply(json={"version": "0.32.0"}))
+    stub.add("/v1/models", Reply(json={"data": [{"id": "huge", "root": "/weights/huge"}]}))
+    spec = replace(fake.spec(), url=stub.url, model=model, api_key="k3y")
+    server = Supervisor("small", spec, fake.folder, Told(), PATIENCE)
+    if wanted is None:
+        await server.up()
+        assert server.is_attached
+    else:
+        with pytest.raises(BadConfig) as caught:
+            await server.up()
+        assert str(caught.value) == (
+            f"engine 'small': the server that answers at {stub.url} already serves huge, /weights/huge, not {wanted}: "
+            "end it, give the engine another url, or name as its model what is served there"
+        )
+    assert [each.headers["Authorization"] for each in stub.seen if each.path == "/v1/models"] == ["Bearer k3y"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from orchestrator.engines.pocket import BUNDLED
 
 BUILDER = Path(__file__).with_name("environment.py")
 CANNOT_BE_HAD = 3
+LAST = "test_when_a_server_is_killed.py"
+"""Ends the pair's servers, which nothing can use after it."""
 SMOLLM2 = "smollm2-135m"
 ROOT = Path(__file__).parent.parent.parent
 READY_WITHIN_S = 480
@@ -81,6 +83,12 @@ class Environment(NamedTuple):
     """A folder of SmolLM2."""
     pocket: str
     """A folder with one for each pocket model."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests last that end the servers of others."""
+    items.sort(key=lambda item: item.path.name == LAST)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 `python tests/vllm/environment.py` builds all of it in the user's cache folder and prints one line per
 stage; later calls find it finished. `--json` prints where everything is, `--export` the same as lines
 for a shell, with the names that examples/pocket_vllm.toml uses. Exit code 3, with one line that says
-why, means that this machine cannot have the CPU build; any other failure is 1.
+why, means that this machine cannot have the CPU build: it is not Linux, its Python is too old, or pip
+finds no torch for it. Any other failure is 1.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,6 +41,7 @@ POCKET = {
 """Ship with the package; vLLM wants a folder of each."""
 TRAIN = ROOT / "train"
 CANNOT_BE_HAD = 3
+MISSING = re.compile(r"No matching distribution found for (\S+)")
 
 
 class Environment(NamedTuple):
@@ -63,6 +67,12 @@ def ensure(cache: Path) -> Environment:
         digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in sources]
         _build(pocket, _recipe(*digests), lambda folder: _build_pocket(python, folder))
     return Environment(str(python), str(model), str(pocket))
+
+
+def export(environment: Environment) -> str:
+    """Return the line that tells a shell where everything is."""
+    named = {"VLLM_PYTHON": environment.python, "POCKET": environment.pocket, "CHECKOUT": str(ROOT)}
+    return " ".join(["export", *(f"{name}={shlex.quote(value)}" for name, value in named.items())])
 
 
 def _recipe(*parts: str) -> str:
@@ -141,13 +151,15 @@ def _pip(python: str, *arguments: str) -> None:
     done = _try([python, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"])
     if done.returncode == 0:
         return
-    if "No matching distribution" in done.stderr:
-        wanted = done.stderr.rsplit("No matching distribution found for", 1)[-1].split()[0]
+    wanted = MISSING.search(done.stderr)
+    if wanted is None:
+        _fail(done)
+    if wanted[1].startswith("torch"):
         _cannot_be_had(
-            f"pip finds no {wanted}; the CPU build of torch has an index of its own, which pip must be told: "
+            f"pip finds no {wanted[1]}; the CPU build of torch has an index of its own, which pip must be told: "
             "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
         )
-    _fail(done)
+    sys.exit(f"pip finds no {wanted[1]}:\n{done.stderr[-2000:]}")
 
 
 def _run(command: list[str], **environ: str) -> None:
@@ -183,7 +195,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(environment._asdict()))
     if arguments.export:
-        print(f"export VLLM_PYTHON={environment.python} POCKET={environment.pocket} CHECKOUT={ROOT}")
+        print(export(environment))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,47 @@
-"""What is left of a run whose server is killed. Its name makes this file the last: there are no servers after it."""
+"""What is left of a run whose server is killed. conftest.py puts this file last: there are no servers after it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pair import TASKS, Pair, kept, runs, served
 from started import is_alive, until
 
 import orchestrator as orc
+from orchestrator.engines.base import Completion, Request
+from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.routers.base import Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.types import History, Plan, Status
 
 pytestmark = pytest.mark.vllm
+
+
+class Doomed(Vllm):
+    """Is killed as soon as the first token of a call has come, once somebody has set its doom."""
+
+    doom: ClassVar[Callable[[], None] | None] = None
+
+    async def complete(self, request: Request) -> Completion:
+        meeting = asyncio.create_task(self.meet_doom(request))
+        try:
+            return await super().complete(request)
+        finally:
+            meeting.cancel()
+
+    async def meet_doom(self, request: Request) -> None:
+        while not request.progress.output_tokens:
+            await asyncio.sleep(0.001)
+        if Doomed.doom is not None:
+            Doomed.doom()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +53,7 @@ class LargeUntilItDies:
 
     def before_step(self, history: History) -> Plan:
         if len(history.steps) == 2:
-            asyncio.get_running_loop().call_later(0.02, self.kill)
+            Doomed.doom = self.kill
         return Plan(engine=history.large)
 
     def kill(self) -> None:
@@ -64,13 +87,17 @@ def group(leader: int) -> list[int]:
     return found
 
 
-async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_loses_nothing(pair: Pair) -> None:
+async def test_a_run_whose_server_is_killed_in_the_middle_of_a_step_goes_on_and_loses_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = orc.engines.pocket_pair(temperature=0.0), served(pair)
     (undisturbed, *_) = runs({"large": ours["large"]}, "large")
     router = LargeUntilItDies(pair=pair)
     servers = [server(pair.small), server(pair.large)]
     assert all(len(group(leader)) > 1 for leader in servers), "a server has worker processes"
-    async with orc.Pipeline({"small": ours["small"], "large": theirs["large"]}, router, db=":memory:") as pipeline:
+    monkeypatch.setitem(orc.engines.ENGINES, "doomed", f"{__name__}:Doomed")
+    large = replace(theirs["large"], kind="doomed")
+    async with orc.Pipeline({"small": ours["small"], "large": large}, router, db=":memory:") as pipeline:
         result = await pipeline.arun(TASKS[0])
         run = pipeline.journal.run(result.run_id)
     assert result.status is Status.DEGRADED
