@@ -44,18 +44,18 @@ def profile(name: str, **given: Any) -> int:
     table that was measured, the time of a step fitted to it, and a table `speculation` for orchestrator.toml: drafts
     as long as pays at each batch size, or none. More tokens are only chosen where they were better in every trial.
     """
-    from orchestrator.cli.engines import folder
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.profile_report import fitted, remarks, report, table, toml
     from orchestrator.cli.source import loaded_config
     from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.config import engines_folder
     from orchestrator.engines.measuring import measure
     from orchestrator.engines.speculation.planning import advise, variants
     from orchestrator.engines.speculation.profiling import points_of
     from orchestrator.engines.supervisor import supervisors
 
     loaded = loaded_config(given)
-    supervisors(loaded.engines, [name], folder(), note)  # raises what is wrong with the name
+    supervisors(loaded.engines, [name], engines_folder(), note)  # raises what is wrong with the name
     spec, speculation = loaded.engines[name], _speculation(loaded, name)
     load = _load(given)
     if given["out"] is not None and given["out"].exists():
@@ -64,7 +64,7 @@ def profile(name: str, **given: Any) -> int:
     if given["prompts"] is None:
         note("no --prompts: 64 neutral ones; how much is accepted depends on the text, so give your own")
     try:
-        trials = run_until_done(measure(name, spec, wanted, load, folder(), note))
+        trials = run_until_done(measure(name, spec, wanted, load, engines_folder(), note))
     except Interrupted as interrupted:
         note("interrupted: nothing was written")
         return interrupted.exit_code
