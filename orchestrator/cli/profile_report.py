@@ -85,7 +85,7 @@ def toml(loaded: RunConfig, name: str, advice: Advice) -> str:
             table["length"] = found.length
         elif not found.unscheduled:
             table["schedule"] = found.schedule
-    return "\n".join(lines(table, f"engines.{name}.serve.speculation")[1:])
+    return "\n".join(lines(table, ("engines", name, "serve", "speculation"))[1:])
 
 
 def report(name: str, speculation: Profile, points: Sequence[Point], advice: Advice, toml: str) -> dict[str, Any]:
