@@ -45,7 +45,7 @@ from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.types import Budget, Sampling
 
-__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "is_debug", "load", "router"]
+__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "engines_folder", "is_debug", "load", "router"]
 
 FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
@@ -66,6 +66,11 @@ def default_db() -> Path:
     if data := os.environ.get("XDG_DATA_HOME"):
         return Path(data).expanduser() / "orchestrator" / "journal.db"
     return Path.home() / ".local" / "share" / "orchestrator" / "journal.db"
+
+
+def engines_folder() -> Path:
+    """Return where the servers that are started here have their logs and records."""
+    return default_db().parent / "engines"
 
 
 def router(name: str, options: Mapping[str, Any], where: str) -> Any:

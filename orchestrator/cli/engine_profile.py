@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from orchestrator.types import Message
 
 __all__ = ["profile"]
+
+LAST_WORDS = "ended at once: nothing was written, and the server ends by itself"
 
 
 @click.command(epilog="Example: orchestrator engines profile large --prompts tasks.jsonl --out speculation.toml")
@@ -44,27 +47,26 @@ def profile(name: str, **given: Any) -> int:
     table that was measured, the time of a step fitted to it, and a table `speculation` for orchestrator.toml: drafts
     as long as pays at each batch size, or none. More tokens are only chosen where they were better in every trial.
     """
-    from orchestrator.cli.engines import folder
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.profile_report import fitted, remarks, report, table, toml
     from orchestrator.cli.source import loaded_config
     from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.config import engines_folder
     from orchestrator.engines.measuring import measure
     from orchestrator.engines.speculation.planning import advise, variants
     from orchestrator.engines.speculation.profiling import points_of
-    from orchestrator.engines.supervisor import supervisors
 
     loaded = loaded_config(given)
-    supervisors(loaded.engines, [name], folder(), note)  # raises what is wrong with the name
-    spec, speculation = loaded.engines[name], _speculation(loaded, name)
+    speculation = _speculation(loaded, name)
     load = _load(given)
-    if given["out"] is not None and given["out"].exists():
-        raise UserError(f"{given['out']} exists and was left as it is")
+    if given["out"] is not None:
+        _check_out(given["out"])
     wanted = variants(speculation, _numbers("--tokens", given["tokens"]), max(load.batches))
     if given["prompts"] is None:
         note("no --prompts: 64 neutral ones; how much is accepted depends on the text, so give your own")
     try:
-        trials = run_until_done(measure(name, spec, wanted, load, folder(), note))
+        measuring = measure(name, loaded.engines[name], wanted, load, engines_folder(), note)
+        trials = run_until_done(measuring, LAST_WORDS)
     except Interrupted as interrupted:
         note("interrupted: nothing was written")
         return interrupted.exit_code
@@ -85,6 +87,15 @@ def profile(name: str, **given: Any) -> int:
 
 
 def _speculation(loaded: RunConfig, name: str) -> Profile:
+    from orchestrator.cli.streams import note
+    from orchestrator.config import engines_folder
+    from orchestrator.engines.spec import POOLING
+    from orchestrator.engines.supervisor import supervisors
+
+    spec = loaded.engines.get(name)
+    if spec is not None and spec.kind == POOLING:
+        raise UserError(f"engine {name!r} is of kind pooling, which writes nothing: there is nothing to draft")
+    supervisors(loaded.engines, [name], engines_folder(), note)  # raises what else is wrong with the name
     serving = loaded.engines[name].serving
     if serving is None or serving.speculation is None:
         raise UserError(
@@ -127,14 +138,23 @@ def _numbers(flag: str, text: str | None) -> list[int]:
     return sorted(set(numbers))
 
 
+def _check_out(out: Path) -> None:
+    """Raise UserError now for what would be found out only after everything was measured."""
+    if out.exists():
+        raise UserError(f"{out} exists and was left as it is")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: its folder does not exist")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{out} cannot be written: its folder takes no new files")
+
+
 def _write(file: Path, paste: str) -> None:
     from orchestrator.cli.streams import note
 
     try:
-        with file.open("x") as opened:
+        with file.open("x", encoding="utf-8") as opened:
             opened.write(f"{paste}\n")
-    except FileExistsError:
-        raise UserError(f"{file} exists and was left as it is; what was to be in it:\n{paste}") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}") from error
+        note(paste)
+        raise UserError(f"{file} cannot be written: {error.strerror}; what was to be in it stands above") from error
     note(f"wrote {file}")

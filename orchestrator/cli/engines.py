@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.spec import EngineSpec
     from orchestrator.engines.supervisor import Supervisor
 
-__all__ = ["engines", "folder"]
+__all__ = ["engines"]
 
 _WAIT_S = 60.0
 _POLL_S = 0.1
@@ -44,10 +43,11 @@ def up(names: tuple[str, ...], dry_run: bool, **given: Any) -> int | None:
     answers at an engine's address already, it is used as it is and left alone; if all do, there is nothing to watch.
     """
     from orchestrator.cli.streams import note, say
+    from orchestrator.config import engines_folder
     from orchestrator.engines.supervisor import supervisors
 
     loaded = _loaded(given)
-    servers = supervisors(loaded.engines, names, folder(), note, _written(loaded))
+    servers = supervisors(loaded.engines, names, engines_folder(), note, _written(loaded))
     if dry_run:
         from orchestrator.engines.serving import command, shown
 
@@ -112,20 +112,14 @@ def _loaded(given: Mapping[str, Any]) -> RunConfig:
     return loaded_config(given)
 
 
-def folder() -> Path:
-    """Return where servers have their logs and records."""
-    from orchestrator.config import default_db
-
-    return default_db().parent / "engines"
-
-
 def _holder(name: str, spec: EngineSpec) -> int | None:
+    from orchestrator.config import engines_folder
     from orchestrator.engines.hold import holder
     from orchestrator.engines.supervisor import record_of
 
     if spec.serving is None or spec.url is None:
         return None
-    return holder(record_of(folder(), name, spec.url))
+    return holder(record_of(engines_folder(), name, spec.url))
 
 
 def _written(loaded: RunConfig) -> dict[str, Serving]:

@@ -7,11 +7,14 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from orchestrator.cli.streams import note
 
 __all__ = ["Interrupted", "run_until_done"]
+
+KEPT = "ended at once; what was stored is kept, and the next command can go on from there"
 
 T = TypeVar("T")
 
@@ -26,19 +29,22 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
-def run_until_done(work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns. Raises Interrupted after its clean-up; a second signal does not wait for that."""
-    return asyncio.run(_watched(work))
+def run_until_done(work: Coroutine[Any, Any, T], last_words: str = KEPT) -> T:
+    """Return what `work` returns. Raises Interrupted after its clean-up.
+
+    A second signal does not wait for that: it ends the process with `last_words`.
+    """
+    return asyncio.run(_watched(work, last_words))
 
 
-async def _watched(work: Coroutine[Any, Any, T]) -> T:
+async def _watched(work: Coroutine[Any, Any, T], last_words: str) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     caught: list[int] = []
 
     def stop(number: int) -> None:
         caught.append(number)
-        _listen(loop, _end_now)
+        _listen(loop, partial(_end_now, last_words))
         task.cancel()
 
     _listen(loop, stop)
@@ -58,9 +64,9 @@ def _listen(loop: asyncio.AbstractEventLoop, handler: Callable[[int], None]) -> 
             loop.add_signal_handler(each, handler, each)
 
 
-def _end_now(number: int) -> None:
-    """End without any clean-up: whoever asks a second time has waited long enough, and what is stored is kept."""
-    note("ended at once; what was stored is kept, and the next command can go on from there")
+def _end_now(last_words: str, number: int) -> None:
+    """End without any clean-up: whoever asks a second time has waited long enough."""
+    note(last_words)
     os._exit(128 + number)
 
 

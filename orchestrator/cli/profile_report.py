@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.toml import lines
-from orchestrator.engines.speculation.planning import Advice, drift
-from orchestrator.engines.speculation.profiles import Profile
+from orchestrator.engines.speculation.planning import Advice, drift, wins
+from orchestrator.engines.speculation.profiles import CustomClass, Profile
 from orchestrator.engines.speculation.profiling import Point, Trial
 
 if TYPE_CHECKING:
@@ -60,13 +60,17 @@ def remarks(
     if speculation.method in REMEMBER and sum(trial.completions for trial in trials) > num_prompts * servers:
         yield f"prompts came again, and {speculation.method} remembers: with too few it looks better than it is"
     if advice.speculation is None:
-        yield "no draft of any length is faster than no speculation, beyond the noise"
+        if won := sorted({batch for batch, _ in wins(points)}):
+            at = f"drafts are faster than no speculation at batch size {_listed(won)}"
+            yield f"{at}, but lose more than that over all of --batches: give those that you serve"
+        else:
+            yield "no draft of any length is faster than no speculation, beyond the noise"
         return
     plain = {point.batch: point for point in points if point.tokens is None}
     chosen = [point for point in points if advice.plan.get(point.batch, -1) == point.tokens]
     if slower := [point.batch for point in chosen if plain[point.batch].is_better_than(point)]:
         yield f"without speculation the server is faster at batch size {_listed(slower)}"
-    if advice.plan:
+    if advice.plan and not advice.speculation.unscheduled:
         yield f"above batch size {max(advice.plan)}, which was not measured, vLLM goes on with the last row"
 
 
@@ -76,9 +80,12 @@ def toml(loaded: RunConfig, name: str, advice: Advice) -> str:
     table: dict[str, Any] = {"method": "none"}
     if found is not None:
         written = loaded.as_written["engines"][name]["serve"].get("speculation", {})
-        changed = "schedule" if advice.plan else "length"
-        table = {"method": found.method, **written, "tokens": found.tokens, changed: getattr(found, changed)}
-    return "\n".join(lines(table, f"engines.{name}.serve.speculation")[1:])
+        table = {"method": found.method, **written, "tokens": found.tokens}
+        if isinstance(found, CustomClass):
+            table["length"] = found.length
+        elif not found.unscheduled:
+            table["schedule"] = found.schedule
+    return "\n".join(lines(table, ("engines", name, "serve", "speculation"))[1:])
 
 
 def report(name: str, speculation: Profile, points: Sequence[Point], advice: Advice, toml: str) -> dict[str, Any]:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from json import dumps
 from typing import Any
 
 __all__ = ["lines"]
 
+BARE = re.compile(r"[A-Za-z0-9_-]+")
 
-def lines(tables: dict[str, Any], path: str = "") -> list[str]:
+
+def lines(tables: dict[str, Any], path: Sequence[str] = ()) -> list[str]:
     """Return the lines of `tables`, which are found at `path`; every table has a head of its own."""
     plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    found = [f"{key} = {_literal(value)}" for key, value in plain.items()]
+    found = [f"{_key(key)} = {_literal(value)}" for key, value in plain.items()]
     if path and (found or not tables):
-        found = ["", f"[{path}]", *found]
+        found = ["", f"[{'.'.join(map(_key, path))}]", *found]
     for key, value in tables.items():
         if isinstance(value, dict):
-            found += lines(value, f"{path}.{key}" if path else key)
+            found += lines(value, (*path, key))
     return found
+
+
+def _key(key: str) -> str:
+    return key if BARE.fullmatch(key) else _quoted(key)
 
 
 def _literal(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_literal, value))}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_literal(each)}' for key, each in value.items())} }}"
-    return dumps(value)
+        return f"{{ {', '.join(f'{_key(key)} = {_literal(each)}' for key, each in value.items())} }}"
+    if isinstance(value, str):
+        return _quoted(value)
+    return repr(value) if isinstance(value, float) else dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Return a basic string. JSON has the same escapes, but leaves DEL as it is."""
+    return dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

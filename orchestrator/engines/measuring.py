@@ -21,13 +21,15 @@ from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.speculation.planning import Variant
 from orchestrator.engines.speculation.profiling import Trial
 from orchestrator.engines.supervisor import Supervisor
-from orchestrator.errors import EngineProtocol, EngineTimeout, EngineUnavailable, UserError
+from orchestrator.errors import BadConfig, EngineProtocol, EngineTimeout, EngineUnavailable, UserError
 from orchestrator.types import Message, Sampling
 
 __all__ = ["Load", "measure", "trial"]
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0)
 POLL_S = 0.005
+LATE_S = 60.0
+"""How much longer than it was to be a trial is, for rows that have no token yet."""
 READ_SIDE_BY_SIDE = 8
 """Prompts that are read at once before anything is timed."""
 
@@ -39,17 +41,18 @@ class Load:
     prompts: Sequence[tuple[Message, ...]]
     batches: Sequence[int]
     """Two at least: a line is laid through them."""
-    repeats: int = 3
-    seconds: float = 10.0
-    """Of one trial; what is being written at its end is written to its end."""
-    max_tokens: int = 128
+    repeats: int
+    """Two at least: what one trial says may be noise."""
+    seconds: float
+    """Of one trial, longer where a row has no token yet; what is being written at its end is written to its end."""
+    max_tokens: int
     """Of one completion."""
 
     def __post_init__(self) -> None:
         if len(set(self.batches)) < 2 or min(self.batches) < 1:
             raise UserError("the batch sizes are from 1 on, and at least two: a line is laid through them")
-        if self.repeats < 1 or not self.seconds > 0 or self.max_tokens < 2:
-            raise UserError("repeats are at least 1, seconds above 0, max_tokens at least 2")
+        if self.repeats < 2 or not self.seconds > 0 or self.max_tokens < 2:
+            raise UserError("repeats are at least 2, as one trial may be noise, seconds above 0, max_tokens at least 2")
 
 
 async def measure(
@@ -62,15 +65,14 @@ async def measure(
 ) -> list[Trial]:
     """Return the trials of engine `name`, its server started once for each of `variants`.
 
-    `folder` and `tell` are as for a Supervisor. Raises UserError if a server answers at its address already, and
-    EngineError, the server's last words told before.
+    `folder` and `tell` are as for a Supervisor. Raises BadConfig, before any is started, for what one of them would
+    not be started with, UserError if a server answers at its address already, and EngineError, the server's last words
+    told before.
     """
     found: list[Trial] = []
-    for number, (tokens, speculation) in enumerate(variants, 1):
-        what = "no speculation" if tokens is None else f"drafts of at most {tokens}"
-        tell(f"{name}: {what}, server {number} of {len(variants)}")
-        assert spec.serving is not None
-        served = replace(spec, serving=replace(spec.serving, speculation=speculation))
+    specs = [_served(name, spec, variant) for variant in variants]
+    for number, ((tokens, _), served) in enumerate(zip(variants, specs, strict=True), 1):
+        tell(f"{name}: {_what(tokens)}, server {number} of {len(variants)}")
         server, engine = Supervisor(name, served, folder, tell), Vllm.from_spec(name, served)
         with server.held():
             if await is_taken(name, server.url):
@@ -91,24 +93,31 @@ async def measure(
 
 
 async def trial(engine: Engine, tokens: int | None, batch: int, prompts: Iterator[Prefix], load: Load) -> Trial:
-    """Return what came of `batch` completions kept running side by side. Raises EngineError."""
+    """Return what came of `batch` completions kept running side by side.
+
+    Raises EngineError, and UserError where no token came in time.
+    """
     done: list[Completion] = []
-    made: list[Progress] = []
+    made: list[list[Progress]] = [[] for _ in range(batch)]
     is_over = False
 
-    async def keep_one_running() -> None:
+    async def keep_one_running(made: list[Progress]) -> None:
         while not is_over:
             request = Request(prompt=next(prompts), sampling=GREEDY, max_tokens=load.max_tokens, seed=0)
             made.append(request.progress)
             done.append(await engine.complete(request))
 
-    rows = [asyncio.create_task(keep_one_running()) for _ in range(batch)]
+    rows = [asyncio.create_task(keep_one_running(each)) for each in made]
     try:
-        while len(made) < batch or not all(each.output_tokens for each in made[:batch]):
+        while not all(map(_written, made)):
             await _passed(rows, POLL_S)
-        began, before = perf_counter(), _written(made)
+        began, before = perf_counter(), [_written(each) for each in made]
         await _passed(rows, load.seconds)
-        seconds, written = perf_counter() - began, _written(made) - before
+        while not all(_new(made, before)) and perf_counter() - began < load.seconds + LATE_S:
+            await _passed(rows, POLL_S)
+        seconds, written = perf_counter() - began, sum(_new(made, before))
+        if not written:
+            raise UserError(f"engine {engine.name!r}: no token came in {seconds:.3g} s: give more --seconds")
         is_over = True
         await asyncio.gather(*rows)
     finally:
@@ -124,6 +133,18 @@ async def trial(engine: Engine, tokens: int | None, batch: int, prompts: Iterato
         drafting=_drafting(engine.name, done) if tokens is not None else Drafting(0, 0, 0),
         waited=sum(each.queue_s or 0.0 for each in done) / sum(each.seconds for each in done),
     )
+
+
+def _served(name: str, spec: EngineSpec, variant: Variant) -> EngineSpec:
+    assert spec.serving is not None
+    try:
+        return replace(spec, serving=replace(spec.serving, speculation=variant.speculation))
+    except BadConfig as error:
+        raise BadConfig(f"engine {name!r} cannot be measured with {_what(variant.tokens)}: {error}") from error
+
+
+def _what(tokens: int | None) -> str:
+    return "no speculation" if tokens is None else f"drafts of at most {tokens}"
 
 
 async def _trials(
@@ -169,6 +190,11 @@ async def _passed(rows: Sequence[asyncio.Task[None]], seconds: float) -> None:
 
 def _written(made: Sequence[Progress]) -> int:
     return sum(each.output_tokens for each in made)
+
+
+def _new(made: Sequence[Sequence[Progress]], before: Sequence[int]) -> list[int]:
+    """Return how many tokens each row has more than before."""
+    return [_written(each) - earlier for each, earlier in zip(made, before, strict=True)]
 
 
 def _drafting(name: str, done: Sequence[Completion]) -> Drafting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from started import Fake, until
+from started import Fake, is_alive, until, until_gone
 
 from orchestrator.config import load
 from orchestrator.engines.speculation.profiles import CustomClass, NGram
@@ -160,7 +161,11 @@ def test_somebody_elses_server_is_left_alone(orchestrator: Call, fake: Fake, tmp
         (["--batches", "1,x"], "--batches '1,x': write whole numbers with commas, like 1,4,16"),
         (["--tokens", "-1"], "--tokens '-1': write whole numbers with commas, like 1,4,16"),
         (["--tokens", "0"], "0 tokens alone are nothing to compare: give one number above 0 at least"),
-        (["--repeats", "0"], "repeats are at least 1, seconds above 0, max_tokens at least 2"),
+        (
+            ["--repeats", "1"],
+            "repeats are at least 2, as one trial may be noise, seconds above 0, max_tokens at least 2",
+        ),
+        (["--out", "nowhere/new.toml"], "nowhere/new.toml cannot be written: its folder does not exist"),
         (["--prompts", "nowhere.jsonl"], "nowhere.jsonl: No such file or directory"),
         (["--prompts", "empty.jsonl"], "empty.jsonl holds no task: write one JSON object with a `prompt` per line"),
         (["--prompts", "bad.jsonl"], "bad.jsonl:2: not JSON: Expecting value (column 1)"),
@@ -193,6 +198,74 @@ def test_an_engine_that_is_not_there_or_does_not_speculate(
     configure(fake, table)
     done = orchestrator("engines", "profile", name)
     assert (done.exit_code, done.stderr) == (2, f"error: {error}\n")
+
+
+@pytest.mark.parametrize("serve", ["", '[engines.prm.serve]\nmodel = "org/prm"\n'])
+def test_an_engine_that_only_reads_has_nothing_to_draft(orchestrator: Call, fake: Fake, serve: str) -> None:
+    configure(fake)
+    engine = f'[engines.prm]\nkind = "pooling"\nwrites = false\nurl = "http://127.0.0.1:1/v1"\n{serve}'
+    Path("orchestrator.toml").write_text(Path("orchestrator.toml").read_text() + engine)
+    done = orchestrator("engines", "profile", "prm")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "error: engine 'prm' is of kind pooling, which writes nothing: there is nothing to draft\n"
+
+
+def test_steps_that_take_longer_than_a_trial_are_measured(orchestrator: Call, fake: Fake) -> None:
+    configure(fake, base_ms=200, token_ms=0, plain_ms=0)
+    done = profile(orchestrator, "--tokens", "2", "--seconds", "0.01")
+    assert done.exit_code == 0, done.stderr
+
+
+def test_what_was_measured_is_said_where_the_file_can_no_longer_be_written(orchestrator: Call, fake: Fake) -> None:
+    """The folder is there at first, and gone once everything is measured."""
+    configure(fake, token_ms=1)
+    Path("there").mkdir()
+    script = fake.python.read_text()
+    fake.python.write_text(script.replace("exec", "rmdir there 2>/dev/null\nexec"))
+    done = profile(orchestrator, "--tokens", "2", "--out", "there/new.toml")
+    assert done.exit_code == 2
+    *said, error = done.stderr.splitlines()
+    assert error == (
+        "error: there/new.toml cannot be written: No such file or directory; what was to be in it stands above"
+    )
+    assert isinstance(speculation_with("\n".join(said[said.index("[engines.large.serve.speculation]") :])), NGram)
+
+
+def interrupted(fake: Fake, times: int) -> tuple[int, list[str], int]:
+    """Press Ctrl-C once a trial is told, and again once the server is being ended; return what came of it."""
+    code = "from orchestrator.cli import main; main()"
+    command = [sys.executable, "-c", code, "engines", "profile", "large", "--prompts", "mine.jsonl", *QUICK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        told = [next(line for line in running.stderr if "round 1" in line)]
+        pid = int(Path("pid").read_text())
+        assert is_alive(pid)
+        running.send_signal(signal.SIGINT)
+        if times == 2:
+            until(Path("ending").exists, "the end of the server to begin")
+            running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert out == ""
+    return running.returncode, [*told, *err.splitlines()], pid
+
+
+def test_ctrl_c_ends_the_server_and_writes_nothing(fake: Fake) -> None:
+    configure(fake)
+    fake.python.write_text(fake.python.read_text().replace("exec", "echo $$ > pid\nexec"))
+    status, said, pid = interrupted(fake, 1)
+    assert (status, said[-2:]) == (130, ["large: ended", "interrupted: nothing was written"])
+    assert not is_alive(pid) and not fake.answers()
+
+
+def test_a_second_ctrl_c_says_that_nothing_is_kept(fake: Fake) -> None:
+    """The server takes a while to end, and does so by itself."""
+    configure(fake)
+    script = fake.python.read_text().replace("exec", "trap 'touch ending; sleep 2' TERM\necho $$ > pid\n")
+    fake.python.write_text(script)
+    status, said, pid = interrupted(fake, 2)
+    assert (status, said[-1]) == (130, "ended at once: nothing was written, and the server ends by itself")
+    until_gone(pid)
+    assert not fake.answers()
 
 
 def test_an_engine_that_others_serve(orchestrator: Call) -> None:

@@ -13,12 +13,12 @@ from started import Fake
 from orchestrator.engines.base import Chain, Completion, Drafting, Prefix, Request
 from orchestrator.engines.measuring import Load, measure, trial
 from orchestrator.engines.scripted import Reply, Scripted
-from orchestrator.engines.speculation.planning import Variant
+from orchestrator.engines.speculation.planning import Variant, variants
 from orchestrator.engines.speculation.profiles import NGram
-from orchestrator.errors import EngineError, EngineProtocol, EngineUnavailable, UserError
+from orchestrator.errors import BadConfig, EngineError, EngineProtocol, EngineUnavailable, UserError
 from orchestrator.types import Message
 
-LOAD = Load(prompts=[(Message("user", "?"),)], batches=[1, 2], repeats=1, seconds=0.2, max_tokens=10)
+LOAD = Load(prompts=[(Message("user", "?"),)], batches=[1, 2], repeats=2, seconds=0.2, max_tokens=10)
 ANSWER = Reply(text="x" * 20, latency_s=0.02)
 
 
@@ -73,6 +73,33 @@ async def test_a_speculating_server_that_does_not_say_what_it_drafted_is_an_erro
         await trial(Scripted(lambda _: ANSWER), 2, 1, prompts("a"), LOAD)
 
 
+async def test_a_trial_that_is_shorter_than_a_step_goes_on_until_every_row_has_a_token() -> None:
+    """Half of a reply's ten tokens arrive after 0.3 s, the others after another 0.3 s."""
+    engine = Drafter(lambda _: Reply(text="x" * 20, latency_s=0.6))
+    found = await trial(engine, 5, 2, prompts("a", "b"), replace(LOAD, seconds=0.05))
+    assert found.goodput == pytest.approx(2 * 5 / 0.3, rel=0.3)
+
+
+async def test_a_trial_in_which_no_token_comes_at_all_ends_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.engines.measuring.LATE_S", 0.1)
+    engine = Drafter(lambda _: Reply(text="x" * 20, latency_s=2.0))
+    with pytest.raises(UserError, match=r"no token came in 0\.1.* s: give more --seconds"):
+        await trial(engine, 5, 2, prompts("a"), replace(LOAD, seconds=0.05))
+    assert engine.running == 0
+
+
+async def test_what_one_of_the_servers_would_not_start_with_is_said_before_the_first_is_started(fake: Fake) -> None:
+    told: list[str] = []
+    spec = fake.spec()
+    assert spec.serving is not None
+    serving = replace(spec.serving, args=["--data-parallel-size", "2"], speculation=None)
+    with pytest.raises(BadConfig, match="engine 'small' cannot be measured with drafts of at most 2: args has --data-"):
+        await measure(
+            "small", replace(spec, serving=serving), variants(NGram(), (2,), 8), LOAD, fake.folder / "e", told.append
+        )
+    assert not told and not fake.starts()
+
+
 @pytest.mark.parametrize("good", [0, 5])
 async def test_the_first_error_ends_all_rows_at_once(good: int) -> None:
     script = iter([*repeat(ANSWER, good), EngineUnavailable("it went away", engine="large")])
@@ -85,7 +112,7 @@ async def test_the_first_error_ends_all_rows_at_once(good: int) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"batches": [4]}, {"batches": [0, 4]}, {"batches": [2, 2]}, {"repeats": 0}, {"seconds": 0.0}, {"max_tokens": 1}],
+    [{"batches": [4]}, {"batches": [0, 4]}, {"batches": [2, 2]}, {"repeats": 1}, {"seconds": 0.0}, {"max_tokens": 1}],
 )
 def test_what_measures_nothing_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(UserError):

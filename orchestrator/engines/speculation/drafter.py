@@ -6,14 +6,14 @@ Differs: which sources, and in which order, is the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from orchestrator import registry
 from orchestrator.engines.speculation import LENGTHS, SOURCES
 from orchestrator.engines.speculation.lengths.base import Length
+from orchestrator.engines.speculation.named import made
 from orchestrator.engines.speculation.rows import Ids, Row, Rows
 from orchestrator.engines.speculation.sources.base import Source
 
@@ -40,8 +40,8 @@ class Drafter:
     """A drafter of token ids as vLLM's `custom_class` hook wants it.
 
     Options come from `additional_config["drafter"]` of the server: `sources` (names or [name, options] in order),
-    `length` (likewise, one), `limit_s`. Raises UnknownName, listing what exists, or TypeError for an option that
-    the named one does not have: the server then does not start.
+    `length` (likewise, one), `limit_s`. Raises UnknownName, listing what exists, TypeError for an option that the
+    named one does not have, or ValueError for one out of its range: the server then does not start.
     """
 
     def __init__(self, vllm_config: Any) -> None:
@@ -49,8 +49,8 @@ class Drafter:
         most = int(vllm_config.speculative_config.num_speculative_tokens)
         self.most = most
         self.limit_s = float(given.pop("limit_s", LIMIT_S))
-        self.sources: list[Source] = [_made(each, "draft_sources", SOURCES) for each in given.pop("sources", HIERARCHY)]
-        self.length: Length = _made(given.pop("length", "feedback"), "draft_lengths", LENGTHS, most=most)
+        self.sources: list[Source] = [made(each, "draft_sources", SOURCES) for each in given.pop("sources", HIERARCHY)]
+        self.length: Length = made(given.pop("length", "feedback"), "draft_lengths", LENGTHS, most=most)
         if given:
             raise TypeError(f"the drafter has no option {', '.join(given)}; known: sources, length, limit_s")
         self.tallies = [Tally() for _ in self.sources]
@@ -105,8 +105,3 @@ class Drafter:
     def _finish(self, row: Row) -> None:
         for source in self.sources:
             source.finish(row)
-
-
-def _made(wanted: str | list[Any], group: str, table: Mapping[str, str], **options: Any) -> Any:
-    name, given = (wanted, {}) if isinstance(wanted, str) else (wanted[0], dict(wanted[1]))
-    return registry.find(group, name, table)(**options, **given)

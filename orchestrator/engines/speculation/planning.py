@@ -18,10 +18,10 @@ from orchestrator.engines.speculation.profiles import CustomClass, DraftModel, E
 from orchestrator.engines.speculation.profiling import Model, Point, Trial, fit_acceptance, fit_step_time, points_of
 from orchestrator.errors import UserError
 
-__all__ = ["Advice", "Variant", "advise", "best_plan", "drift", "rows", "variants"]
+__all__ = ["Advice", "Variant", "advise", "best_plan", "drift", "rows", "variants", "wins"]
 
 WITH_MODEL = (DraftModel, Eagle, Eagle3, Mtp)
-"""Each drafted token takes a pass of their own weights."""
+"""Drafting runs weights of its own: a pass per token, or, where they draft in parallel, one that is longer for more."""
 
 
 class Variant(NamedTuple):
@@ -64,19 +64,22 @@ def variants(profile: Profile, tokens: Sequence[int], most_batch: int) -> list[V
 
 
 def advise(profile: Profile, points: Sequence[Point]) -> Advice:
-    """Return what the points say about the profile that was measured, as `variants` has it."""
+    """Return what the points say about the profile that was measured, as `variants` has it.
+
+    Drafting has to beat no speculation at one batch size at least, and to win more than it loses over all of them.
+    """
     drafting = [point for point in points if point.tokens is not None]
     model = Model(fit_step_time(drafting, has_model=isinstance(profile, WITH_MODEL)), fit_acceptance(drafting))
     plan = best_plan(drafting)
-    wins = _wins(points)
     if isinstance(profile, CustomClass):
         step = {"base_ms": round(model.step.base_ms, 4), "token_ms": round(model.step.token_ms, 6)}
         own = replace(profile, tokens=max(plan.values()), length=["goodput", step])
-        return Advice(own if wins else None, model, {})
+        return Advice(own if _pays(plan, points, model) else None, model, {})
     if profile.unscheduled:
-        alone = _best_alone(drafting)
-        return Advice(replace(profile, tokens=alone) if wins else None, model, dict.fromkeys(plan, alone))
-    if not any(plan[batch] == tokens for batch, tokens in wins):
+        paying = [each for each in drafting if _pays(dict.fromkeys(plan, each.tokens or 0), points)]
+        alone = _best_alone(paying or drafting)
+        return Advice(replace(profile, tokens=alone) if paying else None, model, dict.fromkeys(plan, alone))
+    if not _pays(plan, points):
         return Advice(None, model, plan)
     return Advice(replace(profile, tokens=max(plan.values()), schedule=rows(plan, model)), model, plan)
 
@@ -132,6 +135,12 @@ def drift(trials: Sequence[Trial]) -> float:
     return median(abs(late.goodput / early.goodput - 1) for early, late in zip(before, after, strict=True))
 
 
+def wins(points: Sequence[Point]) -> set[tuple[int, int]]:
+    """Return the batch sizes and tokens at which drafting beats a server that does not speculate."""
+    plain = {point.batch: point for point in points if point.tokens is None}
+    return {(each.batch, each.tokens) for each in points if each.tokens and each.is_better_than(plain[each.batch])}
+
+
 def _best_alone(points: Sequence[Point]) -> int:
     """Return the number of tokens, the same at every batch size, that loses least; the fewest of equals."""
     losses: dict[int, float] = {}
@@ -147,7 +156,27 @@ def _loss(point: Point, column: Sequence[Point]) -> float:
     return log(best.goodput / point.goodput) if best.is_better_than(point) else 0.0
 
 
-def _wins(points: Sequence[Point]) -> set[tuple[int, int]]:
-    """Return the batch sizes and tokens at which drafting beats a server that does not speculate."""
-    plain = {point.batch: point for point in points if point.tokens is None}
-    return {(each.batch, each.tokens) for each in points if each.tokens and each.is_better_than(plain[each.batch])}
+def _pays(plan: Mapping[int, int], points: Sequence[Point], model: Model | None = None) -> bool:
+    """Return whether the plan wins somewhere by drafting, and more over all batch sizes than it loses.
+
+    With `model`, the drafter itself drafts nothing where that loses less than the plan does.
+    """
+    table = {(point.batch, point.tokens): point for point in points}
+    total = 0.0
+    for batch, tokens in plan.items():
+        plain = table[batch, None]
+        gain = _gain(table[batch, tokens], plain)
+        if model is not None and gain < 0:
+            gain = max(gain, min(0.0, log(model.goodput(batch, 0) / plain.goodput)))
+        total += gain
+    return total > 0 and not wins(points).isdisjoint(plan.items())
+
+
+def _gain(point: Point, plain: Point) -> float:
+    """Return the logarithm of what is won against no speculation: the least of a gain, the median of a loss.
+
+    0 within the noise.
+    """
+    if point.is_better_than(plain):
+        return log(point.goodputs[0] / plain.goodputs[-1])
+    return log(point.goodput / plain.goodput) if plain.is_better_than(point) else 0.0

@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator import registry
 from orchestrator.engines.speculation import LENGTHS, SOURCES
+from orchestrator.engines.speculation.named import made
 from orchestrator.errors import BadConfig
 
 __all__ = [
@@ -245,8 +246,8 @@ class CustomClass(Profile):
         if not self.sources:
             raise BadConfig("speculation custom_class needs a source")
         for source in self.sources:
-            _check_named(source, "source", registry.names("draft_sources", SOURCES))
-        _check_named(self.length, "length", registry.names("draft_lengths", LENGTHS))
+            _check_named(source, "source", "draft_sources", SOURCES)
+        _check_named(self.length, "length", "draft_lengths", LENGTHS, most=self.tokens)
 
     def arguments(self) -> dict[str, Any]:
         """Return what `--speculative-config` is given."""
@@ -281,12 +282,16 @@ def check_name(method: str, weights: str) -> None:
             )
 
 
-def _check_named(given: Any, what: str, known: Sequence[str]) -> None:
-    """Raise BadConfig now for what would keep the server from starting, minutes later."""
+def _check_named(given: Any, what: str, group: str, ours: Mapping[str, str], **options: Any) -> None:
+    """Raise BadConfig now for what would keep the server from starting, minutes later: it is made once, in vain."""
     match given:
         case str(name) | [str(name), {}]:
-            if name not in known:
+            if name not in (known := registry.names(group, ours)):
                 raise BadConfig(f"speculation custom_class has no {what} {name!r}; known: {', '.join(known)}")
+            try:
+                made(given, group, ours, **options)
+            except (TypeError, ValueError) as error:
+                raise BadConfig(f"speculation custom_class: {what} {name!r}: {error}") from error
         case _:
             raise BadConfig(
                 f"speculation custom_class: {what} {given!r} is no name, and no [name, {{ option = value }}]"

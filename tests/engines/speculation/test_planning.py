@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import model, points, trial
 
-from orchestrator.engines.speculation.planning import advise, best_plan, drift, rows, variants
+from orchestrator.engines.speculation.planning import advise, best_plan, drift, rows, variants, wins
 from orchestrator.engines.speculation.profiles import CustomClass, DraftModel, Medusa, NGram, Profile, Suffix
 from orchestrator.engines.speculation.profiling import Model, Point, points_of
 from orchestrator.errors import UserError
@@ -142,6 +142,30 @@ def test_a_gain_within_the_noise_is_no_gain() -> None:
     assert advise(NGram(), found).speculation is None
 
 
+def said(goodputs: dict[tuple[int | None, int], float]) -> list[Point]:
+    """Return points with these goodputs, of tokens and a batch size each."""
+    return points_of(trial(model(), *key)._replace(goodput=each) for key, each in goodputs.items())
+
+
+def test_a_small_win_does_not_make_up_for_what_is_lost_at_the_other_batch_sizes() -> None:
+    """A server that can speculate is slower at batch size 8 even where its schedule has no draft."""
+    goodputs = {(None, 1): 100.0, (0, 1): 90.0, (5, 1): 110.0, (None, 8): 300.0, (0, 8): 200.0, (5, 8): 150.0}
+    advice = advise(NGram(tokens=5), said(goodputs))
+    assert (advice.speculation, advice.plan) == (None, {1: 5, 8: 0})
+    assert wins(said(goodputs)) == {(1, 5)}
+    assert advise(NGram(tokens=5), said(goodputs | {(0, 8): 290.0})).speculation is not None
+
+
+def test_our_own_drafter_may_lose_where_it_would_draft_nothing() -> None:
+    truth = model(base_ms=10, token_ms=1.0, rate=0.5)
+    points_here = points(truth, (None, 2, 5), (1, 64))
+    assert [each for each in wins(points_here) if each[0] == 64] == []
+    assert advise(CustomClass(), points_here).speculation is not None
+    slow = [trial(truth, each, batch) for each in (2, 5) for batch in (1, 64)]
+    fast = [trial(truth, None, 1, 1.05), trial(truth, None, 64, 2.0)]
+    assert advise(CustomClass(), points_of([*slow, *fast])).speculation is None
+
+
 def test_the_drafter_of_this_package_is_told_the_time_of_a_step() -> None:
     truth = model(base_ms=12.5, token_ms=0.25)
     advice = advise(CustomClass(sources=["suffix"]), points(truth, (None, 2, 5), (1, 8, 64)))
@@ -203,3 +227,12 @@ def test_a_profile_without_a_schedule_is_measured_and_advised_one_number_for_all
     assert advice.plan == {1: best, 8: best}
     losing = points(model(base_ms=1, token_ms=5, rate=0.1), (None, 1, 5), (1, 8))
     assert advise(profile, losing).speculation is None
+
+
+def test_one_number_of_tokens_for_all_batch_sizes_is_one_that_beats_no_speculation() -> None:
+    """5 tokens lose least, and never win; 3 win at batch size 1, and lose more or less at 8."""
+    goodputs = {(None, 1): 100.0, (3, 1): 110.0, (5, 1): 100.0, (None, 8): 100.0, (3, 8): 50.0, (5, 8): 100.0}
+    assert advise(Suffix(tokens=5), said(goodputs)).speculation is None
+    advice = advise(Suffix(tokens=5), said(goodputs | {(3, 8): 92.0}))
+    assert advice.speculation == Suffix(tokens=3)
+    assert advice.plan == {1: 3, 8: 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -127,6 +128,10 @@ def test_a_method_that_would_not_run_is_refused_with_the_reason(method: str, sai
         (CustomClass, {"sources": [["ngrams"]]}, "source ['ngrams'] is no name, and no [name, { option = value }]"),
         (CustomClass, {"length": "long"}, "custom_class has no length 'long'; known: feedback, fixed, goodput, thom"),
         (CustomClass, {"length": 3}, "length 3 is no name, and no [name, { option = value }]"),
+        (CustomClass, {"sources": [["ngrams", {"highst": 7}]]}, "custom_class: source 'ngrams': NGrams.__init__() got"),
+        (CustomClass, {"sources": [["ngrams", {"highest": "7"}]]}, "custom_class: source 'ngrams': '<' not supported"),
+        (CustomClass, {"length": ["goodput", {"base": 1}]}, "length 'goodput': Goodput.__init__() got an unexpected"),
+        (CustomClass, {"length": ["goodput", {"most": 3}]}, "got multiple values for keyword argument 'most'"),
     ],
 )
 def test_an_option_that_means_nothing_is_refused(cls: type[Profile], options: dict[str, Any], said: str) -> None:
@@ -134,6 +139,41 @@ def test_an_option_that_means_nothing_is_refused(cls: type[Profile], options: di
         cls(**options)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "said"),
+    [
+        ("ngrams", {"highest": 1}, "highest = 1 must be at least 2"),
+        ("suffix", {"capacity": 0}, "capacity = 0 must be at least 1"),
+        ("suffix", {"least_share": 1.1}, "least_share = 1.1 must be from 0 to 1"),
+        ("suffix", {"factor": math.inf}, "factor = inf must be above 0, and finite"),
+        ("trigrams", {"bonus": -0.1}, "bonus = -0.1 must be at least 0, and finite"),
+        ("trigrams", {"cap": 0}, "cap = 0 and most_pairs = 200000 must be at least 1"),
+        ("trigrams", {"most_pairs": 0}, "cap = 64 and most_pairs = 0 must be at least 1"),
+    ],
+)
+def test_an_option_of_a_source_that_is_out_of_range_is_refused(source: str, options: Any, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        CustomClass(sources=["successors", [source, options]])
+    assert str(caught.value) == f"speculation custom_class: source '{source}': {said}"
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "said"),
+    [
+        ("feedback", {"step": 0}, "step = 0 must be at least 1"),
+        ("thompson", {"worth": -0.1}, "worth = -0.1 must be from 0 to 1"),
+        ("thompson", {"memory": 1.0}, "memory = 1.0 must be at least 2, and finite"),
+        ("goodput", {"base_ms": 0, "token_ms": 0}, "base_ms = 0 and token_ms = 0 must be at least 0, and not both 0"),
+        ("goodput", {"base_ms": math.nan}, "base_ms = nan and token_ms = 0.05 must be at least 0, and not both 0"),
+        ("goodput", {"retry": 0}, "retry = 0 must be at least 1"),
+    ],
+)
+def test_an_option_of_a_length_that_is_out_of_range_is_refused(length: str, options: Any, said: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        CustomClass(length=[length, options])
+    assert str(caught.value) == f"speculation custom_class: length '{length}': {said}"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ class Feedback:
     """Keeps a length for each row, from 1 to `most`; a new row begins in the middle."""
 
     def __init__(self, most: int, step: int = 2) -> None:
+        if step < 1:
+            raise ValueError(f"step = {step} must be at least 1")
         self.most = most
         self.step = step
         self._lengths: WeakKeyDictionary[Row, int] = WeakKeyDictionary()

@@ -8,6 +8,8 @@ drafted every `retry` choices one token is, or acceptance could never be seen to
 
 from __future__ import annotations
 
+from math import inf
+
 from orchestrator.engines.speculation.rows import Row
 
 __all__ = ["Goodput", "best_length", "goodput"]
@@ -20,6 +22,10 @@ class Goodput:
     """Chooses from 0 to `most` tokens for all rows alike."""
 
     def __init__(self, most: int, base_ms: float = 10.0, token_ms: float = 0.05, retry: int = 50) -> None:
+        if not (0 <= base_ms < inf and 0 <= token_ms < inf and base_ms + token_ms > 0):
+            raise ValueError(f"base_ms = {base_ms} and token_ms = {token_ms} must be at least 0, and not both 0")
+        if retry < 1:
+            raise ValueError(f"retry = {retry} must be at least 1")
         self.most = most
         self.base_ms = base_ms
         self.token_ms = token_ms

@@ -7,6 +7,8 @@ ends where the drawn chance that the whole draft stands falls below `worth`.
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from orchestrator.engines.speculation.rows import Row
@@ -21,6 +23,10 @@ class Thompson:
     """
 
     def __init__(self, most: int, worth: float = 0.3, memory: float = 200.0, seed: int = 0) -> None:
+        if not 0 <= worth <= 1:
+            raise ValueError(f"worth = {worth} must be from 0 to 1")
+        if not 2 <= memory < inf:  # a belief that saw nothing weighs 2
+            raise ValueError(f"memory = {memory} must be at least 2, and finite")
         self.most = most
         self.worth = worth
         self.memory = memory

@@ -20,6 +20,8 @@ class NGrams(Source):
     """Drafts from the row's own text; `highest` is the longest n that counts as a longer match."""
 
     def __init__(self, highest: int = 5) -> None:
+        if highest < LEAST:
+            raise ValueError(f"highest = {highest} must be at least {LEAST}")
         self.highest = highest
 
     def draft(self, row: Row, rows: Sequence[Row], limit: int) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 
@@ -67,6 +68,12 @@ class Suffix(Source):
     """
 
     def __init__(self, capacity: int = 1 << 18, least_share: float = 0.1, factor: float = 1.0) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity = {capacity} must be at least 1")
+        if not 0 <= least_share <= 1:
+            raise ValueError(f"least_share = {least_share} must be from 0 to 1")
+        if not 0 < factor < inf:
+            raise ValueError(f"factor = {factor} must be above 0, and finite")
         self.past = Past(capacity)
         self.least_share = least_share
         self.factor = factor

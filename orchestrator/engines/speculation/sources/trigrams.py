@@ -8,7 +8,7 @@ engine verifies no tree; the bonus is sqrt(log(all drafts of the pair + 1) / (1 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, sqrt
+from math import inf, log, sqrt
 
 from orchestrator.engines.speculation.rows import Row
 from orchestrator.engines.speculation.sources.base import Source
@@ -26,6 +26,10 @@ class TriGrams(Source):
     """
 
     def __init__(self, bonus: float = 0.05, cap: int = 64, most_pairs: int = 200_000) -> None:
+        if not 0 <= bonus < inf:
+            raise ValueError(f"bonus = {bonus} must be at least 0, and finite")
+        if cap < 1 or most_pairs < 1:
+            raise ValueError(f"cap = {cap} and most_pairs = {most_pairs} must be at least 1")
         self.bonus = bonus
         self.cap = cap
         self.most_pairs = most_pairs
