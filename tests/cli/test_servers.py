@@ -34,6 +34,8 @@ def server() -> Iterator[StubServer]:
     asyncio.run_coroutine_threadsafe(stub.__aenter__(), loop).result()
     yield stub
     asyncio.run_coroutine_threadsafe(stub.__aexit__(), loop).result()
+    # A connection that was just accepted or closed lets go of its socket in a later turn of the loop.
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
