@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.bench.profiles import Hardware, Prices
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import CallIntent, CallResult, CallRow
+from orchestrator.runtime.calls import entry_of
 
 __all__ = ["Use", "cost", "flops", "modelled_s", "pte", "uses_of"]
 
@@ -66,18 +67,18 @@ class Use:
         self.unreported += reported is None
         self.context += output * prompt + output * (output - 1) // 2
         if result is not None:
-            self._add_served(result)
+            self._add_served(entry_of(result))
         self.longest = max(self.longest, prompt + output)
 
-    def _add_served(self, result: CallResult) -> None:
-        self.seconds += result.seconds
-        self.queue_s += result.queue_s or 0.0
-        self.queued += result.queue_s is not None
-        self.first_token_s += result.first_token_s or 0.0
-        self.streamed += result.first_token_s is not None
-        self.drafts += result.drafts or 0
-        self.drafted += result.drafted or 0
-        self.accepted += result.accepted or 0
+    def _add_served(self, entry: Entry) -> None:
+        self.seconds += entry.seconds
+        self.queue_s += entry.queue_s
+        self.queued += entry.queued
+        self.first_token_s += entry.first_token_s
+        self.streamed += entry.streamed
+        self.drafts += entry.drafts
+        self.drafted += entry.drafted
+        self.accepted += entry.accepted
 
     def plus(self, other: Use) -> Use:
         """Return the sums of both."""

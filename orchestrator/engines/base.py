@@ -6,7 +6,7 @@ The rest of the house knows engines only through this file. Implementations live
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -114,6 +114,11 @@ class Drafting(NamedTuple):
     """Tokens in them."""
     accepted: int
     """Tokens of them that stood; the one that the engine adds to each draft is left out."""
+
+    @classmethod
+    def total(cls, counts: Iterable[Drafting]) -> Drafting:
+        """Return the sums of several calls; zeros for none."""
+        return cls(*map(sum, zip((0, 0, 0), *counts, strict=True)))
 
     def __str__(self) -> str:
         if not self.drafts:

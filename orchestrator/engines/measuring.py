@@ -201,4 +201,4 @@ def _drafting(name: str, done: Sequence[Completion]) -> Drafting:
     counts = [each.drafting for each in done if each.drafting is not None]
     if len(counts) < len(done):
         raise EngineProtocol(f"engine {name!r}: its server does not say what it drafted; vLLM 0.32 does", engine=name)
-    return Drafting(*(sum(each) for each in zip(*counts, strict=True)))
+    return Drafting.total(counts)

@@ -103,7 +103,7 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
         seconds=sum(result.seconds for result in results),
         first_token_s=results[0].first_token_s if results else None,
         queue_s=_total([result.queue_s for result in results]),
-        drafting=_drafting([each for result in results if (each := drafting_of(result))]),
+        drafting=Drafting.total(counts) if (counts := [*filter(None, map(drafting_of, results))]) else None,
         signals=about.signals.get((step, attempt), ()),
         decision=decision,
     )
@@ -112,10 +112,6 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
 def _total(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _drafting(counts: Sequence[Drafting]) -> Drafting | None:
-    return Drafting(*map(sum, zip(*counts, strict=True))) if counts else None
 
 
 def _verdict(place: tuple[int, int], about: _About, *, is_written: bool, is_decided: bool, error: str) -> str:

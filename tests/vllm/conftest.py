@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from pair import Pair, served_pair
+from started import free_port
 
 from orchestrator.engines.pocket import BUNDLED
 
@@ -159,7 +159,7 @@ def pooling_url(
 @contextmanager
 def serving(python: str, name: str, model: str, folder: Path, *more: str) -> Iterator[str]:
     """Serve `model` under `name`, with flags beside those that every server here has; the log is in `folder`."""
-    port = _free_port()
+    port = free_port()
     log = folder / "server.log"
     flags = [*FLAGS, *more, "--port", str(port), "--model", model, "--served-model-name", name]
     with _running([python, *flags], log) as server:
@@ -175,12 +175,6 @@ def _environment() -> Environment:
         pytest.fail(f"the environment for vLLM could not be built:\n{done.stderr[-TAIL:]}")
     built = json.loads(done.stdout)
     return Environment(**built)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -12,24 +12,23 @@ from collections.abc import Sequence
 from math import log
 from time import perf_counter
 
-from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.base import Completion, Request
 from orchestrator.engines.dialects.pooling_probe import PoolingTokenizer, probe
 from orchestrator.engines.dialects.pooling_reply import POOL, body, probabilities
-from orchestrator.engines.http import Transport
+from orchestrator.engines.dialects.vllm_server import VllmServer
 from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.start_once import StartOnce
 from orchestrator.errors import BadConfig, ContextExceeded
-from orchestrator.types import Message, Stop, TokenLogprob
+from orchestrator.types import Stop, TokenLogprob
 
 __all__ = ["Pooling"]
 
 
-class Pooling:
+class Pooling(VllmServer[PoolingTokenizer]):
     """A vLLM server that pools, and one of its models.
 
     `url` is the server's address, with or without the closing /v1; `model` may be None if it serves
     one. `step_tag` closes each step, where the model reads steps at a tag. `timeout_s` is the longest
-    wait for a call that sets no limit of its own.
+    wait for a call that sets no limit of its own. `logprobs` of its Capabilities counts the classes.
     """
 
     writes = False
@@ -44,10 +43,9 @@ class Pooling:
         api_key: str | None = None,
         timeout_s: float = 600.0,
     ) -> None:
-        self.name = name
-        root = url.strip().rstrip("/").removesuffix("/v1")
-        self._line = Transport(name, root, api_key=api_key, timeout_s=timeout_s)
-        self._found = StartOnce(lambda: probe(self._line, model, step_tag))
+        super().__init__(
+            url, lambda line: probe(line, model, step_tag), name=name, api_key=api_key, timeout_s=timeout_s
+        )
 
     @classmethod
     def from_spec(cls, name: str, spec: EngineSpec) -> Pooling:
@@ -62,29 +60,6 @@ class Pooling:
             api_key=spec.api_key,
             timeout_s=spec.timeout_s,
         )
-
-    def __repr__(self) -> str:
-        return f"<Pooling {self.name!r}>"
-
-    async def start(self) -> Capabilities:
-        """Look at the server and try it, once; concurrent callers share the trial. `logprobs` counts its classes.
-
-        Raises EngineRejected if the server does not measure or the model is not served, BadConfig if
-        none is named and there are several.
-        """
-        return (await self._found.get())[0]
-
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
-        """Return the prompt ids of a conversation as the model's own template lays it out."""
-        return await (await self._tokenizer()).render(messages, think)
-
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return the ids that close the assistant's turn, let the user speak and begin a reply with `prefill`."""
-        return await (await self._tokenizer()).interject(content, prefill, think=think)
-
-    async def encode(self, text: str) -> list[int]:
-        """Tokenise `text`, a step, as data, see literal.py; a step tag is put behind it."""
-        return await (await self._tokenizer()).encode(text)
 
     async def complete(self, request: Request) -> Completion:
         """Return the classes of a prompt. Only the prompt counts: there is nothing to sample, to stop or to limit."""
@@ -105,14 +80,6 @@ class Pooling:
             logprobs=(_classes(found),),
             seconds=perf_counter() - started,
         )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        self._found.forget()
-        await self._line.close()
-
-    async def _tokenizer(self) -> PoolingTokenizer:
-        return (await self._found.get())[1]
 
 
 def _classes(found: Sequence[float]) -> TokenLogprob:

@@ -25,17 +25,16 @@ from orchestrator.engines.base import Capabilities, Completion, Request
 from orchestrator.engines.dialects.openai_api import cached_tokens
 from orchestrator.engines.dialects.vllm_probe import probe
 from orchestrator.engines.dialects.vllm_reply import Reply
+from orchestrator.engines.dialects.vllm_server import VllmServer
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokenizer
-from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
-from orchestrator.engines.start_once import StartOnce
 from orchestrator.errors import BadConfig, ContextExceeded, EngineError, EngineUnavailable
-from orchestrator.types import Message, Stop
+from orchestrator.types import Stop
 
 __all__ = ["Vllm"]
 
 
-class Vllm:
+class Vllm(VllmServer[VllmTokenizer]):
     """A vLLM server and one of its models.
 
     `url` is the server's address, with or without the closing /v1; `model` may be None if it serves
@@ -53,10 +52,13 @@ class Vllm:
         timeout_s: float = 600.0,
         is_sampled: bool = True,
     ) -> None:
-        self.name = name
-        root = url.strip().rstrip("/").removesuffix("/v1")
-        self._line = Transport(name, root, api_key=api_key, timeout_s=timeout_s)
-        self._found = StartOnce(lambda: probe(self._line, model, is_sampled=is_sampled))
+        super().__init__(
+            url,
+            lambda line: probe(line, model, is_sampled=is_sampled),
+            name=name,
+            api_key=api_key,
+            timeout_s=timeout_s,
+        )
         self._ending: dict[str, set[int]] = {}
         """By stop string, tokens that hold it."""
 
@@ -73,29 +75,6 @@ class Vllm:
             timeout_s=spec.timeout_s,
             is_sampled=spec.writes and spec.sampling.temperature > 0,
         )
-
-    def __repr__(self) -> str:
-        return f"<Vllm {self.name!r}>"
-
-    async def start(self) -> Capabilities:
-        """Look at the server and try what it can do, once; concurrent callers share the trial.
-
-        Raises EngineRejected naming what is served if the model is not, BadConfig if none is named
-        and there are several.
-        """
-        return (await self._found.get())[0]
-
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
-        """Return the prompt ids of a conversation as the model's own template lays it out."""
-        return await (await self._tokenizer()).render(messages, think)
-
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return the ids that close the assistant's turn, let the user speak and begin a reply with `prefill`."""
-        return await (await self._tokenizer()).interject(content, prefill, think=think)
-
-    async def encode(self, text: str) -> list[int]:
-        """Tokenise `text` as data; see literal.py."""
-        return await (await self._tokenizer()).encode(text)
 
     async def complete(self, request: Request) -> Completion:
         """Generate. More than one token is streamed, so that progress counts ids as they arrive."""
@@ -116,12 +95,8 @@ class Vllm:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._found.forget()
         self._ending.clear()
-        await self._line.close()
-
-    async def _tokenizer(self) -> VllmTokenizer:
-        return (await self._found.get())[1]
+        await super().close()
 
     async def _endings(self, stop: str) -> set[int]:
         """Return the tokens that are known to hold a stop string: at first the one it is, if it is one."""

@@ -166,7 +166,7 @@ def fit_acceptance(points: Sequence[Point]) -> Acceptance:
 
 
 def _point(trials: Sequence[Trial]) -> Point:
-    drafting = Drafting(*(sum(counts) for counts in zip(*(trial.drafting for trial in trials), strict=True)))
+    drafting = Drafting.total(trial.drafting for trial in trials)
     return Point(
         tokens=trials[0].tokens,
         batch=trials[0].batch,
