@@ -233,6 +233,8 @@ class Plan(NamedTuple):
     """Why this engine; empty when the policy always starts there."""
     whole: bool = False
     """Write on to the end of the text in one call, past every delimiter: it all is one step."""
+    lead: str = ""
+    """Text that the policy puts at the start of the step; the engine goes on from there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,22 @@ class Ask(Protocol):
         """
         ...
 
+    async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
+        """Return what `engine` writes in the place of `draft`, from the same prefix; `sample` counts independent draws.
+
+        A draft like any other: it can be scored, and a later `rewrite` by that engine keeps sample 0 as it is.
+        What is not kept is discarded work. Raises EngineError.
+        """
+        ...
+
+    async def answers(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[str]:
+        """Return the answers that `engine` gives when it has to answer now, behind the kept steps and `draft`.
+
+        One entry per sample that held an answer, so at most `num`. Raises SignalUnavailable if the thought
+        cannot be closed there.
+        """
+        ...
+
 
 class Router(Protocol):
     """The whole interface, for type checkers; no class has to inherit from it."""
