@@ -7,7 +7,7 @@ journal already holds are taken from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from json import dumps
@@ -24,6 +24,7 @@ from orchestrator.errors import (
 )
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, StepRow
 from orchestrator.runtime.ask import DraftAsk
+from orchestrator.runtime.calls import Booked
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ANSWER, Decided, Ending, Kept, Run, Turn
 from orchestrator.runtime.write import write
@@ -182,15 +183,12 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
         run.tell(Decided(draft, decision))
     match decision:
         case Rewrite(engine=engine, max_tokens=max_tokens):
-            discard(run)
             limit = turn.max_tokens if max_tokens is None else max_tokens
             run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True)
         case Handoff(engine=engine, until=until):
-            discard(run)
             run.forced = (engine, until)
             run.turn = Turn(engine, "rewrite", draft.attempt + 1, turn.max_tokens, stands=True)
         case Rollback(to_step=to_step):
-            discard(run)
             roll_back(run, to_step, draft)
             return plan(run)
         case StopRun(status=status, reason=reason):
@@ -207,10 +205,8 @@ def keep_step(run: Run, step: Step) -> None:
     run.history.steps.append(step)
     run.history.num_tokens += step.num_tokens
     run.stream.keep(step)
-    run.written.append(run.call.booked)
-    run.call.booked = []
-    for engine, purpose, entry in run.call.leftovers():
-        run.ledger.discard(engine, purpose, entry)
+    run.written.append(run.call.take((step.index, step.attempt)))
+    discard(run, run.call.leave(step.index))
     run.failed_engines.clear()
     run.journal.step(
         StepRow(
@@ -230,11 +226,10 @@ def keep_step(run: Run, step: Step) -> None:
         run.tell(Kept(step))
 
 
-def discard(run: Run) -> None:
-    """Book the writing calls of the current attempt as discarded."""
-    for engine, purpose, entry in run.call.booked:
+def discard(run: Run, calls: Iterable[Booked]) -> None:
+    """Book writing `calls` as discarded: their text does not stand."""
+    for engine, purpose, entry in calls:
         run.ledger.discard(engine, purpose, entry)
-    run.call.booked = []
 
 
 def roll_back(run: Run, to_step: int, draft: Step) -> None:
@@ -244,8 +239,8 @@ def roll_back(run: Run, to_step: int, draft: Step) -> None:
     for step in removed:
         run.first_attempts[step.index] = step.attempt + 1
         run.history.num_tokens -= step.num_tokens
-    for engine, purpose, entry in [booked for step in run.written[to_step:] for booked in step]:
-        run.ledger.discard(engine, purpose, entry)
+    discard(run, [booked for step in run.written[to_step:] for booked in step])
+    discard(run, run.call.leave())
     del run.history.steps[to_step:], run.written[to_step:]
     run.stream.roll_back(to_step)
     run.forced = None
@@ -347,7 +342,7 @@ def settle(run: Run) -> None:
 
 def end(run: Run, status: Status | None, reason: str) -> str:
     """Stop writing; the answer node concludes. An unfinished draft does not stand."""
-    discard(run)
+    discard(run, run.call.leave())
     run.turn = None
     run.ending = Ending(status, reason)
     return ANSWER
@@ -367,7 +362,6 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
     engine = next((other for other in others if other not in run.failed_engines), None)
     if engine is None or not run.can_fail_over:
         return fail(run, error)
-    discard(run)
     decision = Handoff(engine=engine, until=len(run.history.steps) + 1, reason=f"failover: {error}")
     record(run, turn.attempt, "runtime", decision)
     return pass_on(run, turn, decision)

@@ -21,7 +21,6 @@ async def write(run: Run, turn: Turn) -> Step:
     """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it."""
     index = len(run.history.steps)
     place = (index, turn.attempt)
-    run.call.booked = []
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
         limit = sampling.max_tokens or turn.max_tokens or TURN_TOKENS
