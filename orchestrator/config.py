@@ -10,6 +10,7 @@
     [router]
     name = "specreason"
     threshold = 7
+    # calibration = "calibration.json"   # of `orchestrator calibrate`, in the place of a threshold
 
     [budget]
     tokens = 16384
@@ -18,7 +19,7 @@
     concurrency = 8
 
 Unknown keys and wrong types are errors that name the file, the key and what would have worked. A
-relative `path` or `db` is relative to the file, and so are `model` and `python` of a table `serve`
+relative `path`, `db` or `calibration` is relative to the file, and so are `model` and `python` of a table `serve`
 where they begin with a dot. Flags are a table of the same shape, laid over the
 file's; `sampling` in it holds options for every engine.
 """
@@ -125,6 +126,8 @@ class RunConfig:
     """Cheapest first; the pocket pair where none is named."""
     router: Any
     """A policy, its options set."""
+    calibration: str | None
+    """File of the calibration that sets its threshold, or None."""
     budget: Budget
     run: RunOptions
     file: Path | None
@@ -148,6 +151,7 @@ class RunConfig:
         return {
             "engines": self.engines,
             "router": self.router,
+            "calibration": self.calibration,
             "budget": self.budget,
             **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name != "concurrency"},
         }
@@ -176,9 +180,12 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         name: _engine(table, origin, name, folder)
         for name, table in _engine_tables(written, origin.flags, origin).items()
     } or _pocket(origin)
+    routing = _laid_over(written, origin, "router")
+    calibration = _calibration(routing, origin, folder)
     return RunConfig(
         engines=engines,
-        router=_router(_laid_over(written, origin, "router"), origin),
+        router=_router(routing, origin),
+        calibration=calibration,
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
@@ -426,6 +433,17 @@ def _pocket(origin: _Origin) -> dict[str, EngineSpec]:
 
 def _file(name: str, folder: Path, origin: _Origin, *path: str) -> str:
     return name if name in BUNDLED else str(folder / _expanded(name, origin, *path))
+
+
+def _calibration(table: dict[str, Any], origin: _Origin, folder: Path) -> str | None:
+    """Take the file of a calibration out of the router's table."""
+    if "calibration" not in table:
+        return None
+    named: str = _checked(str, table.pop("calibration"), origin, "router", "calibration")
+    if not named:
+        raise BadConfig(f"{origin.named(('router', 'calibration'))} is empty: name a file, or leave it out")
+    is_flag = "calibration" in origin.flags.get("router", {})
+    return named if is_flag else _file(named, folder, origin, "router", "calibration")
 
 
 def _router(table: dict[str, Any], origin: _Origin) -> Any:
