@@ -64,7 +64,8 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
         engines[name] = _without_none({key: options[key] for key in options if key not in ("sampling", "serving")})
     target = f"{type(router).__module__}:{type(router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
-    options = {name: getattr(router, name) for name in getattr(router, "__dataclass_fields__", ())}
+    described = getattr(router, "__dataclass_fields__", {})
+    options = {name: getattr(router, name) for name, of in described.items() if of.metadata.get("is_option", True)}
     tables = {
         "schema_version": 1,
         "engines": engines,
