@@ -29,6 +29,9 @@ class Needs:
     steps: bool = True
     """Routes steps, so every engine must continue token ids. False: it decides before an engine writes,
     and where one of them writes only whole turns (a chat-only API) the run is a single turn."""
+    calibrated: bool = False
+    """Its threshold means nothing until it was chosen for these engines: without a calibration for this very pair
+    it runs in experiments only."""
 
 
 class Ask(Protocol):
