@@ -6,7 +6,20 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["ROUTERS", "LargeOnly", "Oracle", "Random", "SmallOnly", "SpecReason", "find"]
+__all__ = [
+    "ROUTERS",
+    "RSD",
+    "AnswerGate",
+    "Entropy",
+    "Hybrid",
+    "LargeOnly",
+    "Oracle",
+    "Random",
+    "SmallOnly",
+    "SpecReason",
+    "SpeculativeThinking",
+    "find",
+]
 
 ROUTERS = {
     "small": "orchestrator.routers.small:SmallOnly",
@@ -14,6 +27,11 @@ ROUTERS = {
     "random": "orchestrator.routers.random:Random",
     "oracle": "orchestrator.routers.oracle:Oracle",
     "specreason": "orchestrator.routers.specreason:SpecReason",
+    "rsd": "orchestrator.routers.rsd:RSD",
+    "entropy": "orchestrator.routers.entropy:Entropy",
+    "speculative-thinking": "orchestrator.routers.speculative_thinking:SpeculativeThinking",
+    "answer-gate": "orchestrator.routers.answer_gate:AnswerGate",
+    "hybrid": "orchestrator.routers.hybrid:Hybrid",
 }
 
 
