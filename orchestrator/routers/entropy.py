@@ -3,8 +3,8 @@
 The small engine drafts. Its draft's reading is the highest mean entropy of any `window` tokens in a row. Above
 `threshold` the token-level rule would have switched inside this draft: it is thrown away, and the next larger engine
 writes the step and keeps control. Control goes one engine down again when the mean entropy of the last `window` tokens
-that the larger engine wrote is at most `lower`. No switch comes before `dwell` steps since the last one, the draft in
-hand included. All of it is read from the kept steps, so a resumed run switches alike.
+that the larger engine wrote is at most `lower`. No switch comes before `dwell` kept steps since the last one. All of
+it is read from the kept steps, so a resumed run switches alike.
 
 A server shows the k most likely tokens only: the entropy is a bound (see uncertainty.py), by default the lower one, in
 bits, and `bound="upper"` needs the size of the `vocabulary`.
@@ -52,8 +52,8 @@ class Entropy:
     """A larger engine keeps control while its last reading is above this; at most the threshold, None for just that."""
     window: int = 8
     """Tokens of the rolling mean; of a shorter text, all there are."""
-    dwell: int = 1
-    """Steps between two switches, the draft in hand included; 1 lets every step switch."""
+    dwell: int = 0
+    """Kept steps between two switches, >= 0."""
     unit: Literal["bits", "nats"] = "bits"
     bound: Literal["lower", "upper"] = "lower"
     """Which bound of the entropy is read."""
@@ -72,9 +72,9 @@ class Entropy:
             raise UserError(f"entropy: threshold = {self.threshold!r} is not 0 {self.unit} or more")
         if self.lower is not None and not 0 <= self.lower <= self.threshold:
             raise UserError(f"entropy: lower = {self.lower!r} is not in [0, threshold = {self.threshold:g}]")
-        for option in ("window", "dwell", "top"):
-            if (value := getattr(self, option)) < 1:
-                raise UserError(f"entropy: {option} = {value!r} must be at least 1")
+        for option, least in (("window", 1), ("dwell", 0), ("top", 1)):
+            if (value := getattr(self, option)) < least:
+                raise UserError(f"entropy: {option} = {value!r} must be at least {least}")
         if self.vocabulary is not None and self.vocabulary < 2:
             raise UserError(f"entropy: vocabulary = {self.vocabulary!r} must be at least 2")
         if self.bound == "upper" and self.vocabulary is None:
@@ -136,10 +136,8 @@ class Entropy:
         if margin >= 0:
             reason = f"rolling entropy at most {peak:.3g} {self.unit}"
             return keep(signal, reason=reason, threshold=self.threshold, margin=margin, alternatives=("rewrite",))
-        if len(own) < len(history.steps) and len(own) + 1 < self.dwell:
-            reason = (
-                f"rolling entropy {peak:.3g} {self.unit}, but {len(own) + 1} of {self.dwell} steps since the switch"
-            )
+        if len(own) < len(history.steps) and len(own) < self.dwell:
+            reason = f"rolling entropy {peak:.3g} {self.unit}, but {len(own)} of {self.dwell} steps since the switch"
             return keep(signal, reason=reason, threshold=self.threshold, margin=margin)
         reason = f"rolling entropy up to {peak:.3g} {self.unit}"
         return rewrite(larger, signal, reason=reason, threshold=self.threshold, margin=margin, alternatives=("keep",))

@@ -22,9 +22,9 @@ are thrown away and written anew. A tie of doubt and confidence is doubt. Differ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from orchestrator.errors import EngineError, UserError
@@ -136,29 +136,41 @@ class SpeculativeThinking:
 
     def mood(self, text: str) -> int:
         """Return 1 for more words of confidence than of doubt, 0 for none at all, else -1."""
-        found = self._cues(text)
-        negative = _folded(self.negative)
-        doubts = sum(cue in negative for cue in found)
-        return 0 if not found else -1 if 2 * doubts >= len(found) else 1
+        return self._read(text)[0]
 
     def _cues(self, text: str) -> list[str]:
         return _found((*self.negative, *self.positive), text)
+
+    @cached_property
+    def _read(self) -> Callable[[str], tuple[int, bool]]:
+        """Mood of a text, and whether it verifies; remembered, because every walk reads the same looks again."""
+        negative = _folded(self.negative)
+
+        @lru_cache(maxsize=4096)
+        def read(text: str) -> tuple[int, bool]:
+            found = self._cues(text)
+            doubts = sum(cue in negative for cue in found)
+            return 0 if not found else -1 if 2 * doubts >= len(found) else 1, bool(_found(self.verify, text))
+
+        return read
 
     def _due(self, history: History) -> _Due:
         """Walk along the kept pieces."""
         piece = WRITE if self.reasoning else BEGIN
         doubts, limit, tokens = 0, self.doubts, self.recap_tokens
+        read, small = self._read, history.small
         for step in history.steps:
             if piece == RECAP:
                 doubts, limit = 0, min(limit + self.doubts_growth, self.most_doubts)
                 tokens, piece = min(tokens + self.recap_growth, self.most_recap_tokens), WRITE
             elif piece != LOOK:
                 piece = WRITE if piece != WRITE else RECAP if doubts >= limit else LOOK
-            elif step.writer == history.small and step.attempt:  # a neutral look, written anew
+            elif step.writer == small and step.attempt:  # a neutral look, written anew
                 piece = RECAP if doubts >= limit else LOOK
             else:
-                doubts += self.mood(step.text) < 0
-                piece = VERIFY if _found(self.verify, step.text) else WRITE
+                mood, verifies = read(step.text)
+                doubts += mood < 0
+                piece = VERIFY if verifies else WRITE
         return _Due(piece, doubts, limit, tokens)
 
 
