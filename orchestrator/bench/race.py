@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     seeds: int
     policies: Sequence[Policy]
     concurrency: int
+    has_randoms: bool = True
+    """Every policy that is no control has a random one beside it, with the same large share."""
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, for comparing folders."""
@@ -81,7 +83,8 @@ class Race:
 
         Raises MissingCapability before the first run if the engines cannot do what some policy needs.
         """
-        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
+        randoms = [matched(self._plan.policies[0], 0.5)] if self._plan.has_randoms else []
+        for policy in [*self._plan.policies, *randoms]:
             pipeline = self._pipelines(policy)[0]
             await pipeline.start()
             await pipeline.check_fit()
@@ -94,6 +97,8 @@ class Race:
         return not any(map(self._due, self._plan.policies)) and not any(map(self._due, self._randoms()))
 
     def _randoms(self) -> list[Policy]:
+        if not self._plan.has_randoms:
+            return []
         asked = [policy for policy in self._plan.policies if not policy.is_control]
         return [matched(policy, self.large_share(policy)) for policy in asked]
 

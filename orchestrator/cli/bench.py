@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.bench.profiles import Hardware, Prices
     from orchestrator.bench.workloads.base import Workload
 
-__all__ = ["bench"]
+__all__ = ["bench", "shared_settings", "workload_named"]
 
 _POLICIES = "specreason"
 
@@ -98,7 +98,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
 
-    workload = _workload(given["workload"])
+    workload = workload_named(given["workload"])
     split = given["split"] or workload.splits[-1]
     if split not in workload.splits:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
@@ -114,7 +114,7 @@ async def _run(given: Mapping[str, Any]) -> int:
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
         progress = BenchProgress(is_quiet=given["quiet"])
-        settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": _shared_settings(pipeline)}
+        settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": shared_settings(pipeline)}
         race = Race(pipeline, plan, folder, progress)
         with folder.held():
             folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
@@ -166,7 +166,8 @@ def list_(as_json: bool) -> None:
                 say(f"{name}: {', '.join(values)}")
 
 
-def _workload(text: str) -> Workload:
+def workload_named(text: str) -> Workload:
+    """Return the workload that `NAME[:KEY=VALUE...]` or `FILE.jsonl[:KEY=VALUE...]` stands for. Raises UserError."""
     from orchestrator.bench.spec import parse, value_of
     from orchestrator.bench.workloads import workload_of
 
@@ -183,11 +184,12 @@ def _workload(text: str) -> Workload:
     return found
 
 
-def _shared_settings(pipeline: Any) -> dict[str, Any]:
+def shared_settings(pipeline: Any) -> dict[str, Any]:
+    """Return what all policies of a comparison share, for the settings of its folder."""
     import json
 
     settings: dict[str, Any] = json.loads(pipeline.settings)
-    return {key: value for key, value in settings.items() if key not in ("router", "seed")}
+    return {key: value for key, value in settings.items() if key not in ("router", "seed", "calibration")}
 
 
 def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -27,6 +27,7 @@ __all__ = [
     "load_object",
     "loaded_config",
     "open_source",
+    "option_of",
     "router_flags",
     "run_flags",
 ]
@@ -125,12 +126,13 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
         if given.get(flag) is not None:
             flags.setdefault(section, {})[key] = given[flag]
     for option in given.get("router_option", ()):
-        key, value = _option(option)
+        key, value = option_of(option)
         flags.setdefault("router", {})[key] = value
     return load(given.get("config"), flags)
 
 
-def _option(text: str) -> tuple[str, Any]:
+def option_of(text: str) -> tuple[str, Any]:
+    """Return the key and the value of `KEY=VALUE`. Raises UserError for what is none."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--router-option {text!r}: write it as key=value")
