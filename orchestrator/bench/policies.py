@@ -20,13 +20,14 @@ from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
+from orchestrator.runtime.build import VERIFIER
 from orchestrator.runtime.calibration import Calibration, read
 
 __all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
 
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
 CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
-VERIFIER = "verifier"
+
 JUDGES = ("judge", "judge-average", PRM)
 """The scorers that a verifier, or another engine, can stand in for."""
 CALIBRATION = "calibration"

@@ -97,6 +97,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.race import Plan, Race
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
+    from orchestrator.config import RunOptions
 
     workload = workload_named(given["workload"])
     split = given["split"] or workload.splits[-1]
@@ -104,7 +105,7 @@ async def _run(given: Mapping[str, Any]) -> int:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
     folder = Folder(given["out"])
     db = None if given["pipeline"] else given["db"] or str(folder.journal)
-    pipeline, _ = await open_source({**given, "db": db})
+    pipeline, _ = await open_source({**given, "db": db, "counterfactuals": None})
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
         asked = [each for each in given["policies"].split(",") if each]
@@ -112,7 +113,8 @@ async def _run(given: Mapping[str, Any]) -> int:
         found = await pipeline.start()
         # A wrong one is better known before the runs than after.
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
-        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
+        share = RunOptions(counterfactuals=given["counterfactuals"] or 0.0).counterfactuals
+        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency, counterfactuals=share)
         progress = BenchProgress(is_quiet=given["quiet"])
         settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": shared_settings(pipeline)}
         race = Race(pipeline, plan, folder, progress)
@@ -189,7 +191,9 @@ def shared_settings(pipeline: Any) -> dict[str, Any]:
     import json
 
     settings: dict[str, Any] = json.loads(pipeline.settings)
-    return {key: value for key, value in settings.items() if key not in ("router", "seed", "calibration")}
+    return {
+        key: value for key, value in settings.items() if key not in ("router", "seed", "calibration", "counterfactuals")
+    }
 
 
 def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:

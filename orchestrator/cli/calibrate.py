@@ -96,7 +96,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     work = given["work"] or out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     db = None if given["pipeline"] else given["db"] or str(work / "journal.db")
-    pipeline, _ = await open_source({**given, "router": None, "router_option": (), "db": db})
+    pipeline, _ = await open_source({**given, "router": None, "router_option": (), "counterfactuals": None, "db": db})
     progress = BenchProgress(is_quiet=given["quiet"])
     async with pipeline:
         pair = await pipeline.pair()

@@ -51,6 +51,7 @@ _PLACES = {
     "granularity": ("run", "granularity"),
     "db": ("run", "db"),
     "concurrency": ("run", "concurrency"),
+    "counterfactuals": ("run", "counterfactuals"),
     "allow_langsmith": ("run", "allow_langsmith"),
 }
 """Flag -> its place in the tables of the configuration."""
@@ -113,6 +114,7 @@ run_flags = _all(
     click.option("--budget-steps", type=int, help="Kept steps of a task."),
     click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
     click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
+    click.option("--counterfactuals", type=float, metavar="SHARE", help="Of steps: write the other engine's, too."),
     click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
 )
 
