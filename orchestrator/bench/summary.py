@@ -22,7 +22,7 @@ from orchestrator.bench.sample import Sample
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
-__all__ = ["FEW", "Rows", "summarise"]
+__all__ = ["FEW", "Rows", "summarise", "sweep_of"]
 
 FEW = 30
 """Below so many tasks an interval is too wide to say much, and the report warns."""
@@ -69,7 +69,7 @@ def summarise(
         "matched_accuracy": {
             family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
         },
-        "rivals": rivals(rows, family_of),
+        "rivals": rivals(rows, sweep_of),
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
     }
@@ -192,6 +192,22 @@ def family_of(label: str) -> str:
         return RANDOM
     name, *options = label.split(":")
     return ":".join([name, *(option for option in options if option.startswith("judge="))])
+
+
+def sweep_of(label: str) -> str:
+    """Return what a policy's label has in common with those that differ in numbers only: one curve's settings."""
+    family, *options = family_of(label), *label.split(":")[1:]
+    if family in CONTROLS:
+        return family
+    return ":".join([label.split(":")[0], *(option for option in options if not _is_number(option.partition("=")[2]))])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:

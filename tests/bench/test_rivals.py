@@ -12,7 +12,7 @@ from orchestrator.bench.regret import regret
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.rivals_table import areas, in_words, regrets
 from orchestrator.bench.sample import Sample
-from orchestrator.bench.summary import family_of
+from orchestrator.bench.summary import sweep_of
 
 NUMBER = 40
 
@@ -61,7 +61,7 @@ def made(*others: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def found(rows: dict[str, list[Sample]] | None = None) -> dict[str, Any]:
-    compared = rivals(made() if rows is None else rows, family_of)
+    compared = rivals(made() if rows is None else rows, sweep_of)
     assert compared is not None
     return compared
 
@@ -123,8 +123,7 @@ def test_without_an_oracle_or_with_one_that_gains_nothing_there_is_no_share_of_i
 
 def test_controls_alone_are_no_rivals() -> None:
     assert (
-        rivals({name: each for name, each in made().items() if family_of(name) not in ("good", "bad")}, family_of)
-        is None
+        rivals({name: each for name, each in made().items() if sweep_of(name) not in ("good", "bad")}, sweep_of) is None
     )
 
 
@@ -145,6 +144,23 @@ def test_a_summary_of_before_has_no_such_tables() -> None:
     assert areas({"policies": {}}, {}) == []
     assert in_words({"policies": {}}) == ""
     assert regrets({"small": {}}, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("label", "family"),
+    [
+        ("good:threshold=1", "good"),
+        ("good:reading=prm:threshold=1e-3:first_n=2", "good:reading=prm"),
+        ("good:judge=scorer:threshold=1", "good:judge=scorer"),
+        ("good:calibration=c.json", "good:calibration=c.json"),
+        ("random@good:reading=prm:threshold=1", "random"),
+        ("random:large_share=0.3", "random"),
+        ("oracle:threshold=0.3", "oracle"),
+        ("small", "small"),
+    ],
+)
+def test_settings_of_one_curve_differ_in_numbers_only(label: str, family: str) -> None:
+    assert sweep_of(label) == family
 
 
 # ---- regret
