@@ -18,6 +18,7 @@ import orchestrator
 
 ROOT = Path(__file__).parent.parent
 DOORS = ("routers", "monitors", "memory", "engines")
+IMPORTED_AS = {"scikit-learn": "sklearn"}
 MODULES = sorted(each.name for each in walk_packages(orchestrator.__path__, "orchestrator."))
 
 
@@ -79,9 +80,10 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"orchestrator"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     required, optional = (
-        {re.match(r"[\w-]+", line).group().replace("-", "_") for line in lines}
-        for lines in (project["dependencies"], project["optional-dependencies"]["bench"])
+        {IMPORTED_AS.get(name := re.match(r"[\w-]+", line).group(), name.replace("-", "_")) for line in lines}
+        for lines in (project["dependencies"], extras["bench"] + extras["train"])
     )
     assert foreign == required | optional
     for tree in trees:  # whoever lacks an extra must be able to import everything

@@ -79,9 +79,11 @@ def calibrate(**given: Any) -> int:
 
 async def _calibrate(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.trial import Trial
-    from orchestrator.cli.bench import shared_settings, workload_named
+    from orchestrator.cli.bench import shared_settings
     from orchestrator.cli.progress import BenchProgress
+    from orchestrator.cli.workload import workload as workload_of
     from orchestrator.config import router
+    from orchestrator.runtime.build import router_of
 
     target = _target(given)
     out: Path = given["out"]
@@ -89,10 +91,10 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
         raise UserError(f"{out} exists: choose another file, or take it away")
     if not out.absolute().parent.is_dir():
         raise UserError(f"{out} cannot be written: its folder does not exist")
-    workload = workload_named(given["tasks"])
+    workload = workload_of(given["tasks"])
     if given["split"] not in workload.splits:
         raise UserError(f"--split {given['split']}: {workload.name} has {', '.join(workload.splits)}")
-    made = router(given["router"], dict(map(option_of, given["router_option"])), "command line")
+    made = router_of(router(given["router"], dict(map(option_of, given["router_option"])), "command line"))
     work = given["work"] or out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     db = None if given["pipeline"] else given["db"] or str(work / "journal.db")
@@ -256,23 +258,25 @@ async def _write(
 async def _calibration(
     pipeline: Pipeline, trial: Trial, target: Target, threshold: float, figures: Mapping[str, Any]
 ) -> Any:
+    from dataclasses import replace
     from datetime import UTC, datetime
     from importlib.metadata import version
 
     from orchestrator.bench.workloads.base import fingerprint
     from orchestrator.runtime.calibration import Calibration, name_of, options_of, serving_scorers
 
-    options = options_of(trial.router)
+    router = replace(trial.router, **{trial.option: threshold})
+    options = options_of(router)
     options.pop(trial.option)
     return Calibration(
-        router=name_of(trial.router),
+        router=name_of(router),
         options=options,
         fixes={trial.option: threshold},
         target=target.kind,
         value=target.value,
         measured=figures,
         pair=await pipeline.pair(),
-        scorers=serving_scorers(trial.router, pipeline.scorers, await pipeline.start(), pipeline.writers[-1]),
+        scorers=serving_scorers(router, pipeline.scorers, await pipeline.start(), pipeline.writers[-1]),
         workload=trial.workload.name,
         split=trial.split,
         fitted_on=tuple(map(fingerprint, trial.tasks())),

@@ -43,11 +43,12 @@ def show(as_json: bool, **given: Any) -> None:
 
 def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
     """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
+    from orchestrator.runtime.build import router_of
     from orchestrator.runtime.calibration import UNCALIBRATED, read
 
     if loaded.calibration is not None:
         calibration = read(loaded.calibration)
-        return calibration.laid_over(loaded.router), str(calibration)
+        return calibration.laid_over(router_of(loaded.router)), str(calibration)
     return loaded.router, UNCALIBRATED if hasattr(loaded.router, "threshold") else None
 
 
@@ -64,7 +65,8 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
         engines[name] = _without_none({key: options[key] for key in options if key not in ("sampling", "serving")})
     target = f"{type(router).__module__}:{type(router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
-    options = {name: getattr(router, name) for name in getattr(router, "__dataclass_fields__", ())}
+    described = getattr(router, "__dataclass_fields__", {})
+    options = {name: getattr(router, name) for name, of in described.items() if of.metadata.get("is_option", True)}
     tables = {
         "schema_version": 1,
         "engines": engines,

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.errors import BadTask
 from orchestrator.types import Message, Task
 
-__all__ = ["TaskLine", "is_correct", "read_tasks"]
+__all__ = ["TaskLine", "fingerprint", "is_correct", "read_tasks"]
 
 MAX_LINE_BYTES = 16 << 20
 _ROLES = ("system", "user", "assistant", "tool")
@@ -135,6 +136,11 @@ def _answer(given: dict[str, Any]) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise BadTask(f"`answer` must be a text or a number, not {value!r:.60}")
+
+
+def fingerprint(task: Task) -> str:
+    """Return what names a task by what is asked: a policy lists the tasks it was fitted on so."""
+    return blake2b(json.dumps(task.messages).encode(), digest_size=10).hexdigest()
 
 
 def is_correct(answer: str | None, gold: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from orchestrator.bench.scoring import Score
 from orchestrator.engines.scorers.verifier import Check
+from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Task
 
 __all__ = ["Workload", "fingerprint"]
@@ -31,8 +30,3 @@ class Workload:
     """What may be asked for; the last one unless told otherwise."""
     check: Check | None = None
     """Says whether a single step is right, where that can be said."""
-
-
-def fingerprint(task: Task) -> str:
-    """Return what names a task by what is asked: a policy lists the tasks it was fitted on so."""
-    return blake2b(json.dumps(task.messages).encode(), digest_size=10).hexdigest()
