@@ -134,11 +134,19 @@ class Race:
         """Return a pipeline for each seed.
 
         None stops at an answer before its engine does: who writes the whole text in one call cannot, and a run
-        that is shorter for it would look as if routing had saved something.
+        that is shorter for it would look as if routing had saved something. A router that learns begins anew with
+        each seed: they are independent draws.
         """
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
         return {
-            seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed, stop_on_answer=False)
+            seed: self._pipeline.but(
+                router=policy.router,
+                scorers=scorers,
+                seed=seed,
+                stop_on_answer=False,
+                reward=lambda task, answer: self._score(task, answer)[0],
+                experience=f"{self._folder.id} seed {seed}",
+            )
             for seed in self._tasks
         }
 

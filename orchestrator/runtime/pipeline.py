@@ -27,9 +27,10 @@ from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
+from orchestrator.runtime.learning import give_reward
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.run import Run
+from orchestrator.runtime.run import Reward, Run
 from orchestrator.runtime.untraced import untraced
 from orchestrator.types import Budget, Message, Task
 
@@ -45,7 +46,9 @@ class Pipeline:
     (`writes=False`) has its place before them, wherever it was named. `router` is a name or an
     object with the doors of routers/base.py. `db` is the journal's file: None for the user's
     default, ":memory:" for none on disk. `granularity` "steps" gives one graph node per engine,
-    "fused" the same loop in one node, for throughput; both keep the same texts.
+    "fused" the same loop in one node, for throughput; both keep the same texts. A router that learns
+    is told what each answer is worth by `reward`, or else whether it is the task's gold one, and by
+    `Pipeline.reward`; what it has learned is in the journal, and another name of `experience` starts afresh.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -68,6 +71,8 @@ class Pipeline:
         granularity: Literal["steps", "fused"] = "steps",
         failover: bool = True,
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        reward: Reward | None = None,
+        experience: str = "",
         allow_langsmith: bool = False,
     ) -> None:
         if granularity not in ("steps", "fused"):
@@ -97,6 +102,8 @@ class Pipeline:
             seed=seed,
             failover=failover,
             retries=retries,
+            reward=reward,
+            experience=experience,
         )
         self._db = db
         self._durability = durability
@@ -109,10 +116,19 @@ class Pipeline:
         self._granularity = granularity
         self._build_graph()
 
-    def but(self, *, router: Any, scorers: Mapping[str, Scorer], seed: int, stop_on_answer: bool) -> Pipeline:
+    def but(
+        self,
+        *,
+        router: Any,
+        scorers: Mapping[str, Scorer],
+        seed: int,
+        stop_on_answer: bool,
+        reward: Reward | None = None,
+        experience: str = "",
+    ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are.
+        `scorers` are added to the ones there are. `reward` is this one's unless it is given.
         """
         other = copy(self)
         other.router = build.router_of(router)
@@ -120,7 +136,8 @@ class Pipeline:
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         doors = build.doors_of(other.router)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
-        recipe = replace(recipe, stop_on_answer=stop_on_answer)
+        recipe = replace(recipe, stop_on_answer=stop_on_answer, experience=experience)
+        recipe = replace(recipe, reward=recipe.reward if reward is None else reward)
         other.__dict__["_recipe"] = recipe
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -225,6 +242,14 @@ class Pipeline:
         finally:
             self._driven.discard(run.id)
             self._leave(run)
+
+    def reward(self, run_id: str, value: float) -> str:
+        """Say what a run that has ended was worth, in [0, 1], let its router learn from it, and return the run's id.
+
+        For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
+        the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
+        """
+        return give_reward(self.journal, run_id, value, self.router).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided and Kept events as they happen, then the RunResult."""

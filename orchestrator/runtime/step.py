@@ -59,6 +59,7 @@ class Planned(Decision):
     max_tokens: int | None = None
     logprobs: int = 0
     whole: bool = False
+    features: tuple[float, ...] = ()
 
 
 async def take_turn(run: Run, engine: str) -> str:
@@ -165,14 +166,20 @@ def _detail(decision: Decision) -> str:
             return ""
         case Rewrite(max_tokens=max_tokens):
             return dumps({"max_tokens": max_tokens})
-        case Handoff(until=until):
-            return dumps({"until": until})
+        case Handoff(until=until, failed=failed):
+            return dumps({"until": until, "failed": failed} if failed else {"until": until})
         case StopRun(status=status):
             return dumps({"status": status})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
-        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole) if max_tokens or logprobs or whole:
-            return dumps({"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole})
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, features=features):
+            how = (
+                {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
+                if max_tokens or logprobs or whole
+                else {}
+            )
+            seen = {"features": list(map(float, features))} if features else {}
+            return dumps({**how, **seen}) if how or seen else ""
     return ""
 
 
@@ -330,6 +337,7 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
             max_tokens=planned.max_tokens,
             logprobs=planned.logprobs,
             whole=planned.whole,
+            features=tuple(planned.features),
         )
         record(run, attempt, "before_step", why)
     return planned
@@ -368,7 +376,8 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
     if engine is None or not run.can_fail_over:
         return fail(run, error)
     discard(run)
-    decision = Handoff(engine=engine, until=len(run.history.steps) + 1, reason=f"failover: {error}")
+    until = len(run.history.steps) + 1
+    decision = Handoff(engine=engine, until=until, reason=f"failover: {error}", failed=error.engine)
     record(run, turn.attempt, "runtime", decision)
     return pass_on(run, turn, decision)
 

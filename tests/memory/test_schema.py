@@ -62,6 +62,11 @@ COLUMNS = {
         "error INTEGER NOT NULL, reason INTEGER NOT NULL, seconds REAL NOT NULL, ledger INTEGER NOT NULL, "
         "finished_s REAL NOT NULL"
     ),
+    "states": (
+        "policy INTEGER NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, run INTEGER NOT NULL, "
+        "at_s REAL NOT NULL"
+    ),
+    "rewards": "run INTEGER, value REAL NOT NULL, at_s REAL NOT NULL",
 }
 
 
@@ -122,6 +127,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
         assert [each.name for each in MIGRATIONS.applied(Database(store.connection))] == [
             "m001_initial",
             "m002_speculation",
+            "m003_learning",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
