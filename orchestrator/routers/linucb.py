@@ -12,7 +12,8 @@ alpha * sqrt(x' A^-1 x). Differs:
 - the features (routers/wording.py) are of the text and of the run's history, cheap and bounded: no embedding, no load;
 - what is learned is reward - `cost_weight` * cost, with cost in [0, 1]: the engine's place in the row, 0 for the
   cheapest and 1 for the largest, or, with `cost_scale`, what it was charged;
-- `discount` lets old outcomes fade from all arms at every reward, towards the ridge;
+- an arm begins with the expectation of the best reward instead of none, so that one bad draw is not the end of it;
+- `discount` lets old outcomes fade from all arms at every reward, towards what an arm begins with;
 - an engine that failed rests for `cooldown` ends of runs, twice as long each time it fails again at once, and is
   then tried once whatever its score; a decision whose step another engine had to write teaches nothing;
 - all numbers below, alpha and ridge included, are ours: the abstract gives none.
@@ -57,7 +58,7 @@ class LinUCB:
     """Above 0: how many rewards' worth of doubt each feature starts with."""
     discount: float = 1.0
     """In (0, 1]: what an outcome still counts after the next one; 1 forgets nothing, 0.99 most of it in 300 runs."""
-    cost_weight: float = 0.2
+    cost_weight: float = 0.25
     """Reward that the largest engine has to earn on top of the cheapest to be worth its cost; >= 0."""
     cost_scale: float | None = None
     """What a run may cost, in the unit of the engines' prices, to count as 1; None goes by the row of engines."""

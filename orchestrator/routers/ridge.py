@@ -17,18 +17,24 @@ from orchestrator.errors import UserError
 
 __all__ = ["Ridge"]
 
+HOPE = 1.0
+"""The best there is. Expecting nothing, as ridge regression does by itself, an arm would be given up after one
+bad draw, before anybody knows."""
 _MOST = 1e12
 """Above what any honest sum of bounded features reaches; beyond it the widths would be noise."""
 
 
 class Ridge:
-    """A = ridge * I + sum of x x', b = sum of reward * x; `count` is how many rewards are in them."""
+    """A = ridge * I + sum of x x', b = ridge * HOPE * (1, 0, ...) + sum of reward * x; `count` rewards are in them.
+
+    The first feature is always 1, so an arm that nothing is known of is expected to earn HOPE by whatever it is given.
+    """
 
     def __init__(self, size: int, ridge: float) -> None:
         self.count = 0
         self._ridge = ridge
         self._a: NDArray[np.float64] = ridge * np.eye(size)
-        self._b: NDArray[np.float64] = np.zeros(size)
+        self._b: NDArray[np.float64] = _hope(size, ridge)
 
     def estimate(self, features: Sequence[float]) -> tuple[float, float]:
         """Return the expected reward, theta' x, and its uncertainty, sqrt(x' A^-1 x), both finite."""
@@ -46,11 +52,10 @@ class Ridge:
         self.count += 1
 
     def fade(self, discount: float) -> None:
-        """Let everything learned so far count `discount` times as much; the ridge stays."""
+        """Let everything learned so far count `discount` times as much; what an arm begins with stays."""
         if discount < 1:
-            self._a *= discount
-            self._a += (1 - discount) * self._ridge * np.eye(len(self._b))
-            self._b *= discount
+            self._a = discount * self._a + (1 - discount) * self._ridge * np.eye(len(self._b))
+            self._b = discount * self._b + (1 - discount) * _hope(len(self._b), self._ridge)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data: the upper half of A row by row, and b."""
@@ -74,6 +79,10 @@ class Ridge:
             raise UserError(f"linucb: what was learned is damaged (not the finite sums of {size} features): {_MEND}")
         made._a = half[whole]
         return made
+
+
+def _hope(size: int, ridge: float) -> NDArray[np.float64]:
+    return ridge * HOPE * np.eye(1, size)[0]
 
 
 @cache
