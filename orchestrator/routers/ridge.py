@@ -82,7 +82,8 @@ class Ridge:
 
 
 def _hope(size: int, ridge: float) -> NDArray[np.float64]:
-    return ridge * HOPE * np.eye(1, size)[0]
+    hope: NDArray[np.float64] = ridge * HOPE * np.eye(1, size)[0]
+    return hope
 
 
 @cache

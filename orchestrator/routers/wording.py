@@ -13,7 +13,7 @@ from orchestrator.types import History, Task
 __all__ = ["PLACE", "WORDING", "of_place", "of_task"]
 
 _NUMBERS, _CHARS, _STEPS, _TOKENS = (4, 8, 16), (100, 400, 1600), (2, 4, 8, 16), (32, 128)
-_SEEN_CHARS = 8000
+_SEEN_CHARS = 1000
 """Of a long text only its end is looked at: that is where the question is."""
 _NUMBER = re.compile(r"\d+")
 _MARK = re.compile(r"[^\w\s]")
