@@ -52,8 +52,8 @@ class LinUCB:
     needs = Needs(engines=2, steps=False)
     per: Literal["task", "step"] = "task"
     """Choose once, before the first step, or before every step."""
-    alpha: float = 0.5
-    """How much uncertainty counts; 0 never explores on purpose."""
+    alpha: float = 1.0
+    """How much uncertainty counts; 0 never explores on purpose; well below 1, few bad draws end an engine."""
     ridge: float = 1.0
     """Above 0: how many rewards' worth of doubt each feature starts with."""
     discount: float = 1.0
