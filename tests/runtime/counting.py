@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,8 +41,8 @@ def asked(name: str, gold: str | None = None) -> Task:
     return Task(messages=(Message("user", f"question {name}"),), answer=gold)
 
 
-if __name__ == "__main__":
-    _, path, name, times, what = sys.argv
+def live(path: str, name: str, times: str, what: str) -> None:
+    """Run tasks, or reward the runs there are, one after the other, and print the number of each that is done."""
     with counting(path) as pipeline:
         for number in range(int(times)):
             if what == "run":

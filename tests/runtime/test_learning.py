@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from orchestrator.routers import LinUCB
 from orchestrator.runtime.learning import LEARNED
 from orchestrator.types import Outcome, Status, Taken
 
-SCRIPT = Path(__file__).with_name("counting.py")
+HERE = str(Path(__file__).parent)
 ONCE = RetryPolicy(attempts=1)
 
 
@@ -54,7 +55,8 @@ def told(db: str) -> list[list[Any]]:
 
 
 def start(db: str, name: str, times: int, what: str = "run") -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), db, name, str(times), what]
+    code = "import sys; sys.path.append(sys.argv[1]); from counting import live; live(*sys.argv[2:])"
+    command = [sys.executable, "-c", code, HERE, db, name, str(times), what]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -189,17 +191,22 @@ def test_another_router_other_options_other_engines_or_another_experience_share_
     assert len({policy for policy, _ in seen}) == 5
 
 
-def test_a_resumed_run_decides_by_what_it_knew_though_more_is_known_now(db: str) -> None:
-    def dies(request: Any) -> str:
-        raise KeyboardInterrupt
+class Death(BaseException):
+    """What ends a process."""
 
+
+def test_a_resumed_run_decides_by_what_it_knew_though_more_is_known_now(db: str) -> None:
     with counting(db) as made:
         made.run(asked("before", "42"))
-    answers = iter(["one\n\n"])
-    engines = {"small": Scripted(lambda r: next(answers, None) or dies(r)), "large": Scripted([])}
-    dying = orc.Pipeline(engines, Counting(), db=db)
-    with pytest.raises(KeyboardInterrupt), dying:
-        dying.run("q", run_id="it")
+
+    def small(request: Any) -> str:
+        if request.prompt.ids()[-2:] == [10, 10]:
+            raise Death
+        return "one\n\n"
+
+    dying = orc.Pipeline({"small": Scripted(small), "large": Scripted([])}, Counting(), db=db)
+    with dying, pytest.raises(Death):
+        asyncio.run(dying.arun("q", run_id="it"))
     with counting(db) as made:
         made.run(asked("between", "42"))
         result = made.run("q", run_id="it")
@@ -251,6 +258,7 @@ def test_killed_at_any_instant_every_run_is_learned_from_exactly_once(db: str) -
     ends = [name for name, _, is_late in lessons if not is_late]
     assert sorted(ends) == sorted(f"{kind}{number}" for kind in ("k", "late") for number in range(30))
     assert sorted(given) == sorted(name for name, _, is_late in lessons if is_late)
+    assert "late0" in given
 
 
 def test_linucb_learns_in_a_pipeline_which_engine_pays_and_avoids_one_that_is_down(db: str) -> None:
