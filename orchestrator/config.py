@@ -123,6 +123,8 @@ class RunOptions:
     granularity: Literal["steps", "fused"] = "steps"
     failover: bool = True
     """Another engine takes over for one that fails."""
+    experience: str = ""
+    """Names what a router that learns has learned; another name starts afresh."""
     db: str | None = None
     """The journal's file; None for the user's own."""
     durability: Literal["process", "power"] = "process"

@@ -24,6 +24,7 @@ __all__ = [
     "History",
     "Keep",
     "Message",
+    "Outcome",
     "Plan",
     "Rewrite",
     "Rollback",
@@ -34,6 +35,7 @@ __all__ = [
     "StepKind",
     "Stop",
     "StopRun",
+    "Taken",
     "Task",
     "TokenLogprob",
     "handoff",
@@ -191,6 +193,9 @@ class History:
     """Kept steps, in order."""
     num_tokens: int = 0
     """Tokens of the kept steps."""
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    """What the policy's `after_run` had made of earlier runs when this one began; empty if nothing yet, and
+    for a policy without that door. A resumed run sees what it saw before."""
 
     @property
     def small(self) -> str:
@@ -235,6 +240,8 @@ class Plan(NamedTuple):
     """Write on to the end of the text in one call, past every delimiter: it all is one step."""
     lead: str = ""
     """Text that the policy puts at the start of the step; the engine goes on from there."""
+    features: tuple[float, ...] = ()
+    """What a learner decided by; it comes back with the outcome. Kept only with a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +289,8 @@ class Handoff(Decision):
     action = "handoff"
     engine: str
     until: int | None = None
+    failed: str = ""
+    """The engine that failed, where the runtime hands over because of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +300,46 @@ class StopRun(Decision):
     action = "stop"
     status: Status | None = None
     """None: whatever the answer extractor finds."""
+
+
+class Taken(NamedTuple):
+    """A decision of a run that has ended, as the trace keeps it."""
+
+    step: int
+    attempt: int
+    door: str
+    """`before_step`, `after_draft`, or `runtime` for a failover."""
+    action: str
+    engine: str
+    """Whom it chose; empty where the action names nobody."""
+    features: tuple[float, ...]
+    """What the plan gave with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended: what a policy learns from."""
+
+    run_id: str
+    status: Status
+    engines: tuple[str, ...]
+    """Those that write, cheapest first."""
+    decisions: tuple[Taken, ...]
+    """In the order they were taken, those about steps that do not stand included."""
+    writers: tuple[str, ...]
+    """Who wrote each kept step."""
+    failed: tuple[str, ...]
+    """Engines that failed and had to be replaced, or ended the run; each once."""
+    seconds: float
+    """Wall time."""
+    output_tokens: Mapping[str, int]
+    """By engine, discarded and failed work included."""
+    cost: Mapping[str, float]
+    """By engine, in the unit of the engines' prices; 0 without prices."""
+    reward: float | None
+    """In [0, 1]; None if nobody can say yet. It comes once: with the end of the run, or by itself later."""
+    is_late: bool = False
+    """The policy was told of this end before, and now of the reward."""
 
 
 def keep(*signals: Signal, reason: str = "kept", **why: Any) -> Keep:

@@ -43,7 +43,7 @@ def small(request: Request) -> Reply:
 
 
 def large(request: Request) -> Reply:
-    question, step = place_of(request)
+    _question, step = place_of(request)
     if step == STEPS:
         return Reply(text=r"\boxed{7}", top=SURE)
     return Reply(text=f"Some work {step}.\n\n", top=SURE)

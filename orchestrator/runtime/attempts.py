@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from orchestrator.engines.base import Drafting
 from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.routers.base import UNASKED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.fork import inherited, origins
@@ -94,7 +95,8 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
     done = [result for result in results if result.status == "done"]
     lead = about.leads.get((step, attempt)) if done else None
     error = next((result.error for result in reversed(results) if result.error), "")
-    told = decision or (None if done else takeover) or planned  # one that failed at first may have been retried
+    asked = None if planned and decision and decision.reason == UNASKED else decision
+    told = asked or (None if done else takeover) or planned  # one that failed at first may have been retried
     return Attempt(
         step=step,
         attempt=attempt,

@@ -221,13 +221,14 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
     }
     detail = loads(row.detail) if row.detail else {}
     if row.action == "plan":
+        detail["features"] = tuple(detail.get("features", ()))
         return Planned(engine=row.engine, **detail, **why)
     if row.action == "rewrite" and "attempt" in detail:
         return Adopt(engine=row.engine, **detail, **why)
     if row.action == "rewrite":
         return Rewrite(engine=row.engine, max_tokens=detail.get("max_tokens"), **why)
     if row.action == "handoff":
-        return Handoff(engine=row.engine, until=detail.get("until"), **why)
+        return Handoff(engine=row.engine, until=detail.get("until"), failed=detail.get("failed", ""), **why)
     if row.action == "rollback":
         return Rollback(to_step=detail["to_step"], **why)
     if row.action == "stop":

@@ -18,10 +18,12 @@ from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Decision, History, Plan, Sampling, Signal, Status, Step, StopRun
+from orchestrator.types import Decision, History, Outcome, Plan, Sampling, Signal, Status, Step, StopRun, Task
 
-__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Lead", "Run", "Stored", "Turn"]
+__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Known", "Lead", "Reward", "Run", "Stored", "Turn"]
 
+Reward = Callable[[Task, str | None], float | None]
+"""A task and what was answered, None for nothing -> what that is worth in [0, 1], or None for unknown."""
 ANSWER = "answer"
 """The node where a run ends; no engine may have this name."""
 
@@ -74,6 +76,14 @@ class Kept(NamedTuple):
     step: Step
 
 
+class Known(NamedTuple):
+    """What a learning router is, and knew when the run began."""
+
+    policy: str
+    """Names what is learned: runs of the same name share it."""
+    version: int
+
+
 class Doors(NamedTuple):
     """A router's doors, defaults filled in."""
 
@@ -81,6 +91,8 @@ class Doors(NamedTuple):
     """Name and version, for the trace."""
     before_step: Callable[[History], Plan | StopRun]
     after_draft: Callable[[History, Step, Ask], Awaitable[Decision]]
+    after_run: Callable[[Outcome, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """None where the router learns nothing."""
 
 
 @dataclass(slots=True)
@@ -120,6 +132,10 @@ class Run:
     delimiter: str
     stop_on_answer: bool
     can_fail_over: bool
+    reward: Reward | None = None
+    """Says what an answer is worth, for a router that learns; None: whether it is the gold one."""
+    known: Known | None = None
+    """None where the router learns nothing, or the run is over."""
     chat_only: frozenset[str] = frozenset()
     """Engines that write whole turns; where there is one, the run is a single turn."""
     stored: Stored = field(default_factory=Stored)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from json import dumps
 from time import time
+from typing import Any
 
 from orchestrator.errors import (
     ContextExceeded,
@@ -62,6 +63,7 @@ class Planned(Decision):
     logprobs: int = 0
     whole: bool = False
     lead: str = ""
+    features: tuple[float, ...] = ()
 
 
 async def take_turn(run: Run, engine: str) -> str:
@@ -174,15 +176,18 @@ def _detail(decision: Decision) -> str:
             return dumps({"max_tokens": max_tokens, "attempt": attempt})
         case Rewrite(max_tokens=max_tokens):
             return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
-        case Handoff(until=until):
-            return dumps({"until": until})
+        case Handoff(until=until, failed=failed):
+            return dumps({"until": until, "failed": failed} if failed else {"until": until})
         case StopRun(status=status):
             return dumps({"status": status})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
-        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead):
-            said = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
-            return dumps({**said, "lead": lead} if lead else said) if any([*said.values(), lead]) else ""
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead, features=features):
+            said: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
+            said = said if any(said.values()) or lead else {}
+            said |= {"lead": lead} if lead else {}
+            said |= {"features": [float(each) for each in features]} if features else {}
+            return dumps(said) if said else ""
     return ""
 
 
@@ -351,6 +356,7 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
             logprobs=planned.logprobs,
             whole=planned.whole,
             lead=planned.lead,
+            features=tuple(planned.features),
         )
         record(run, attempt, "before_step", why)
     return planned
@@ -388,7 +394,8 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
     engine = next((other for other in others if other not in run.failed_engines), None)
     if engine is None or not run.can_fail_over:
         return fail(run, error)
-    decision = Handoff(engine=engine, until=len(run.history.steps) + 1, reason=f"failover: {error}")
+    until = len(run.history.steps) + 1
+    decision = Handoff(engine=engine, until=until, reason=f"failover: {error}", failed=error.engine)
     record(run, turn.attempt, "runtime", decision)
     return pass_on(run, turn, decision)
 
