@@ -1,4 +1,4 @@
-"""Two scripts that differ on marked steps only: there the small one is unsure and wrong, elsewhere both write the same."""
+"""Two scripts that differ on marked steps only: the small one is unsure and wrong there; elsewhere both agree."""
 
 from __future__ import annotations
 
