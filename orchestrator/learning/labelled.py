@@ -121,7 +121,7 @@ def export(
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Example]]:
-    """Return the first line and the examples. Raises UserError, naming the line, for anything that is not such a file."""
+    """Return the first line and the examples. Raises UserError, naming the line, for what is no such file."""
     try:
         with path.open(encoding="utf-8") as file:
             lines = _objects(path, file)
