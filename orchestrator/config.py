@@ -10,6 +10,7 @@
     [router]
     name = "specreason"
     threshold = 7
+    # calibration = "calibration.json"   # of `orchestrator calibrate`, in the place of a threshold
 
     [budget]
     tokens = 16384
@@ -18,7 +19,7 @@
     concurrency = 8
 
 Unknown keys and wrong types are errors that name the file, the key and what would have worked. A
-relative `path` or `db` is relative to the file, and so are `model` and `python` of a table `serve`
+relative `path`, `db` or `calibration` is relative to the file, and so are `model` and `python` of a table `serve`
 where they begin with a dot. Flags are a table of the same shape, laid over the
 file's; `sampling` in it holds options for every engine.
 """
@@ -43,9 +44,10 @@ from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
+from orchestrator.routers.router_file import MAX_BYTES, RouterFile, parse
 from orchestrator.types import Budget, Sampling
 
-__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "engines_folder", "is_debug", "load", "router"]
+__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "engines_folder", "is_debug", "load", "router", "router_file"]
 
 FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
@@ -78,7 +80,17 @@ def router(name: str, options: Mapping[str, Any], where: str) -> Any:
 
     Raises BadConfig, which calls their place `where`.
     """
-    return _router({"name": name, **options}, _Origin(where, {}))
+    return _router({"name": name, **options}, _Origin(where, {}), Path())
+
+
+def router_file(path: str) -> RouterFile:
+    """Return the trained router in a file. Raises BadConfig naming the file and what is wrong with it."""
+    try:
+        with open(path, "rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}; `orchestrator train-router` makes a router") from error
+    return parse(data, path)
 
 
 def is_debug() -> bool:
@@ -125,6 +137,8 @@ class RunConfig:
     """Cheapest first; the pocket pair where none is named."""
     router: Any
     """A policy, its options set."""
+    calibration: str | None
+    """File of the calibration that sets its threshold, or None."""
     budget: Budget
     run: RunOptions
     file: Path | None
@@ -148,6 +162,7 @@ class RunConfig:
         return {
             "engines": self.engines,
             "router": self.router,
+            "calibration": self.calibration,
             "budget": self.budget,
             **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name != "concurrency"},
         }
@@ -176,9 +191,12 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         name: _engine(table, origin, name, folder)
         for name, table in _engine_tables(written, origin.flags, origin).items()
     } or _pocket(origin)
+    routing = _laid_over(written, origin, "router")
+    calibration = _calibration(routing, origin, folder)
     return RunConfig(
         engines=engines,
-        router=_router(_laid_over(written, origin, "router"), origin),
+        router=_router(routing, origin, folder),
+        calibration=calibration,
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
@@ -303,7 +321,8 @@ def _laid_over(written: Mapping[str, Any], origin: _Origin, name: str) -> dict[s
 
 def _built(cls: type[Any], table: Mapping[str, Any], origin: _Origin, *path: str) -> Any:
     """Return `cls(**table)`, its fields checked by name and type."""
-    origin.check_keys(table, [each.name for each in fields(cls)], *path)
+    options = [each.name for each in fields(cls) if each.metadata.get("is_option", True)]
+    origin.check_keys(table, options, *path)
     hints = get_type_hints(cls)
     for each in fields(cls):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in table:
@@ -428,7 +447,18 @@ def _file(name: str, folder: Path, origin: _Origin, *path: str) -> str:
     return name if name in BUNDLED else str(folder / _expanded(name, origin, *path))
 
 
-def _router(table: dict[str, Any], origin: _Origin) -> Any:
+def _calibration(table: dict[str, Any], origin: _Origin, folder: Path) -> str | None:
+    """Take the file of a calibration out of the router's table."""
+    if "calibration" not in table:
+        return None
+    named: str = _checked(str, table.pop("calibration"), origin, "router", "calibration")
+    if not named:
+        raise BadConfig(f"{origin.named(('router', 'calibration'))} is empty: name a file, or leave it out")
+    is_flag = "calibration" in origin.flags.get("router", {})
+    return named if is_flag else _file(named, folder, origin, "router", "calibration")
+
+
+def _router(table: dict[str, Any], origin: _Origin, folder: Path) -> Any:
     name = _checked(str, table.pop("name"), origin, "router", "name") if "name" in table else _DEFAULT_ROUTER
     try:
         policy = routers.find(name)
@@ -438,7 +468,14 @@ def _router(table: dict[str, Any], origin: _Origin) -> Any:
         origin.check_keys(table, (), "router")
         return policy()
     assert isinstance(policy, type)
-    return _built(policy, table, origin, "router")
+    if not hasattr(policy, "with_file"):
+        return _built(policy, table, origin, "router")
+    if isinstance(file := table.get("file"), str) and file and "file" not in origin.flags.get("router", {}):
+        table = {**table, "file": _file(file, folder, origin, "router", "file")}
+    try:
+        return _built(policy, table, origin, "router").with_file(router_file)
+    except UserError as error:
+        raise error if isinstance(error, BadConfig) else BadConfig(f"{origin.named(('router',))}: {error}") from error
 
 
 def _budget(table: dict[str, Any], origin: _Origin, engines: Mapping[str, EngineSpec]) -> Budget:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator import config
@@ -20,6 +20,7 @@ from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
+from orchestrator.runtime.calibration import Calibration, read
 
 __all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
 
@@ -28,6 +29,8 @@ CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
 VERIFIER = "verifier"
 JUDGES = ("judge", "judge-average", PRM)
 """The scorers that a verifier, or another engine, can stand in for."""
+CALIBRATION = "calibration"
+"""The option that names the file a policy's threshold is taken from."""
 JUDGE = "judge"
 """The option that replaces the judge: `judge=verifier` is the positive control of every judged policy, any other
 value the engine that rates, such as a cheap one in the place of a process reward model."""
@@ -44,6 +47,8 @@ class Policy:
     router: Any
     judge: str = ""
     """Who rates in the place of the largest engine: `verifier`, or an engine's name; empty for nobody."""
+    calibration: Calibration | None = field(default=None, repr=False)
+    """What the router's threshold was chosen by; None runs it as it is, uncalibrated."""
 
     @property
     def is_control(self) -> bool:
@@ -120,10 +125,13 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, worklo
         return []
     family = f"{name}:{JUDGE}={judge}" if judge else name
     found = []
-    for setting in swept(options):
+    calibration = read(options[CALIBRATION]) if CALIBRATION in options else None
+    for setting in swept({key: value for key, value in options.items() if key != CALIBRATION}):
         label = ":".join([family, *(f"{key}={value}" for key, value in setting.items())])
         made = config.router(name, setting, spec)
+        if calibration is not None:
+            made, label = calibration.laid_over(made), f"{label}:{CALIBRATION}={options[CALIBRATION]}"
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
-        found.append(Policy(label=label, family=family, router=made, judge=judge))
+        found.append(Policy(label=label, family=family, router=made, judge=judge, calibration=calibration))
     return found

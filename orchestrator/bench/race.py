@@ -69,7 +69,7 @@ class Race:
             raise UserError(f"workload {plan.workload.name} has no task in split {plan.split}")
         asked = {fingerprint(task) for tasks in self._tasks.values() for task in tasks}
         for policy in plan.policies:
-            fitted = [policy.router, *policy.scorers(plan.workload, self._pipeline.specs).values()]
+            fitted = [policy.router, policy.calibration, *policy.scorers(plan.workload, self._pipeline.specs).values()]
             if seen := asked & {each for part in fitted for each in getattr(part, "fitted_on", ())}:
                 raise UserError(
                     f"{policy.label} was fitted on {len(seen)} of these {len(asked)} tasks: what it makes of them says "
@@ -82,7 +82,9 @@ class Race:
         Raises MissingCapability before the first run if the engines cannot do what some policy needs.
         """
         for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
-            await self._pipelines(policy)[0].start()
+            pipeline = self._pipelines(policy)[0]
+            await pipeline.start()
+            await pipeline.check_fit()
         await self._run(self._plan.policies)
         await self._run(self._randoms())
 
@@ -138,7 +140,13 @@ class Race:
         """
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
         return {
-            seed: self._pipeline.but(router=policy.router, scorers=scorers, seed=seed, stop_on_answer=False)
+            seed: self._pipeline.but(
+                router=policy.router,
+                scorers=scorers,
+                seed=seed,
+                stop_on_answer=False,
+                calibration=policy.calibration,
+            )
             for seed in self._tasks
         }
 

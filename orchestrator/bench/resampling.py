@@ -11,7 +11,7 @@ from orchestrator.bench.pareto import Point, cheapest, front
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["held_out", "ratio_interval", "speed_up_interval"]
+__all__ = ["draws", "held_out", "ratio_interval", "speed_up_interval"]
 
 DRAWS = 1000
 HALVES = 200
@@ -25,7 +25,7 @@ def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float
     """
     import numpy as np
 
-    sums = _draws(len(over)) @ np.asarray([over, under], dtype=float).T
+    sums = draws(len(over)) @ np.asarray([over, under], dtype=float).T
     if not np.all(sums[:, 1]):
         return None
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975]).tolist()
@@ -42,7 +42,7 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
 
     costs, right = np.asarray(seconds), np.asarray(hits, dtype=float)
     number = costs.shape[1]
-    counts = _draws(number)
+    counts = draws(number)
     mean_costs = counts @ costs.T / number
     accuracies = counts @ right.T  # in tasks: whole numbers, so that no rounding parts equal policies
     found = []
@@ -93,7 +93,7 @@ def held_out(seconds: Sequence[Sequence[float]], hits: Sequence[Sequence[bool]])
 
 
 @cache
-def _draws(number: int) -> np.ndarray:
+def draws(number: int) -> np.ndarray:
     """Return how often each of `number` tasks comes up in each draw, shape (DRAWS, number)."""
     import numpy as np
 

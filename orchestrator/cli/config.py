@@ -30,15 +30,28 @@ def show(as_json: bool, **given: Any) -> None:
     from orchestrator.cli.toml import lines
 
     loaded = loaded_config(given)
-    tables = _tables(loaded)
+    router, said = _calibrated(loaded)
+    tables = _tables(loaded, router)
     if as_json:
-        say_json({"file": str(loaded.file) if loaded.file else None, **tables})
+        say_json({"file": str(loaded.file) if loaded.file else None, "calibration": said, **tables})
         return
     say(f"# {loaded.file or 'no file: defaults only'}")
+    if said is not None:
+        say(f"# router {said}")
     say("\n".join(lines(tables)))
 
 
-def _tables(loaded: RunConfig) -> dict[str, Any]:
+def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
+    """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
+    from orchestrator.runtime.calibration import UNCALIBRATED, read
+
+    if loaded.calibration is not None:
+        calibration = read(loaded.calibration)
+        return calibration.laid_over(loaded.router), str(calibration)
+    return loaded.router, UNCALIBRATED if hasattr(loaded.router, "threshold") else None
+
+
+def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     from orchestrator.routers import ROUTERS
@@ -49,13 +62,14 @@ def _tables(loaded: RunConfig) -> dict[str, Any]:
         if spec.serving is not None:
             options["serve"] = {**options["serving"], "speculation": _speculation(spec.serving)}
         engines[name] = _without_none({key: options[key] for key in options if key not in ("sampling", "serving")})
-    target = f"{type(loaded.router).__module__}:{type(loaded.router).__qualname__}"
+    target = f"{type(router).__module__}:{type(router).__qualname__}"
     name = {target: name for name, target in ROUTERS.items()}.get(target, target)
-    options = {name: getattr(loaded.router, name) for name in getattr(loaded.router, "__dataclass_fields__", ())}
+    described = getattr(router, "__dataclass_fields__", {})
+    options = {name: getattr(router, name) for name, of in described.items() if of.metadata.get("is_option", True)}
     tables = {
         "schema_version": 1,
         "engines": engines,
-        "router": {"name": name, **options},
+        "router": _without_none({"name": name, "calibration": loaded.calibration, **options}),
         "budget": _without_none(asdict(loaded.budget)),
         "run": _without_none(asdict(loaded.run)),
     }

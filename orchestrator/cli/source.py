@@ -35,6 +35,7 @@ _PLACES = {
     "router": ("router", "name"),
     "threshold": ("router", "threshold"),
     "large_share": ("router", "large_share"),
+    "calibration": ("router", "calibration"),
     "temperature": ("sampling", "temperature"),
     "top_p": ("sampling", "top_p"),
     "top_k": ("sampling", "top_k"),
@@ -93,6 +94,7 @@ router_flags = _all(
     click.option("--router", metavar="NAME", help="Who writes the next step: small, large, random, specreason, ..."),
     click.option("--threshold", type=float, help="Router option: rating a draft needs."),
     click.option("--large-share", type=float, help="Router option: share of steps for the large engine."),
+    click.option("--calibration", metavar="FILE", help="Of `orchestrator calibrate`: sets the router's threshold."),
     click.option("--router-option", multiple=True, metavar="KEY=VALUE", help="Any router option; may be repeated."),
     click.option("--seed", type=int, help="Every draw follows from it."),
 )

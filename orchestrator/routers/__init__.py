@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["ROUTERS", "LargeOnly", "Oracle", "Random", "SmallOnly", "SpecReason", "find"]
+__all__ = ["ROUTERS", "Arbitrage", "LargeOnly", "Oracle", "Random", "SmallOnly", "SpecReason", "find"]
 
 ROUTERS = {
     "small": "orchestrator.routers.small:SmallOnly",
@@ -14,6 +14,7 @@ ROUTERS = {
     "random": "orchestrator.routers.random:Random",
     "oracle": "orchestrator.routers.oracle:Oracle",
     "specreason": "orchestrator.routers.specreason:SpecReason",
+    "arbitrage": "orchestrator.routers.arbitrage:Arbitrage",
 }
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
+from orchestrator.config import router_file
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import MEASURED, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers.base import Needs, draft_small, keep_all
+from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ANSWER, Doors
 
 __all__ = [
@@ -65,16 +67,16 @@ def writers_of(specs: Mapping[str, EngineSpec]) -> tuple[str, ...]:
 
 
 def router_of(wanted: Any) -> Any:
-    """Return a router: a name gives one with its defaults, anything else is one already.
+    """Return a router: a name gives one with its defaults, anything else is one already. Its file is read, if it has one.
 
-    Raises UserError for a class, or for an object without any door.
+    Raises UserError for a class, for an object without any door, or for a file that is none.
     """
     if isinstance(wanted, str):
-        return routers.find(wanted)()
+        wanted = routers.find(wanted)()
     doors = ("needs", "before_step", "after_draft")
     if isinstance(wanted, type) or not any(hasattr(wanted, door) for door in doors):
         raise UserError(f"router {wanted!r} is no router: give a name, or an object with {' or '.join(doors[1:])}")
-    return wanted
+    return wanted.with_file(router_file) if hasattr(wanted, "with_file") else wanted
 
 
 def policy_name(policy: Any) -> str:
@@ -171,10 +173,11 @@ def _check_logprobs(who: str, engine: str, can: Capabilities, wanted: int) -> No
 
 def settings_of(value: Any) -> Any:
     """Return `value` as plain JSON data that names every option: what a resumed run is compared by."""
-    if isinstance(value, EngineSpec):
+    if isinstance(value, EngineSpec | RouterFile):
         return value.settings()
     if is_dataclass(value) and not isinstance(value, type):
-        options = {each.name: settings_of(getattr(value, each.name)) for each in fields(value)}
+        settings = [each.name for each in fields(value) if each.metadata.get("is_setting", True)]
+        options = {name: settings_of(getattr(value, name)) for name in settings}
         return {"policy": policy_name(value), **options}
     if isinstance(value, Mapping):
         return {str(key): settings_of(item) for key, item in value.items()}

@@ -22,6 +22,7 @@ from orchestrator.monitors.base import Monitor
 from orchestrator.runtime import build, ending, step
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
+from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.resume import restore, spent_s
@@ -53,6 +54,7 @@ class Recipe:
     seed: int
     failover: bool
     retries: RetryPolicy
+    calibration: Calibration | None = None
     resting: dict[str, float] = field(default_factory=dict)
     """Engines that every run leaves alone for a while."""
 
@@ -60,6 +62,11 @@ class Recipe:
     def thinks(self) -> dict[str, bool | None]:
         """The thinking switch of each engine: the pipeline's, or else its own."""
         return {name: spec.think if self.think is None else self.think for name, spec in self.specs.items()}
+
+    @property
+    def _calibrated(self) -> dict[str, str] | None:
+        of = self.calibration
+        return None if of is None else {"said": str(of), "digest": of.digest}
 
     @cached_property
     def settings(self) -> str:
@@ -79,6 +86,8 @@ class Recipe:
                     "think": self.think,
                     "seed": self.seed,
                     "failover": self.failover,
+                    # Null as in runs of before there were calibrations: they can be resumed.
+                    "calibration": self._calibrated,
                 }
             ),
             sort_keys=True,

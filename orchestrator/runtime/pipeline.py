@@ -25,8 +25,10 @@ from orchestrator.monitors.base import Monitor
 from orchestrator.monitors.stalled import Stalled
 from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
+from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read, serving_scorers
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
+from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Run
@@ -43,9 +45,11 @@ class Pipeline:
 
     `engines` are named cheapest first; the last one is the most capable. One that only measures
     (`writes=False`) has its place before them, wherever it was named. `router` is a name or an
-    object with the doors of routers/base.py. `db` is the journal's file: None for the user's
-    default, ":memory:" for none on disk. `granularity` "steps" gives one graph node per engine,
-    "fused" the same loop in one node, for throughput; both keep the same texts.
+    object with the doors of routers/base.py. `calibration` is a file that `orchestrator calibrate`
+    wrote: it sets the router's threshold, and runs are refused where the engines are others.
+    `db` is the journal's file: None for the user's default, ":memory:" for none on disk.
+    `granularity` "steps" gives one graph node per engine, "fused" the same loop in one node, for
+    throughput; both keep the same texts.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -55,6 +59,7 @@ class Pipeline:
         engines: Mapping[str, EngineSpec | Engine],
         router: Any = "specreason",
         *,
+        calibration: str | PathLike[str] | Calibration | None = None,
         monitors: Iterable[Monitor] = (Stalled(),),
         scorers: Mapping[str, Scorer] | None = None,
         budget: Budget = Budget(tokens=16384),  # noqa: B008 - frozen
@@ -79,7 +84,12 @@ class Pipeline:
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
+        given = calibration if calibration is None or isinstance(calibration, Calibration) else read(calibration)
+        self.calibration = given
+        """What the router's threshold was chosen by; None for published defaults, or the caller's own."""
         self.router = build.router_of(router)
+        if given is not None:
+            self.router = given.laid_over(self.router)
         build.check_engines(self.router, self.writers)
         self.budget = budget
         self._check_budget()
@@ -87,6 +97,7 @@ class Pipeline:
         self._recipe_with = partial(
             opening.Recipe,
             doors=build.doors_of(self.router),
+            calibration=given,
             monitors=tuple(monitors),
             scorers=self._scorers,
             answer=answer,
@@ -104,24 +115,40 @@ class Pipeline:
         self._journal: Journal | None = None
         self._store: Store | None = None
         self._capabilities: dict[str, Capabilities] | None = None
+        self._pairs: list[Pair] = []  # one, once it is known; shared with the pipelines that `but` gives
+        self._is_fit = False
+        self._is_experiment = False
         self._live: dict[str, Run] = {}
         self._driven: set[str] = set()
         self._granularity = granularity
         self._build_graph()
 
-    def but(self, *, router: Any, scorers: Mapping[str, Scorer], seed: int, stop_on_answer: bool) -> Pipeline:
+    def but(
+        self,
+        *,
+        router: Any,
+        scorers: Mapping[str, Scorer],
+        seed: int,
+        stop_on_answer: bool,
+        calibration: Calibration | None = None,
+    ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are.
+        `scorers` are added to the ones there are. It is for experiments: a router that needs a calibration runs
+        without one, marked as uncalibrated, because how else would it get one.
         """
         other = copy(self)
+        other.calibration = calibration
         other.router = build.router_of(router)
+        if calibration is not None:
+            other.router = calibration.laid_over(other.router)
         build.check_engines(other.router, self.writers)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         doors = build.doors_of(other.router)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
-        recipe = replace(recipe, stop_on_answer=stop_on_answer)
+        recipe = replace(recipe, stop_on_answer=stop_on_answer, calibration=calibration)
         other.__dict__["_recipe"] = recipe
+        other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
         other._live, other._driven = {}, set()
@@ -247,6 +274,7 @@ class Pipeline:
         stored = self.journal.stored(run_id) if run_id else None
         if stored is None or not opening.is_over(stored):  # what is over needs no engine, not even one that answers
             await self.start()
+            await self.check_fit()
             stored = self.journal.stored(run_id) if run_id else None
         if stored is None:
             run = opening.begin(
@@ -288,6 +316,23 @@ class Pipeline:
             self._capabilities = capabilities
         return self._capabilities
 
+    async def pair(self) -> Pair:
+        """Return the identity of the engines that write; the first time, each writes a few tokens for it."""
+        if not self._pairs:
+            self._pairs.append(await pair_of(self.engines, await self.start(), self.writers))
+        return self._pairs[0]
+
+    async def check_fit(self) -> None:
+        """Raise BadConfig or MissingCapability, once the engines are started, if the router is not for these engines:
+        it or its calibration was made for others, or it needs a calibration and has none."""
+        if not self._is_experiment:
+            check_calibrated(self.router, self.calibration)
+        if self._is_fit or (self.calibration is None and getattr(self.router, "pair", None) is None):
+            return
+        served = serving_scorers(self.router, self._scorers, await self.start(), self.writers[-1])
+        check_fit(self.router, self.calibration, await self.pair(), served)
+        self._is_fit = True
+
     @property
     def _ready(self) -> dict[str, Capabilities]:
         """What the engines can do; empty before they were started."""
@@ -305,6 +350,8 @@ class Pipeline:
         """Let go of engines and of the journal's file."""
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
         self._capabilities = None
+        self._pairs.clear()
+        self._is_fit = False
         if self._store is not None and self._journal is not None:
             self._journal.close()
             self._store.close()

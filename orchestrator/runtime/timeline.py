@@ -27,6 +27,7 @@ from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt, attempts
+from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.visible import first_words
 
@@ -66,7 +67,7 @@ def _head(stored: StoredRun, width: int) -> Iterator[Text]:
     yield line
     started = datetime.fromtimestamp(stored.run.created_s).astimezone()
     fields = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
-    fields.append(("router", _router(stored)))
+    fields += [("router", _router(stored)), *_calibrated(stored)]
     if stored.run.parent:
         fields.append(("fork of", stored.run.parent))
     for name, value in (*fields, *_ending(stored)):
@@ -110,6 +111,16 @@ def _router(stored: StoredRun) -> str:
         return str(router)
     options = " ".join(f"{name}={value}" for name, value in router.items() if name != "policy")
     return f"{router.get('policy', '')}  {options}".strip()
+
+
+def _calibrated(stored: StoredRun) -> Iterator[tuple[str, str]]:
+    """Say what the router's threshold was chosen by, where it is a router that chooses."""
+    settings = loads(stored.run.settings)
+    router = settings.get("router")
+    if calibration := settings.get("calibration"):
+        yield "", calibration["said"]
+    elif isinstance(router, Mapping) and "threshold" in router:
+        yield "", UNCALIBRATED
 
 
 def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:

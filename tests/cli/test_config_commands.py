@@ -126,6 +126,7 @@ def test_show_prints_toml_with_every_default_and_no_key(orchestrator: Call, two:
 def test_show_json_says_the_same(orchestrator: Call, two: Path) -> None:
     shown = json.loads(orchestrator("config", "show", "--json").stdout)
     assert shown.pop("file") == "orchestrator.toml"
+    assert shown.pop("calibration") == "uncalibrated: the threshold was not chosen for these engines"
     assert shown == tomllib.loads(orchestrator("config", "show").stdout)
 
 
@@ -269,3 +270,61 @@ def test_doctor_says_fail_for_a_configuration_and_a_database_that_cannot_be_used
     again = orchestrator("doctor")
     assert again.exit_code == 2
     assert "fail  engines      orchestrator.toml:1:8: broken TOML" in again.stdout
+
+
+CALIBRATION = {
+    "format": "orchestrator-calibration",
+    "version": 1,
+    "router": {
+        "name": "specreason",
+        "options": {
+            "first_n": 0,
+            "on_unreadable": "reject",
+            "reading": "greedy",
+            "step_tokens": 512,
+            "total_tokens": 8192,
+        },
+    },
+    "fixes": {"threshold": 4.5},
+    "target": {"kind": "max-accuracy-loss", "value": 0.02},
+    "measured": {},
+    "pair": {"writers": [{"name": "small", "serves": "a", "tokenizer": "b", "greedy": "c"}]},
+    "scorers": {"judge": "large"},
+    "tasks": {"workload": "mine", "split": "calibration", "fingerprints": ["1a"]},
+    "made": "2026-11-27",
+    "package": "0.1.0",
+}
+
+
+def test_show_says_what_the_threshold_was_chosen_by_and_what_it_is(orchestrator: Call, here: Path) -> None:
+    (here / "sub").mkdir()
+    (here / "sub" / "mine.json").write_text(json.dumps(CALIBRATION))
+    file = here / "sub" / "o.toml"
+    file.write_text('[router]\nname = "specreason"\ncalibration = "mine.json"\n')
+    done = orchestrator("config", "show", "--config", str(file))
+    assert done.exit_code == 0, done.stderr
+    assert (
+        "# router calibrated for max-accuracy-loss 0.02 on 1 task of mine, 2026-11-27: threshold = 4.5" in done.stdout
+    )
+    assert tomllib.loads(done.stdout)["router"]["threshold"] == 4.5
+    assert tomllib.loads(done.stdout)["router"]["calibration"] == str(here / "sub" / "mine.json")
+    plain = orchestrator("config", "show").stdout
+    assert "# router uncalibrated: " in plain
+
+
+@pytest.mark.parametrize("command", [("config", "show"), ("config", "validate")])
+def test_a_threshold_beside_a_calibration_is_one_line(orchestrator: Call, here: Path, command: tuple[str, str]) -> None:
+    (here / "mine.json").write_text(json.dumps(CALIBRATION))
+    (here / "orchestrator.toml").write_text('[router]\nthreshold = 3\ncalibration = "mine.json"\n')
+    done = orchestrator(*command)
+    assert done.exit_code == 2
+    assert "mine.json fixes threshold = 4.5, and threshold = 3.0 is given besides" in done.stderr
+
+
+def test_a_calibration_on_the_command_line_is_held_against_the_router(orchestrator: Call, here: Path) -> None:
+    (here / "mine.json").write_text(json.dumps(CALIBRATION))
+    (here / "orchestrator.toml").write_text('[router]\nname = "specreason"\ncalibration = "mine.json"\n')
+    done = orchestrator("run", "Compute 1+1.", "--calibration", "none.json")
+    assert (done.exit_code, "none.json: No such file" in done.stderr) == (2, True)
+    done = orchestrator("run", "Compute 1+1.", "--router", "large", "--calibration", "mine.json")
+    assert (done.exit_code, "is for router specreason, not large" in done.stderr) == (2, True)

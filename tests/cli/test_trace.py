@@ -26,6 +26,7 @@ engines  small: scripted on scripted
          large: scripted on scripted
 router   specreason 0.1.0 first_n=0 on_unreadable=reject reading=greedy
          step_tokens=512 threshold=7.0 total_tokens=8192
+         uncalibrated: the threshold was not chosen for these engines
 ended    the engine ended its text
 answer   42
 

@@ -1,0 +1,165 @@
+"""Ask the large engine for a step exactly where it would write a better one.
+
+The small engine drafts; a router that was trained on counterfactual steps of this very pair (`orchestrator collect`,
+`orchestrator train-router`) reads context and draft and says how probable it is that the large engine's step
+would score higher. Only if that is more than `threshold` is the draft thrown away and the step written by the
+large engine. It never runs to be compared with: on a step that is kept no call of it is made.
+
+Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
+- the decision is the paper's strict one (escalate where the prediction is above the threshold; the script says at or
+  above), so that a threshold of 1 is draft-only and one of 0 is target-only;
+- the light router is no fine-tuned reward model but a logistic regression or a few small trees over features of the
+  draft's logprobs, its text, its place and who wrote before, read in well under a millisecond;
+- a prediction is a calibrated probability (the paper's is what a balanced training set makes of it);
+- what the router cannot read is a recorded decision, `on_unreadable`, and no silent default;
+- the authors' script calls the target on every step, whatever it decides; here a kept step costs no call.
+"""
+
+from __future__ import annotations
+
+from asyncio import gather
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any, Literal
+
+from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.routers.base import Ask, Needs
+from orchestrator.routers.features import Drafted, features
+from orchestrator.routers.router_file import RouterFile
+from orchestrator.types import Decision, History, Plan, Signal, Status, Step, keep, rewrite, stop
+
+__all__ = ["Arbitrage"]
+
+UNREADABLE = ("reject", "accept", "stop")
+SAME = 50
+"""Predictions in a row that are not told apart before the trace says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arbitrage:
+    """Let the large engine write a step where a trained router predicts that its step would be better."""
+
+    file: str = field(default="", metadata={"is_setting": False})
+    """What `orchestrator train-router` wrote; it is read when the pipeline is built."""
+    threshold: float = 0.5
+    """In [0, 1]: a draft stands if the chance that the large engine's step is better is not above it."""
+    history: bool = True
+    """False hides who wrote the steps before, whatever the file was trained to see: as if none were the large engine's."""
+    to: str = ""
+    """The engine that writes what is not kept; empty for the largest. The file's own pair says which it was trained on."""
+    on_unreadable: Literal["reject", "accept", "stop"] = "reject"
+    """What a draft gets about which the router cannot say anything."""
+    learnt: RouterFile | None = field(default=None, metadata={"is_option": False})
+    """What the file holds, once it has been read."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f"arbitrage: threshold = {self.threshold!r} is not in [0, 1]")
+        if self.on_unreadable not in UNREADABLE:
+            raise UserError(f"arbitrage: on_unreadable = {self.on_unreadable!r}; known: {', '.join(UNREADABLE)}")
+        object.__setattr__(self, "_same", _Same())
+
+    def with_file(self, read: Callable[[str], RouterFile]) -> Arbitrage:
+        """Return the router with what its file holds; itself if it was read before.
+
+        Raises UserError if no file is named, and what `read` raises.
+        """
+        if self.learnt is not None:
+            return self
+        if not self.file:
+            raise UserError("arbitrage needs file = the router that `orchestrator train-router` wrote")
+        return replace(self, learnt=read(self.file))
+
+    @property
+    def _known(self) -> RouterFile:
+        if self.learnt is None:
+            raise UserError("arbitrage: its file was not read; give the router to a Pipeline, or call with_file")
+        return self.learnt
+
+    @property
+    def needs(self) -> Needs:
+        """Two engines, a calibration, the drafts' logprobs and whomever else the file reads."""
+        if self.learnt is None:
+            return Needs(engines=2, calibrated=True)
+        return Needs(engines=2, calibrated=True, logprobs=self.learnt.logprobs, scorers=self.learnt.uses)
+
+    @property
+    def pair(self) -> Mapping[str, Any] | None:
+        """The engines it was trained for; None before its file is read."""
+        return None if self.learnt is None else self.learnt.pair
+
+    @property
+    def fitted_on(self) -> tuple[str, ...]:
+        """Fingerprints of the tasks it was trained on."""
+        return () if self.learnt is None else self.learnt.fitted_on
+
+    def before_step(self, history: History) -> Plan:
+        """Draft with the small engine, with the logprobs that the file reads."""
+        return Plan(engine=history.small, logprobs=self._known.logprobs)
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        """Keep or rewrite by the chance that a rewrite would be better."""
+        large = self.to or history.large
+        if draft.writer == large:
+            return keep(reason=f"written by {large}")
+        try:
+            chance = await self._chance(history, draft, ask)
+        except SignalUnavailable as missing:
+            return self._unread(large, missing)
+        return self._decided(large, chance)
+
+    def _decided(self, large: str, chance: Signal) -> Decision:
+        assert chance.value is not None
+        margin = chance.value - self.threshold
+        flag = self._same.flag(chance.value)  # type: ignore[attr-defined]
+        why: dict[str, Any] = {"threshold": self.threshold, "margin": margin}
+        if margin <= 0:
+            return keep(chance, reason=f"a rewrite would hardly pay{flag}", alternatives=("rewrite",), **why)
+        return rewrite(large, chance, reason=f"a rewrite is likely to pay{flag}", alternatives=("keep",), **why)
+
+    def _unread(self, large: str, missing: SignalUnavailable) -> Decision:
+        reason = f"no prediction ({missing}): {self.on_unreadable}"
+        if self.on_unreadable == "accept":
+            return keep(reason=reason, threshold=self.threshold, alternatives=("rewrite",))
+        if self.on_unreadable == "stop":
+            return stop(status=Status.FAILED, reason=reason, threshold=self.threshold)
+        return rewrite(large, reason=reason, threshold=self.threshold, alternatives=("keep",))
+
+    async def _chance(self, history: History, draft: Step, ask: Ask) -> Signal:
+        """Return the prediction. Raises SignalUnavailable if it cannot be had, or is no number."""
+        known = self._known
+        signals = await gather(*(ask.score(name, draft) for name in known.uses))
+        started = perf_counter()
+        steps = history.steps
+        seen = Drafted(
+            question="\n".join(message.content for message in history.task.messages),
+            previous=steps[-1].text if steps else "",
+            by_large=[self.history and step.writer != history.small for step in steps],
+            text=draft.text,
+            num_tokens=draft.num_tokens,
+            stop=draft.stop,
+            logprobs=draft.logprobs,
+            signals={name: value for name, (_, value, *_) in zip(known.uses, signals, strict=True) if value is not None},
+        )
+        chance = known.forecast.chance(features(known.features, seen))
+        if chance != chance:
+            raise SignalUnavailable("arbitrage", "the router's prediction is not a number")
+        return Signal(name="arbitrage", value=chance, unit="chance to be better", seconds=perf_counter() - started)
+
+
+class _Same:
+    """Counts predictions in a row that are equal: a router that sees no difference between drafts is broken.
+
+    It changes a reason and no decision, so what runs side by side shares it.
+    """
+
+    def __init__(self) -> None:
+        self._last = -1.0
+        self._number = 0
+
+    def flag(self, value: float) -> str:
+        """Return what has to be said about this prediction; usually nothing."""
+        self._number = self._number + 1 if value == self._last else 1
+        self._last = value
+        return "" if self._number < SAME else f"; but the last {self._number} predictions are all {value:.3f}: train anew"

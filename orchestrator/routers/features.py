@@ -1,0 +1,201 @@
+"""What a light router sees of a draft: numbers by name, from the draft's logprobs, its text, its place, who wrote before.
+
+Nothing here knows what a task is about: texts are lengths, counts, numbers and what was copied from where. Names
+are part of the format of router files: a feature that comes to mean something else gets another name.
+
+Logarithms are natural, of 1 + the count, so that a step of a thousand tokens is no outlier beside one of ten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from heapq import nlargest, nsmallest
+from math import log1p
+from typing import NamedTuple
+
+from orchestrator.errors import SignalUnavailable
+from orchestrator.types import Stop, TokenLogprob
+from orchestrator.uncertainty import entropies, margins
+
+__all__ = ["HISTORY", "NAMES", "POSITION", "SIGNAL", "TEXT", "UNCERTAINTY", "Drafted", "features"]
+
+UNCERTAINTY = (
+    "entropy_mean",
+    "entropy_sum",
+    "entropy_last",
+    "entropy_max",
+    "entropy_2nd",
+    "entropy_3rd",
+    "margin_mean",
+    "margin_min",
+    "margin_2nd",
+    "margin_3rd",
+    "logprob_mean",
+    "logprob_sum",
+    "logprob_min",
+    "logprob_2nd",
+    "logprob_3rd",
+    "behind_max",
+    "behind_num",
+)
+"""Entropies are lower bounds in nats, `behind` is how much less likely a token is than the likeliest at its place."""
+TEXT = (
+    "tokens",
+    "chars",
+    "lines",
+    "words",
+    "digits",
+    "operators",
+    "letters_share",
+    "numbers",
+    "largest_number",
+    "new_numbers",
+    "new_numbers_share",
+    "numbers_from_nowhere",
+    "lost_numbers",
+    "copied_share",
+    "asked_share",
+    "length_ratio",
+    "is_repeat",
+    "is_end",
+    "is_cut",
+)
+POSITION = ("index", "is_first", "question_chars")
+HISTORY = ("large_share", "last_is_large", "last_two_large", "since_large")
+"""Who wrote the steps before: the annotation that the paper gives its router, and the only one of its kind here."""
+SIGNAL = "signal:"
+"""Begins the name of a feature that is what a scorer, named behind it, says of the draft."""
+NAMES = (*UNCERTAINTY, *TEXT, *POSITION, *HISTORY)
+"""All that can be had without asking a scorer."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_OPERATORS = frozenset("+-*/=<>^%")
+_GRAM = 3
+_READ = 4000
+"""Characters of a text that are looked at: what is longer is no sentence any more."""
+
+
+class Drafted(NamedTuple):
+    """A draft and its context, as features see it."""
+
+    question: str
+    previous: str
+    """The step kept last; empty in front of the first."""
+    by_large: Sequence[bool]
+    """For each kept step whether the large engine wrote it, in order."""
+    text: str
+    num_tokens: int
+    stop: Stop
+    logprobs: Sequence[TokenLogprob] | None = None
+    signals: Mapping[str, float] = {}
+    """What scorers said of the draft, by name."""
+
+
+def features(names: Sequence[str], of: Drafted) -> list[float]:
+    """Return the features called `names`, in that order.
+
+    Raises SignalUnavailable if some need logprobs, or a scorer's signal, and there are none. KeyError for a name
+    that is none.
+    """
+    found: dict[str, float] = {}
+    wanted = set(names)
+    for group, make in _GROUPS.items():
+        if not wanted.isdisjoint(group):
+            found.update(zip(group, make(of), strict=True))
+    for name in names:
+        if name.startswith(SIGNAL):
+            scorer = name.removeprefix(SIGNAL)
+            if scorer not in of.signals:
+                raise SignalUnavailable(scorer, "nobody asked this scorer about the draft")
+            found[name] = of.signals[scorer]
+    return [found[name] for name in names]
+
+
+def _uncertainty(of: Drafted) -> list[float]:
+    tokens = of.logprobs
+    lower = entropies(tokens).lower.tolist()
+    margin = margins(tokens).tolist()
+    assert tokens  # or there would have been no entropies
+    written = [min(token.logprob, 0.0) for token in tokens if token.logprob == token.logprob]
+    behind = [max(token.top[0].logprob - token.logprob, 0.0) for token in tokens if token.top]
+    behind = [each for each in behind if each == each]
+    total = sum(written)
+    return [
+        sum(lower) / len(lower),
+        sum(lower),
+        lower[-1],
+        *_padded(nlargest(3, lower)),
+        sum(margin) / len(margin),
+        *_padded(nsmallest(3, margin)),
+        total / max(len(written), 1),
+        total,
+        *_padded(nsmallest(3, written)),
+        max(behind, default=0.0),
+        float(sum(each > 0 for each in behind)),
+    ]
+
+
+def _padded(values: list[float]) -> list[float]:
+    """Return three values: of a step of one or two tokens the last is said again."""
+    return values + [values[-1] if values else 0.0] * (3 - len(values))
+
+
+def _text(of: Drafted) -> list[float]:
+    text, previous, question = of.text[:_READ], of.previous[:_READ], of.question[:_READ]
+    digits = sum(map(str.isdigit, text))
+    numbers, before, asked = (_NUMBER.findall(each) for each in (text, previous or question, question))
+    new = [number for number in numbers if number not in set(before)]
+    known = set(before) | set(asked)
+    lost = set(before).difference(numbers)
+    stripped = text.strip()
+    return [
+        log1p(of.num_tokens),
+        log1p(len(text)),
+        float(stripped.count("\n")),
+        log1p(len(text.split())),
+        log1p(digits),
+        log1p(sum(char in _OPERATORS for char in text)),
+        sum(map(str.isalpha, text)) / max(len(text), 1),
+        log1p(len(numbers)),
+        log1p(max((float(number[:15]) for number in numbers), default=0.0)),
+        log1p(len(new)),
+        len(new) / max(len(numbers), 1),
+        log1p(sum(number not in known for number in new)),
+        log1p(len(lost)),
+        _shared(text, previous),
+        _shared(text, question),
+        log1p(len(text)) - log1p(len(previous or question)),
+        float(stripped == previous.strip()),
+        float(of.stop is Stop.END),
+        float(of.stop is Stop.LENGTH),
+    ]
+
+
+def _shared(text: str, source: str) -> float:
+    """Return the share of the text's short runs of characters that the source has, too, in [0, 1]."""
+    if len(text) < _GRAM:
+        return 0.0
+    known = {source[place : place + _GRAM] for place in range(len(source) - _GRAM + 1)}
+    return sum(text[place : place + _GRAM] in known for place in range(len(text) - _GRAM + 1)) / (
+        len(text) - _GRAM + 1
+    )
+
+
+def _position(of: Drafted) -> list[float]:
+    index = len(of.by_large)
+    return [log1p(index), float(index == 0), log1p(len(of.question))]
+
+
+def _history(of: Drafted) -> list[float]:
+    writers = of.by_large
+    since = next((place for place, is_large in enumerate(reversed(writers)) if is_large), len(writers))
+    return [
+        sum(writers) / max(len(writers), 1),
+        float(bool(writers) and writers[-1]),
+        float(len(writers) > 1 and writers[-1] and writers[-2]),
+        log1p(since),
+    ]
+
+
+_GROUPS = {UNCERTAINTY: _uncertainty, TEXT: _text, POSITION: _position, HISTORY: _history}
