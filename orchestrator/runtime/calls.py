@@ -28,7 +28,7 @@ from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
 __all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
 
-WRITING = frozenset({"draft", "rewrite", "answer"})
+WRITING = frozenset({"draft", "rewrite", "alternative", "answer"})
 """Purposes of calls whose text may become a step."""
 REST_S = 30.0
 """An engine that stayed unavailable through all retries is left alone for this long."""
@@ -37,6 +37,17 @@ Booked = tuple[str, str, Entry]
 """Engine, purpose and sums of a call that was counted as used."""
 Place = tuple[int, int]
 """The step and the attempt a call belongs to."""
+
+
+class _Key(NamedTuple):
+    """What two calls have in common of which the second is answered with the result of the first."""
+
+    step: int
+    attempt: int
+    purpose: str
+    engine: str
+    seed: int
+    digest: bytes
 
 
 class _Asked(NamedTuple):
@@ -77,8 +88,8 @@ class Calls:
         policy: RetryPolicy,
         resting: dict[str, float] | None,
     ) -> None:
-        self.booked: list[Booked] = []
-        """Writing calls of the current attempt, for the case that it is discarded."""
+        self.booked: dict[Place, list[Booked]] = {}
+        """Writing calls behind candidates that are neither kept nor thrown away yet, by step and attempt."""
         self.next_seq = 0
         self._run = run
         self._seed = seed
@@ -89,22 +100,29 @@ class Calls:
         self._spender = spender
         self._policy = policy
         self._resting = resting
-        self._finished: dict[tuple[int, int, str, str, bytes], list[CallResult]] = {}
+        self._finished: dict[_Key, list[CallResult]] = {}
 
     def replay(self, intent: CallIntent, result: CallResult) -> None:
         """Remember a finished call of an earlier session: asked for again, it is answered from here."""
-        key = (intent.step, intent.attempt, intent.purpose, intent.engine, intent.digest)
+        key = _Key(intent.step, intent.attempt, intent.purpose, intent.engine, intent.seed, intent.digest)
         self._finished.setdefault(key, []).append(result)
 
-    def leftovers(self) -> list[Booked]:
-        """Return, once, the replayed writing calls that nobody asked for again: their text did not stand."""
-        left = [
-            (engine, purpose, entry_of(result))
-            for (_, _, purpose, engine, _), results in self._finished.items()
-            for result in results
-            if purpose in WRITING
-        ]
-        self._finished.clear()
+    def take(self, place: Place) -> list[Booked]:
+        """Return, once, the writing calls of the candidate at `place`, which is kept."""
+        return self.booked.pop(place, [])
+
+    def leave(self, step: int | None = None) -> list[Booked]:
+        """Return, once, the writing calls of every other candidate of `step`, None for all: their text did not stand.
+
+        Replayed calls that nobody asked for again are among them. What was booked for other steps stays.
+        """
+        left: list[Booked] = []
+        for place in [place for place in self.booked if step in (None, place[0])]:
+            left += self.booked.pop(place)
+        for key in [key for key in self._finished if step in (None, key.step)]:
+            results = self._finished.pop(key)
+            if key.purpose in WRITING:
+                left += [(key.engine, key.purpose, entry_of(result)) for result in results]
         return left
 
     async def __call__(
@@ -118,9 +136,11 @@ class Calls:
         max_tokens: int,
         logprobs: int = 0,
         stop: tuple[str, ...] = (),
+        drawn_as: tuple[str, int] | None = None,
     ) -> Completion:
         """Return what `engine` answers to a call for the step and attempt at `place`.
 
+        `drawn_as` names a purpose and an attempt whose seed it has, where these are not its own.
         Raises LimitExceeded before sending if the budget leaves the call no token, and EngineError
         when retries are used up.
         """
@@ -131,7 +151,7 @@ class Calls:
             prompt=prompt,
             sampling=sampling,
             max_tokens=min(max_tokens, room),
-            seed=call_seed(self._seed, place[0], purpose, place[1]),
+            seed=call_seed(self._seed, place[0], *(drawn_as or (purpose, place[1]))),
             purpose=purpose,
             stop=stop,
             logprobs=logprobs,
@@ -164,7 +184,7 @@ class Calls:
 
     async def _ask(self, asked: _Asked) -> Completion:
         if self._finished and (earlier := self._earlier(asked)) is not None:
-            return self._again(asked.engine, asked.request.purpose, earlier)
+            return self._again(asked, earlier)
         self._check_rest(asked.engine)
 
         async def attempt(number: int) -> Completion:
@@ -180,7 +200,8 @@ class Calls:
     def _earlier(self, asked: _Asked) -> CallResult | None:
         """Take the result of the same call from what an earlier session finished."""
         ask = asked.request
-        finished = self._finished.get((*asked.place, ask.purpose, asked.engine, asked.digest), [])
+        key = _Key(*asked.place, ask.purpose, asked.engine, ask.seed, asked.digest)
+        finished = self._finished.get(key, [])
         # Two scorers may have asked the same thing, only one of them with logprobs.
         needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
         fitting = next((result for result in finished if result.logprobs or not needs_logprobs), None)
@@ -188,11 +209,13 @@ class Calls:
             finished.remove(fitting)
         return fitting
 
-    def _again(self, engine: str, purpose: str, result: CallResult) -> Completion:
-        completion = completion_of(result)
-        if purpose in WRITING:
-            self.booked.append((engine, purpose, entry_of(result)))
-        return completion
+    def _again(self, asked: _Asked, result: CallResult) -> Completion:
+        self._note(asked.place, (asked.engine, asked.request.purpose, entry_of(result)))
+        return completion_of(result)
+
+    def _note(self, place: Place, call: Booked) -> None:
+        if call[1] in WRITING:
+            self.booked.setdefault(place, []).append(call)
 
     def _check_rest(self, engine: str) -> None:
         until = self._resting.get(engine) if self._resting else None
@@ -232,8 +255,7 @@ class Calls:
         entry = entry_of(result)
         self._spender.settle(engine, prompt_tokens, granted, entry)
         self._ledger.add(engine, request.purpose, Fate.USED, entry)
-        if request.purpose in WRITING:
-            self.booked.append((engine, request.purpose, entry))
+        self._note(place, (engine, request.purpose, entry))
         self._journal.result(result)
         return completion
 
