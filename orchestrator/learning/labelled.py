@@ -5,7 +5,8 @@ further line is one drafted step. `pieces` are the texts that are encoded one by
 engines/scorers/annotated.py; `label` is 1 where the large engine's step was strictly better, ties are 0.
 
 Source: Arbitrage, arXiv:2512.05033, section on training (label y = 1[advantage > 0], several target samples averaged,
-the majority class downsampled at random). Differs: rows of one task are all in one split (there unsaid).
+the majority class downsampled at random). Differs: rows of one task are all in one split, and
+the split that chooses is not the one that is reported (there unsaid).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from random import Random
@@ -23,13 +24,14 @@ from typing import Any
 from orchestrator.engines.scorers.annotated import STEP_END, TAGS, pieces_of
 from orchestrator.errors import UserError
 from orchestrator.learning.rows import About, Row
+from orchestrator.learning.table import split_of
 
-__all__ = ["FORMAT", "SPLITS", "VERSION", "Example", "balanced", "example_of", "export", "read", "split_of"]
+__all__ = ["FORMAT", "SPLITS", "VERSION", "Example", "balanced", "example_of", "export", "read"]
 
 FORMAT = "orchestrator-router-data"
 VERSION = 1
-SPLITS = ("train", "valid")
-VALID_SHARE = 0.1
+SPLITS = ("train", "validation", "held-out")
+"""What weights are fitted on, what chooses among them, and what the figures are from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Example:
     task: str
     """The task's fingerprint."""
     split: str
-    """`train` or `valid`; the same for every step of a task."""
+    """One of SPLITS; the same for every step of a task."""
     pieces: tuple[str, ...]
     """The problem, the kept steps, the draft: at least two."""
     label: int
@@ -48,18 +50,12 @@ class Example:
     """Mean score of the targets less the draft's, in [-1, 1]."""
 
 
-def split_of(task: str, valid_share: float = VALID_SHARE) -> str:
-    """Return the split of a task: the same for the same task, whatever else was collected."""
-    drawn = int.from_bytes(blake2b(task.encode(), digest_size=8, person=b"split").digest()) / (1 << 64)
-    return SPLITS[drawn < valid_share]
-
-
-def example_of(row: Row, *, history: bool = True, valid_share: float = VALID_SHARE) -> Example:
+def example_of(row: Row, *, history: bool = True) -> Example:
     """Return a row as the published router learns it; without `history` it is not told who wrote earlier steps."""
     kept = [(before.writer, before.text) for before in row.before]
     return Example(
         task=row.task,
-        split=split_of(row.task, valid_share),
+        split=split_of(row.task),
         pieces=tuple(pieces_of(row.question, kept, (row.writer, row.draft), history=history)),
         label=int(row.pays),
         advantage=row.advantage,
@@ -81,14 +77,15 @@ def balanced(labels: Sequence[int], seed: int = 0) -> list[int]:
 # ---- files
 
 
-def export(
-    path: Path, about: About, rows: Iterable[Row], *, history: bool = True, valid_share: float = VALID_SHARE
-) -> dict[str, Any]:
+def export(path: Path, about: About, rows: Iterable[Row], *, history: bool = True) -> dict[str, Any]:
     """Write the data set and return its first line. The file appears whole or not at all.
 
     Raises UserError if there is nothing to learn: no rows, one label only, or a split without both.
     """
-    examples = [example_of(row, history=history, valid_share=valid_share) for row in rows]
+    examples, samples = [], 0
+    for row in rows:
+        examples.append(example_of(row, history=history))
+        samples = max(samples, len(row.targets))
     counted = {split: Counter(each.label for each in examples if each.split == split) for split in SPLITS}
     for split, labels in counted.items():
         if len(labels) < 2:
@@ -102,7 +99,9 @@ def export(
         "small": about.small,
         "large": about.large,
         "scorer": about.scorer,
+        "samples": samples,
         "pair": about.pair,
+        "package": version("reasoning-orchestrator"),
         "tags": TAGS,
         "step_end": STEP_END,
         "history": history,

@@ -8,8 +8,8 @@ what vLLM serves (`vllm serve OUT/router --runner pooling`), with router.json, w
 reads; OUT/log.jsonl has each update and evaluation, OUT/state.pt everything to go on from. The same
 command goes on where it was stopped; with another recipe, checkpoint or data set it says what differs and ends.
 
-Kept is the state of the evaluation with the highest rank correlation among those whose accuracy is above one
-half for both labels, or among all where there is none such.
+Kept is the state with the highest rank correlation on the validation tasks among those whose accuracy there is above
+one half for both labels, or among all where there is none such; its figures are from tasks that chose nothing.
 
 Source: Arbitrage, arXiv:2512.05033; what differs in the recipe stands in recipe.py. Differs: bfloat16 products with
 single-precision weights on a GPU (there unsaid).
@@ -34,10 +34,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from orchestrator.learning import labelled
+from orchestrator.learning.served import served
 
 from train.escalation import head, texts
 from train.escalation.recipe import HEADS, Recipe
-from train.escalation.report import Measured, measured
+from train.escalation.report import measured, rank
 from train.escalation.texts import Encoded
 
 __all__ = ["Training", "main"]
@@ -87,7 +88,7 @@ class Training:
     def about(self) -> dict[str, Any]:
         """Return what a state has to have been made with."""
         data = blake2b(self.place.data.read_bytes(), digest_size=16).hexdigest()
-        return {**asdict(self.recipe), "checkpoint": self.place.checkpoint, "data": data}
+        return {**asdict(self.recipe), "checkpoint": self.place.checkpoint, "fingerprint": data}
 
     def resume(self) -> None:
         path = self.place.out / "state.pt"
@@ -185,30 +186,29 @@ class Training:
         return found
 
     def evaluate(self) -> None:
-        """Measure on the held-out tasks, and keep this state if it is the best so far."""
-        valid = self.splits["valid"]
-        now = measured(self.probabilities(valid), valid.labels, valid.advantages)
-        self.log(event="measured", update=self.update, **now.shown())
-        if self.best is None or now.rank() > tuple(self.best["rank"]):
-            self.best = {"update": self.update, "rank": list(now.rank())}
-            self.keep(now)
+        """Rank this state by the tasks that choose, and keep it if it is the best so far."""
+        chooses = self.splits["validation"]
+        now = rank(self.probabilities(chooses), chooses.labels, chooses.advantages)
+        self.log(event="evaluated", update=self.update, both_above_half=now[0], spearman=now[1])
+        if self.best is None or now > tuple(self.best["rank"]):
+            self.best = {"update": self.update, "rank": list(now)}
+            self.keep()
 
-    def keep(self, now: Measured) -> None:
-        """Write the folder that vLLM serves."""
+    def keep(self) -> None:
+        """Write the folder that vLLM serves, with the file that the router `arbitrage` reads."""
+        held_out = self.splits["held-out"]
+        probabilities = self.probabilities(held_out)
+        figures = measured(probabilities, held_out.labels, held_out.advantages, held_out.tasks)
+        self.log(event="measured", update=self.update, **figures)
         folder = self.place.out / "router"
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         head.save(self.network, self.tokenizer, folder, dtype)
-        about = {name: self.first[name] for name in ("pair", "small", "large", "scorer", "history", "tags", "step_end")}
-        known = {name: self.first[name] for name in ("tasks", "labels")}
-        said = {
-            "format": "orchestrator-router",
-            "version": 1,
-            "kind": "served",
-            **about,
-            "measured": {"update": self.update, **now.shown()},
-            "data": {**known, **self.about()},
-        }
-        (folder / "router.json").write_text(json.dumps(said, indent=1) + "\n")
+        seen = [self.splits[split].tasks for split in ("train", "validation")]
+        rows = sum(len(split.ids) for split in self.splits.values())
+        tasks = {task for split in self.splits.values() for task in split.tasks}
+        about = {**self.about(), "rows": rows, "tasks": len(tasks), "fitted_on": sorted({*seen[0], *seen[1]})}
+        router = served(self.first, {"update": self.update, **figures}, about)
+        (folder / "router.json").write_text(json.dumps(router.to_json(), allow_nan=False) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ class Encoded(NamedTuple):
     ids: list[list[int]]
     labels: list[int]
     advantages: list[float]
+    tasks: list[str]
     too_long: int
     """Examples left out because they exceed the context."""
 
@@ -55,6 +56,7 @@ def encode(tokenizer: Any, examples: Sequence[Example], context: int) -> Encoded
         [ids for ids, _ in pairs],
         [each.label for _, each in pairs],
         [each.advantage for _, each in pairs],
+        [each.task for _, each in pairs],
         len(examples) - len(pairs),
     )
 
