@@ -47,7 +47,17 @@ from orchestrator.ledger import Price
 from orchestrator.routers.router_file import MAX_BYTES, RouterFile, parse
 from orchestrator.types import Budget, Sampling
 
-__all__ = ["FILE_NAME", "RunConfig", "RunOptions", "default_db", "engines_folder", "is_debug", "load", "router", "router_file"]
+__all__ = [
+    "FILE_NAME",
+    "RunConfig",
+    "RunOptions",
+    "default_db",
+    "engines_folder",
+    "is_debug",
+    "load",
+    "router",
+    "router_file",
+]
 
 FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.source import engine_flags, load_object, open_source, run_flags
+from orchestrator.cli.source import engine_flags, open_source, run_flags
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
     from orchestrator.bench.profiles import Hardware, Prices
-    from orchestrator.bench.workloads.base import Workload
     from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["bench"]
@@ -98,8 +95,9 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.race import Plan, Race
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
+    from orchestrator.cli.workload import workload as workload_of
 
-    workload = _workload(given["workload"])
+    workload = workload_of(given["workload"])
     split = given["split"] or workload.splits[-1]
     if split not in workload.splits:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
@@ -165,23 +163,6 @@ def list_(as_json: bool) -> None:
         else:
             for name, values in found.items():
                 say(f"{name}: {', '.join(values)}")
-
-
-def _workload(text: str) -> Workload:
-    from orchestrator.bench.spec import parse, value_of
-    from orchestrator.bench.workloads import workload_of
-
-    file = re.match(r"(?!jsonl:)(.+\.jsonl)(:.*)?$", text)
-    name, options = parse(f"jsonl{file[2] or ''}" if file else text)
-    if file:
-        options["path"] = file[1]
-    values = {key: value_of(value) for key, value in options.items()}
-    if ":" in str(values.get("scorer", "")):
-        values["scorer"] = load_object(target := values["scorer"], "scorer", FunctionType)
-        if not callable(values["scorer"]):
-            raise UserError(f"scorer {target} is no function")
-    found: Workload = workload_of(name, values)
-    return found
 
 
 def _shared_settings(pipeline: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from orchestrator.types import Decision
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["BenchProgress", "Progress", "StepLines"]
+__all__ = ["BenchProgress", "Progress", "RunBar", "StepLines"]
 
 _WORDS = 48
 
@@ -144,6 +144,27 @@ class BenchProgress:
 
     def end(self) -> None:
         """Leave the bars as they are."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class RunBar:
+    """Shows a bar of runs while stderr is a terminal."""
+
+    def __init__(self, total: int, *, is_quiet: bool) -> None:
+        self._bar: rich.progress.Progress | None = None
+        if not is_quiet and sys.stderr.isatty():
+            self._bar = _bar()
+            self._bar.add_task("runs", total=total)
+            self._bar.start()
+
+    def advance(self, _: Any) -> None:
+        """Count one run."""
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def end(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -12,7 +12,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "Figure", "auc", "bootstrapped", "caught", "class_accuracy", "ece", "ranks", "reliability", "spearman"]
+__all__ = [
+    "Bin",
+    "Figure",
+    "auc",
+    "bootstrapped",
+    "caught",
+    "class_accuracy",
+    "ece",
+    "ranks",
+    "reliability",
+    "spearman",
+]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

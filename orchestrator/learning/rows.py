@@ -104,7 +104,8 @@ class Row:
     @property
     def advantage(self) -> float:
         """Mean score of the targets less the draft's, in [-1, 1]: what asking the large engine is worth here."""
-        return sum(target.score for target in self.targets) / len(self.targets) - self.score
+        # Of the differences, not of the scores: a tie stays 0 whatever the number of samples.
+        return sum(target.score - self.score for target in self.targets) / len(self.targets)
 
     @property
     def pays(self) -> bool:
@@ -135,7 +136,7 @@ class Row:
                 "targets": tuple(Target(*each) for each in given["targets"]),
             }
         )
-        scored = [(each.score, each.also) for each in (row, *row.targets)]
+        scored = [(row.score, row.also), *((target.score, target.also) for target in row.targets)]
         if not row.targets or not all(_is_score(value) for score, also in scored for value in (score, *also.values())):
             raise ValueError("a row needs a target, and scores that are numbers in [0, 1]")
         return row

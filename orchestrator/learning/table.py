@@ -117,7 +117,7 @@ def _others(row: Row) -> dict[str, float]:
     """Return the advantage by the words of each scorer that scored draft and targets besides."""
     number = len(row.targets)
     return {
-        name: sum(target.also[name] for target in row.targets) / number - ours
+        name: sum(target.also[name] - ours for target in row.targets) / number
         for name, ours in row.also.items()
         if all(name in target.also for target in row.targets)
     }

@@ -45,9 +45,9 @@ class Arbitrage:
     threshold: float = 0.5
     """In [0, 1]: a draft stands if the chance that the large engine's step is better is not above it."""
     history: bool = True
-    """False hides who wrote the steps before, whatever the file was trained to see: as if none were the large engine's."""
+    """False hides who wrote the steps before from a file that sees it: as if all were the small engine's."""
     to: str = ""
-    """The engine that writes what is not kept; empty for the largest. The file's own pair says which it was trained on."""
+    """The engine that writes what is not kept; empty for the largest, which is what files are trained for."""
     on_unreadable: Literal["reject", "accept", "stop"] = "reject"
     """What a draft gets about which the router cannot say anything."""
     learnt: RouterFile | None = field(default=None, metadata={"is_option": False})
@@ -140,7 +140,9 @@ class Arbitrage:
             num_tokens=draft.num_tokens,
             stop=draft.stop,
             logprobs=draft.logprobs,
-            signals={name: value for name, (_, value, *_) in zip(known.uses, signals, strict=True) if value is not None},
+            signals={
+                name: value for name, (_, value, *_) in zip(known.uses, signals, strict=True) if value is not None
+            },
         )
         chance = known.forecast.chance(features(known.features, seen))
         if chance != chance:
@@ -162,4 +164,6 @@ class _Same:
         """Return what has to be said about this prediction; usually nothing."""
         self._number = self._number + 1 if value == self._last else 1
         self._last = value
-        return "" if self._number < SAME else f"; but the last {self._number} predictions are all {value:.3f}: train anew"
+        return (
+            "" if self._number < SAME else f"; but the last {self._number} predictions are all {value:.3f}: train anew"
+        )

@@ -1,4 +1,4 @@
-"""What a light router sees of a draft: numbers by name, from the draft's logprobs, its text, its place, who wrote before.
+"""What a light router sees of a draft: numbers by name, from its logprobs, its text, its place, who wrote before.
 
 Nothing here knows what a task is about: texts are lengths, counts, numbers and what was copied from where. Names
 are part of the format of router files: a feature that comes to mean something else gets another name.
@@ -177,9 +177,7 @@ def _shared(text: str, source: str) -> float:
     if len(text) < _GRAM:
         return 0.0
     known = {source[place : place + _GRAM] for place in range(len(source) - _GRAM + 1)}
-    return sum(text[place : place + _GRAM] in known for place in range(len(text) - _GRAM + 1)) / (
-        len(text) - _GRAM + 1
-    )
+    return sum(text[place : place + _GRAM] in known for place in range(len(text) - _GRAM + 1)) / (len(text) - _GRAM + 1)
 
 
 def _position(of: Drafted) -> list[float]:

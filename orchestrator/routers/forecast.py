@@ -193,7 +193,8 @@ class Forecast:
     @classmethod
     def from_json(cls, given: Mapping[str, Any], width: int) -> Forecast:
         """Return what `to_json` gave for `width` features. Raises UserError for anything else."""
-        if (kind := given.get("kind")) not in KINDS:
+        kind = given.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
             raise UserError(f"its kind is {kind!r:.40}; known: {', '.join(KINDS)}")
         calibration = given.get("calibration")
         if not isinstance(calibration, Mapping) or set(calibration) != {"slope", "intercept"}:

@@ -9,7 +9,7 @@ from orchestrator.errors import UserError
 from orchestrator.routers.base import Needs
 from orchestrator.types import History, Plan
 
-__all__ = ["Random"]
+__all__ = ["Random", "uniform"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,13 @@ class Random:
 
     def before_step(self, history: History) -> Plan:
         """Draw who writes."""
-        drawn = _uniform(history.seed, self.seed, len(history.steps))
+        drawn = uniform(history.seed, self.seed, len(history.steps))
         is_large = drawn < self.large_share
         engine = history.large if is_large else history.small
         return Plan(engine=engine, reason=f"drew {drawn:.3f} {'<' if is_large else '>='} share {self.large_share:g}")
 
 
-def _uniform(*parts: int) -> float:
+def uniform(*parts: int) -> float:
+    """Return a number in [0, 1) that follows from `parts`, as if drawn."""
     named = ":".join(map(str, parts)).encode()
     return int.from_bytes(blake2b(named, digest_size=7).digest()) / 2**56

@@ -67,7 +67,7 @@ def writers_of(specs: Mapping[str, EngineSpec]) -> tuple[str, ...]:
 
 
 def router_of(wanted: Any) -> Any:
-    """Return a router: a name gives one with its defaults, anything else is one already. Its file is read, if it has one.
+    """Return a router, its file read if it has one: a name gives one with its defaults, anything else is one already.
 
     Raises UserError for a class, for an object without any door, or for a file that is none.
     """

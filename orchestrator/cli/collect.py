@@ -1,0 +1,143 @@
+"""`orchestrator collect`: runs in which both engines write every step, for a router to learn from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.source import engine_flags, run_flags
+from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.engines.scorers.base import Scorer
+    from orchestrator.learning.collecting import Collection, Summary
+    from orchestrator.types import Task
+
+__all__ = ["collect"]
+
+
+@click.command(
+    epilog="Example: orchestrator collect random-calculation:preset=mid --scorer verifier --tasks 400 --out rows.jsonl"
+)
+@click.argument("what", nargs=-1, required=True, metavar="TASKS.jsonl...|WORKLOAD[:KEY=VALUE...]")
+@engine_flags
+@run_flags
+@click.option("--scorer", default="prm", show_default=True, metavar="NAME", help="Whose word says what is better.")
+@click.option("--also", multiple=True, metavar="NAME", help="A scorer to ask besides; may be repeated.")
+@click.option("--samples", default=1, type=click.IntRange(1), show_default=True, help="Steps of the large engine each.")
+@click.option(
+    "--continue",
+    "go_on",
+    type=click.Choice(["better", "mixed"]),
+    default="better",
+    show_default=True,
+    help="What a run goes on with: the higher score, or either by lot.",
+)
+@click.option(
+    "--logprobs", default=5, type=click.IntRange(0), show_default=True, help="Alternatives per token of drafts."
+)
+@click.option("--tasks", default=400, type=click.IntRange(1), show_default=True, help="Of a workload.")
+@click.option("--split", metavar="NAME", help="Of a workload; its first one, which is train, unless given.")
+@click.option("--seed", default=0, show_default=True, help="Of the draw of a workload's tasks.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="Export the rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.pass_context
+def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
+    """Let both engines write every step of the tasks, score both, and keep it all in the journal.
+
+    TASKS are files as `orchestrator run` takes them, or one workload of `bench list`. A workload that
+    can check single steps brings the scorer `verifier`. The same command goes on where it was
+    interrupted, and tries failed runs again. The rows that --out writes are what `train-router` reads.
+
+    After `--continue better` the steps in front of a draft are nearly always right; a router meets its
+    own mistakes, too, and learns to judge behind them from `mixed`, where each run draws a share of
+    steps for the large engine.
+
+    Exit code: 1 if a run failed, else 0. After Ctrl-C 130.
+    """
+    from orchestrator.cli.interrupt import Interrupted, run_until_done
+    from orchestrator.cli.streams import note
+
+    try:
+        return run_until_done(_collect(what, given))
+    except Interrupted as interrupted:
+        note(f"interrupted: finished runs are kept; go on with: {shlex.join(['orchestrator', *ctx.obj])}")
+        return interrupted.exit_code
+
+
+async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
+    from orchestrator.cli.progress import RunBar
+    from orchestrator.cli.source import open_source
+    from orchestrator.learning.collecting import Collection, summary
+    from orchestrator.learning.rows import export
+    from orchestrator.routers.collect import Collect
+
+    tasks, scorers = _tasks(what, given)
+    policy = Collect(
+        scorer=given["scorer"],
+        also=given["also"],
+        samples=given["samples"],
+        go_on=given["go_on"],
+        logprobs=given["logprobs"],
+    )
+    pipeline, concurrency = await open_source({**given, "seed": None})
+    async with pipeline:
+        collection = Collection(pipeline, tasks, policy, scorers)
+        bar = RunBar(len(collection), is_quiet=given["quiet"])
+        try:
+            await collection.run(concurrency, bar.advance)
+        finally:
+            bar.end()
+        if given["out"] is not None:
+            export(given["out"], await collection.about(), collection.rows())
+        _tell(collection, summary(collection.rows()), given)
+    return int(collection.failed > 0)
+
+
+def _tasks(what: tuple[str, ...], given: Mapping[str, Any]) -> tuple[list[Task], dict[str, Scorer]]:
+    """Return the tasks, and the scorers that they bring."""
+    from orchestrator.cli.workload import workload
+    from orchestrator.engines.scorers.verifier import Verifier
+    from orchestrator.runtime.tasks import read_tasks
+
+    files = [each for each in what if each.endswith(".jsonl")]
+    if not files and len(what) == 1:
+        found = workload(what[0])
+        split = given["split"] or found.splits[0]
+        if split not in found.splits:
+            raise UserError(f"--split {split}: {found.name} has {', '.join(found.splits)}")
+        scorers: dict[str, Scorer] = {} if found.check is None else {"verifier": Verifier(check=found.check)}
+        return found.draw(split, given["seed"], given["tasks"]), scorers
+    if len(files) < len(what):
+        raise UserError("give files of tasks that end in .jsonl, or one workload of `orchestrator bench list`")
+    tasks = []
+    for file in files:
+        for line in read_tasks(Path(file)):
+            if line.task is None:
+                raise UserError(f"{file}:{line.number}: {line.error}")
+            tasks.append(line.task)
+    return tasks, {}
+
+
+def _tell(collection: Collection, found: Summary, given: Mapping[str, Any]) -> None:
+    from dataclasses import asdict
+
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.learning.report import FEW
+
+    if given["as_json"]:
+        say_json({**asdict(found), "failed": collection.failed})
+    else:
+        say(f"{found.steps} steps of {found.tasks} tasks, scored by {given['scorer']} [95% intervals by task]")
+        say(f"  the large engine was better (oracle share)        {found.better}")
+        say(f"  drafts that are wrong                             {found.wrong}")
+        say(f"  P(large also wrong | small wrong)                 {found.both_wrong}")
+    if collection.failed and not given["quiet"]:
+        note(f"{collection.failed} runs failed; the same command tries them again")
+    if found.steps < FEW and not given["quiet"]:
+        note(f"{found.steps} steps are few to learn from: collect at least {FEW}, better some thousands")

@@ -1,0 +1,100 @@
+"""Write every step twice, score both, and go on: runs that a router learns from.
+
+The small engine drafts, the large one writes `samples` alternatives from the same prefix, and every candidate is
+scored. What the run goes on with decides which prefixes are seen later, and so what can be learnt: after `better`
+there is hardly ever a mistake in front of a draft, while a router that keeps drafts will meet its own mistakes, and
+has to judge a step behind one. `mixed` shows both: each run draws a share of steps for the large engine, anywhere
+from none to all, and each step is drawn with that share, however the candidates were scored.
+
+Source: Arbitrage, arXiv:2512.05033, and the authors' collector (the trajectory goes on with the higher score, ties to
+the draft; optionally a mean over several target samples). Differs: `mixed`, which they have not; a candidate with the
+draft's own text is not scored again but has its score, so that two readings of one text can never differ.
+"""
+
+from __future__ import annotations
+
+from asyncio import gather
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.routers.base import Ask, Needs
+from orchestrator.routers.random import uniform
+from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+
+__all__ = ["GO_ON", "Collect"]
+
+GO_ON = ("better", "mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """Let both engines write every step, score both, and go on with one of them."""
+
+    scorer: str = "prm"
+    """Whose word says what is better."""
+    also: tuple[str, ...] = ()
+    """Scorers that are asked besides, to compare with or to learn from."""
+    samples: int = 1
+    """Alternatives of the large engine, >= 1."""
+    go_on: Literal["better", "mixed"] = "better"
+    logprobs: int = 5
+    """Alternatives per token that the drafts carry; 0 for none."""
+    seed: int = 0
+    """Of what `mixed` draws."""
+
+    def __post_init__(self) -> None:
+        if self.go_on not in GO_ON:
+            raise UserError(f"collect: go_on = {self.go_on!r}; known: {', '.join(GO_ON)}")
+        for option, least in (("samples", 1), ("logprobs", 0)):
+            if (value := getattr(self, option)) < least:
+                raise UserError(f"collect: {option} = {value!r} must be at least {least}")
+        if self.scorer in self.also:
+            raise UserError(f"collect: scorer {self.scorer!r} is asked already, it need not be named besides")
+
+    @property
+    def needs(self) -> Needs:
+        """Two engines, whoever scores, and the drafts' logprobs."""
+        return Needs(scorers=(self.scorer, *self.also), logprobs=self.logprobs, engines=2)
+
+    def before_step(self, history: History) -> Plan:
+        """Draft with the small engine."""
+        return Plan(engine=history.small, logprobs=self.logprobs)
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        """Have the alternatives written, score all, and choose what the run goes on with."""
+        if draft.writer == history.large:
+            return keep(reason="written by the large engine")
+        targets = await gather(*(ask.alternative(history.large, draft, sample=each) for each in range(self.samples)))
+        candidates = [draft, *(target for target in targets if target.text != draft.text)]
+        for name in self.also:
+            await gather(*(_score(ask, name, each) for each in candidates))
+        scores = await gather(*(_score(ask, self.scorer, each) for each in candidates))
+        if self.go_on == "mixed":
+            return self._drawn(history)
+        other = scores[1] if targets[0].text != draft.text else scores[0]
+        return _better(history.large, scores[0], other)
+
+    def _drawn(self, history: History) -> Decision:
+        share = uniform(history.seed, self.seed, -1)
+        drawn = uniform(history.seed, self.seed, len(history.steps))
+        if drawn < share:
+            return rewrite(history.large, reason=f"drew {drawn:.3f} < share {share:.3f}", alternatives=("keep",))
+        return keep(reason=f"drew {drawn:.3f} >= share {share:.3f}", alternatives=("rewrite",))
+
+
+def _better(large: str, ours: Signal | None, theirs: Signal | None) -> Decision:
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
+        return keep(reason="no score to compare: the draft goes on", alternatives=("rewrite",))
+    margin = ours.value - theirs.value
+    why: dict[str, Any] = {"threshold": theirs.value, "margin": margin}
+    if margin >= 0:
+        return keep(ours, theirs, reason="the draft is at least as good", alternatives=("rewrite",), **why)
+    return rewrite(large, ours, theirs, reason="the large engine's step is better", alternatives=("keep",), **why)
+
+
+async def _score(ask: Ask, name: str, step: Step) -> Signal | None:
+    try:
+        return await ask.score(name, step)
+    except SignalUnavailable:
+        return None  # the trace has the reason; a step without a score gives no row
