@@ -4,8 +4,7 @@ One JSONL file: the first line says where the examples come from and how their t
 further line is one drafted step. `pieces` are the texts that are encoded one by one, see
 engines/scorers/annotated.py; `label` is 1 where the large engine's step was strictly better, ties are 0.
 
-Source: Arbitrage, arXiv:2512.05033, section on training (label y = 1[advantage > 0], several target samples averaged,
-the majority class downsampled at random). Differs: rows of one task are all in one split, and
+Source: Arbitrage, arXiv:2512.05033, section on training (label y = 1[advantage > 0], several target samples averaged). Differs: rows of one task are all in one split, and
 the split that chooses is not the one that is reported (there unsaid).
 """
 
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from orchestrator.engines.scorers.annotated import STEP_END, TAGS, pieces_of
@@ -26,7 +24,7 @@ from orchestrator.errors import UserError
 from orchestrator.learning.rows import About, Row
 from orchestrator.learning.table import split_of
 
-__all__ = ["FORMAT", "SPLITS", "VERSION", "Example", "balanced", "example_of", "export", "read"]
+__all__ = ["FORMAT", "SPLITS", "VERSION", "Example", "example_of", "export", "read"]
 
 FORMAT = "orchestrator-router-data"
 VERSION = 1
@@ -60,18 +58,6 @@ def example_of(row: Row, *, history: bool = True) -> Example:
         label=int(row.pays),
         advantage=row.advantage,
     )
-
-
-def balanced(labels: Sequence[int], seed: int = 0) -> list[int]:
-    """Return the places of as many 0s as 1s, shuffled: all of the rarer label, and of the other one a random draw."""
-    random = Random(f"balanced/{seed}")
-    places: dict[int, list[int]] = {0: [], 1: []}
-    for place, label in enumerate(labels):
-        places[label].append(place)
-    fewest = min(map(len, places.values()))
-    chosen = [place for each in places.values() for place in random.sample(each, fewest)]
-    random.shuffle(chosen)
-    return chosen
 
 
 # ---- files

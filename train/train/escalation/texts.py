@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from orchestrator.engines.scorers.annotated import ids_of
-from orchestrator.learning.labelled import Example, balanced
+from orchestrator.learning.fitting import balanced
+from orchestrator.learning.labelled import Example
 from torch import Tensor
 
 __all__ = ["Encoded", "Padded", "encode", "micro_batches", "order", "padded"]
@@ -63,8 +64,8 @@ def encode(tokenizer: Any, examples: Sequence[Example], context: int) -> Encoded
 
 def order(labels: Sequence[int], batch: int, seed: int, *, balance: bool) -> Iterator[list[int]]:
     """Yield the places of each update's examples, epoch after epoch, for ever: a function of the arguments."""
-    places = balanced(labels, seed) if balance else list(range(len(labels)))
-    if not places:
+    places, _ = balanced(np.array(labels, dtype=bool), "downsample" if balance else "none", seed)
+    if not len(places):
         raise SystemExit("no example of one of the two labels is left to train on")
     epoch = 0
     while True:
