@@ -4,15 +4,16 @@ One JSONL file: the first line says where the examples come from and how their t
 further line is one drafted step. `pieces` are the texts that are encoded one by one, see
 engines/scorers/annotated.py; `label` is 1 where the large engine's step was strictly better, ties are 0.
 
-Source: Arbitrage, arXiv:2512.05033, section on training (label y = 1[advantage > 0], several target samples averaged). Differs: rows of one task are all in one split, and
-the split that chooses is not the one that is reported (there unsaid).
+Source: Arbitrage, arXiv:2512.05033, section on training (label y = 1[advantage > 0], several target samples averaged).
+Differs: rows of one task are all in one split, and the split that chooses is not the one that is reported (there
+unsaid).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import isfinite

@@ -119,9 +119,9 @@ def test_a_written_data_set_is_read_back_and_says_where_it_comes_from(tmp_path: 
 
 def test_scores_that_are_all_equal_teach_nothing_and_leave_no_file(tmp_path: Path) -> None:
     constant = [replace(each, targets=(Target("x", 1, each.score, {}),)) for each in some()]
-    for given, told in ((constant, "with 1 of 2 labels"), ([], "0 train rows of 0, with 0 of 2 labels")):
+    for few, told in ((constant, "with 1 of 2 labels"), ([], "0 train rows of 0, with 0 of 2 labels")):
         with pytest.raises(UserError, match=told):
-            labelled.export(tmp_path / "data.jsonl", ABOUT, given)
+            labelled.export(tmp_path / "data.jsonl", ABOUT, few)
     assert list(tmp_path.iterdir()) == []
 
 
