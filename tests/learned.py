@@ -24,13 +24,17 @@ def token(p: float, text: str = "7") -> TokenLogprob:
     return TokenLogprob(1, text, log(p), (first, second))
 
 
-def row(task: str = "t0", *, index: int = 0, score: float = 0.9, targets: tuple[float, ...] = (0.9,), **but: Any) -> Row:
+def row(
+    task: str = "t0", *, index: int = 0, score: float = 0.9, targets: tuple[float, ...] = (0.9,), **but: Any
+) -> Row:
     """Return one row with these scores."""
     given: dict[str, Any] = {
         "run": f"run-{task}",
         "task": task,
         "messages": (Message("user", "Compute 3+4*2."),),
-        "before": tuple(Before("large" if place % 2 else "small", f"step {place}: {place}+1\n\n") for place in range(index)),
+        "before": tuple(
+            Before("large" if place % 2 else "small", f"step {place}: {place}+1\n\n") for place in range(index)
+        ),
         "writer": "small",
         "draft": "4*2=8\n3+8\n\n",
         "num_tokens": 3,

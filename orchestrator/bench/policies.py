@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator import config
@@ -127,11 +128,18 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, worklo
     found = []
     calibration = read(options[CALIBRATION]) if CALIBRATION in options else None
     for setting in swept({key: value for key, value in options.items() if key != CALIBRATION}):
-        label = ":".join([family, *(f"{key}={value}" for key, value in setting.items())])
         made = config.router(name, setting, spec)
+        label = ":".join([family, *(f"{key}={_shown(key, value, made)}" for key, value in setting.items())])
         if calibration is not None:
             made, label = calibration.laid_over(made), f"{label}:{CALIBRATION}={options[CALIBRATION]}"
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
         found.append(Policy(label=label, family=family, router=made, judge=judge, calibration=calibration))
     return found
+
+
+def _shown(key: str, value: Any, router: Any) -> Any:
+    """Return an option's value as a label has it: a trained router by the name of its file, and by what is in it,
+    so that results of one are never taken for those of another."""
+    learnt = getattr(router, "learnt", None)
+    return f"{Path(value).name}@{learnt.digest[:6]}" if key == "file" and learnt is not None else value

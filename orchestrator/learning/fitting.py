@@ -71,6 +71,7 @@ def fit(table: Table, *, shape: str = "best", balance: str = "weights", seed: in
     Raises UserError without scikit-learn, if there is nothing to learn from, or if what was learnt does not carry
     over to the validation tasks.
     """
+    _check_installed()
     check(table)
     train, validation = table.split("train"), table.split("validation")
     chosen, weights = balanced(train.pays, balance, seed)
@@ -107,7 +108,9 @@ def balanced(pays: Bools, balance: str, seed: int = 0) -> tuple[NDArray[np.int64
 
 
 def _logistic(values: NDArray[np.float64], pays: Bools, weights: NDArray[np.float64], seed: int) -> Logistic:
-    regression = _sklearn("linear_model").LogisticRegression(C=0.3, max_iter=2000)
+    from sklearn.linear_model import LogisticRegression
+
+    regression = LogisticRegression(C=0.3, max_iter=2000)
     means, scales = values.mean(axis=0), values.std(axis=0)
     scales = np.where(scales > _CLOSE, scales, 1.0)
     regression.fit((values - means) / scales, pays, sample_weight=weights)
@@ -120,10 +123,14 @@ def _logistic(values: NDArray[np.float64], pays: Bools, weights: NDArray[np.floa
 
 
 def _trees(values: NDArray[np.float64], pays: Bools, weights: NDArray[np.float64], seed: int) -> Trees:
-    boosted = _sklearn("ensemble").HistGradientBoostingClassifier(
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    boosted = HistGradientBoostingClassifier(
         max_iter=150, learning_rate=0.06, max_leaf_nodes=8, early_stopping=False, random_state=seed
     )
-    boosted.fit(values, pays, sample_weight=weights)
+    with threadpool_limits(1):  # more wait for each other where cores are shared
+        boosted.fit(values, pays, sample_weight=weights)
     made = _exported(boosted)
     sample = values[:: max(1, len(values) // 200)]
     ours = np.array([made.score(line) for line in sample.tolist()])
@@ -156,7 +163,9 @@ def _calibrated(scores: NDArray[np.float64], pays: Bools) -> tuple[float, float]
 
     Source: J. Platt, 1999; the slope is held back a little (C=1), because a few rows may be told apart perfectly.
     """
-    regression = _sklearn("linear_model").LogisticRegression(C=1.0, max_iter=1000)
+    from sklearn.linear_model import LogisticRegression
+
+    regression = LogisticRegression(C=1.0, max_iter=1000)
     regression.fit(scores.reshape(-1, 1), pays)
     slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
     if not slope > 0:
@@ -167,11 +176,9 @@ def _calibrated(scores: NDArray[np.float64], pays: Bools) -> tuple[float, float]
     return slope, intercept
 
 
-def _sklearn(part: str) -> Any:
-    from importlib import import_module
-
+def _check_installed() -> None:
     try:
-        return import_module(f"sklearn.{part}")
+        import sklearn  # noqa: F401 - said here in one line, and used where it is needed
     except ImportError as error:
         raise UserError("training needs scikit-learn: pip install 'reasoning-orchestrator[train]'") from error
 
