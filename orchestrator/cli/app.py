@@ -30,6 +30,10 @@ COMMANDS = {
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
     "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step, for a router to learn from."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
+    "export-router-data": (
+        "orchestrator.cli.export_router_data:export_router_data",
+        "Write collected steps as the published router learns from them.",
+    ),
     "engines": ("orchestrator.cli.engines:engines", "Start, watch and end model servers."),
     "config": ("orchestrator.cli.config:config", "Show or check the configuration."),
     "init": ("orchestrator.cli.init:init", "Write a configuration to start from."),

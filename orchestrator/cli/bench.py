@@ -15,6 +15,7 @@ from orchestrator.errors import UserError
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
     from orchestrator.bench.profiles import Hardware, Prices
+    from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["bench", "shared_settings"]
 
@@ -107,7 +108,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
         asked = [each for each in given["policies"].split(",") if each]
-        policies = policies_of(asked, workload, pipeline.measuring)
+        policies = policies_of(asked, workload, _raters(pipeline))
         found = await pipeline.start()
         # A wrong one is better known before the runs than after.
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
@@ -181,6 +182,11 @@ def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     specs = settings.get("pipeline", {}).get("engines", {})
     writers = [name for name in settings["engines"] if specs.get(name, {}).get("writes", True)]
     return writers, [name for name in settings["engines"] if name not in writers]
+
+
+def _raters(pipeline: Pipeline) -> list[str]:
+    """Return the engines that tell how good a step is and do nothing else."""
+    return [name for name in pipeline.measuring if pipeline.specs[name].measures == "prm"]
 
 
 def _profiles(

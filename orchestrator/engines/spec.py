@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.engines.serving import Serving, address
 from orchestrator.errors import BadConfig
@@ -80,6 +80,9 @@ class EngineSpec:
     """How it is made to answer at once; None for our words."""
     step_tag: str | None = None
     """Closes each step in the prompts of a pooling engine whose model reads steps there, e.g. `<extra_0>`."""
+    measures: Literal["prm", "escalation"] = "prm"
+    """What an engine that only measures was trained to tell: how good a step is, or, as a router's classifier, whether
+    the larger engine would write a better one."""
     serving: Serving | None = None
     """How `orchestrator engines up` starts its server; None where somebody else does."""
     writes: bool = True
@@ -97,6 +100,13 @@ class EngineSpec:
             raise BadConfig("an engine of kind pooling can only measure: leave writes out, or set it to false")
         if self.step_tag is not None and (self.kind != POOLING or not self.step_tag.strip()):
             raise BadConfig(f"step_tag = {self.step_tag!r}: name the tag that an engine of kind pooling reads steps at")
+        if self.measures not in ("prm", "escalation"):
+            raise BadConfig(f"measures = {self.measures!r}; known: prm, escalation")
+        if self.measures == "escalation" and (self.kind != POOLING or self.step_tag or self.judge):
+            raise BadConfig(
+                'measures = "escalation" is for an engine of kind pooling, and its format is fixed: leave step_tag and '
+                "judge out"
+            )
         if self.serving is not None:
             self._check_serving(self.serving)
         for name in ("context", "threads", "parallel"):
@@ -131,6 +141,7 @@ class EngineSpec:
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
             # Only where there is one: runs of before there was this option can be resumed.
             **({} if self.step_tag is None else {"step_tag": self.step_tag}),
+            **({} if self.measures == "prm" else {"measures": self.measures}),
             **({} if self.probe is None else {"probe": self.probe.settings()}),
         }
 

@@ -56,6 +56,7 @@ class StepStream:
         self._steps: list[_Written] = []
         self._drafts: dict[tuple[int, int], _Written] = {}
         self._asides: dict[tuple[str, str, str, bool | None], array[int]] = {}
+        self._texts: dict[tuple[str, str], array[int]] = {}
         self._words: dict[tuple[str, str], array[int]] = {}
         self._chains: dict[str, Chain] = {}
         self._lengths: dict[str, list[int]] = {}
@@ -105,6 +106,13 @@ class StepStream:
         ids = self._asides.get(key)
         if ids is None:
             ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
+        return ids
+
+    async def encoded(self, engine: str, text: str) -> Sequence[int]:
+        """Return `text` as data in the ids of `engine`; see Engine.encode. Asked for once, then kept."""
+        ids = self._texts.get((engine, text))
+        if ids is None:
+            ids = self._texts[engine, text] = array("i", await self._engines[engine].encode(text))
         return ids
 
     async def words(self, engine: str, text: str) -> Sequence[int]:

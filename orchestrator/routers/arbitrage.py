@@ -8,8 +8,9 @@ large engine. It never runs to be compared with: on a step that is kept no call 
 Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
 - the decision is the paper's strict one (escalate where the prediction is above the threshold; the script says at or
   above), so that a threshold of 1 is draft-only and one of 0 is target-only;
-- the light router is no fine-tuned reward model but a logistic regression or a few small trees over features of the
-  draft's logprobs, its text, its place and who wrote before, read in well under a millisecond;
+- a file of kind `served` names the published router, a fine-tuned classifier that an engine serves, and the chance is
+  what that says; the light router is a logistic regression or a few small trees over features of the draft's
+  logprobs, its text, its place and who wrote before, read in well under a millisecond;
 - a prediction is a calibrated probability (the paper's is what a balanced training set makes of it);
 - what the router cannot read is a recorded decision, `on_unreadable`, and no silent default;
 - the authors' script calls the target on every step, whatever it decides; here a kept step costs no call.
@@ -31,6 +32,8 @@ from orchestrator.types import Decision, History, Plan, Signal, Status, Step, ke
 
 __all__ = ["Arbitrage"]
 
+_WITHOUT_HISTORY = {"escalation": "escalation-plain"}
+"""A scorer that reads who wrote the steps before -> the same one without."""
 UNREADABLE = ("reject", "accept", "stop")
 SAME = 50
 """Predictions in a row that are not told apart before the trace says so."""
@@ -82,7 +85,13 @@ class Arbitrage:
         """Two engines, a calibration, the drafts' logprobs and whomever else the file reads."""
         if self.learnt is None:
             return Needs(engines=2, calibrated=True)
-        return Needs(engines=2, calibrated=True, logprobs=self.learnt.logprobs, scorers=self.learnt.uses)
+        return Needs(engines=2, calibrated=True, logprobs=self.learnt.logprobs, scorers=self._asked)
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """Who is asked for each of the scorers that the file reads."""
+        uses = self._known.uses
+        return uses if self.history else tuple(_WITHOUT_HISTORY.get(name, name) for name in uses)
 
     @property
     def pair(self) -> Mapping[str, Any] | None:
@@ -129,7 +138,7 @@ class Arbitrage:
     async def _chance(self, history: History, draft: Step, ask: Ask) -> Signal:
         """Return the prediction. Raises SignalUnavailable if it cannot be had, or is no number."""
         known = self._known
-        signals = await gather(*(ask.score(name, draft) for name in known.uses))
+        signals = await gather(*(ask.score(name, draft) for name in self._asked))
         started = perf_counter()
         steps = history.steps
         seen = Drafted(

@@ -1,19 +1,20 @@
 """A fitted function from features to a number, as plain numbers: evaluated without any library, in microseconds.
 
-Two shapes: `logistic`, a weighted sum of standardised features, and `trees`, a sum of small decision trees. Both
-give a score, in log-odds; `calibration`, a slope and an intercept, makes a probability of it.
+Three shapes: `logistic`, a weighted sum of standardised features, `trees`, a sum of small decision trees, and
+`served`, the probability that a served classifier gives. All give a score, in log-odds; `calibration`, a slope and
+an intercept, makes a probability of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite
+from math import exp, isfinite, log
 from typing import Any
 
 from orchestrator.errors import UserError
 
-__all__ = ["KINDS", "Forecast", "Logistic", "Tree", "Trees", "sigmoid"]
+__all__ = ["KINDS", "Forecast", "Logistic", "Served", "Shape", "Tree", "Trees", "sigmoid"]
 
 MAX_TREES = 1000
 MAX_NODES = 1023
@@ -136,7 +137,38 @@ class Trees:
         return cls(bias=bias, trees=found)
 
 
-KINDS: Mapping[str, type[Logistic] | type[Trees]] = {Logistic.kind: Logistic, Trees.kind: Trees}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The one feature is the probability: what a classifier behind an engine says."""
+
+    kind = "served"
+
+    def score(self, values: Sequence[float]) -> float:
+        """Return its log-odds, cut where `sigmoid` cuts them; NaN if it is."""
+        (chance,) = values
+        if chance != chance:
+            return chance
+        edge = sigmoid(-_FURTHEST)
+        chance = min(max(chance, edge), 1 - edge)
+        return log(chance / (1 - chance))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any], width: int) -> Served:
+        """Return what `to_json` gave for one feature. Raises UserError for more."""
+        if width != 1:
+            raise UserError("a served router has one feature, the signal of the scorer that asks it")
+        return cls()
+
+
+Shape = Logistic | Trees | Served
+
+KINDS: Mapping[str, type[Logistic] | type[Trees] | type[Served]] = {
+    each.kind: each for each in (Logistic, Trees, Served)
+}
 """The shapes a forecast can have, by the name they have in a file."""
 
 
@@ -144,7 +176,7 @@ KINDS: Mapping[str, type[Logistic] | type[Trees]] = {Logistic.kind: Logistic, Tr
 class Forecast:
     """How probable it is that the large engine pays, given the values of the features."""
 
-    shape: Logistic | Trees
+    shape: Shape
     slope: float = 1.0
     """Of the calibration; above 0, so that it changes no order."""
     intercept: float = 0.0

@@ -12,7 +12,7 @@ from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.config import router_file
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import PRM, SCORERS
+from orchestrator.engines.scorers import MEASURED, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
@@ -129,17 +129,17 @@ def looked_at(looking: Counterfactual | None) -> dict[str, Any] | None:
 def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:
     """Return the scorers by name: the built-in ones and those given, which win.
 
-    The built-in judges ask the largest engine in the words that it brings, and `prm` the last of those
-    that only measure: without one there is no `prm`.
+    The built-in judges ask the largest engine in the words that it brings. `prm` and `escalation` ask the last of
+    those that only measure just that: without one they are not there.
     """
     *_, largest = engines.values()
-    measuring = [name for name, of in engines.items() if not of.writes]
+    measuring: dict[str, str] = {of.measures: name for name, of in engines.items() if not of.writes}
     scorers: dict[str, Scorer] = {}
     for name in registry.names("scorers", SCORERS):
         make = registry.find("scorers", name, SCORERS)
-        if name == PRM:
-            if measuring:
-                scorers[PRM] = make(measuring[-1], engines[measuring[-1]])
+        if name in MEASURED:
+            if (engine := measuring.get(MEASURED[name])) is not None:
+                scorers[name] = make(engine, engines[engine])
         else:
             scorers[name] = make(prompt=largest.judge or JudgePrompt()) if name in SCORERS else make()
     scorers.update(given)

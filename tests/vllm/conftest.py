@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 from pair import Pair, served_pair
 from started import free_port
 
+from orchestrator.cli.app import app
 from orchestrator.engines.pocket import BUNDLED
 
 BUILDER = Path(__file__).with_name("environment.py")
@@ -57,6 +59,8 @@ RATING = (
     *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
     json.dumps({"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}),
 )
+QUICK = ("--updates", "50", "--batch", "64", "--rate", "2e-3", "--threads", "1", "--evaluate", "10")
+"""How a router of 0.2 million weights is trained in seconds; train/README.md has the published recipe."""
 ENVIRON = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -154,6 +158,38 @@ def pooling_url(
     folder = tmp_path_factory.mktemp("pooling")
     with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *RATING) as url:
         yield url
+
+
+class Trained(NamedTuple):
+    """A trained router, and where it is served."""
+
+    folder: Path
+    url: str
+    log: list[dict[str, Any]]
+    """What its training noted, an update or an evaluation each."""
+
+
+@pytest.fixture(scope="session")
+def trained(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trained]:
+    """The pocket small as the pocket pair's router: collected, exported, trained for fifty updates, and served."""
+    folder = tmp_path_factory.mktemp("router")
+    rows, data, out = folder / "rows.jsonl", folder / "data.jsonl", folder / "out"
+    collect = ["collect", "random-calculation:preset=mid", "--scorer", "verifier", "--tasks", "80", "--out", str(rows)]
+    for command in (
+        [*collect, "--db", str(folder / "journal.db"), "--quiet"],
+        ["export-router-data", str(rows), "--out", str(data)],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
+    script = [environment.python, "-m", "train.escalation.run", str(data), pocket_folders["pocket-small"], str(out)]
+    with _running([*script, *QUICK], folder / "log", PYTHONPATH=f"{ROOT}:{ROOT / 'train'}") as process:
+        if code := process.wait(ANSWERS_WITHIN_S):
+            pytest.fail(f"the training ended with code {code}:\n{_tail(folder / 'log')}")
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    with serving(environment.python, "router", str(out / "router"), folder, "--runner", "pooling") as url:
+        yield Trained(out / "router", url, log)
 
 
 @contextmanager

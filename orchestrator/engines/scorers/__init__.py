@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["PRM", "SCORERS"]
+__all__ = ["ESCALATION", "MEASURED", "PLAIN", "PRM", "SCORERS"]
 
 PRM = "prm"
+ESCALATION = "escalation"
+PLAIN = "escalation-plain"
 
 SCORERS = {
     "judge": "orchestrator.engines.scorers.judge:Judge",
     "judge-average": "orchestrator.engines.scorers.judge:average",
     PRM: "orchestrator.engines.scorers.reward:prm",
+    ESCALATION: "orchestrator.engines.scorers.escalation:escalation",
+    PLAIN: "orchestrator.engines.scorers.escalation:plain",
 }
+
+MEASURED = {PRM: PRM, ESCALATION: ESCALATION, PLAIN: ESCALATION}
+"""Scorers that are there only with an engine that only measures -> what such an engine has to measure."""

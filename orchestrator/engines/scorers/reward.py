@@ -15,7 +15,7 @@ from orchestrator.engines.scorers.base import Call, Scorer
 from orchestrator.engines.scorers.judge import GREEDY, Judge
 from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt
 from orchestrator.engines.step_stream import StepStream
-from orchestrator.errors import SignalUnavailable
+from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.types import Signal, Step
 
 __all__ = ["Reward", "prm"]
@@ -53,7 +53,12 @@ class Reward:
 
 
 def prm(engine: str, spec: EngineSpec) -> Scorer:
-    """Return the scorer of an engine that only measures: its classes where it pools, else the mean of its digits."""
+    """Return the scorer of an engine that only measures: its classes where it pools, else the mean of its digits.
+
+    Raises UserError for one that measures something else.
+    """
+    if spec.measures != PRM:
+        raise UserError(f"engine {engine!r} measures {spec.measures!r}, which does not tell how good a step is")
     if spec.kind == POOLING:
         return Reward(engine=engine, prompt=spec.judge)
     return Judge(name=PRM, reading="average", engine=engine, prompt=spec.judge or JudgePrompt())

@@ -1,0 +1,37 @@
+"""`orchestrator export-router-data`: collected steps as the text and the labels that the published router learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["export_router_data"]
+
+
+@click.command(
+    "export-router-data", epilog="Example: orchestrator export-router-data rows.jsonl --out router-data.jsonl"
+)
+@click.argument("rows", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ROWS.jsonl...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.jsonl", help="The data set.")
+@click.option("--history/--no-history", default=True, help="Tell who wrote the steps before.")
+@click.option("--json", "as_json", is_flag=True, help="Print its first line, which says what is in it, as JSON.")
+def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json: bool) -> None:
+    """Write the rows of `orchestrator collect` as a data set for a classifier of two labels.
+
+    Each line is one drafted step: the problem, the steps before and the draft, each tagged with who
+    wrote it, and whether the large engine's step was strictly better. All steps of a task are in one
+    split. `train/` has the script that trains on it, for a GPU; vLLM serves what it makes.
+    """
+    from orchestrator.cli.streams import say, say_json
+    from orchestrator.learning.labelled import export
+    from orchestrator.learning.rows import read
+
+    about, found = read(rows)
+    first = export(out, about, found, history=history)
+    if as_json:
+        say_json(first)
+        return
+    say(f"{sum(map(sum, first['labels'].values()))} steps of {first['tasks']} tasks, scored by {first['scorer']}")
+    for split, (stands, pays) in first["labels"].items():
+        say(f"  {split:10}  {stands + pays:7} steps, the large engine better on {pays} ({pays / (stands + pays):.1%})")
