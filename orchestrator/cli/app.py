@@ -27,7 +27,7 @@ COMMANDS = {
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
-    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step, for a router to learn from."),
+    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
     "engines": ("orchestrator.cli.engines:engines", "Start, watch and end model servers."),
     "config": ("orchestrator.cli.config:config", "Show or check the configuration."),
