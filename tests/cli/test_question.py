@@ -149,7 +149,7 @@ def test_without_resume_the_same_question_is_a_new_run(orchestrator: Call, pipel
         (["run", "x", "--router-option", "threshold"], "--router-option 'threshold': write it as key=value"),
         (
             ["run", "x", "--router", "nope"],
-            "command line: router.name: no router named 'nope'; known: large, oracle, random, small, specreason",
+            "command line: router.name: no router named 'nope'; known: arbitrage, ",
         ),
         (
             ["run", "x", "--router", "random", "--threshold", "3"],
