@@ -99,7 +99,7 @@ def test_a_matched_random_control_has_the_share_and_the_name() -> None:
 @pytest.mark.parametrize(
     "spec, said",
     [
-        ("specreson", "no router named 'specreson'; known: arbitrage, "),
+        ("specreson", "no router named 'specreson'; known: answer-gate, .*small, specreason"),
         ("specreason:treshold=7", "treshold.*known: .*threshold"),
         ("specreason:threshold=high", "threshold"),
         ("specreason:threshold=11", r"threshold = 11\.?0? is not in"),

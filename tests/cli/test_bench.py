@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(orchestrator: C
         (("--workload", "one.jsonl:scorer=agent.py:nobody"), "agent.py has no 'nobody'"),
         (("--workload", "one.jsonl:scorer=fuzzy"), "no scorer named 'fuzzy'; known: exact, numeric, regex"),
         (("--workload", "one.jsonl:scorer=agent.py:__name__"), "is no function"),
-        (("--policies", "specreson"), "no router named 'specreson'; known: arbitrage, "),
+        (("--policies", "specreson"), "no router named 'specreson'; known: answer-gate, "),
         (("--policies", "specreason:threshold=9..3"), "a range goes up"),
         (("--policies", "specreason,specreason"), "policy specreason is asked for twice"),
         (("--policies", "specreason", "--workload", "one.jsonl:scorer=exact", "--split", "test"), "has train"),
