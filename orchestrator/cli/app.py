@@ -28,7 +28,7 @@ COMMANDS = {
     "reward": ("orchestrator.cli.reward:reward", "Say afterwards what a run was worth."),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
-    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step, for a router to learn from."),
+    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
     "export-router-data": (
         "orchestrator.cli.export_router_data:export_router_data",
