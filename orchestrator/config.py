@@ -129,10 +129,14 @@ class RunOptions:
     concurrency: int = 8
     """Tasks of a file that run side by side."""
     allow_langsmith: bool = False
+    counterfactuals: float = 0.0
+    """Share of steps at which the other engine's step is written as well, scored and thrown away."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise UserError(f"concurrency = {self.concurrency!r} must be at least 1")
+        if not 0 <= self.counterfactuals <= 1:
+            raise UserError(f"counterfactuals = {self.counterfactuals!r} is not in [0, 1]")
         if not self.delimiter:
             raise UserError("delimiter is empty: a step has to end somewhere")
         if self.db == "":

@@ -33,6 +33,7 @@ __all__ = [
     "Entropies",
     "Uncertainty",
     "entropies",
+    "entropies_and_margins",
     "margins",
     "mean_logprob",
     "perplexity",
@@ -119,6 +120,12 @@ def uncertainty(tokens: Sequence[TokenLogprob] | None, vocabulary: int | None = 
 def entropies(tokens: Sequence[TokenLogprob] | None, vocabulary: int | None = None) -> Entropies:
     """Return bounds of the entropy at each token that has alternatives, in order. Raises SignalUnavailable."""
     return _Tops(_given(tokens)).entropies(vocabulary)
+
+
+def entropies_and_margins(tokens: Sequence[TokenLogprob] | None) -> tuple[Floats, Floats]:
+    """Return the lower bounds of `entropies`, and `margins`, read in one pass. Raises SignalUnavailable."""
+    tops = _Tops(_given(tokens))
+    return tops.entropies(None).lower, tops.margins()
 
 
 def margins(tokens: Sequence[TokenLogprob] | None) -> Floats:

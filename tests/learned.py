@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import log
 from random import Random
 from typing import Any
 
 from orchestrator.learning.rows import About, Before, Row, Target
-from orchestrator.types import Message, Stop, TokenLogprob
+from orchestrator.types import History, Message, Step, Stop, Task, TokenLogprob
 
 PAIR = {
     "writers": [
@@ -25,7 +26,7 @@ def token(p: float, text: str = "7") -> TokenLogprob:
 
 
 def row(
-    task: str = "t0", *, index: int = 0, score: float = 0.9, targets: tuple[float, ...] = (0.9,), **but: Any
+    task: str = "t0", *, index: int = 0, score: float = 0.9, targets: tuple[float | Target, ...] = (0.9,), **but: Any
 ) -> Row:
     """Return one row with these scores."""
     given: dict[str, Any] = {
@@ -42,7 +43,9 @@ def row(
         "logprobs": (token(0.9), token(0.99), token(0.8)),
         "score": score,
         "also": {},
-        "targets": tuple(Target("4*2=8\n3+8\n\n", 3, each, {}) for each in targets),
+        "targets": tuple(
+            Target("4*2=8\n3+8\n\n", 3, each, {}) if isinstance(each, float) else each for each in targets
+        ),
     }
     return Row(**{**given, **but})
 
@@ -62,7 +65,27 @@ def rows(number: int, *, seed: int = 0, steps: int = 5, sharp: float = 1.0) -> I
                 f"{task:08x}",
                 index=index,
                 score=0.1 + 0.1 * random.random() if is_wrong else 0.9,
-                targets=(0.9,),
+                targets=(Target("4*2=8\n3+8\n\n", 3, 0.9, {"verifier": 1.0}),),
                 logprobs=(token(0.999), worst, token(0.99)),
                 also={"verifier": float(not is_wrong)},
             )
+
+
+def draft(p: float = 0.75, *, writer: str = "small", **changes: Any) -> Step:
+    """Return a draft of one token, written with probability `p`."""
+    given: dict[str, Any] = {
+        "index": 1,
+        "attempt": 0,
+        "writer": writer,
+        "text": "4*2=8\n\n",
+        "num_tokens": 1,
+        "stop": Stop.DELIMITER,
+        "logprobs": [token(p)],
+    }
+    return Step(**{**given, **changes})
+
+
+def history(engines: Sequence[str] = ("small", "large"), writers: Sequence[str] = ("small",)) -> History:
+    """Return a history with one kept step by each of `writers`."""
+    steps = [replace(draft(writer=writer), index=index) for index, writer in enumerate(writers)]
+    return History(task=Task.of("q"), engines=tuple(engines), seed=7, steps=steps)

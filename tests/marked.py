@@ -1,4 +1,4 @@
-"""Two scripts that differ on marked steps only: there the small one is unsure and wrong, elsewhere both write the same."""
+"""Two scripts that differ on marked steps only: there the small one is unsure and wrong, elsewhere they agree."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def small(request: Request) -> Reply:
 
 
 def large(request: Request) -> Reply:
-    question, step = place_of(request)
+    _, step = place_of(request)
     if step == STEPS:
         return Reply(text=r"\boxed{7}", top=SURE)
     return Reply(text=f"Some work {step}.\n\n", top=SURE)

@@ -66,3 +66,12 @@ def test_start_up_times_whole_processes() -> None:
     bare, first = rows["python -c pass [s]"]["median"], rows["first answer, scripted [s]"]["median"]
     assert 0 < bare < first
     assert rows["orchestrator --help [s]"]["bar"] is not None
+
+
+def test_training_a_light_router_and_its_decisions_are_held_against_bars() -> None:
+    rows = figures("router_training")
+    assert rows["training on 2000 steps [s]"]["bar"] == 60
+    for shape in ("logistic", "trees"):
+        forecast, whole = (rows[f"{shape}: {what} [ms]"] for what in ("forecast", "features and forecast"))
+        assert 0 < forecast["median"] < whole["median"]
+        assert forecast["bar"] is not None and whole["bar"] is not None

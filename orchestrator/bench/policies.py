@@ -21,13 +21,14 @@ from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
+from orchestrator.runtime.build import VERIFIER, router_of
 from orchestrator.runtime.calibration import Calibration, read
 
 __all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
 
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
 CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
-VERIFIER = "verifier"
+
 JUDGES = ("judge", "judge-average", PRM)
 """The scorers that a verifier, or another engine, can stand in for."""
 CALIBRATION = "calibration"
@@ -131,7 +132,7 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, worklo
         made = config.router(name, setting, spec)
         label = ":".join([family, *(f"{key}={_shown(key, value, made)}" for key, value in setting.items())])
         if calibration is not None:
-            made, label = calibration.laid_over(made), f"{label}:{CALIBRATION}={options[CALIBRATION]}"
+            made, label = calibration.laid_over(router_of(made)), f"{label}:{CALIBRATION}={options[CALIBRATION]}"
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")
         found.append(Policy(label=label, family=family, router=made, judge=judge, calibration=calibration))

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from orchestrator.bench.cost import uses_of
 from orchestrator.bench.folder import Folder
-from orchestrator.bench.policies import Policy, matched
+from orchestrator.bench.policies import LARGE, ORACLE, SMALL, Policy, matched
 from orchestrator.bench.sample import Key, Sample
 from orchestrator.bench.workloads.base import Workload, fingerprint
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.counterfactuals import compared, own_calls
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.workers import side_by_side
@@ -35,6 +36,11 @@ class Plan(NamedTuple):
     seeds: int
     policies: Sequence[Policy]
     concurrency: int
+    has_randoms: bool = True
+    """Every policy that is no control has a random one beside it, with the same large share."""
+    counterfactuals: float = 0.0
+    """Share of steps at which the other engine's step is looked at, under every policy but small-only, large-only
+    (which are one step each) and the oracle (which looks at both by itself)."""
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, for comparing folders."""
@@ -45,6 +51,8 @@ class Plan(NamedTuple):
             "seeds": self.seeds,
             "policies": [policy.label for policy in self.policies],
             "concurrency": self.concurrency,
+            # Only where there are some: comparisons of before there was this option can go on.
+            **({"counterfactuals": self.counterfactuals} if self.counterfactuals else {}),
         }
 
 
@@ -81,7 +89,8 @@ class Race:
 
         Raises MissingCapability before the first run if the engines cannot do what some policy needs.
         """
-        for policy in [*self._plan.policies, matched(self._plan.policies[0], 0.5)]:
+        randoms = [matched(self._plan.policies[0], 0.5)] if self._plan.has_randoms else []
+        for policy in [*self._plan.policies, *randoms]:
             pipeline = self._pipelines(policy)[0]
             await pipeline.start()
             await pipeline.check_fit()
@@ -94,6 +103,8 @@ class Race:
         return not any(map(self._due, self._plan.policies)) and not any(map(self._due, self._randoms()))
 
     def _randoms(self) -> list[Policy]:
+        if not self._plan.has_randoms:
+            return []
         asked = [policy for policy in self._plan.policies if not policy.is_control]
         return [matched(policy, self.large_share(policy)) for policy in asked]
 
@@ -146,6 +157,7 @@ class Race:
                 seed=seed,
                 stop_on_answer=False,
                 calibration=policy.calibration,
+                counterfactuals=0.0 if policy.family in (SMALL, LARGE, ORACLE) else self._plan.counterfactuals,
             )
             for seed in self._tasks
         }
@@ -176,7 +188,7 @@ class Race:
             large_steps=sum(step.writer == engines[-1] for step in result.steps),
             escalations=sum(row.door != "runtime" and row.action in ("rewrite", "handoff") for row in stored.decisions),
             seconds=result.seconds,
-            uses=uses_of(stored.calls, engines),
+            uses=uses_of(own_calls(stored), engines),
             purposes={
                 f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
             },
@@ -184,6 +196,7 @@ class Race:
             rated=tuple(sorted({signal.value for signal in stored.signals if signal.value is not None})),
             missing=tuple(signal.reason for signal in stored.signals if signal.value is None),
             share=_share(policy),
+            compared=tuple((each.is_large, each.kept, each.other) for each in compared(stored)),
             error=str(result.error or ""),
         )
 

@@ -6,16 +6,33 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from orchestrator.bench.intervals import Interval
 from orchestrator.bench.pareto import Point, cheapest, front
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["draws", "held_out", "ratio_interval", "speed_up_interval"]
+__all__ = ["draws", "held_out", "mean_interval", "ratio_interval", "ratio_quantiles", "speed_up_interval"]
 
 DRAWS = 1000
 HALVES = 200
 SEED = 0
+
+
+def ratio_quantiles(over: Sequence[float], under: Sequence[float], at: Sequence[float]) -> list[float]:
+    """Return quantiles of sum(over) / sum(under), both by task, under the bootstrap; a draw without any is 0."""
+    import numpy as np
+
+    sums = draws(len(over)) @ np.asarray([over, under], dtype=float).T
+    ratios = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
+    found: list[float] = np.quantile(ratios, at).tolist()
+    return found
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of what was measured task by task, with its 95% bootstrap interval."""
+    low, high = ratio_quantiles(values, [1.0] * len(values), [0.025, 0.975])
+    return Interval(sum(values) / len(values), low, high)
 
 
 def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float] | None:

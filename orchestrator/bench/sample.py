@@ -48,6 +48,9 @@ class Sample:
     """The different values among them, ascending."""
     share: float | None = None
     """Of steps, that a random control was to give to the large engine."""
+    compared: Sequence[tuple[bool, float | None, float | None]] = ()
+    """Of each step that was looked at: whether the largest engine's stands, its score, and that of the other
+    engine's step; None where nobody could score it. `uses` are without what looking cost, `purposes` with it."""
     error: str = ""
 
     @property
@@ -73,6 +76,6 @@ class Sample:
     def from_json(cls, line: Mapping[str, Any]) -> Sample:
         """Return the sample that `to_json` gave."""
         uses = {name: Use(**use) for name, use in line["uses"].items()}
-        return cls(
-            **{**line, "uses": uses, "missing": tuple(line.get("missing", ())), "rated": tuple(line.get("rated", ()))}
-        )
+        lists = {name: tuple(line.get(name, ())) for name in ("missing", "rated")}
+        compared = tuple((is_large, kept, other) for is_large, kept, other in line.get("compared", ()))
+        return cls(**{**line, **lists, "uses": uses, "compared": compared})

@@ -15,12 +15,14 @@ from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
+from orchestrator.bench.regret import regret
 from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
+from orchestrator.bench.rivals import rivals
 from orchestrator.bench.sample import Sample
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
-__all__ = ["FEW", "Rows", "summarise"]
+__all__ = ["FEW", "Rows", "summarise", "sweep_of"]
 
 FEW = 30
 """Below so many tasks an interval is too wide to say much, and the report warns."""
@@ -67,6 +69,7 @@ def summarise(
         "matched_accuracy": {
             family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
         },
+        "rivals": rivals(rows, sweep_of),
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
     }
@@ -149,6 +152,7 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
         "output_tokens_by_purpose": {key: value / number for key, value in sorted(purposes.items())},
         "large_decode_versus_large_only": _ratio(sum(by_large), sum(all_large)),
         "large_decode_versus_large_only_interval": ratio_interval(by_large, all_large),
+        "regret": regret(samples),
     }
 
 
@@ -188,6 +192,22 @@ def family_of(label: str) -> str:
         return RANDOM
     name, *options = label.split(":")
     return ":".join([name, *(option for option in options if option.startswith("judge="))])
+
+
+def sweep_of(label: str) -> str:
+    """Return what a policy's label has in common with those that differ in numbers only: one curve's settings."""
+    family, *options = family_of(label), *label.split(":")[1:]
+    if family in CONTROLS:
+        return family
+    return ":".join([label.split(":")[0], *(option for option in options if not _is_number(option.partition("=")[2]))])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _matched_accuracy(family: str, context: _Context) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.bench.columns import columns, wrapped
 from orchestrator.bench.policies import CONTROLS, LARGE, RANDOM
+from orchestrator.bench.rivals_table import areas, in_words, regrets
 from orchestrator.bench.served import served
 
 __all__ = ["table"]
@@ -29,7 +30,8 @@ def table(summary: Mapping[str, Any]) -> str:
     parts += [_work(policies, names), *_tokens(policies, names), *served(policies, names)]
     parts += [_time(policies, names, summary)]
     parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
-    parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1)]
+    parts += [*areas(summary, names), regrets(policies, names)]
+    parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1), in_words(summary)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
 

@@ -26,7 +26,8 @@ COMMANDS = {
     "run": ("orchestrator.cli.run:run", "Run a question or a file of tasks."),
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
-    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step, for a router to learn from."),
+    "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
+    "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
     "export-router-data": (
         "orchestrator.cli.export_router_data:export_router_data",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.bench.profiles import Hardware, Prices
     from orchestrator.runtime.pipeline import Pipeline
 
-__all__ = ["bench"]
+__all__ = ["bench", "shared_settings"]
 
 _POLICIES = "specreason"
 
@@ -96,6 +96,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
     from orchestrator.cli.workload import workload as workload_of
+    from orchestrator.config import RunOptions
 
     workload = workload_of(given["workload"])
     split = given["split"] or workload.splits[-1]
@@ -103,7 +104,7 @@ async def _run(given: Mapping[str, Any]) -> int:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
     folder = Folder(given["out"])
     db = None if given["pipeline"] else given["db"] or str(folder.journal)
-    pipeline, _ = await open_source({**given, "db": db})
+    pipeline, _ = await open_source({**given, "db": db, "counterfactuals": None})
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
         asked = [each for each in given["policies"].split(",") if each]
@@ -111,9 +112,10 @@ async def _run(given: Mapping[str, Any]) -> int:
         found = await pipeline.start()
         # A wrong one is better known before the runs than after.
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
-        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency)
+        share = RunOptions(counterfactuals=given["counterfactuals"] or 0.0).counterfactuals
+        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency, counterfactuals=share)
         progress = BenchProgress(is_quiet=given["quiet"])
-        settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": _shared_settings(pipeline)}
+        settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": shared_settings(pipeline)}
         race = Race(pipeline, plan, folder, progress)
         with folder.held():
             folder.begin({**settings, "models": {name: can.model for name, can in found.items()}})
@@ -165,11 +167,14 @@ def list_(as_json: bool) -> None:
                 say(f"{name}: {', '.join(values)}")
 
 
-def _shared_settings(pipeline: Any) -> dict[str, Any]:
+def shared_settings(pipeline: Any) -> dict[str, Any]:
+    """Return what all policies of a comparison share, for the settings of its folder."""
     import json
 
     settings: dict[str, Any] = json.loads(pipeline.settings)
-    return {key: value for key, value in settings.items() if key not in ("router", "seed")}
+    return {
+        key: value for key, value in settings.items() if key not in ("router", "seed", "calibration", "counterfactuals")
+    }
 
 
 def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:

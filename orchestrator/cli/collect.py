@@ -48,7 +48,7 @@ __all__ = ["collect"]
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.pass_context
 def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
-    """Let both engines write every step of the tasks, score both, and keep it all in the journal.
+    """Let both engines write every step, score both, and keep it all in the journal.
 
     TASKS are files as `orchestrator run` takes them, or one workload of `bench list`. A workload that
     can check single steps brings the scorer `verifier`. The same command goes on where it was

@@ -43,11 +43,12 @@ def show(as_json: bool, **given: Any) -> None:
 
 def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
     """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
+    from orchestrator.runtime.build import router_of
     from orchestrator.runtime.calibration import UNCALIBRATED, read
 
     if loaded.calibration is not None:
         calibration = read(loaded.calibration)
-        return calibration.laid_over(loaded.router), str(calibration)
+        return calibration.laid_over(router_of(loaded.router)), str(calibration)
     return loaded.router, UNCALIBRATED if hasattr(loaded.router, "threshold") else None
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "load_object",
     "loaded_config",
     "open_source",
+    "option_of",
     "router_flags",
     "run_flags",
 ]
@@ -50,6 +51,7 @@ _PLACES = {
     "granularity": ("run", "granularity"),
     "db": ("run", "db"),
     "concurrency": ("run", "concurrency"),
+    "counterfactuals": ("run", "counterfactuals"),
     "allow_langsmith": ("run", "allow_langsmith"),
 }
 """Flag -> its place in the tables of the configuration."""
@@ -112,6 +114,7 @@ run_flags = _all(
     click.option("--budget-steps", type=int, help="Kept steps of a task."),
     click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
     click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
+    click.option("--counterfactuals", type=float, metavar="SHARE", help="Of steps: write the other engine's, too."),
     click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
 )
 
@@ -125,12 +128,13 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
         if given.get(flag) is not None:
             flags.setdefault(section, {})[key] = given[flag]
     for option in given.get("router_option", ()):
-        key, value = _option(option)
+        key, value = option_of(option)
         flags.setdefault("router", {})[key] = value
     return load(given.get("config"), flags)
 
 
-def _option(text: str) -> tuple[str, Any]:
+def option_of(text: str) -> tuple[str, Any]:
+    """Return the key and the value of `KEY=VALUE`. Raises UserError for what is none."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--router-option {text!r}: write it as key=value")

@@ -31,13 +31,14 @@ __all__ = ["train_router"]
     show_default=True,
     help="How both classes come to count the same.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn to balance, and of the trees.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw predicted against observed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 def train_router(rows: tuple[Path, ...], **given: Any) -> None:
-    """Fit a router on the ROWS that `orchestrator collect` exported; run it with `--router arbitrage`.
+    """Fit a router on collected steps: the ROWS that `orchestrator collect` exported.
 
+    `--router arbitrage` runs it, with a threshold of `orchestrator calibrate` for the same engines.
     Tasks are split by what they ask: 70% to fit on, 15% to choose and calibrate on, 15% that every
     figure is measured on. The file holds plain numbers and what they were fitted on; it is refused for
     another pair of engines.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Stop, TokenLogprob
-from orchestrator.uncertainty import entropies, margins
+from orchestrator.uncertainty import entropies_and_margins
 
 __all__ = ["HISTORY", "NAMES", "POSITION", "SIGNAL", "TEXT", "UNCERTAINTY", "Drafted", "features"]
 
@@ -114,8 +114,7 @@ def features(names: Sequence[str], of: Drafted) -> list[float]:
 
 def _uncertainty(of: Drafted) -> list[float]:
     tokens = of.logprobs
-    lower = entropies(tokens).lower.tolist()
-    margin = margins(tokens).tolist()
+    lower, margin = (each.tolist() for each in entropies_and_margins(tokens))
     assert tokens  # or there would have been no entropies
     written = [min(token.logprob, 0.0) for token in tokens if token.logprob == token.logprob]
     behind = [max(token.top[0].logprob - token.logprob, 0.0) for token in tokens if token.top]

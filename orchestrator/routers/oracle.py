@@ -9,7 +9,8 @@ noisier, `prm`.
 
 Source: Arbitrage, arXiv:2512.05033: the oracle a* = 1[advantage > threshold].
 Differs: where the draft's score leaves no room for an advantage above the threshold no alternative is
-asked for, which changes no decision; a draft or an alternative without a score is the large engine's
+asked for, which changes no decision; the same text has the same score, where a reward model that is
+asked twice may differ in a last digit; a draft or an alternative without a score is the large engine's
 to write, as a recorded decision; tokens of alternatives that are not taken count against the budget.
 """
 
@@ -55,7 +56,7 @@ class Oracle:
             return keep(score, reason="no step can be enough better", threshold=self.threshold, margin=margin)
         target = await ask.alternative(history.large, draft)
         try:
-            other = await ask.score(self.scorer, target)
+            other = score if target.text == draft.text else await ask.score(self.scorer, target)
         except SignalUnavailable as missing:
             return rewrite(history.large, score, reason=str(missing), alternatives=("keep",))
         assert other.value is not None

@@ -17,15 +17,19 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers.base import Needs, draft_small, keep_all
+from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ANSWER, Doors
 
 __all__ = [
+    "VERIFIER",
     "check_engines",
     "check_needs",
     "check_sampling",
     "doors_of",
     "engines_of",
+    "looked_at",
+    "looking",
     "policy_name",
     "router_of",
     "scorers_of",
@@ -33,6 +37,8 @@ __all__ = [
     "writers_of",
 ]
 
+VERIFIER = "verifier"
+"""What a scorer is called that never errs; a workload brings it."""
 RESERVED = (ANSWER, "act", "reason", "__start__", "__end__")
 
 
@@ -91,13 +97,29 @@ def _version() -> str:
     return version("reasoning-orchestrator")  # reads and parses a file
 
 
-def doors_of(router: Any) -> Doors:
-    """Return the router's doors, defaults filled in."""
+def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
+    """Return the router's doors, defaults filled in; `looking` stands in them where it looks at what it decides."""
+    through = looking or router
     return Doors(
         policy_name(router),
-        getattr(router, "before_step", draft_small),
-        getattr(router, "after_draft", keep_all),
+        getattr(through, "before_step", draft_small),
+        getattr(through, "after_draft", keep_all),
     )
+
+
+def looking(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counterfactual | None:
+    """Return the router with counterfactuals at a share of its steps, None for none; the best scorer there is scores.
+
+    Raises UserError for a share out of range.
+    """
+    scorer = next((name for name in (VERIFIER, PRM) if name in scorers), "")
+    made = Counterfactual(router=router, share=share, scorer=scorer)
+    return made if share else None
+
+
+def looked_at(looking: Counterfactual | None) -> dict[str, Any] | None:
+    """Return what is looked at, for the settings of a run."""
+    return None if looking is None else {"share": looking.share, "scorer": looking.scorer}
 
 
 def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:

@@ -55,6 +55,8 @@ class Recipe:
     failover: bool
     retries: RetryPolicy
     calibration: Calibration | None = None
+    counterfactuals: Mapping[str, Any] | None = None
+    """Share of steps and scorer; None for none."""
     resting: dict[str, float] = field(default_factory=dict)
     """Engines that every run leaves alone for a while."""
 
@@ -86,8 +88,9 @@ class Recipe:
                     "think": self.think,
                     "seed": self.seed,
                     "failover": self.failover,
-                    # Null as in runs of before there were calibrations: they can be resumed.
+                    # Null as in runs of before there were these: they can be resumed.
                     "calibration": self._calibrated,
+                    "counterfactuals": self.counterfactuals,
                 }
             ),
             sort_keys=True,

@@ -47,6 +47,8 @@ class Pipeline:
     (`writes=False`) has its place before them, wherever it was named. `router` is a name or an
     object with the doors of routers/base.py. `calibration` is a file that `orchestrator calibrate`
     wrote: it sets the router's threshold, and runs are refused where the engines are others.
+    `counterfactuals` is a share of steps at which the other engine's step is written as well, scored
+    by `verifier` or `prm` where there is one, and thrown away; it counts against the budget.
     `db` is the journal's file: None for the user's default, ":memory:" for none on disk.
     `granularity` "steps" gives one graph node per engine, "fused" the same loop in one node, for
     throughput; both keep the same texts.
@@ -60,6 +62,7 @@ class Pipeline:
         router: Any = "specreason",
         *,
         calibration: str | PathLike[str] | Calibration | None = None,
+        counterfactuals: float = 0.0,
         monitors: Iterable[Monitor] = (Stalled(),),
         scorers: Mapping[str, Scorer] | None = None,
         budget: Budget = Budget(tokens=16384),  # noqa: B008 - frozen
@@ -94,10 +97,12 @@ class Pipeline:
         self.budget = budget
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
+        self._looking = build.looking(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
             opening.Recipe,
-            doors=build.doors_of(self.router),
+            doors=build.doors_of(self.router, self._looking),
             calibration=given,
+            counterfactuals=build.looked_at(self._looking),
             monitors=tuple(monitors),
             scorers=self._scorers,
             answer=answer,
@@ -131,6 +136,7 @@ class Pipeline:
         seed: int,
         stop_on_answer: bool,
         calibration: Calibration | None = None,
+        counterfactuals: float = 0.0,
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
@@ -144,9 +150,11 @@ class Pipeline:
             other.router = calibration.laid_over(other.router)
         build.check_engines(other.router, self.writers)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
-        doors = build.doors_of(other.router)
+        other._looking = build.looking(other.router, counterfactuals, other._scorers)
+        doors = build.doors_of(other.router, other._looking)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
         recipe = replace(recipe, stop_on_answer=stop_on_answer, calibration=calibration)
+        recipe = replace(recipe, counterfactuals=build.looked_at(other._looking))
         other.__dict__["_recipe"] = recipe
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -311,7 +319,7 @@ class Pipeline:
             names = list(self.engines)
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
-            build.check_needs(self.router, self._scorers, capabilities, self.writers)
+            build.check_needs(self._looking or self.router, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities

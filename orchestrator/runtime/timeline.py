@@ -29,11 +29,13 @@ from orchestrator.memory.base import SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
+from orchestrator.runtime.counterfactuals import Looked, looked_at
 from orchestrator.runtime.visible import first_words
 
 __all__ = ["timeline"]
 
 MIN_WIDTH = 60
+COUNTERFACTUAL = "counterfactual"
 
 _STATUS_STYLES = {"completed": "green", "degraded": "yellow", "no_answer": "yellow", "budget": "yellow"}
 _INDENT = 9
@@ -49,7 +51,7 @@ def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: i
     """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    steps = _steps(attempts(stored, ancestors), width)
+    steps = _steps(_marked(attempts(stored, ancestors), looked_at(stored)), width)
     for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
@@ -121,6 +123,9 @@ def _calibrated(stored: StoredRun) -> Iterator[tuple[str, str]]:
         yield "", calibration["said"]
     elif isinstance(router, Mapping) and "threshold" in router:
         yield "", UNCALIBRATED
+    if looked := looked_at(stored):
+        scored = f", scored by {looked.scorer}" if looked.scorer else ""
+        yield "", f"counterfactuals at {looked.share:.0%} of the steps{scored}"
 
 
 def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
@@ -129,6 +134,16 @@ def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
     yield Text(_columns(*titles), "dim")
     for each in tried:
         yield from _step(each, width)
+
+
+def _marked(tried: Sequence[Attempt], looked: Looked | None) -> list[Attempt]:
+    """Return what was tried; a step that was only written to be compared says so."""
+    return [
+        each._replace(reason=COUNTERFACTUAL)
+        if looked and each.verdict == "not taken" and looked.is_sampled(each.step)
+        else each
+        for each in tried
+    ]
 
 
 def _columns(*cells: str) -> str:

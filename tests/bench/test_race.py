@@ -406,3 +406,29 @@ def test_a_judge_that_does_not_exist_is_found_before_anything_is_written(tmp_pat
     with pytest.raises(UnknownName, match="no engine 'nobody' to rate; known: small, large, verifier"):
         Race(pipeline(":memory:"), plan("specreason:judge=nobody"), Folder(tmp_path / "f"), lambda _: None)
     assert not (tmp_path / "f").exists()
+
+
+def test_counterfactuals_are_looked_at_and_cost_the_policy_nothing(tmp_path: Path) -> None:
+    looking = plan(counterfactuals=0.5)
+    plain_, looked = compared(tmp_path / "plain", plan()), compared(tmp_path / "looked", looking)
+    for key, sample in looked.samples.items():
+        other = plain_.samples[key]
+        assert (sample.answer, sample.steps, sample.large_steps) == (other.answer, other.steps, other.large_steps)
+        assert {name: use.decode for name, use in sample.uses.items()} == {
+            name: use.decode for name, use in other.uses.items()
+        }
+        assert bool(sample.compared) <= (sample.policy in (ASKED, CONTROL))
+    seen = [each for sample in looked.samples.values() for each in sample.compared]
+    assert len(seen) > 20
+    assert all(kept in (0.0, 1.0) and other in (0.0, 1.0) for _, kept, other in seen)
+    # The large engine makes no mistake, so what the oracle would have kept is wasted and never worse.
+    assert all(kept == 1.0 for is_large, kept, _ in seen if is_large)
+    again = Folder(looked.path)
+    again.read()
+    assert again.samples == looked.samples
+
+
+def test_a_share_of_counterfactuals_is_part_of_what_was_asked_for(tmp_path: Path) -> None:
+    compared(tmp_path, plan(tasks=2))
+    with pytest.raises(UserError, match=r"counterfactuals = null, not 0.5"):
+        compared(tmp_path, plan(tasks=2, counterfactuals=0.5))

@@ -65,7 +65,15 @@ def test_a_step_of_one_token_says_its_token_three_times() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"numbers": log1p(5), "new_numbers": log1p(2), "numbers_from_nowhere": log1p(2), "largest_number": log1p(8)}),
+        (
+            {},
+            {
+                "numbers": log1p(5),
+                "new_numbers": log1p(2),
+                "numbers_from_nowhere": log1p(2),
+                "largest_number": log1p(8),
+            },
+        ),
         ({"text": "3+4*2\n\n"}, {"is_repeat": 1, "new_numbers": 0, "copied_share": 1, "length_ratio": 0}),
         ({"previous": "8+8\n\n"}, {"new_numbers": log1p(3), "numbers_from_nowhere": 0, "lost_numbers": 0}),
         ({"text": "ab\n\n"}, {"numbers": 0, "largest_number": 0, "new_numbers_share": 0, "letters_share": 0.5}),

@@ -20,8 +20,8 @@ EIGHTHS = st.integers(0, 8).map(lambda number: number / 8)
 PAIRS = st.lists(st.tuples(EIGHTHS, EIGHTHS), min_size=1, max_size=8)
 
 
-def step(writer: str, index: int = 0) -> Step:
-    return Step(index=index, attempt=0, writer=writer, text="x\n\n", num_tokens=3, stop=Stop.DELIMITER)
+def step(writer: str, text: str = "") -> Step:
+    return Step(index=0, attempt=0, writer=writer, text=f"{text or writer}\n\n", num_tokens=3, stop=Stop.DELIMITER)
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Scores:
 
     draft: float | None
     target: float | None = None
+    wrote: str = ""
+    """What the large engine writes; its name unless given."""
     asked: list[str] = field(default_factory=list)
 
     async def score(self, name: str, draft: Step | Sequence[Step]) -> Any:
@@ -42,7 +44,7 @@ class Scores:
 
     async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
         self.asked.append(f"write {engine}")
-        return step(engine, draft.index)
+        return step(engine, self.wrote)
 
     async def answers(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[str]:
         raise NotImplementedError
@@ -87,6 +89,12 @@ async def test_where_nothing_can_be_enough_better_no_alternative_is_written(draf
     ask = Scores(draft, 1.0)
     assert (await decision(ask, threshold)).action == "keep"
     assert ask.asked == ["verifier small"]
+
+
+async def test_the_same_text_is_no_better_whatever_a_second_rating_would_say() -> None:
+    ask = Scores(0.5, 0.5001, wrote="small")
+    made = await decision(ask)
+    assert (made.action, made.margin, ask.asked) == ("keep", 0.0, ["verifier small", "write large"])
 
 
 @pytest.mark.parametrize("ask", [Scores(None), Scores(0.5, None)])

@@ -1,0 +1,98 @@
+"""Counterfactuals of a stored run: the steps at which the other engine's step was looked at, and both scores."""
+
+from __future__ import annotations
+
+from json import dumps, loads
+from typing import NamedTuple
+
+from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.routers.counterfactual import is_sampled
+from orchestrator.runtime.alternative import ALTERNATIVE, BAND, plain
+from orchestrator.runtime.attempts import Attempt, attempts
+from orchestrator.runtime.calls import run_seed
+
+__all__ = ["Compared", "Looked", "compared", "looked_at", "own_calls"]
+
+
+class Looked(NamedTuple):
+    """What a run was told to look at."""
+
+    share: float
+    scorer: str
+    """Empty for nobody."""
+    seed: int
+    """The run's."""
+
+    def is_sampled(self, step: int) -> bool:
+        """Return whether the step was to be looked at."""
+        return is_sampled(self.seed, step, self.share)
+
+
+class Compared(NamedTuple):
+    """One kept step, and what was written in its place."""
+
+    step: int
+    is_large: bool
+    """The largest engine's step stands."""
+    kept: float | None
+    """Score of the step that stands, in [0, 1]; None if nobody could score it."""
+    other: float | None
+    """Score of the one that does not."""
+
+
+def looked_at(run: StoredRun) -> Looked | None:
+    """Return what a run was told to look at, None for nothing."""
+    settings = loads(run.run.settings)
+    found = settings.get("counterfactuals")
+    if found is None:
+        return None
+    seed = run_seed(settings["seed"], dumps(loads(run.run.task)["messages"]))
+    return Looked(found["share"], found["scorer"], seed)
+
+
+def compared(run: StoredRun) -> list[Compared]:
+    """Return the steps that were looked at, in order; those are left out whose other step could not be had."""
+    looked = looked_at(run)
+    if looked is None:
+        return []
+    *_, large = loads(run.run.engines)
+    tried: dict[int, list[Attempt]] = {}
+    for each in attempts(run):
+        tried.setdefault(each.step, []).append(each)
+    found = []
+    for row in run.kept():
+        if not looked.is_sampled(row.step):
+            continue
+        beside = [each for each in tried[row.step] if plain(each.attempt) == plain(row.attempt) and each.text]
+        stands = [each for each in beside if each.attempt == row.attempt]
+        others = [each for each in beside if _is_other(each, row.attempt)]
+        if stands and others:
+            kept, other = (_score(each, looked.scorer) for each in (stands[0], others[0]))
+            found.append(Compared(row.step, row.writer == large, kept, other))
+    return found
+
+
+def own_calls(run: StoredRun) -> list[CallRow]:
+    """Return the calls of a run without those that only looked: what the policy itself cost.
+
+    What wrote or scored an alternative that does not stand only looked; that is right for routers that do not ask
+    for alternatives themselves. The score of a draft counts, whoever asked for it.
+    """
+    if looked_at(run) is None:
+        return list(run.calls)
+    kept = {(row.step, row.attempt) for row in run.kept()}
+    return [
+        call
+        for call in run.calls
+        if call.intent.attempt < BAND
+        or (call.intent.purpose == ALTERNATIVE and (call.intent.step, call.intent.attempt) in kept)
+    ]
+
+
+def _is_other(each: Attempt, kept: int) -> bool:
+    """Return whether it stood against the kept step: an alternative against a draft, or the draft against one."""
+    return each.attempt != kept and (each.attempt < BAND) != (kept < BAND)
+
+
+def _score(each: Attempt, scorer: str) -> float | None:
+    return next((signal.value for signal in each.signals if signal.name == scorer), None)

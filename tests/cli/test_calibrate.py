@@ -1,0 +1,165 @@
+"""`orchestrator calibrate`: from tasks to a file that a run uses, and every way in which there is no such file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+
+SOLVERS = (Path(__file__).parents[1] / "bench" / "solvers.py").read_text()
+AGENT = """
+
+def made():
+    return Pipeline({"small": Scripted(answering), "large": Scripted(large)}, "specreason", db="journal.db")
+
+
+def used():
+    return Pipeline(
+        {"small": Scripted(answering), "large": Scripted(large)},
+        "specreason",
+        calibration="calibration.json",
+        db="journal.db",
+    )
+
+
+def answering(request):
+    with open("calls.txt", "a") as calls:
+        calls.write("call\\n")
+    return "hm" if request.purpose == "fingerprint" else small()(request)
+
+
+_large = large
+
+
+def large(request):
+    return "hum" if request.purpose == "fingerprint" else _large(request)
+"""
+RUN = ("calibrate", "--router", "specreason", "--tasks", "random-calculation:preset=easy", "--number", "30")
+WITH = ("--pipeline", "agent.py:made", "--out", "calibration.json", "--quiet")
+
+
+@pytest.fixture(autouse=True)
+def agent(here: Path) -> None:
+    (here / "agent.py").write_text(SOLVERS + AGENT)
+
+
+def stored() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("calibration.json").read_text())
+    return found
+
+
+def test_the_cheapest_threshold_that_keeps_the_floor_is_written_and_used(orchestrator: Call) -> None:
+    done = orchestrator(*RUN, *WITH, "--max-accuracy-loss", "0.3", "--values", "0|2|5|10")
+    assert done.exit_code == 0, done.stderr
+    assert "For max-accuracy-loss 0.3: threshold 5" in " ".join(done.stdout.split())
+    found = stored()
+    assert (found["fixes"], found["target"]) == ({"threshold": 5.0}, {"kind": "max-accuracy-loss", "value": 0.3})
+    assert found["router"]["options"]["reading"] == "greedy"
+    assert len(found["tasks"]["fingerprints"]) == 30
+    value, low, high = found["measured"]["versus_large"]
+    assert low <= value <= high
+    assert found["measured"]["bound"] >= -0.3
+    assert found["scorers"] == {"judge": "scripted"}
+    used = orchestrator("run", "Compute 1+1.", "--pipeline", "agent.py:used")
+    assert used.exit_code == 0, used.stderr
+    shown = "".join(orchestrator("trace", "show", "--db", "journal.db").stdout.split())  # a line ends where it is full
+    assert "calibratedformax-accuracy-loss0.3on30tasksofrandom-calculation:preset=easy" in shown
+
+
+def test_what_was_calibrated_is_not_reported_on_the_same_tasks(orchestrator: Call) -> None:
+    orchestrator(*RUN, *WITH, "--max-accuracy-loss", "0.3", "--values", "5")
+    report = ("bench", "run", "--workload", "random-calculation:preset=easy", "--tasks", "5", "--quiet")
+    policy = ("--policies", "specreason:calibration=calibration.json", "--pipeline", "agent.py:made")
+    done = orchestrator(*report, *policy, "--split", "calibration", "--out", "a")
+    assert done.exit_code == 2
+    assert "was fitted on 5 of these 5 tasks" in done.stderr
+    done = orchestrator(*report, *policy, "--out", "b")
+    assert done.exit_code == 0, done.stderr
+    assert "specreason:calibration=calibration.json" in json.loads(Path("b/summary.json").read_text())["policies"]
+
+
+def test_values_come_from_the_readings_seen(orchestrator: Call) -> None:
+    done = orchestrator(*RUN, *WITH, "--max-large-share", "0.9", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [each["threshold"] for each in json.loads(done.stdout)["settings"]] == [2, 9]
+
+
+def test_the_same_command_goes_on_where_it_stopped(orchestrator: Call, here: Path) -> None:
+    first = orchestrator(*RUN, *WITH, "--min-accuracy", "0.2", "--values", "2|5")
+    (here / "calibration.json").unlink()
+    (here / "calls.txt").unlink()
+    again = orchestrator(*RUN, *WITH, "--min-accuracy", "0.2", "--values", "2|5")
+    assert again.stdout == first.stdout
+    assert len((here / "calls.txt").read_text().splitlines()) == 3  # who it is, and nothing else
+
+
+def test_where_no_threshold_keeps_the_target_nothing_is_written_and_the_nearest_is_named(
+    orchestrator: Call, here: Path
+) -> None:
+    done = orchestrator(*RUN, *WITH, "--max-large-share", "0.01", "--values", "5|9")
+    assert done.exit_code == 1
+    assert "no threshold keeps max-large-share 0.01: nearest is 5" in done.stderr
+    assert "nothing is written" in done.stderr
+    assert not (here / "calibration.json").exists()
+    assert "threshold 9" in done.stdout
+
+
+def test_a_risk_is_controlled_on_steps_that_can_be_checked(orchestrator: Call) -> None:
+    done = orchestrator(*RUN, *WITH, "--risk", "0.1", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["chosen"] == 9  # wrong steps are rated 2, nine times in ten
+    assert found["risk"]["loss"] <= 0.1
+    assert found["risk"]["realised"][0] <= 0.1
+    assert stored()["measured"]["risk"]["threshold"] == 9
+
+
+def test_a_risk_that_rejecting_everything_alone_would_keep_is_refused(orchestrator: Call, here: Path) -> None:
+    done = orchestrator(*RUN, *WITH, "--risk", "0.034")
+    assert done.exit_code == 1
+    assert "no threshold keeps the risk at 0.034" in done.stderr
+    assert not (here / "calibration.json").exists()
+
+
+def test_a_risk_that_so_few_tasks_say_nothing_about_is_refused_with_the_number_needed(orchestrator: Call) -> None:
+    done = orchestrator(*RUN, *WITH, "--risk", "0.02")
+    assert done.exit_code == 2
+    assert "needs at least 49 tasks; there are 30" in done.stderr
+
+
+def test_few_tasks_are_warned_of(orchestrator: Call) -> None:
+    done = orchestrator(*RUN, *WITH[:-1], "--min-accuracy", "0.1", "--values", "5")
+    assert "warning: 30 tasks are few" in done.stderr
+    assert "use it with --calibration calibration.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "give one target, not none: --max-accuracy-loss"),
+        (("--risk", "0.1", "--min-accuracy", "0.9"), "give one target, not 2"),
+        (("--min-accuracy", "1.5"), "--min-accuracy 1.5: give a number in [0, 1]"),
+        (("--min-accuracy", "0.5", "--split", "dev"), "--split dev: random-calculation:preset=easy has train"),
+        (("--min-accuracy", "0.5", "--values", "a|b"), "--values a|b: give numbers"),
+        (("--min-accuracy", "0.5", "--values", "11"), "threshold = 11.0 is not in [0, 10]"),
+        (("--min-accuracy", "0.5", "--option", "zeal"), "router specreason has no option 'zeal'"),
+        (("--min-accuracy", "0.5", "--router-option", "zeal=1"), "no such key"),
+        (("--min-accuracy", "0.5", "--router", "nobody"), "no router named 'nobody'"),
+        (("--min-accuracy", "0.5", "--out", "none/c.json"), "its folder does not exist"),
+        (("--min-accuracy", "0.5", "--out", "agent.py"), "agent.py exists"),
+        (("--min-accuracy", "0.5", "--router", "large"), "router large has no option 'threshold'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    orchestrator: Call, arguments: tuple[str, ...], line: str
+) -> None:
+    done = orchestrator(*RUN, *WITH, *arguments)
+    assert done.exit_code == 2
+    assert line in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,173 @@
+"""`orchestrator collect`, `orchestrator train-router`, and the router they make, from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from learned import ABOUT, rows
+
+from orchestrator.learning.rows import export, read
+
+Call = Callable[..., Result]
+
+PIPELINE = """
+from marked import pipeline
+"""
+
+
+@pytest.fixture
+def scripts(here: Path) -> str:
+    """A --pipeline target with two scripts that differ on marked steps."""
+    (here / "scripts.py").write_text(PIPELINE)
+    (here / "tasks.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"Question {n}?", "answer": "7"}) + "\n" for n in range(60))
+    )
+    return "scripts.py:pipeline"
+
+
+@pytest.fixture
+def journaled(scripts: str) -> list[str]:
+    return ["--pipeline", scripts, "--db", "journal.db"]
+
+
+def test_a_file_of_tasks_is_collected_trained_on_and_compared(orchestrator: Call, journaled: list[str]) -> None:
+    collected = orchestrator("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--out", "rows.jsonl")
+    assert collected.exit_code == 0, collected.output
+    assert "360 steps of 60 tasks, scored by prm" in collected.stdout
+    assert "oracle share" in collected.stdout and "P(large also wrong | small wrong)" in collected.stdout
+    assert "360 steps are few to learn from" in collected.stderr
+    about, found = read([Path("rows.jsonl")])
+    assert (about.small, about.large, about.scorer, about.logprobs, len(list(found))) == (
+        "small",
+        "large",
+        "prm",
+        2,
+        360,
+    )
+
+    trained = orchestrator("train-router", "rows.jsonl", "--out", "router.json", "--plot", "router.png")
+    assert trained.exit_code == 0, trained.output
+    for word in ("Spearman", "acc0 / acc1", "ECE", "AUC", "[95% intervals by task]"):
+        assert word in trained.stdout
+    assert "take every figure with its interval" in trained.stderr
+    assert Path("router.png").exists()
+    router = json.loads(Path("router.json").read_text())
+    assert (router["format"], router["version"]) == ("orchestrator-router", 1)
+
+    Path("fresh.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"Question {n}?", "answer": "7"}) + "\n" for n in range(900, 906))
+    )
+    compared = orchestrator(
+        *("bench", "run", *journaled, "--workload", "fresh.jsonl", "--tasks", "6", "--out", "out", "--quiet"),
+        *("--policies", "arbitrage:file=router.json:threshold=0|0.5|1"),
+    )
+    assert compared.exit_code == 0, compared.output
+    policies = json.loads(Path("out/summary.json").read_text())["policies"]
+    labels = [label for label in policies if label.startswith("arbitrage")]
+    assert len(labels) == 3 and all("file=router.json@" in label for label in labels)
+    shares = [policies[label]["large_steps"] for label in labels] if "large_steps" in policies[labels[0]] else []
+    assert shares == sorted(shares, reverse=True)
+    assert all(f"random@{label}" in policies for label in labels)
+
+
+def test_a_comparison_on_tasks_that_a_router_was_fitted_on_is_refused(orchestrator: Call, journaled: list[str]) -> None:
+    orchestrator("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--out", "rows.jsonl")
+    orchestrator("train-router", "rows.jsonl", "--out", "router.json")
+    refused = orchestrator(
+        *("bench", "run", *journaled, "--workload", "tasks.jsonl", "--tasks", "60", "--out", "out"),
+        *("--policies", "arbitrage:file=router.json"),
+    )
+    assert refused.exit_code == 2
+    assert "was fitted on" in refused.stderr
+
+
+def test_the_same_collection_again_only_reads(orchestrator: Call, journaled: list[str]) -> None:
+    command = ("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--json", "--quiet")
+    first, again = orchestrator(*command, "--out", "one.jsonl"), orchestrator(*command, "--out", "other.jsonl")
+    assert first.stdout == again.stdout
+    assert json.loads(first.stdout)["steps"] == 360
+    assert Path("one.jsonl").read_text() == Path("other.jsonl").read_text()
+    assert first.stderr == ""
+
+
+def test_a_workload_brings_its_tasks_and_its_verifier(orchestrator: Call) -> None:
+    done = orchestrator("collect", "random-calculation:preset=nothing", "--tasks", "2")
+    assert done.exit_code == 2
+    assert "nothing" in done.stderr
+    done = orchestrator("collect", "random-calculation", "--split", "holdout")
+    assert (done.exit_code, done.stderr.strip()) == (
+        2,
+        "error: --split holdout: random-calculation:preset=mid has train, calibration, report",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["none.jsonl"], "none.jsonl: No such file"),
+        (["tasks.jsonl", "random-calculation"], "one workload of `orchestrator bench list`"),
+        (["tasks.jsonl", "--scorer", "nobody"], "asks scorer 'nobody'"),
+        (["tasks.jsonl", "--samples", "0"], "--samples"),
+        (["tasks.jsonl", "--also", "prm"], "asked already"),
+        (["tasks.jsonl", "--out", "no/rows.jsonl"], "cannot write no/rows.jsonl"),
+    ],
+)
+def test_what_cannot_be_collected_is_one_line(
+    orchestrator: Call, journaled: list[str], arguments: list[str], told: str
+) -> None:
+    done = orchestrator("collect", *arguments, *journaled)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["none.jsonl"], "none.jsonl: No such file"),
+        (["rows.jsonl", "--use", "judge"], "no scorer 'judge' in these rows"),
+        (["tasks.jsonl"], "tasks.jsonl:1: no file of rows"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_line(
+    orchestrator: Call, scripts: str, arguments: list[str], told: str
+) -> None:
+    export(Path("rows.jsonl"), ABOUT, rows(3))
+    done = orchestrator("train-router", *arguments, "--out", "router.json")
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not Path("router.json").exists()
+
+
+def test_a_router_file_that_is_none_is_one_line_wherever_it_is_named(orchestrator: Call, journaled: list[str]) -> None:
+    Path("newer.json").write_text(json.dumps({"format": "orchestrator-router", "version": 9}))
+    told = "newer.json has format version 9, and this program knows 1"
+    run = ("run", "1+1", "--router", "arbitrage", "--router-option", "file=newer.json")
+    bench = ("bench", "run", *journaled, "--out", "out", "--policies", "arbitrage:file=newer.json")
+    for command in (run, bench):
+        done = orchestrator(*command)
+        assert done.exit_code == 2
+        assert told in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_file_beside_the_configuration_is_found_from_anywhere(orchestrator: Call, here: Path) -> None:
+    (here / "conf").mkdir()
+    (here / "conf/orchestrator.toml").write_text(
+        '[router]\nname = "arbitrage"\nfile = "router.json"\nthreshold = 0.3\n'
+    )
+    export(Path("rows.jsonl"), ABOUT, rows(60))
+    orchestrator("train-router", "rows.jsonl", "--out", "conf/router.json", "--shape", "logistic")
+    shown = orchestrator("config", "show", "--config", "conf/orchestrator.toml")
+    assert shown.exit_code == 0, shown.output
+    assert 'file = "conf/router.json"' in shown.stdout
+    assert "learnt" not in shown.stdout
+    missing = orchestrator("run", "1+1", "--router", "arbitrage")
+    assert (missing.exit_code, "arbitrage needs file" in missing.stderr) == (2, True)
+    hidden = orchestrator("run", "1+1", "--config", "conf/orchestrator.toml", "--router-option", "learnt=1")
+    assert (hidden.exit_code, "learnt: no such key" in hidden.stderr) == (2, True)
