@@ -47,6 +47,8 @@ _PLACES = {
     "budget_steps": ("budget", "steps"),
     "seed": ("run", "seed"),
     "granularity": ("run", "granularity"),
+    "overlap": ("run", "overlap"),
+    "hedge": ("run", "hedge"),
     "db": ("run", "db"),
     "concurrency": ("run", "concurrency"),
     "allow_langsmith": ("run", "allow_langsmith"),
@@ -109,6 +111,8 @@ run_flags = _all(
     click.option("--budget-cost", type=float, help="In the unit of the config's prices."),
     click.option("--budget-steps", type=int, help="Kept steps of a task."),
     click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
+    click.option("--overlap", type=int, metavar="N", help="Draft N steps ahead while a verdict is pending."),
+    click.option("--hedge", type=float, metavar="P", help="Rewrite with the verdict if rejection is as likely as P."),
     click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
     click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
 )

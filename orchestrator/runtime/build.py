@@ -95,6 +95,7 @@ def doors_of(router: Any) -> Doors:
         policy_name(router),
         getattr(router, "before_step", draft_small),
         getattr(router, "after_draft", keep_all),
+        getattr(router, "prior", None),
     )
 
 

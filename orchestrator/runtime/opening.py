@@ -24,9 +24,10 @@ from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
+from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Doors, Run
-from orchestrator.types import Budget, History, Message, Status, Task
+from orchestrator.types import Budget, History, Message, Overlap, Status, Task
 
 __all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
 
@@ -53,6 +54,7 @@ class Recipe:
     seed: int
     failover: bool
     retries: RetryPolicy
+    overlap: Overlap
     resting: dict[str, float] = field(default_factory=dict)
     """Engines that every run leaves alone for a while."""
 
@@ -79,6 +81,7 @@ class Recipe:
                     "think": self.think,
                     "seed": self.seed,
                     "failover": self.failover,
+                    **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                 }
             ),
             sort_keys=True,
@@ -165,7 +168,7 @@ def _assemble(
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
-    return Run(
+    run = Run(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed),
@@ -184,6 +187,9 @@ def _assemble(
         can_fail_over=recipe.failover,
         chat_only=frozenset(name for name, can in ready.items() if not can.continues),
     )
+    if recipe.overlap.is_on:
+        run.ahead = LookAhead(run, recipe.overlap)
+    return run
 
 
 def task_json(task: Task) -> str:

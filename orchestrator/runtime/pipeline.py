@@ -31,7 +31,7 @@ from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.untraced import untraced
-from orchestrator.types import Budget, Message, Task
+from orchestrator.types import Budget, Message, Overlap, Task
 
 __all__ = ["Pipeline"]
 
@@ -45,7 +45,8 @@ class Pipeline:
     (`writes=False`) has its place before them, wherever it was named. `router` is a name or an
     object with the doors of routers/base.py. `db` is the journal's file: None for the user's
     default, ":memory:" for none on disk. `granularity` "steps" gives one graph node per engine,
-    "fused" the same loop in one node, for throughput; both keep the same texts.
+    "fused" the same loop in one node, for throughput; both keep the same texts. `overlap` says what is
+    begun before a verdict has come: it, too, keeps the same texts.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -67,6 +68,7 @@ class Pipeline:
         durability: Literal["process", "power"] = "process",
         granularity: Literal["steps", "fused"] = "steps",
         failover: bool = True,
+        overlap: Overlap = Overlap(),  # noqa: B008 - frozen
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         allow_langsmith: bool = False,
     ) -> None:
@@ -97,6 +99,7 @@ class Pipeline:
             seed=seed,
             failover=failover,
             retries=retries,
+            overlap=overlap,
         )
         self._db = db
         self._durability = durability
@@ -224,6 +227,7 @@ class Pipeline:
             return run.outcome
         finally:
             self._driven.discard(run.id)
+            await self._abandon(run)
             self._leave(run)
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
@@ -275,6 +279,11 @@ class Pipeline:
             run.journal.commit(run.key)
             run.journal.release(run.key)
 
+    async def _abandon(self, run: Run) -> None:
+        """End what a run that is left has begun ahead; nothing is left of one that is over."""
+        if run.ahead is not None and run.outcome is None:
+            await run.ahead.abandon()
+
     # ---- life
 
     async def start(self) -> dict[str, Capabilities]:
@@ -303,6 +312,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Let go of engines and of the journal's file."""
+        await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
         self._capabilities = None
         if self._store is not None and self._journal is not None:
