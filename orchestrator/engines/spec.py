@@ -10,7 +10,7 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "check_bare"]
+__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "check_bare"]
 
 POOLING = "pooling"
 """The kind that can write nothing: its engines read a prompt and answer with probabilities of classes."""
@@ -28,6 +28,28 @@ class JudgePrompt:
     """How the reply begins; the next token is the rating."""
     think: bool | None = None
     """Switches a chat template that can think or not; False where the rating must come at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePrompt:
+    """How an engine is made to answer at once, behind a thought that is not finished."""
+
+    closes: str = "</think>\n\n"
+    """Closes the thought; left out where none is open. `</think>` in it is the engine's own tag."""
+    opens: str = "\\boxed{"
+    """Opens the answer, which goes up to the brace that closes this one's last."""
+    max_tokens: int = 32
+    """Tokens an answer may have."""
+
+    def __post_init__(self) -> None:
+        if not self.opens.endswith("{"):
+            raise BadConfig(f"opens = {self.opens!r}: end it with the brace whose partner ends the answer")
+        if self.max_tokens < 1:
+            raise BadConfig(f"max_tokens = {self.max_tokens!r} must be at least 1")
+
+    def settings(self) -> dict[str, Any]:
+        """Return every option, for comparing runs."""
+        return {name: getattr(self, name) for name in ProbePrompt.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +76,8 @@ class EngineSpec:
     """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
     judge: JudgePrompt | None = None
     """How it is asked to rate, where it is the judge; None for our words, or, of kind pooling, for no words at all."""
+    probe: ProbePrompt | None = None
+    """How it is made to answer at once; None for our words."""
     step_tag: str | None = None
     """Closes each step in the prompts of a pooling engine whose model reads steps there, e.g. `<extra_0>`."""
     serving: Serving | None = None
@@ -107,6 +131,7 @@ class EngineSpec:
             "sampling": {name: getattr(self.sampling, name) for name in Sampling.__slots__},
             # Only where there is one: runs of before there was this option can be resumed.
             **({} if self.step_tag is None else {"step_tag": self.step_tag}),
+            **({} if self.probe is None else {"probe": self.probe.settings()}),
         }
 
 

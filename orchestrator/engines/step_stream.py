@@ -7,6 +7,7 @@ prompt of step k+1 extends the prompt of step k token for token and prefix cache
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -20,6 +21,7 @@ __all__ = ["StepStream", "is_open"]
 
 _PAIRS = (("<tool_call>", "</tool_call>"), ("<tool>", "</tool>"))
 _THINK = ("<think>", "</think>")
+_TAGS = re.compile("(</?think>)")
 _BEHIND = 2
 """Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
 _NO_TAGS: tuple[Sequence[int], Sequence[int]] = ((), ())
@@ -56,6 +58,7 @@ class StepStream:
         self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
         self._asides: dict[tuple[str, str, str, bool | None], array[int]] = {}
+        self._words: dict[tuple[str, str], array[int]] = {}
         self._chains: dict[str, Chain] = {}
         self._lengths: dict[str, list[int]] = {}
 
@@ -137,9 +140,26 @@ class StepStream:
             ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
         return ids
 
-    def is_thinking(self, engine: str) -> bool:
-        """Say whether a think block is open behind the kept steps; the template of `engine` may have opened it."""
-        text = "".join(step.text for step in self.steps)
+    async def words(self, engine: str, text: str) -> Sequence[int]:
+        """Return the ids of words of our own in the engine's text, its tags of thinking as such; read once, then kept.
+
+        Unlike text of an engine or of a stranger, which is data: a tag in that stays plain letters.
+        """
+        key = (engine, text)
+        if key not in self._words:
+            tags = dict(zip(_THINK, self._think_tags.get(engine, _NO_TAGS), strict=True))
+            ids = array("i")
+            for part in filter(None, _TAGS.split(text)):
+                ids.extend(tags.get(part) or await self._engines[engine].encode(part))
+            self._words[key] = ids
+        return self._words[key]
+
+    def is_thinking(self, engine: str, *, behind: str = "") -> bool:
+        """Say whether a think block is open behind the kept steps and the text `behind` them.
+
+        The template of `engine` may have opened it.
+        """
+        text = "".join(step.text for step in self.steps) + behind
         opened, closed = map(text.rfind, _THINK)
         if opened >= 0 or closed >= 0 or engine not in self._chains:
             return opened > closed

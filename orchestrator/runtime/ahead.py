@@ -77,7 +77,7 @@ class AheadCalls(Calls):
         return begun.answer
 
     async def make_room(self) -> None:
-        """Cancel what is under way, so that what it had reserved is free again. What was answered can still be taken."""
+        """Cancel what is under way, so that what it had reserved is free. What was answered can still be claimed."""
         for each in self._begun.values():
             for begun in each:
                 begun.task.cancel()

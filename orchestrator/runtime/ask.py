@@ -1,30 +1,42 @@
-"""How a router gets signals: each ask is metered, cached per draft, and written to the trace."""
+"""How a router gets signals, alternatives and answers: each ask is metered, cached per draft, and in the trace."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from orchestrator.errors import EngineError, SignalUnavailable, UserError
+from orchestrator.engines.answer_probe import AnswerProbe, Said
+from orchestrator.engines.scorers.judge import GREEDY
+from orchestrator.errors import EngineError, SignalUnavailable, UnknownName, UserError
 from orchestrator.memory.base import SignalRow
+from orchestrator.runtime.alternative import alternative
+from orchestrator.runtime.write import write
 from orchestrator.types import Signal, Step
 
 if TYPE_CHECKING:
     from orchestrator.engines.scorers.base import Scorer
-    from orchestrator.runtime.run import Run
+    from orchestrator.runtime.run import Run, Turn
 
-__all__ = ["DraftAsk"]
+__all__ = ["ANSWERS", "DraftAsk"]
+
+T = TypeVar("T")
+
+ANSWERS = "answers"
+"""Name of the signal that forced answers leave in the trace."""
+_SILENT = "no sample held an answer"
 
 
 class DraftAsk:
-    """Answers a router's questions about the drafts of one step."""
+    """Answers a router's questions about the candidates of one step. The draft in hand is that of the run's turn."""
 
     def __init__(self, run: Run, scorers: Mapping[str, Scorer]) -> None:
         self._run = run
         self._scorers = scorers
-        self._asked: dict[tuple[str, int], asyncio.Future[Signal]] = {}
+        self._asked: dict[Hashable, asyncio.Future[Any]] = {}
 
     @overload
     async def score(self, name: str, draft: Step) -> Signal: ...
@@ -36,20 +48,51 @@ class DraftAsk:
             return await self._one(name, draft)
         return list(await asyncio.gather(*(self._one(name, each) for each in draft)))
 
-    async def _one(self, name: str, draft: Step) -> Signal:
-        key = (name, draft.attempt)
+    async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
+        """Return what `engine` writes in the place of `draft`. Raises EngineError; asked again, the same one."""
+        turn = alternative(self._run, draft, engine, sample)
+        return await self._once((turn.attempt,), partial(self._beside, draft.index, turn))
+
+    async def answers(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[str]:
+        """Return the answers that `engine` gives behind the kept steps and `draft`: the first sample is greedy.
+
+        Raises SignalUnavailable where the thought cannot be closed, or the engine fails.
+        """
+        if engine not in self._run.samplings:
+            known = ", ".join(self._run.samplings)
+            raise UnknownName(f"{self._run.doors.policy} asks engine {engine!r} to answer; the pipeline has {known}")
+        if num < 1:
+            raise UserError(f"{self._run.doors.policy} asks for {num} answers: at least 1")
+        asked = (ANSWERS, engine, draft and draft.attempt, num)
+        answers, signal = await self._once(asked, partial(self._answered, engine, draft, num))
+        if signal.value is None and signal.reason != _SILENT:
+            raise SignalUnavailable(ANSWERS, signal.reason)
+        return list(answers)
+
+    async def _once(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what `make` returns, made once for each key, however many ask for it at a time."""
         asked = self._asked.get(key)
         if asked is None or asked.cancelled():
             asked = self._asked[key] = asyncio.get_running_loop().create_future()
             try:
-                stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
-                asked.set_result(stored or await self._measure(name, draft))
+                asked.set_result(await make())
+            except EngineError as error:
+                asked.set_exception(error)
             finally:
                 asked.cancel()  # does nothing once there is a result; else whoever waits has to ask anew
-        signal = await asked
+        return cast(T, await asked)
+
+    # ---- scores
+
+    async def _one(self, name: str, draft: Step) -> Signal:
+        signal = await self._once((name, draft.attempt), partial(self._scored, name, draft))
         if signal.value is None:
             raise SignalUnavailable(name, signal.reason)
         return signal
+
+    async def _scored(self, name: str, draft: Step) -> Signal:
+        stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
+        return stored or await self._measure(name, draft)
 
     async def _measure(self, name: str, draft: Step) -> Signal:
         if name not in self._scorers:
@@ -65,18 +108,79 @@ class DraftAsk:
             signal = Signal(name=name, value=None, reason=missing.reason)
         except EngineError as error:
             signal = Signal(name=name, value=None, reason=str(error))
-        run.journal.signal(
-            SignalRow(
-                run.key,
-                draft.index,
-                draft.attempt,
-                name,
-                signal.value,
-                signal.raw,
-                signal.unit,
-                signal.reason,
-                signal.output_tokens,
-                signal.seconds,
-            )
-        )
+        self._record(draft.index, draft.attempt, signal._replace(name=name))
         return signal
+
+    def _record(self, step: int, attempt: int, signal: Signal) -> None:
+        name, value, raw, unit, reason, output_tokens, seconds = signal
+        row = SignalRow(self._run.key, step, attempt, name, value, raw, unit, reason, output_tokens, seconds)
+        self._run.journal.signal(row)
+
+    # ---- alternatives
+
+    async def _beside(self, index: int, turn: Turn) -> Step:
+        step = await write(self._run, turn)
+        self._run.alternatives[index, turn.attempt] = step
+        return step
+
+    # ---- answers
+
+    async def _answered(self, engine: str, draft: Step | None, num: int) -> tuple[list[str], Signal]:
+        """Return the answers and how far they agree; what an earlier session could not have is not asked again."""
+        run = self._run
+        assert run.turn is not None
+        place = (len(run.history.steps), draft.attempt if draft else run.turn.attempt)
+        unit = f"share of {num} by {engine}{'' if draft else ', without the draft'}"
+        stored = run.stored.probes.get((*place, unit))
+        if stored is not None and stored.value is None:
+            return [], stored
+        said: list[Said] = []
+        try:
+            said = await self._samples(engine, draft, num, place)
+            answers = [each.answer for each in said if each.answer is not None]
+            signal = _agreement(answers, num)
+        except SignalUnavailable as missing:
+            answers, signal = [], Signal(name=ANSWERS, value=None, reason=missing.reason)
+        except EngineError as error:
+            answers, signal = [], Signal(name=ANSWERS, value=None, reason=str(error))
+        signal = signal._replace(
+            unit=unit,
+            output_tokens=sum(each.output_tokens for each in said),
+            seconds=sum(each.seconds for each in said),
+        )
+        if stored is None:
+            self._record(*place, signal)
+        return answers, signal
+
+    async def _samples(self, engine: str, draft: Step | None, num: int, place: tuple[int, int]) -> list[Said]:
+        run = self._run
+        if engine in run.chat_only:
+            raise SignalUnavailable(ANSWERS, f"engine {engine!r} is chat-only: it cannot go on from a thought")
+        probe = AnswerProbe(prompt=run.probes[engine])
+        prompt = await probe.prefix(engine, run.stream, draft)
+
+        def sample(number: int) -> Coroutine[Any, Any, Said]:
+            call = partial(run.call, place=place, drawn_as=(f"probe {number}" if number else "probe", place[1]))
+            sampling = replace(run.samplings[engine], max_tokens=None) if number else GREEDY
+            key = ("sample", engine, draft and draft.attempt, number)
+            return self._once(key, partial(probe.sample, engine, prompt, call, sampling))
+
+        return await _all([asyncio.ensure_future(sample(number)) for number in range(num)])
+
+
+def _agreement(answers: Sequence[str], num: int) -> Signal:
+    if not answers:
+        return Signal(name=ANSWERS, value=None, reason=_SILENT)
+    [(_, most)] = Counter(answers).most_common(1)
+    return Signal(name=ANSWERS, value=most / num, raw=most / num)
+
+
+async def _all(asked: Sequence[asyncio.Future[T]]) -> list[T]:
+    """Return what all of them return. Where one fails the others are cut off, so that no call outlives the ask."""
+    try:
+        return list(await asyncio.gather(*asked))
+    except BaseException:
+        for each in asked:
+            each.cancel()
+        await asyncio.wait(asked)
+        raise

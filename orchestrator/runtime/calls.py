@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
 
-WRITING = frozenset({"draft", "rewrite", "answer"})
+WRITING = frozenset({"draft", "rewrite", "alternative", "answer"})
 """Purposes of calls whose text may become a step."""
 REST_S = 30.0
 """An engine that stayed unavailable through all retries is left alone for this long."""
@@ -154,9 +154,11 @@ class Calls:
         max_tokens: int,
         logprobs: int = 0,
         stop: tuple[str, ...] = (),
+        drawn_as: tuple[str, int] | None = None,
     ) -> Completion:
         """Return what `engine` answers to a call for the step and attempt at `place`.
 
+        `drawn_as` names a purpose and an attempt whose seed it has, where these are not its own.
         Raises LimitExceeded before sending if the budget leaves the call no token, and EngineError
         when retries are used up.
         """
@@ -167,7 +169,7 @@ class Calls:
             prompt=prompt,
             sampling=sampling,
             max_tokens=min(max_tokens, room),
-            seed=call_seed(self._seed, place[0], purpose, place[1]),
+            seed=call_seed(self._seed, place[0], *(drawn_as or (purpose, place[1]))),
             purpose=purpose,
             stop=stop,
             logprobs=logprobs,

@@ -8,10 +8,18 @@ from typing import NamedTuple
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calls import WRITING
 
-__all__ = ["DROPPED", "Hidden", "dropped", "hidden"]
+__all__ = ["DROPPED", "Drop", "Hidden", "dropped", "hidden"]
 
 DROPPED = "dropped"
 """Kind of the events that name calls begun ahead that no turn asked for."""
+
+
+class Drop(NamedTuple):
+    """Why a call was dropped."""
+
+    number: int
+    """Calls that were dropped together have the same one."""
+    reason: str
 
 
 class Hidden(NamedTuple):
@@ -25,10 +33,10 @@ class Hidden(NamedTuple):
     """Wall time that was hidden: how much longer the calls that were not dropped would have taken one after another."""
 
 
-def dropped(stored: StoredRun) -> dict[int, int]:
-    """Return the dropped calls of a run by number, each with the number of the event that dropped it."""
-    events = [event for event in stored.events if event.kind == DROPPED]
-    return {seq: number for number, event in enumerate(events) for seq in loads(event.detail)["calls"]}
+def dropped(stored: StoredRun) -> dict[int, Drop]:
+    """Return the calls of a run that were dropped, by number."""
+    told = [loads(event.detail) for event in stored.events if event.kind == DROPPED]
+    return {seq: Drop(number, each["reason"]) for number, each in enumerate(told) for seq in each["calls"]}
 
 
 def hidden(stored: StoredRun) -> Hidden:

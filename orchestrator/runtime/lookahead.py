@@ -21,6 +21,7 @@ from orchestrator.errors import UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.routers.base import keep_all
 from orchestrator.runtime.ahead import AheadCalls
+from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.interrupts import outside_graph
 from orchestrator.runtime.run import Run, Stored, Turn
 from orchestrator.runtime.step import advance, decide, rewriting
@@ -85,10 +86,11 @@ class LookAhead:
         if self._rewriting is None or self._pending is None:
             return
         began, index = self._rewriting[0], self._pending.index
-        is_wanted = isinstance(decision, Rewrite) and began == rewriting(
-            turn, self._pending, decision.engine, decision.max_tokens
-        )
-        if not is_wanted:
+        if (
+            not isinstance(decision, Rewrite)
+            or isinstance(decision, Adopt)
+            or began != rewriting(turn, self._pending, decision.engine, decision.max_tokens)
+        ):
             self._rewriting[1].cancel()
             self._rewriting = None
             self._calls.drop(lambda place: place == (index, began.attempt), index, f"no rewrite: {decision.action}")
@@ -235,6 +237,7 @@ def _copy(run: Run, **changes: Any) -> Run:
     nowhere = cast(Journal, _Nowhere())
     blank = {"turn": None, "ending": None, "error": None, "ahead": None}
     fresh: dict[str, Any] = {"stored": Stored(), "listeners": [], "written": [], "failed_engines": set()}
+    fresh |= {"alternatives": {}, "leads": dict(run.leads)}
     return replace(run, **{**blank, **fresh, "journal": nowhere, **changes})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import EngineSpec, ProbePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused
 from orchestrator.ledger import Ledger
@@ -181,6 +181,7 @@ def _assemble(
         monitors=recipe.monitors,
         scorers=recipe.scorers,
         samplings={name: recipe.specs[name].sampling for name in writers},
+        probes={name: recipe.specs[name].probe or ProbePrompt() for name in writers},
         find_answer=recipe.find_answer,
         delimiter=recipe.delimiter,
         stop_on_answer=recipe.stop_on_answer,

@@ -16,10 +16,13 @@ from typing import Any
 
 from orchestrator.ledger import Fate
 from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.runtime.alternative import Adopt, plain
+from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import WRITING, completion_of, entry_of
 from orchestrator.runtime.hidden import dropped
-from orchestrator.runtime.run import Ending, Run
+from orchestrator.runtime.run import Ending, Lead, Run
 from orchestrator.runtime.step import Planned
+from orchestrator.runtime.write import LEAD, led
 from orchestrator.types import (
     Decision,
     Handoff,
@@ -34,7 +37,7 @@ from orchestrator.types import (
     StopRun,
 )
 
-__all__ = ["decision_of", "failovers", "restore", "spent_s", "step_of"]
+__all__ = ["decision_of", "failovers", "leads_of", "restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -45,14 +48,18 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     kept = stored.kept()
     tip = len(kept)
     writers: dict[tuple[int, int], list[CallResult]] = {}
+    leads: dict[tuple[int, int], Lead] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
+        leads.update(leads_of(each))
+    run.leads = leads_of(stored)
     spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
     standing: set[int] = set()
     for row in kept:
-        calls = _behind(row, writers.get((row.step, row.attempt), []))
+        lead = leads.get((row.step, row.attempt))
+        calls = _behind(row, writers.get((row.step, row.attempt), []), lead)
         standing.update(result.seq for result in calls if result.run == stored.key)
-        step = step_of(row, calls)
+        step = step_of(row, calls, lead)
         if calls and spoken[calls[0].run].get(row.writer) != spoken[stored.key].get(row.writer):
             step = replace(step, ids=[])  # a fork may have other engines: they read the text
         run.history.steps.append(step)
@@ -109,23 +116,33 @@ def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]
     return calls
 
 
-def _behind(row: StepRow, calls: list[CallResult]) -> list[CallResult]:
+def leads_of(stored: StoredRun) -> dict[tuple[int, int], Lead]:
+    """Return what the texts of candidates start with, by step and attempt."""
+    told = [(event.step, loads(event.detail)) for event in stored.events if event.kind == LEAD]
+    return {(step, each["attempt"]): Lead(each["text"], each["ids"]) for step, each in told}
+
+
+def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[CallResult]:
     """Return the calls whose texts make up the step: the last ones, where an earlier session's were not used again."""
+    text = row.text.removeprefix(lead.text) if lead else row.text
     for first in range(len(calls)):
-        if "".join(result.text for result in calls[first:]) == row.text:
+        if "".join(result.text for result in calls[first:]) == text:
             return calls[first:]
     return calls
 
 
-def step_of(row: StepRow, calls: list[CallResult]) -> Step:
-    """Return a stored step, its ids and logprobs taken from the calls that wrote it."""
+def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> Step:
+    """Return a stored step, its ids and logprobs taken from the calls that wrote it and from what it starts with."""
     written = [completion_of(result) for result in calls]
+    ids: Sequence[int] = [id for completion in written for id in completion.ids]
+    if lead is not None:
+        ids = led(lead, row.text.removeprefix(lead.text), ids)
     return Step(
         index=row.step,
         attempt=row.attempt,
         writer=row.writer,
         text=row.text,
-        ids=[id for completion in written for id in completion.ids],
+        ids=ids,
         num_tokens=row.num_tokens,
         stop=Stop(row.stop),
         kind=StepKind(row.kind),
@@ -153,7 +170,7 @@ def _count_attempts(run: Run, stored: StoredRun, tip: int) -> None:
 
 
 def _start_above(run: Run, row: DecisionRow | StepRow) -> None:
-    run.first_attempts[row.step] = max(run.first_attempts.get(row.step, 0), row.attempt + 1)
+    run.first_attempts[row.step] = max(run.first_attempts.get(row.step, 0), plain(row.attempt) + 1)
 
 
 def _end_if_stopped(run: Run, stored: StoredRun) -> None:
@@ -172,13 +189,16 @@ def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
     first = run.first_attempts.get(tip, 0)
     run.stored.events = {(row.step, row.kind) for row in stored.events if row.step == tip - 1}
     for signal in stored.signals:
-        if signal.step == tip and signal.attempt >= first:
-            run.stored.signals[signal.step, signal.attempt, signal.name] = signal_of(signal)
+        if signal.step == tip and plain(signal.attempt) >= first:
+            known, name = run.stored.signals, signal.name
+            if name == ANSWERS:
+                known, name = run.stored.probes, signal.unit
+            known[signal.step, signal.attempt, name] = signal_of(signal)
     tries_again = stored.outcome is not None
     for row in stored.decisions:
         if row.door == "runtime" and tries_again:
             continue
-        if row.step == tip and row.attempt >= first:
+        if row.step == tip and plain(row.attempt) >= first:
             about = [signal_of(signal) for signal in stored.signals if signal[1:3] == row[1:3]]
             run.stored.decisions[row.step, row.attempt, row.door] = decision_of(row, tuple(about))
 
@@ -208,6 +228,8 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
     detail = loads(row.detail) if row.detail else {}
     if row.action == "plan":
         return Planned(engine=row.engine, **detail, **why)
+    if row.action == "rewrite" and "attempt" in detail:
+        return Adopt(engine=row.engine, **detail, **why)
     if row.action == "rewrite":
         return Rewrite(engine=row.engine, max_tokens=detail.get("max_tokens"), **why)
     if row.action == "handoff":
@@ -231,7 +253,7 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
         is_over = intent.seq in over
         # Behind the tip there is what was begun ahead, and what was taken back: that is below the first attempt.
         is_ready = goes_on and not is_over and intent.step >= tip
-        is_ready = is_ready and intent.attempt >= run.first_attempts.get(intent.step, 0)
+        is_ready = is_ready and plain(intent.attempt) >= run.first_attempts.get(intent.step, 0)
         stands = is_ready or intent.seq in standing or (intent.purpose not in WRITING and not is_over)
         fate = _fate(result, stands=stands)
         run.ledger.add(intent.engine, intent.purpose, fate, entry)

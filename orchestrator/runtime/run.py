@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.engines.scorers.base import Scorer
+from orchestrator.engines.spec import ProbePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
@@ -22,7 +23,7 @@ from orchestrator.types import Decision, History, Plan, Sampling, Signal, Status
 if TYPE_CHECKING:
     from orchestrator.runtime.lookahead import LookAhead
 
-__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Run", "Stored", "Turn"]
+__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Lead", "Run", "Stored", "Turn"]
 
 ANSWER = "answer"
 """The node where a run ends; no engine may have this name."""
@@ -41,6 +42,18 @@ class Turn(NamedTuple):
     """The step is kept without asking the router."""
     whole: bool = False
     """See Plan."""
+    drawn_as: tuple[str, int] | None = None
+    """Purpose and attempt whose seed its calls have; None for its own."""
+    lead: str = ""
+    """See Plan."""
+
+
+class Lead(NamedTuple):
+    """What a policy put at the start of a step."""
+
+    text: str
+    ids: Sequence[int]
+    """In the tokenizer of the step's writer."""
 
 
 class Ending(NamedTuple):
@@ -81,6 +94,8 @@ class Stored:
 
     signals: dict[tuple[int, int, str], Signal] = field(default_factory=dict)
     """By step, attempt and scorer."""
+    probes: dict[tuple[int, int, str], Signal] = field(default_factory=dict)
+    """How far forced answers agreed, by step, attempt and unit, which says who was asked for how many."""
     decisions: dict[tuple[int, int, str], Decision] = field(default_factory=dict)
     """By step, attempt and door."""
     events: set[tuple[int, str]] = field(default_factory=set)
@@ -104,6 +119,8 @@ class Run:
     monitors: Sequence[Monitor]
     scorers: Mapping[str, Scorer]
     samplings: Mapping[str, Sampling]
+    probes: Mapping[str, ProbePrompt]
+    """How each engine that writes is made to answer at once."""
     find_answer: Extractor
     delimiter: str
     stop_on_answer: bool
@@ -121,6 +138,10 @@ class Run:
     """Where attempts of a step start counting; above 0 only after a rollback."""
     written: list[list[Booked]] = field(default_factory=list)
     """The writing calls behind each kept step."""
+    alternatives: dict[tuple[int, int], Step] = field(default_factory=dict)
+    """What was written beside the draft in hand, by step and attempt."""
+    leads: dict[tuple[int, int], Lead] = field(default_factory=dict)
+    """What the texts of candidates start with, by step and attempt."""
     failed_engines: set[str] = field(default_factory=set)
     """Engines given up on at the current step."""
     verdicts: list[bool] = field(default_factory=list)

@@ -23,6 +23,7 @@ from orchestrator.errors import (
     UserError,
 )
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, StepRow
+from orchestrator.runtime.alternative import Adopt, adopting, alternative, plain
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.calls import Booked
 from orchestrator.runtime.interrupts import door
@@ -60,6 +61,7 @@ class Planned(Decision):
     max_tokens: int | None = None
     logprobs: int = 0
     whole: bool = False
+    lead: str = ""
 
 
 async def take_turn(run: Run, engine: str) -> str:
@@ -131,7 +133,7 @@ async def decide(run: Run, draft: Step) -> Decision:
     try:
         with door(run.doors.policy):
             decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
-    except SignalUnavailable as missing:
+    except (SignalUnavailable, EngineError) as missing:
         decision = unmeasured(run, draft, missing)
     if not isinstance(decision, Decision):
         raise UserError(f"{run.doors.policy} answered {decision!r}, not a decision: return keep(), rewrite(...), ...")
@@ -140,12 +142,16 @@ async def decide(run: Run, draft: Step) -> Decision:
         raise UserError(
             f"{run.doors.policy} rolls step {draft.index} back to {decision.to_step}: give 0 to {draft.index}"
         )
+    decision = adopting(run, draft, decision)
     record(run, draft.attempt, "after_draft", decision)
     return decision
 
 
-def unmeasured(run: Run, draft: Step, missing: SignalUnavailable) -> Decision:
-    """Return what happens to a draft whose router asked for a signal and did not say what to do without it."""
+def unmeasured(run: Run, draft: Step, missing: SignalUnavailable | EngineError) -> Decision:
+    """Return what happens to a draft whose router did not say what to do without what it asked for.
+
+    That is a signal, or an alternative.
+    """
     if draft.writer == run.history.large:
         return keep(reason=f"{missing}: kept, it is the large engine's")
     return rewrite(run.history.large, reason=f"{missing}: rejected")
@@ -178,18 +184,21 @@ def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
 
 def _detail(decision: Decision) -> str:
     match decision:
-        case Keep() | Rewrite(max_tokens=None) | Handoff(until=None) | StopRun(status=None):
+        case Keep() | Handoff(until=None) | StopRun(status=None):
             return ""
+        case Adopt(max_tokens=max_tokens, attempt=attempt):
+            return dumps({"max_tokens": max_tokens, "attempt": attempt})
         case Rewrite(max_tokens=max_tokens):
-            return dumps({"max_tokens": max_tokens})
+            return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
         case Handoff(until=until):
             return dumps({"until": until})
         case StopRun(status=status):
             return dumps({"status": status})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
-        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole) if max_tokens or logprobs or whole:
-            return dumps({"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole})
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead):
+            said = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
+            return dumps({**said, "lead": lead} if lead else said) if any([*said.values(), lead]) else ""
     return ""
 
 
@@ -202,6 +211,8 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
         if run.listeners:
             run.tell(Decided(draft, decision))
     match decision:
+        case Adopt(engine=engine):
+            run.turn = alternative(run, draft, engine, 0)
         case Rewrite(engine=engine, max_tokens=max_tokens):
             run.turn = rewriting(turn, draft, engine, max_tokens)
         case Handoff(engine=engine, until=until):
@@ -222,7 +233,7 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
 def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
     """Return the turn in which `engine` writes in the place of `draft`, which `turn` wrote."""
     limit = turn.max_tokens if max_tokens is None else max_tokens
-    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True)
+    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, lead=turn.lead)
 
 
 def keep_step(run: Run, step: Step) -> None:
@@ -232,6 +243,7 @@ def keep_step(run: Run, step: Step) -> None:
     run.stream.keep(step)
     run.written.append(run.call.take((step.index, step.attempt)))
     discard(run, run.call.leave(step.index))
+    run.alternatives.clear()
     run.failed_engines.clear()
     run.journal.step(
         StepRow(
@@ -263,8 +275,9 @@ def roll_back(run: Run, to_step: int, draft: Step) -> None:
         run.ahead.forget("the run went back")
     removed = run.history.steps[to_step:]
     run.first_attempts[draft.index] = draft.attempt + 1
+    run.alternatives.clear()
     for step in removed:
-        run.first_attempts[step.index] = step.attempt + 1
+        run.first_attempts[step.index] = plain(step.attempt) + 1
         run.history.num_tokens -= step.num_tokens
     discard(run, [booked for step in run.written[to_step:] for booked in step])
     discard(run, run.call.leave())
@@ -323,7 +336,15 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
     if isinstance(planned, StopRun):
         return end(run, planned.status, planned.reason)
     run.step_tokens = planned.max_tokens
-    run.turn = Turn(planned.engine, "draft", attempt, planned.max_tokens, planned.logprobs, whole=planned.whole)
+    run.turn = Turn(
+        planned.engine,
+        "draft",
+        attempt,
+        planned.max_tokens,
+        planned.logprobs,
+        whole=planned.whole,
+        lead=planned.lead,
+    )
     return planned.engine
 
 
@@ -345,13 +366,18 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
     _check_engine(run, planned.engine)
     if planned.max_tokens is not None and planned.max_tokens < 1:
         raise UserError(f"{run.doors.policy} planned a step of {planned.max_tokens} tokens: at least 1")
-    if planned.reason or answers:
+    if planned.lead and run.chat_only:
+        raise UserError(
+            f"{run.doors.policy} starts a step with {planned.lead!r}; a chat-only engine cannot go on from it"
+        )
+    if planned.reason or planned.lead or answers:
         why = Planned(
             engine=planned.engine,
             reason=planned.reason,
             max_tokens=planned.max_tokens,
             logprobs=planned.logprobs,
             whole=planned.whole,
+            lead=planned.lead,
         )
         record(run, attempt, "before_step", why)
     return planned
@@ -401,5 +427,5 @@ def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     run.failed_engines.add(turn.engine)
     run.taken_over.add((len(run.history.steps), turn.attempt + 1))
     purpose = ANSWER if turn.purpose == ANSWER else "rewrite"
-    run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True)
+    run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True, lead=turn.lead)
     return decision.engine

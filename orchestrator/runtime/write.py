@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from json import dumps
+from time import time
+
 from orchestrator.engines.base import Completion
 from orchestrator.engines.step_stream import is_open
-from orchestrator.runtime.run import ANSWER, Run, Turn
+from orchestrator.memory.base import EventRow
+from orchestrator.runtime.run import ANSWER, Lead, Run, Turn
 from orchestrator.types import Step, StepKind, Stop
 
-__all__ = ["write"]
+__all__ = ["LEAD", "led", "write"]
+
+LEAD = "lead"
+"""Kind of the event that says what a policy put at the start of a step."""
 
 STEP_TOKENS = 512
 """Tokens a step may have where neither the router nor the engine's sampling says."""
@@ -18,15 +26,23 @@ BLANK_CALLS = 3
 
 
 async def write(run: Run, turn: Turn) -> Step:
-    """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it."""
+    """Generate one step; a delimiter inside an open fence or tool call, or before any text, does not end it.
+
+    An alternative that lies ready is returned as it is.
+    """
     index = len(run.history.steps)
     place = (index, turn.attempt)
+    if (ready := run.alternatives.get(place)) is not None:
+        return ready
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
         limit = sampling.max_tokens or turn.max_tokens or TURN_TOKENS
         whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, place, sampling, limit)
         return _step(index, turn, [whole])
     prompt = await run.stream.prefix(turn.engine)
+    lead = await _lead(run, turn, place)
+    if lead is not None:
+        prompt = prompt.extended(lead.ids)
     default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
     own = None if turn.whole else sampling.max_tokens  # which is a step's
     left = min(filter(None, (turn.max_tokens, own)), default=default)
@@ -42,31 +58,56 @@ async def write(run: Run, turn: Turn) -> Step:
             max_tokens=left,
             logprobs=turn.logprobs,
             stop=stop,
+            drawn_as=turn.drawn_as,
         )
         parts.append(part)
         left -= part.output_tokens
-        if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts):
-            return _step(index, turn, parts)
+        if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts, lead):
+            return _step(index, turn, parts, lead)
         prompt = prompt.extended(part.ids)
 
 
-def _goes_on(parts: list[Completion]) -> bool:
+async def _lead(run: Run, turn: Turn, place: tuple[int, int]) -> Lead | None:
+    """Return what the step starts with; its ids are journaled before they are used, for they are part of the step's."""
+    if not turn.lead:
+        return None
+    lead = run.leads.get(place)
+    if lead is None:
+        ids = list(await run.stream.words(turn.engine, turn.lead))
+        lead = run.leads[place] = Lead(turn.lead, ids)
+        told = {"reason": f"{turn.engine} starts with {turn.lead!r}", "attempt": turn.attempt, **lead._asdict()}
+        run.journal.event(EventRow(run.key, place[0], LEAD, dumps(told), time()))
+    return lead
+
+
+def _goes_on(parts: list[Completion], lead: Lead | None) -> bool:
     text = parts[0].text if len(parts) == 1 else "".join(part.text for part in parts)
+    text = text if lead is None else lead.text + text
     return is_open(text) or (not text.strip() and len(parts) < BLANK_CALLS)
 
 
-def _step(index: int, turn: Turn, parts: list[Completion]) -> Step:
+def _step(index: int, turn: Turn, parts: list[Completion], lead: Lead | None = None) -> Step:
     first = parts[0]
     is_single = len(parts) == 1
+    text = first.text if is_single else "".join(part.text for part in parts)
+    ids = first.ids if is_single else [id for part in parts for id in part.ids]
+    if lead is not None:
+        ids = led(lead, text, ids)
+        text = lead.text + text
     return Step(
         index=index,
         attempt=turn.attempt,
         writer=turn.engine,
-        text=first.text if is_single else "".join(part.text for part in parts),
-        ids=first.ids if is_single else [id for part in parts for id in part.ids],
+        text=text,
+        ids=ids,
         num_tokens=sum(part.output_tokens for part in parts),
         stop=parts[-1].stop,
         kind=StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT,
         logprobs=[entry for part in parts for entry in part.logprobs or ()] if turn.logprobs else None,
         seconds=sum(part.seconds for part in parts),
     )
+
+
+def led(lead: Lead, text: str, ids: Sequence[int]) -> Sequence[int]:
+    """Return the ids of `text` with those of `lead` before them; none where the engine names none of its own."""
+    return [*lead.ids, *ids] if ids or not text else ()

@@ -59,6 +59,8 @@ def pure(
         if request.purpose == "judge":
             top = {str(drawn % 10): -0.25, str(drawn // 10 % 10): -1.5}
             return Reply(text=str(drawn % 10), top=top)
+        if request.purpose == "probe":
+            return Reply(text=f"{drawn % 3}}}, surely")
         if hesitates and request.purpose == "draft" and drawn % 5 == 0:
             return EngineProtocol("this request is one it never understands", engine=name)
         return Reply(text=_thought(prompt.partition("assistant: ")[2], drawn), top={"s": -(drawn % 97) / 10})
@@ -125,6 +127,44 @@ class ReadsLogprobs:
         return keep(margin=margin) if margin >= 0 else rewrite(history.large, margin=margin)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compares:
+    """Take the better of the draft and what the other engine writes beside it; sometimes look at more, or go back."""
+
+    needs = Needs(engines=2, scorers=("judge",))
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        drawn = draw(draft.text)
+        if drawn % 4 == 0:
+            return keep(reason="not looked at any closer")
+        beside = [await ask.alternative(history.large, draft)]
+        if drawn % 4 == 1:
+            beside.append(await ask.alternative(history.small, draft, sample=1))
+            await ask.answers(history.small, draft, num=3)
+        mine, *others = await ask.score("judge", [draft, *beside])
+        if draft.index >= 2 and draft.attempt == 0 and drawn % 5 == 0:
+            return rollback(draft.index - 1)
+        assert mine.value is not None and others[0].value is not None
+        return rewrite(history.large, mine) if others[0].value > mine.value else keep(mine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leads:
+    """Start every other step in words of its own, and reject some."""
+
+    needs = Needs(engines=2)
+
+    def before_step(self, history: History) -> Plan:
+        return Plan(engine=history.small, lead="Wait, " if len(history.steps) % 2 else "")
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        if draw(draft.text) % 3 == 0:
+            return rewrite(history.large)
+        if draw(draft.text) % 3 == 1:
+            await ask.alternative(history.large, draft)
+        return keep()
+
+
 ROUTERS: dict[str, Any] = {
     "specreason": SpecReason(threshold=5),
     "average": SpecReason(threshold=4.5, reading="average", first_n=1),
@@ -133,6 +173,8 @@ ROUTERS: dict[str, Any] = {
     "hands_over": HandsOver(),
     "logprobs": ReadsLogprobs(),
     "fails_over": SmallOnly(),
+    "compares": Compares(),
+    "leads": Leads(),
 }
 
 
