@@ -11,7 +11,7 @@ import pytest
 from orchestrator.config import RunOptions, default_db, load
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, ProbePrompt
 from orchestrator.engines.speculation.profiles import Eagle, Eagle3, NGram
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
@@ -424,3 +424,12 @@ def test_what_a_stored_run_is_compared_by_grows_only_where_an_option_is_used() -
     assert set(EngineSpec(kind="vllm", url="http://127.0.0.1:8001").settings()) == plain
     tagged = EngineSpec(kind="pooling", url="http://127.0.0.1:8001", writes=False, step_tag="<extra_0>")
     assert set(tagged.settings()) == {*plain, "step_tag"}
+
+
+def test_how_an_engine_is_made_to_answer_is_a_table_of_its_own() -> None:
+    spec = loaded(SMALL + '[engines.small.probe]\ncloses = "</think>\\n"\n').engines["small"]
+    assert spec.probe == ProbePrompt(closes="</think>\n")
+    with pytest.raises(BadConfig, match=r"engines\.small\.probe: opens = 'So ': end it with the brace"):
+        loaded(SMALL + '[engines.small.probe]\nopens = "So "\n')
+    with pytest.raises(BadConfig, match=r"engines\.small\.probe\.open: no such key; did you mean 'opens'"):
+        loaded(SMALL + '[engines.small.probe]\nopen = "{"\n')

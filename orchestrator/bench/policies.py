@@ -86,7 +86,7 @@ def policies_of(specs: Sequence[str], workload: Workload, measuring: Collection[
     if workload.check is not None:
         found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle()))
     elif measuring:
-        found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle(scorer="prm", threshold=0.5)))
+        found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle(scorer="prm")))
     for spec in specs:
         found += [policy for policy in _settings(spec, workload) if policy.label not in (SMALL, LARGE, ORACLE)]
     labels = [policy.label for policy in found]

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import routers
 from orchestrator.errors import SignalUnavailable, UnknownName, UserError
-from orchestrator.routers import LargeOnly, Oracle, Random, SmallOnly, SpecReason
+from orchestrator.routers import LargeOnly, Random, SmallOnly, SpecReason
 from orchestrator.types import Decision, History, Plan, Signal, Status, Step, Stop, StopRun, Task
 
 
@@ -142,18 +142,3 @@ def test_specreason_limits_a_step_by_what_the_run_has_left() -> None:
 def test_specreason_refuses_options_out_of_range_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         SpecReason(**options)
-
-
-@pytest.mark.parametrize(
-    ("raw", "threshold", "action"),
-    [(9, 1.0, "keep"), (0, 1.0, "rewrite"), (4.5, 0.5, "keep"), (4.4, 0.5, "rewrite"), (None, 1.0, "rewrite")],
-)
-async def test_the_oracle_keeps_what_the_verifier_confirms(raw: float | None, threshold: float, action: str) -> None:
-    ask = Scores(raw)
-    decision = await Oracle(threshold=threshold).after_draft(history(), step(), ask)
-    assert (decision.action, ask.asked) == (action, ["verifier"])
-
-
-def test_an_oracles_threshold_is_a_share() -> None:
-    with pytest.raises(UserError, match="oracle: threshold = 7 is not in"):
-        Oracle(threshold=7)
