@@ -14,12 +14,15 @@ from pure_engine import QUESTION, ROUTERS, draw
 
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.scorers import SCORERS
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineProtocol, EngineUnavailable, UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.monitors.base import Event
-from orchestrator.routers import Oracle, Random, SpecReason
+from orchestrator.registry import names
+from orchestrator.routers import ROUTERS as TABLE
+from orchestrator.routers import Oracle, Random, SpecReason, find
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
@@ -34,6 +37,7 @@ routers = st.one_of(
     st.builds(SpecReason, threshold=st.floats(0, 10), first_n=st.integers(0, 2), step_tokens=st.integers(8, 60)),
     st.builds(Random, large_share=st.floats(0, 1)),
 )
+routers_by_name = sorted(names("routers", TABLE))
 overlaps = st.builds(Overlap, ahead=st.integers(0, 4), hedge=st.one_of(st.none(), st.floats(0, 1)))
 
 
@@ -136,6 +140,28 @@ def test_what_is_kept_does_not_depend_on_overlap(
     sent = {(*call.intent[2:7], call.intent.digest) for call in plainly.calls}
     over = dropped(earlier)
     assert all((*call.intent[2:7], call.intent.digest) in sent for call in earlier.calls if call.intent.seq not in over)
+
+
+@pytest.mark.parametrize("name", routers_by_name)
+def test_every_router_that_decides_about_drafts_keeps_the_same(name: str) -> None:
+    """A router that cannot be made without options has its place in the property test."""
+    found = find(name)
+    try:
+        router = found()
+    except (TypeError, UserError) as error:
+        pytest.skip(f"{name} needs options: {error}")
+    if not hasattr(router, "after_draft"):
+        pytest.skip(f"{name} decides about no draft")
+    scorers = {each: Verifier(check=check) for each in router.needs.scorers if each not in SCORERS or each == "prm"}
+    for seed in range(6):
+        left = []
+        for overlap in (Overlap(), Overlap(ahead=2, hedge=0.3)):
+            engines = {each: engine(seed, each, each, 2) for each in ("small", "large")}
+            options: dict[str, Any] = {"budget": Budget(tokens=1 << 30, steps=8), "scorers": scorers}
+            with Pipeline(engines, router, overlap=overlap, db=":memory:", **options) as made:
+                result = made.run(QUESTION, run_id="it")
+                left.append((kept(made.journal.run("it")), used(result)))
+        assert left[0] == left[1]
 
 
 # ---- what is begun, and when
