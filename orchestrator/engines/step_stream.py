@@ -80,7 +80,7 @@ class StepStream:
         kept in its place, or steps are taken away, the returned stream is of no use any more.
         """
         stream = copy(self)
-        stream._pending = (*self._pending, self._written(draft))
+        stream._pending = (*self._ahead_of(len(self._steps)), self._written(draft))
         return stream
 
     def _ahead_of(self, num_steps: int) -> list[_Written]:

@@ -57,6 +57,7 @@ class LookAhead:
         """Wait for what was begun of the step that `turn` is about to write; what was begun otherwise is dropped."""
         if self._rewriting is not None and self._rewriting[0] == turn:
             await _end_of(self._rewriting[1])
+            self._rewriting = None
         elif self._steps:
             first = self._steps[0]
             if first.behind.turn in (None, turn):
@@ -66,11 +67,10 @@ class LookAhead:
 
     async def go_on(self, turn: Turn, draft: Step) -> None:
         """Begin what can be done while the verdict on `draft` is pending; wait for it if it was asked for ahead."""
-        first = self._steps.pop(0) if self._steps else None
         self._pending = draft
-        if first is not None and (first.draft is None or first.draft.text != draft.text):
+        if self._steps and (self._steps[0].draft is None or self._steps[0].draft.text != draft.text):
             self._forget_steps("another draft came")
-            first = None
+        first = self._steps.pop(0) if self._steps else None
         if (draft.index, draft.attempt, "after_draft") in self._run.stored.decisions:
             return
         if self._run.doors.after_draft is not keep_all:

@@ -213,8 +213,8 @@ def _account(stored: StoredRun) -> Iterator[Text]:
     if "overlap" in loads(stored.run.settings):
         taken, num_dropped, seconds = hidden(stored)
         yield Text(
-            f"overlap: {_counted(taken, 'text')} written while another call was under way, "
-            f"{_counted(num_dropped, 'call')} begun and dropped, {seconds:.2f} s hidden"
+            f"overlap: {_counted(taken, 'text')} begun early, {_counted(num_dropped, 'call')} dropped, "
+            f"{seconds:.2f} s hidden"
         )
 
 

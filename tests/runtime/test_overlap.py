@@ -620,4 +620,4 @@ def test_the_timeline_shows_what_was_dropped_and_what_was_hidden() -> None:
         made.run(QUESTION, run_id="it")
         shown = timeline(made.journal.run("it"), width=120).plain
     assert "x dropped" in shown
-    assert "overlap: 0 texts written while another call was under way, 1 call begun and dropped" in shown
+    assert "overlap: 0 texts begun early, 1 call dropped, 0.00 s hidden" in shown
