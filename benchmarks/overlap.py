@@ -46,7 +46,6 @@ VARIANTS = {
     "hedged": Overlap(hedge=0.5),
     "1 ahead, hedged": Overlap(ahead=1, hedge=0.5),
 }
-GRANULARITIES: tuple[Literal["steps", "fused"], ...] = ("fused", "steps")
 FORESEEN = 0.8
 """Share of verdicts that the router foresees."""
 QUESTION = "Compute 38*4 - 98*6."
@@ -259,17 +258,15 @@ async def compare(
 
 async def stub(lines: Report, chosen: Options) -> None:
     """Compare everything on the stub, by the clock of the loop."""
-    num_steps = 5 if chosen.is_quick else 60
-    for rate in REJECTED:
-        for granularity in GRANULARITIES:
-            wanted = [name for name, each in VARIANTS.items() if rate or each.hedge is None]
-            name = f"{granularity}, {rate:.0%} rejected"
-            await compare(lines, name, _MACHINE, rate, granularity, wanted, num_steps, chosen.times(5), BAR)
+    num_steps, repeats = 5 if chosen.is_quick else 40, chosen.times(3)
+    settings: list[tuple[float, Literal["steps", "fused"]]] = [*((rate, "fused") for rate in REJECTED), (0.2, "steps")]
+    for rate, granularity in settings:
+        wanted = [name for name, each in VARIANTS.items() if rate or each.hedge is None]
+        name = f"{granularity}, {rate:.0%} rejected"
+        await compare(lines, name, _MACHINE, rate, granularity, wanted, num_steps, repeats, BAR)
     for rate in (0.0, 0.2):
         name = f"fused, {rate:.0%} rejected, slow verdicts"
-        await compare(
-            lines, name, _SLOW_VERDICTS, rate, "fused", ["1 ahead", "3 ahead"], num_steps, chosen.times(5), BAR
-        )
+        await compare(lines, name, _SLOW_VERDICTS, rate, "fused", ["1 ahead", "3 ahead"], num_steps, repeats, BAR)
 
 
 # ---- the embedded pair
@@ -311,11 +308,11 @@ async def embedded(lines: Report, num_tasks: int, repeats: int) -> None:
 
 async def on_the_wall(lines: Report, chosen: Options) -> None:
     """Run one setting of the stub, and the pair, by the clock on the wall."""
-    num_steps = 5 if chosen.is_quick else 30
+    num_steps = 5 if chosen.is_quick else 15
     await compare(
         lines, "wall: fused, 0% rejected", _MACHINE, 0.0, "fused", ["1 ahead"], num_steps, chosen.times(3), None
     )
-    await embedded(lines, 3 if chosen.is_quick else 30, chosen.times(3))
+    await embedded(lines, 3 if chosen.is_quick else 15, chosen.times(3))
 
 
 def measure(chosen: Options) -> Report:
