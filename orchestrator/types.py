@@ -25,6 +25,7 @@ __all__ = [
     "Keep",
     "Message",
     "Outcome",
+    "Overlap",
     "Plan",
     "Rewrite",
     "Rollback",
@@ -48,6 +49,8 @@ __all__ = [
 
 _MOST = 1 << 53
 """Above every limit that means something, and within what a journal stores."""
+_MOST_AHEAD = 64
+"""Steps ahead; hardly anybody's verdict takes as long as three drafts."""
 
 
 class Stop(StrEnum):
@@ -402,3 +405,31 @@ class Budget:
     def but(self, **changes: Any) -> Budget:
         """Return a copy with `changes`."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """What is begun before it is known to be needed, so that verdicts cost less waiting. By default nothing is.
+
+    The kept text, who wrote it and the decisions are those of a run without overlap. The ledger has more in it, as
+    discarded and interrupted work, and a hard budget counts that: a run that uses up its budget ends earlier.
+    """
+
+    ahead: int = 0
+    """How many steps may be drafted behind the oldest draft whose verdict is pending; 0 for none. The drafts in
+    between have their verdicts asked for as well, the last one has not."""
+    hedge: float | None = None
+    """The large engine begins to rewrite a draft together with the verdict where the chance that the draft is
+    rejected is at least this, in [0, 1]; None: never. A router that has `prior` says the chance; without it, it is
+    the share of rejections in the run, from the fifth verdict on."""
+
+    def __post_init__(self) -> None:
+        if type(self.ahead) is not int or not 0 <= self.ahead <= _MOST_AHEAD:
+            raise UserError(f"overlap ahead = {self.ahead!r} must be a whole number from 0 to {_MOST_AHEAD}")
+        if self.hedge is not None and not 0 <= self.hedge <= 1:
+            raise UserError(f"overlap hedge = {self.hedge!r} is not in [0, 1]")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is begun early at all."""
+        return self.ahead > 0 or self.hedge is not None

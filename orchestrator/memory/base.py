@@ -163,7 +163,8 @@ class StepRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something else worth knowing: `resumed`, `forked`, or what a monitor saw, such as `stalled`."""
+    """Something else worth knowing: `resumed`, `forked`, `dropped` (calls begun before a turn that did not come), or
+    what a monitor saw, such as `stalled`."""
 
     run: int
     step: int

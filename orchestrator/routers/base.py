@@ -4,6 +4,11 @@ A router is a plain object with any of the doors; a door it lacks has the defaul
 `after_run` nothing is learned.
 It does no input or output of its own: `ask` is its only way to learn anything, and every ask is
 metered, cached per draft and written to the trace.
+
+Both doors answer from what they are given and keep nothing: where a pipeline overlaps (types.Overlap) they are asked
+about drafts as if they stood, which may never come to be, and again once it is known. A router may also have
+`prior(history, draft) -> float`: the chance, in [0, 1], that it will reject the draft, said from what is at hand
+without asking anybody. It decides nothing; a rewrite that it makes likely is begun together with the verdict.
 """
 
 from __future__ import annotations

@@ -108,6 +108,7 @@ def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
         getattr(through, "before_step", draft_small),
         getattr(through, "after_draft", keep_all),
         getattr(router, "after_run", None),
+        getattr(router, "prior", None),
     )
 
 

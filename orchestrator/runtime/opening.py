@@ -25,9 +25,10 @@ from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
+from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Doors, Reward, Run
-from orchestrator.types import Budget, History, Message, Status, Task
+from orchestrator.types import Budget, History, Message, Overlap, Status, Task
 
 __all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
 
@@ -54,6 +55,7 @@ class Recipe:
     seed: int
     failover: bool
     retries: RetryPolicy
+    overlap: Overlap
     calibration: Calibration | None = None
     counterfactuals: Mapping[str, Any] | None = None
     """Share of steps and scorer; None for none."""
@@ -93,6 +95,7 @@ class Recipe:
                     # Null as in runs of before there were these: they can be resumed.
                     "calibration": self._calibrated,
                     "counterfactuals": self.counterfactuals,
+                    **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                 }
             ),
             sort_keys=True,
@@ -188,7 +191,7 @@ def _assemble(
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
-    return Run(
+    run = Run(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed),
@@ -209,6 +212,9 @@ def _assemble(
         reward=recipe.reward,
         chat_only=frozenset(name for name, can in ready.items() if not can.continues),
     )
+    if recipe.overlap.is_on:
+        run.ahead = LookAhead(run, recipe.overlap)
+    return run
 
 
 def task_json(task: Task) -> str:

@@ -34,7 +34,7 @@ from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Reward, Run
 from orchestrator.runtime.untraced import untraced
-from orchestrator.types import Budget, Message, Task
+from orchestrator.types import Budget, Message, Overlap, Task
 
 __all__ = ["Pipeline"]
 
@@ -54,7 +54,8 @@ class Pipeline:
     `granularity` "steps" gives one graph node per engine, "fused" the same loop in one node, for
     throughput; both keep the same texts. A router that learns is told what each answer is worth by
     `reward`, or else whether it is the task's gold one, and by `Pipeline.reward`; what it has learned
-    is in the journal, and another name of `experience` starts afresh.
+    is in the journal, and another name of `experience` starts afresh. `overlap` says what
+    is begun before a verdict has come: it, too, keeps the same texts.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -78,6 +79,7 @@ class Pipeline:
         durability: Literal["process", "power"] = "process",
         granularity: Literal["steps", "fused"] = "steps",
         failover: bool = True,
+        overlap: Overlap = Overlap(),  # noqa: B008 - frozen
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         reward: Reward | None = None,
         experience: str = "",
@@ -120,6 +122,7 @@ class Pipeline:
             retries=retries,
             reward=reward,
             experience=experience,
+            overlap=overlap,
         )
         self._db = db
         self._durability = durability
@@ -269,6 +272,7 @@ class Pipeline:
             return run.outcome
         finally:
             self._driven.discard(run.id)
+            await self._abandon(run)
             self._leave(run)
 
     def reward(self, run_id: str, value: float) -> str:
@@ -329,6 +333,11 @@ class Pipeline:
             run.journal.commit(run.key)
             run.journal.release(run.key)
 
+    async def _abandon(self, run: Run) -> None:
+        """End what a run that is left has begun ahead; nothing is left of one that is over."""
+        if run.ahead is not None and run.outcome is None:
+            await run.ahead.abandon()
+
     # ---- life
 
     async def start(self) -> dict[str, Capabilities]:
@@ -374,6 +383,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Let go of engines and of the journal's file."""
+        await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
         self._capabilities = None
         self._pairs.clear()

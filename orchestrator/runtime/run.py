@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
@@ -19,6 +19,9 @@ from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Decision, History, Outcome, Plan, Sampling, Signal, Status, Step, StopRun, Task
+
+if TYPE_CHECKING:
+    from orchestrator.runtime.lookahead import LookAhead
 
 __all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Known", "Lead", "Reward", "Run", "Stored", "Turn"]
 
@@ -93,6 +96,8 @@ class Doors(NamedTuple):
     after_draft: Callable[[History, Step, Ask], Awaitable[Decision]]
     after_run: Callable[[Outcome, Mapping[str, Any]], Mapping[str, Any]] | None = None
     """None where the router learns nothing."""
+    prior: Callable[[History, Step], float] | None = None
+    """The chance that a draft is rejected, from what is at hand."""
 
 
 @dataclass(slots=True)
@@ -155,6 +160,10 @@ class Run:
     """What the texts of candidates start with, by step and attempt."""
     failed_engines: set[str] = field(default_factory=set)
     """Engines given up on at the current step."""
+    verdicts: list[bool] = field(default_factory=list)
+    """Whether each draft that the router decided about stood, in order."""
+    ahead: LookAhead | None = None
+    """What is begun before its turn; None where nothing is."""
     taken_over: set[tuple[int, int]] = field(default_factory=set)
     """Index and attempt of what an engine wrote in the place of one that failed."""
     ending: Ending | None = None

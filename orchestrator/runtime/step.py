@@ -46,7 +46,7 @@ from orchestrator.types import (
     rewrite,
 )
 
-__all__ = ["end", "plan", "settle", "take_turn"]
+__all__ = ["advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
@@ -79,8 +79,24 @@ async def take_turn(run: Run, engine: str) -> str:
     if isinstance(passed, Handoff):
         return pass_on(run, turn, passed)
     try:
+        place = await _take(run, turn)
+    except BaseException:
+        if run.ahead is not None:
+            await run.ahead.abandon()
+        raise
+    if run.ahead is not None and run.ending is not None:
+        await run.ahead.rest()
+    return place
+
+
+async def _take(run: Run, turn: Turn) -> str:
+    try:
         async with in_time(run):
+            if run.ahead is not None:
+                await run.ahead.join(turn)
             draft = await write(run, turn)
+            if run.ahead is not None and not turn.stands:
+                await run.ahead.go_on(turn, draft)
             decision = _KEPT if turn.stands else await decide(run, draft)
         return carry_out(run, turn, draft, decision)
     except LimitExceeded as limit:
@@ -193,17 +209,20 @@ def _detail(decision: Decision) -> str:
 
 def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
     """Do what was decided and return the node to visit next."""
-    if run.listeners and not turn.stands:
-        run.tell(Decided(draft, decision))
+    if not turn.stands:
+        run.verdicts.append(isinstance(decision, Keep | StopRun))
+        if run.ahead is not None:
+            run.ahead.decided(turn, decision)
+        if run.listeners:
+            run.tell(Decided(draft, decision))
     match decision:
         case Adopt(engine=engine):
             run.turn = alternative(run, draft, engine, 0)
         case Rewrite(engine=engine, max_tokens=max_tokens):
-            limit = turn.max_tokens if max_tokens is None else max_tokens
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
+            run.turn = rewriting(turn, draft, engine, max_tokens)
         case Handoff(engine=engine, until=until):
             run.forced = (engine, until)
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, turn.max_tokens, stands=True, lead=turn.lead)
+            run.turn = rewriting(turn, draft, engine)._replace(whole=False)
         case Rollback(to_step=to_step):
             roll_back(run, to_step, draft)
             return plan(run)
@@ -214,6 +233,12 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
             keep_step(run, draft)
             return advance(run)
     return run.place
+
+
+def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
+    """Return the turn in which `engine` writes in the place of `draft`, which `turn` wrote."""
+    limit = turn.max_tokens if max_tokens is None else max_tokens
+    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
 
 
 def keep_step(run: Run, step: Step) -> None:
@@ -251,6 +276,8 @@ def discard(run: Run, calls: Iterable[Booked]) -> None:
 
 def roll_back(run: Run, to_step: int, draft: Step) -> None:
     """Throw away the kept steps from `to_step` on."""
+    if run.ahead is not None:
+        run.ahead.forget("the run went back")
     removed = run.history.steps[to_step:]
     run.first_attempts[draft.index] = draft.attempt + 1
     run.alternatives.clear()
@@ -374,6 +401,8 @@ def settle(run: Run) -> None:
 
 def end(run: Run, status: Status | None, reason: str) -> str:
     """Stop writing; the answer node concludes. An unfinished draft does not stand."""
+    if run.ahead is not None:
+        run.ahead.forget("the run ended")
     discard(run, run.call.leave())
     run.turn = None
     run.ending = Ending(status, reason)

@@ -72,6 +72,7 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
         "engines.large",
         "db",
         "think",
+        "hedge",
     )
     file.write_text("\n".join(line for line in given if not line.startswith(skipped)))
     shown = orchestrator("config", "show", "--json")
