@@ -1,4 +1,4 @@
-"""`orchestrator export-router-data`: collected steps as the text and the labels that the published router learns from."""
+"""`orchestrator export-router-data`: collected steps as the text and labels that the published router learns from."""
 
 from __future__ import annotations
 
