@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from orchestrator.cli.source import loaded_config
+from orchestrator.types import Overlap
+
 Call = Callable[..., Result]
 
 TWO = """
@@ -270,3 +273,11 @@ def test_doctor_says_fail_for_a_configuration_and_a_database_that_cannot_be_used
     again = orchestrator("doctor")
     assert again.exit_code == 2
     assert "fail  engines      orchestrator.toml:1:8: broken TOML" in again.stdout
+
+
+def test_flags_switch_overlap_on(orchestrator: Call, here: Path) -> None:
+    options = loaded_config({"overlap": 2, "hedge": 0.25}).pipeline_options()
+    assert options["overlap"] == Overlap(ahead=2, hedge=0.25)
+    refused = orchestrator("run", "2+2?", "--overlap", "-1")
+    assert refused.exit_code == 2
+    assert "overlap ahead = -1 must be a whole number from 0 to 64" in refused.stderr
