@@ -63,10 +63,13 @@ class AheadCalls(Calls):
 
     async def claim(self, asked: Asked) -> Sent | None:
         """Return what came of `asked` if it was begun ahead, waiting for its end; None if it was not, or failed."""
-        waiting = self._begun.get(_key(asked))
-        if not waiting:
+        key = _key(asked)
+        waiting = self._begun.get(key)
+        if waiting is None:
             return None
         begun = waiting.pop(0)
+        if not waiting:
+            del self._begun[key]
         if not begun.is_done:
             try:
                 await asyncio.wait([begun.task])
@@ -87,7 +90,7 @@ class AheadCalls(Calls):
         """Give up the calls of every place that `is_dropped` names; those under way end soon. Noted at `step`."""
         seqs = self._real.drop_laid_ready(is_dropped)
         for key, waiting in list(self._begun.items()):
-            if not waiting or is_dropped(waiting[0].asked.place):
+            if is_dropped(waiting[0].asked.place):
                 del self._begun[key]
                 for begun in waiting:
                     self._give_up(begun)
