@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from learned import known
 from seen import Table, history, step, token
 
 import orchestrator as orc
@@ -26,11 +27,15 @@ from orchestrator.routers import (
     SpecReason,
     find,
 )
+from orchestrator.routers.features import NAMES
+from orchestrator.routers.forecast import Forecast, Logistic
 from orchestrator.types import History, Step, StopRun
 
 BAR_MS = 0.3
 """Own work per step; tests allow a busy machine thrice as much of the median."""
+ALL = Logistic(means=(0.0,) * len(NAMES), scales=(1.0,) * len(NAMES), weights=(0.1,) * len(NAMES), bias=0.0)
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "arbitrage": [{"learnt": known(features=NAMES, forecast=Forecast(shape=ALL))}],
     "entropy": [{}, {"dwell": 3, "lower": 0.1, "bound": "upper", "vocabulary": 1000}],
     "answer-gate": [{}, {"gate": "agreement"}, {"gate": "forced"}],
     "hybrid": [
