@@ -12,7 +12,7 @@ from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.config import router_file
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import MEASURED, SCORERS
+from orchestrator.engines.scorers import MEASURED, PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
