@@ -232,7 +232,7 @@ class Plan(NamedTuple):
     reason: str = ""
     """Why this engine; empty when the policy always starts there."""
     whole: bool = False
-    """Write on to the end of the text in one call, past every delimiter: it all is one step."""
+    """Write on to the end of the text in one call, past every delimiter: it all is one step. So is what replaces it."""
     lead: str = ""
     """Text that the policy puts at the start of the step; the engine goes on from there."""
 

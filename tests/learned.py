@@ -9,6 +9,8 @@ from random import Random
 from typing import Any
 
 from orchestrator.learning.rows import About, Before, Row, Target
+from orchestrator.routers.forecast import Forecast, Logistic
+from orchestrator.routers.router_file import RouterFile
 from orchestrator.types import History, Message, Step, Stop, Task, TokenLogprob
 
 PAIR = {
@@ -89,3 +91,24 @@ def history(engines: Sequence[str] = ("small", "large"), writers: Sequence[str] 
     """Return a history with one kept step by each of `writers`."""
     steps = [replace(draft(writer=writer), index=index) for index, writer in enumerate(writers)]
     return History(task=Task.of("q"), engines=tuple(engines), seed=7, steps=steps)
+
+
+UNIT = Logistic(means=(0.0,), scales=(1.0,), weights=(-10.0,), bias=5.0)
+"""Half a chance at a margin of 0.5, and the more the less sure a draft is."""
+
+
+def known(**changes: Any) -> RouterFile:
+    """Return a router that reads nothing but the smallest margin, by UNIT."""
+    given: dict[str, Any] = {
+        "features": ("margin_min",),
+        "forecast": Forecast(shape=UNIT),
+        "logprobs": 2,
+        "scorer": "prm",
+        "samples": 1,
+        "pair": PAIR,
+        "measured": {},
+        "data": {"fitted_on": ["a", "b"]},
+        "made": "2026-11-27",
+        "package": "0.1.0",
+    }
+    return RouterFile(**{**given, **changes})

@@ -199,7 +199,7 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         (SMALL + "max_tokens = true\n", "engines.small.max_tokens must be a valid integer, not True"),
         (SMALL + "timeout_s = 0\n", "engines.small.timeout_s must be above 0, not 0.0"),
         (SMALL + "price = { input = 1 }\n", "engines.small.price.input: no such key; known: prompt, cached, output"),
-        ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: large, oracle, random, small, "),
+        ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: answer-gate, "),
         ('[router]\nname = "large"\nthreshold = 7\n', "router.threshold: no such key; known: none"),
         ("[router]\nthreshold = 11\n", "router: specreason: threshold = 11.0 is not in [0, 10]"),
         ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a whole number above 0"),

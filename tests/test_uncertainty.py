@@ -116,6 +116,8 @@ def test_the_summary_is_what_the_single_figures_say() -> None:
     assert (found.entropy_max, found.entropy_last) == pytest.approx((lower.max(), lower[-1]))
     assert (found.entropy_mean_upper, found.entropy_max_upper) == pytest.approx((upper.mean(), upper.max()))
     margins, separabilities = uncertainty.margins(tokens), uncertainty.separabilities(tokens)
+    at_once = uncertainty.entropies_and_margins(tokens)
+    assert [each.tolist() for each in at_once] == [uncertainty.entropies(tokens).lower.tolist(), margins.tolist()]
     assert (found.margin_min, found.margin_mean) == pytest.approx((margins.min(), margins.mean()))
     assert (found.separability_min, found.separability_mean) == pytest.approx(
         (separabilities.min(), separabilities.mean())

@@ -95,7 +95,8 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
             bar.end()
         if given["out"] is not None:
             export(given["out"], await collection.about(), collection.rows())
-        _tell(collection, summary(collection.rows()), given)
+        rows = list(collection.rows())
+        _tell(collection, {name: summary(rows, name) for name in ("", *given["also"])}, given)
     return int(collection.failed > 0)
 
 
@@ -124,19 +125,22 @@ def _tasks(what: tuple[str, ...], given: Mapping[str, Any]) -> tuple[list[Task],
     return tasks, {}
 
 
-def _tell(collection: Collection, found: Summary, given: Mapping[str, Any]) -> None:
+def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.learning.report import FEW
 
+    found = summaries[""]
     if given["as_json"]:
-        say_json({**asdict(found), "failed": collection.failed})
+        also = {name: asdict(other) for name, other in summaries.items() if name}
+        say_json({**asdict(found), "also": also, "failed": collection.failed})
     else:
-        say(f"{found.steps} steps of {found.tasks} tasks, scored by {given['scorer']} [95% intervals by task]")
-        say(f"  the large engine was better (oracle share)        {found.better}")
-        say(f"  drafts that are wrong                             {found.wrong}")
-        say(f"  P(large also wrong | small wrong)                 {found.both_wrong}")
+        for name, of in summaries.items():
+            say(f"{of.steps} steps of {of.tasks} tasks, scored by {name or given['scorer']} [95% intervals by task]")
+            say(f"  the large engine was better (oracle share)        {of.better}")
+            say(f"  drafts that are wrong                             {of.wrong}")
+            say(f"  P(large also wrong | small wrong)                 {of.both_wrong}")
     if collection.failed and not given["quiet"]:
         note(f"{collection.failed} runs failed; the same command tries them again")
     if found.steps < FEW and not given["quiet"]:

@@ -7,7 +7,7 @@ the journal, and so are the rows of all.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -118,12 +118,12 @@ class _Counted(NamedTuple):
     target_wrong: float
 
 
-def summary(rows: Iterator[Row]) -> Summary:
-    """Return what the rows hold, with intervals by task."""
-    found = [
-        _Counted(row.task, row.pays, row.score < WRONG, float(np.mean([each.score < WRONG for each in row.targets])))
-        for row in rows
-    ]
+def summary(rows: Iterable[Row], scorer: str = "") -> Summary:
+    """Return what the rows hold, with intervals by task: by the word of whoever labels them, or of another `scorer`.
+
+    Rows that the other one did not score are left out.
+    """
+    found = [counted for row in rows if (counted := _counted(row, scorer))]
     tasks = [each.task for each in found]
     better, wrong, target_wrong = (np.array([each[place] for each in found], dtype=float) for place in (1, 2, 3))
 
@@ -139,3 +139,13 @@ def summary(rows: Iterator[Row]) -> Summary:
         wrong=bootstrapped(tasks, lambda drawn: float(wrong[drawn].mean())) if found else nothing,
         both_wrong=bootstrapped(tasks, among_wrong) if found else nothing,
     )
+
+
+def _counted(row: Row, scorer: str) -> _Counted | None:
+    scored = [(row.score, row.also), *((target.score, target.also) for target in row.targets)]
+    if scorer and not all(scorer in also for _, also in scored):
+        return None
+    ours, *theirs = [also[scorer] if scorer else score for score, also in scored]
+    advantage = sum(each - ours for each in theirs)
+    wrong = sum(each < WRONG for each in theirs) / len(theirs)
+    return _Counted(row.task, advantage > 0, ours < WRONG, wrong)

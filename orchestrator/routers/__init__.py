@@ -6,7 +6,21 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["ROUTERS", "Arbitrage", "LargeOnly", "Oracle", "Random", "SmallOnly", "SpecReason", "find"]
+__all__ = [
+    "ROUTERS",
+    "RSD",
+    "AnswerGate",
+    "Arbitrage",
+    "Entropy",
+    "Hybrid",
+    "LargeOnly",
+    "Oracle",
+    "Random",
+    "SmallOnly",
+    "SpecReason",
+    "SpeculativeThinking",
+    "find",
+]
 
 ROUTERS = {
     "small": "orchestrator.routers.small:SmallOnly",
@@ -15,6 +29,11 @@ ROUTERS = {
     "oracle": "orchestrator.routers.oracle:Oracle",
     "specreason": "orchestrator.routers.specreason:SpecReason",
     "arbitrage": "orchestrator.routers.arbitrage:Arbitrage",
+    "rsd": "orchestrator.routers.rsd:RSD",
+    "entropy": "orchestrator.routers.entropy:Entropy",
+    "speculative-thinking": "orchestrator.routers.speculative_thinking:SpeculativeThinking",
+    "answer-gate": "orchestrator.routers.answer_gate:AnswerGate",
+    "hybrid": "orchestrator.routers.hybrid:Hybrid",
 }
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 from asyncio import gather
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import Any, Literal
 
 from orchestrator.errors import SignalUnavailable, UserError
@@ -139,7 +138,6 @@ class Arbitrage:
         """Return the prediction. Raises SignalUnavailable if it cannot be had, or is no number."""
         known = self._known
         signals = await gather(*(ask.score(name, draft) for name in self._asked))
-        started = perf_counter()
         steps = history.steps
         seen = Drafted(
             question="\n".join(message.content for message in history.task.messages),
@@ -156,7 +154,7 @@ class Arbitrage:
         chance = known.forecast.chance(features(known.features, seen))
         if chance != chance:
             raise SignalUnavailable("arbitrage", "the router's prediction is not a number")
-        return Signal(name="arbitrage", value=chance, unit="chance to be better", seconds=perf_counter() - started)
+        return Signal(name="arbitrage", value=chance, unit="chance to be better")
 
 
 class _Same:

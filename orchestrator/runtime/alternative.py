@@ -54,6 +54,7 @@ def alternative(run: Run, draft: Step, engine: str, sample: int) -> Turn:
         run.turn.max_tokens,
         run.turn.logprobs,
         stands=True,
+        whole=run.turn.whole,
         drawn_as=(f"rewrite {sample}" if sample else "rewrite", attempt + 1),
         lead=run.turn.lead,
     )

@@ -195,7 +195,7 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
             run.turn = alternative(run, draft, engine, 0)
         case Rewrite(engine=engine, max_tokens=max_tokens):
             limit = turn.max_tokens if max_tokens is None else max_tokens
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, lead=turn.lead)
+            run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
         case Handoff(engine=engine, until=until):
             run.forced = (engine, until)
             run.turn = Turn(engine, "rewrite", draft.attempt + 1, turn.max_tokens, stands=True, lead=turn.lead)

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
-from orchestrator.memory.base import SignalRow, StoredRun
+from orchestrator.memory.base import DecisionRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
@@ -157,13 +157,12 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
     stands = each.verdict in ("kept", "inherited")
     reason = f"from run {first_words(each.origin, _RUN)}" if each.origin else each.reason
     style = "" if stands else "dim"
-    readings = [_reading(signal) for signal in each.signals]
     decision = each.decision
     head = _columns(
         str(each.step),
         first_words(each.writer, _NAMED),
         each.verdict if stands else f"x {each.verdict}",
-        readings[0] if readings else "-",
+        _score(each.signals[0], decision) if each.signals else "-",
         _number(decision.threshold if decision else None),
         _number(decision.margin if decision else None, sign="+"),
         f"{'~' if each.is_bound else ''}{each.output_tokens}",
@@ -194,6 +193,15 @@ def _served(each: Attempt) -> Iterator[str]:
         if each.first_token_s is not None:
             yield f"first token {1000 * each.first_token_s:.0f} ms"
         yield f"queued {1000 * each.queue_s:.0f} ms"
+
+
+def _score(signal: SignalRow, decision: DecisionRow | None) -> str:
+    """Return a reading in the unit that the decision's threshold is in: not every policy goes by the raw one."""
+    if decision is not None and None not in (signal.value, decision.threshold, decision.margin):
+        assert signal.value is not None and decision.threshold is not None and decision.margin is not None
+        if abs(signal.value - decision.threshold - decision.margin) < 1e-9:
+            return _number(signal.value)
+    return _reading(signal)
 
 
 def _reading(signal: SignalRow) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from learned import ABOUT, rows
 
 from orchestrator.bench.policies import matched, policies_of
 from orchestrator.bench.scoring import exact
@@ -16,6 +18,8 @@ from orchestrator.engines.scorers.reward import Reward
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
+from orchestrator.learning.table import names_of, table_of
+from orchestrator.learning.training import learnt, write
 from orchestrator.routers import Oracle, Random, SpecReason
 
 CHECKED = random_calculation()
@@ -95,7 +99,7 @@ def test_a_matched_random_control_has_the_share_and_the_name() -> None:
 @pytest.mark.parametrize(
     "spec, said",
     [
-        ("specreson", "no router named 'specreson'; known: large, oracle, random, small, specreason"),
+        ("specreson", "no router named 'specreson'; known: answer-gate, .*small, specreason"),
         ("specreason:treshold=7", "treshold.*known: .*threshold"),
         ("specreason:threshold=high", "threshold"),
         ("specreason:threshold=11", r"threshold = 11\.?0? is not in"),
@@ -139,3 +143,16 @@ def test_without_a_check_the_oracle_asks_an_engine_that_measures() -> None:
     assert [policy.label for policy in policies_of([], UNCHECKED)] == ["small", "large"]
     *_, exact_one = policies_of([], CHECKED, measuring=("scorer",))
     assert exact_one.router.needs.scorers == ("verifier",)
+
+
+def test_a_trained_router_is_labelled_by_the_name_of_its_file_and_by_what_is_in_it(tmp_path: Path) -> None:
+    table = table_of(ABOUT, rows(60), names_of(ABOUT, history=True))
+    made = learnt(ABOUT, table, shape="logistic")
+    write(made, tmp_path / "router.json")
+    found = policies_of([f"arbitrage:file={tmp_path / 'router.json'}:threshold=0.1..0.3/0.1"], UNCHECKED)[2:]
+    names = [f"arbitrage:file=router.json@{made.digest[:6]}:threshold={tau}" for tau in (0.1, 0.2, 0.3)]
+    assert [policy.label for policy in found] == names
+    assert {policy.family for policy in found} == {"arbitrage"}
+    assert [policy.router.threshold for policy in found] == [0.1, 0.2, 0.3]
+    assert all(policy.router.fitted_on == made.fitted_on for policy in found)
+    assert [matched(policy, 0.25).label for policy in found] == [f"random@{name}" for name in names]

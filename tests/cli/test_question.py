@@ -11,6 +11,7 @@ from click.testing import Result
 
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
+from orchestrator.routers import ROUTERS
 
 Call = Callable[..., Result]
 
@@ -149,7 +150,7 @@ def test_without_resume_the_same_question_is_a_new_run(orchestrator: Call, pipel
         (["run", "x", "--router-option", "threshold"], "--router-option 'threshold': write it as key=value"),
         (
             ["run", "x", "--router", "nope"],
-            "command line: router.name: no router named 'nope'; known: large, oracle, random, small, specreason",
+            f"command line: router.name: no router named 'nope'; known: {', '.join(sorted(ROUTERS))}",
         ),
         (
             ["run", "x", "--router", "random", "--threshold", "3"],

@@ -147,6 +147,31 @@ async def test_of_several_rows_the_last_one_counts(stub: StubServer, engine: Bui
     assert exp(done.logprobs[0].logprob) == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("num_rows", [1, 3])
+async def test_another_number_of_scores_than_steps_is_refused_in_one_line(
+    stub: StubServer, engine: Build, num_rows: int
+) -> None:
+    server = FakePooling(stub, lambda ids: [BAD_GOOD] * ids.count(BOS))
+    prm = engine(step_tag="<s>")
+    await prm.start()
+    two_steps = [*await prm.encode("2+2=4.\n\n"), *await prm.encode("so 4.\n\n")]
+    assert (await prm.complete(request(two_steps))).logprobs
+    server.answers = lambda ids: [BAD_GOOD] * num_rows
+    with pytest.raises(EngineProtocol, match=rf"{num_rows} scores for 2 steps: is step_tag the one") as caught:
+        await prm.complete(request(two_steps))
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_model_that_scores_every_token_or_the_prompt_is_read_behind_a_step_tag_too(
+    stub: StubServer, engine: Build
+) -> None:
+    server = FakePooling(stub, lambda ids: [BAD_GOOD] * len(ids))
+    prm = engine(step_tag="<s>")
+    assert (await prm.complete(request([*await prm.encode("a."), *await prm.encode("b.")]))).logprobs
+    server.answers = lambda ids: BAD_GOOD
+    assert (await prm.complete(request(await prm.encode("a.")))).logprobs
+
+
 @pytest.mark.parametrize("row", [[0.2], [[0.2]]])
 async def test_a_single_class_is_the_good_one_of_two(stub: StubServer, engine: Build, row: Any) -> None:
     FakePooling(stub, lambda ids: row)

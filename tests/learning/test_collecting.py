@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from learned import row
 from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.learning.collecting import Collection, summary
-from orchestrator.learning.rows import Row
+from orchestrator.learning.rows import Row, Target
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
@@ -200,3 +201,14 @@ def test_a_summary_says_what_an_oracle_would_send_and_what_that_would_waste() ->
     assert told.both_wrong.value == 0
     nothing = summary(iter(()))
     assert nothing.steps == 0 and nothing.better.value != nothing.better.value
+
+
+def test_a_summary_by_another_scorers_word_leaves_out_what_that_one_did_not_score() -> None:
+    made = [
+        row("a", score=0.9, also={"verifier": 0.0}, targets=(Target("x", 1, 0.9, {"verifier": 1.0}),)),
+        row("b", score=0.9, also={"verifier": 0.0}, targets=(Target("x", 1, 0.9, {"verifier": 0.0}),)),
+        row("c", score=0.9, also={}, targets=(Target("x", 1, 1.0, {}),)),
+    ]
+    ours, theirs = summary(made), summary(made, "verifier")
+    assert (ours.steps, ours.better.value, ours.wrong.value) == (3, pytest.approx(1 / 3), 0)
+    assert (theirs.steps, theirs.better.value, theirs.wrong.value, theirs.both_wrong.value) == (2, 0.5, 1, 0.5)

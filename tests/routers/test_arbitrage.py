@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from learned import PAIR, draft, history
+from learned import PAIR, UNIT, draft, history, known
 from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.config import router_file
@@ -22,28 +22,9 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.routers.arbitrage import SAME, Arbitrage
 from orchestrator.routers.collect import Collect
 from orchestrator.routers.features import HISTORY
-from orchestrator.routers.forecast import Forecast, Logistic
+from orchestrator.routers.forecast import Forecast
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.types import Plan, Signal, Status
-
-UNIT = Logistic(means=(0.0,), scales=(1.0,), weights=(-10.0,), bias=5.0)
-"""Half a chance at a margin of 0.5, and the more the less sure a draft is."""
-
-
-def known(**changes: Any) -> RouterFile:
-    given: dict[str, Any] = {
-        "features": ("margin_min",),
-        "forecast": Forecast(shape=UNIT),
-        "logprobs": 2,
-        "scorer": "prm",
-        "samples": 1,
-        "pair": PAIR,
-        "measured": {},
-        "data": {"fitted_on": ["a", "b"]},
-        "made": "2026-11-27",
-        "package": "0.1.0",
-    }
-    return RouterFile(**{**given, **changes})
 
 
 class Scores:

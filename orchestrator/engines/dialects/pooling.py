@@ -69,7 +69,8 @@ class Pooling(VllmServer[PoolingTokenizer]):
             raise ContextExceeded.of(self.name, len(prompt), can.context)
         started = perf_counter()
         reply = await self._line.once(POOL, body(can.model, prompt), timeout_s=request.timeout_s)
-        found = probabilities(self._line, reply)
+        steps = (await self._tokenizer()).num_steps(prompt)
+        found = probabilities(self._line, reply, steps=steps, tokens=len(prompt))
         with self._line.reading(POOL):
             prompt_tokens = int(reply["usage"]["prompt_tokens"])
         return Completion(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.engines.base import Capabilities
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
 from orchestrator.engines.dialects.pooling_reply import POOL, body, probabilities
@@ -28,6 +30,13 @@ class PoolingTokenizer(VllmTokenizer):
         if not self.tag:
             return await super().encode(text)
         return [*await super().encode(text.rstrip()), *self.tag]
+
+    def num_steps(self, ids: Sequence[int]) -> int | None:
+        """Return how many steps the tag closes in a prompt; None where there is no tag."""
+        if not self.tag:
+            return None
+        width = len(self.tag)
+        return sum(tuple(ids[place : place + width]) == self.tag for place in range(len(ids) - width + 1))
 
     async def is_special(self, id_: int) -> bool:
         """Go by the token's name: a server that cannot be made to write it tells no other way."""
@@ -59,16 +68,17 @@ async def probe(line: Transport, model: str | None, step_tag: str | None) -> tup
         tokenizer=fingerprint(encoded),
         continues=True,
         token_ids=False,
-        logprobs=await _classes(line, str(card["id"]), encoded[0]),
+        logprobs=await _classes(line, str(card["id"]), encoded[0], tokenizer.num_steps(encoded[0])),
         chat_template=tokenizer.has_template,
         missing=missing,
     ), tokenizer
 
 
-async def _classes(line: Transport, model: str, prompt: list[int]) -> int:
+async def _classes(line: Transport, model: str, prompt: list[int], steps: int | None) -> int:
     """Return how many classes the model knows."""
     try:
-        return len(probabilities(line, await line.post(POOL, body(model, prompt))))
+        reply = await line.post(POOL, body(model, prompt))
+        return len(probabilities(line, reply, steps=steps, tokens=len(prompt)))
     except (EngineRejected, EngineProtocol) as error:
         mend = "serve a process reward model with --runner pooling, and name the step_tag if it reads steps at one"
         what = f"engine {line.engine!r}: the server at {line.base_url} does not measure: {mend} ({error})"

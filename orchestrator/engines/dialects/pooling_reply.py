@@ -28,16 +28,21 @@ def body(model: str, prompt: Sequence[int]) -> dict[str, Any]:
     return {"model": model, "input": list(prompt), "use_activation": True}
 
 
-def probabilities(line: Transport, reply: Any) -> list[float]:
+def probabilities(line: Transport, reply: Any, *, steps: int | None = None, tokens: int = 0) -> list[float]:
     """Return the probability of each class, two of them or more; a single class is the good one of two.
 
-    Raises EngineProtocol, saying what came instead.
+    `steps` is the number of steps that the prompt closed with a tag, None where its model reads no steps, `tokens`
+    that of its tokens. A model that reads steps has to answer with a row for each of them, or for each token, or with
+    one for the prompt. Raises EngineProtocol, saying what came instead.
     """
     with line.reading(POOL):
         [answer] = reply["data"]
         rows = answer["data"]
+        num_rows = len(rows) if rows and isinstance(rows[-1], list) else 0
         row = rows[-1] if rows and isinstance(rows[-1], list) else rows
         found = [float("nan") if value is None else float(value) for value in row]
+    if steps is not None and num_rows not in (0, steps, tokens):
+        raise line.misunderstood(POOL, f"{num_rows} scores for {steps} steps: is step_tag the one its model reads?")
     if not found:
         raise line.misunderstood(POOL, "no class at all: its model reads steps at a tag that the prompt has not")
     if not all(isfinite(value) and 0 <= value <= 1 + _SLACK for value in found):

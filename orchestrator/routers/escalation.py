@@ -1,0 +1,76 @@
+"""What several policies share: who writes in a rejected draft's place, and what a draft without a reading gets.
+
+With two engines both targets are the same. With more, `largest` goes to the last engine at once and `next` to the one
+after the draft's writer. What was rewritten stands: no policy measures it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Literal
+
+from orchestrator.errors import EngineError, SignalUnavailable, UserError
+from orchestrator.routers.base import Ask
+from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
+
+__all__ = ["ON_UNREADABLE", "TARGETS", "OnUnreadable", "Target", "check_choice", "climb", "target", "unread"]
+
+OnUnreadable = Literal["reject", "accept", "stop"]
+Target = Literal["largest", "next"]
+ON_UNREADABLE = ("reject", "accept", "stop")
+TARGETS = ("largest", "next")
+
+
+def target(history: History, writer: str, to: Target) -> str | None:
+    """Return who writes in the place of what `writer` wrote; None if that is the largest engine."""
+    if writer == history.large:
+        return None
+    place = history.engines.index(writer)
+    return history.large if to == "largest" else history.engines[place + 1]
+
+
+def unread(engine: str, why: SignalUnavailable, then: OnUnreadable, threshold: float | None = None) -> Decision:
+    """Return what a draft gets whose reading is missing, the reason told; a rejected one goes to `engine`."""
+    reason = f"no reading of {why.name} ({why.reason}): {then}"
+    if then == "accept":
+        return keep(reason=reason, threshold=threshold, alternatives=("rewrite",))
+    if then == "stop":
+        return stop(status=Status.FAILED, reason=reason, threshold=threshold)
+    return rewrite(engine, reason=reason, threshold=threshold, alternatives=("keep",))
+
+
+def check_choice(policy: str, option: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise UserError if an option's value is none of those known."""
+    if value not in known:
+        raise UserError(f"{policy}: {option} = {value!r}; known: {', '.join(known)}")
+
+
+async def climb(history: History, draft: Step, ask: Ask, gate: Callable[[Step], Awaitable[Decision]]) -> Decision:
+    """Let each engine above the draft's writer try in turn, until `gate` keeps what it wrote; the last is not gated.
+
+    `gate` decides about one candidate. Where it says anything but keep or rewrite, that is the decision.
+    """
+    signals: tuple[Signal, ...] = ()
+    decision = await gate(draft)
+    for engine in history.engines[history.engines.index(draft.writer) + 1 : -1]:
+        if not isinstance(decision, Rewrite):
+            break
+        signals, decision = (*signals, *decision.signals), replace(decision, signals=())
+        try:
+            candidate = await ask.alternative(engine, draft)
+        except EngineError as error:
+            decision = rewrite(history.large, reason=f"engine {engine!r} could not try: {error}")
+            continue
+        decision = await gate(candidate)
+        if isinstance(decision, Keep):
+            return rewrite(
+                engine,
+                *signals,
+                *decision.signals,
+                reason=f"{engine} passes: {decision.reason}",
+                threshold=decision.threshold,
+                margin=decision.margin,
+                alternatives=decision.alternatives,
+            )
+    return replace(decision, signals=(*signals, *decision.signals)) if isinstance(decision, Rewrite) else decision

@@ -1,0 +1,190 @@
+"""The large engine takes over where the small one starts to doubt or to conclude, for a fixed number of tokens.
+
+The small engine writes up to a delimiter, then looks ahead. Cue words in the look-ahead tell a turning point: the look
+is thrown away and the large engine writes it, and goes on to verify where its words say so. A neutral look is thrown
+away too, and the small engine writes the next piece. After many pieces of doubt the large engine recapitulates. So a
+step of this policy is a piece, which may end by length. Which piece is due is read from the kept steps alone.
+
+Source: Speculative Thinking, arXiv:2504.12329, and the authors' code: the tables of words, a look of 20 tokens, pieces
+of 125 tokens to verify, a recap of 125 tokens that grows by 25 up to 200 after 15 doubts, which grow by 5 up to 30,
+`choose_large`, 100 tokens of the large engine first where the small one is no reasoning engine, and neutral looks that
+are thrown away and written anew. A tie of doubt and confidence is doubt. Differs:
+- cues are matched on words, longest first, in any case: "another" is no "no other", "yesterday" no "yes" (there any
+  substring matches);
+- a look, and what the large engine writes in its place, ends at a delimiter where one comes earlier;
+- with `choose_large` the large engine writes nothing before it is chosen, as the look's cues decide alone;
+- the words that start a recap are ours, and so are they no part of its tokens;
+- prompts are token ids of each engine's own tokenizer (the authors share one, or paste text into the user's turn);
+- sampling is the pipeline's (there temperature 0.6, top_p 0.95, top_k 50);
+- of more than two engines the first and the last take part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from orchestrator.errors import EngineError, UserError
+from orchestrator.routers.base import Ask, Needs
+from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+
+__all__ = ["SpeculativeThinking"]
+
+BEGIN, WRITE, LOOK, VERIFY, RECAP = "begin", "write", "look", "verify", "recap"
+
+
+class _Due(NamedTuple):
+    """What comes next, and the counters."""
+
+    piece: str
+    doubts: int
+    limit: int
+    """Doubts that lead to a recap."""
+    recap_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeculativeThinking:
+    """Let the large engine write where the small one's look ahead has a cue, verify, and recapitulate many doubts."""
+
+    step_tokens: int = 1024
+    """Tokens of a piece that the small engine writes up to a delimiter."""
+    look_tokens: int = 20
+    """Tokens it looks ahead, and the large engine writes in their place."""
+    verify_tokens: int = 125
+    """Tokens the large engine goes on for where its words say that it verifies."""
+    recap_tokens: int = 125
+    """Tokens of the first recap."""
+    recap_growth: int = 25
+    most_recap_tokens: int = 200
+    doubts: int = 15
+    """Pieces of doubt before the first recap."""
+    doubts_growth: int = 5
+    most_doubts: int = 30
+    recap: str = "Let me go over the steps so far and look for a mistake:"
+    """What a recap starts with."""
+    choose_large: bool = True
+    """The large engine's words stand at every cue; False: only where they turn doubt into confidence or back."""
+    reasoning: bool = True
+    """The small engine reasons; False: the large one begins, and writes behind every delimiter."""
+    begin_tokens: int = 100
+    """Tokens it begins with then."""
+    verify: tuple[str, ...] = ("verify", "think again", "recap", "check")
+    negative: tuple[str, ...] = ("wait", "alternatively", "hold on", "another")
+    positive: tuple[str, ...] = ("yeah", "yes", "final answer", "confident")
+
+    needs = Needs(engines=2)
+
+    def __post_init__(self) -> None:
+        for option in ("step_tokens", "look_tokens", "verify_tokens", "recap_tokens", "doubts", "begin_tokens"):
+            if (value := getattr(self, option)) < 1:
+                raise UserError(f"speculative-thinking: {option} = {value!r} must be at least 1")
+        for option in ("recap_growth", "doubts_growth"):
+            if (value := getattr(self, option)) < 0:
+                raise UserError(f"speculative-thinking: {option} = {value!r} must be at least 0")
+        for option, first in (("most_recap_tokens", self.recap_tokens), ("most_doubts", self.doubts)):
+            if (value := getattr(self, option)) < first:
+                raise UserError(f"speculative-thinking: {option} = {value!r} is below where it starts, {first}")
+        for option in ("verify", "negative", "positive"):
+            if not all(isinstance(word, str) and word.strip() for word in getattr(self, option)):
+                raise UserError(
+                    f"speculative-thinking: {option} = {getattr(self, option)!r} has a word without letters"
+                )
+            object.__setattr__(self, option, tuple(getattr(self, option)))  # a file has a list
+        if not self.recap.strip():
+            raise UserError("speculative-thinking: recap is empty: give words that a recap starts with")
+
+    def before_step(self, history: History) -> Plan:
+        """Plan the piece that is due."""
+        due = self._due(history)
+        if due.piece == BEGIN:
+            return Plan(
+                engine=history.large, max_tokens=self.begin_tokens, whole=True, reason="the large engine begins"
+            )
+        if due.piece == VERIFY:
+            return Plan(engine=history.large, max_tokens=self.verify_tokens, whole=True, reason="its words verify")
+        if due.piece == RECAP:
+            reason = f"{due.doubts} doubts: recap"
+            return Plan(
+                engine=history.large, max_tokens=due.recap_tokens, whole=True, reason=reason, lead=self.recap + " "
+            )
+        max_tokens = self.look_tokens if due.piece == LOOK else self.step_tokens
+        return Plan(engine=history.small, max_tokens=max_tokens)
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        """Keep every piece but a look: that is written anew, or kept where the large engine would not turn it."""
+        if draft.writer != history.small or self._due(history).piece != LOOK:
+            return keep(reason="no look ahead")
+        mood = self.mood(draft.text)
+        signal = Signal(name="cue", value=None, raw=float(mood), unit="-1 doubt, 1 confidence")
+        if not mood and self.reasoning:
+            reason = "no cue ahead: the small engine writes on"
+            return rewrite(history.small, signal, reason=reason, max_tokens=self.step_tokens)
+        found = f"cue {', '.join(map(repr, self._cues(draft.text)))}" if mood else "the small engine does not reason"
+        if not self.choose_large:
+            try:
+                other = self.mood((await ask.alternative(history.large, draft)).text)
+            except EngineError as error:
+                return keep(signal, reason=f"{found}, and the large engine does not say: {error}")
+            if other * mood >= 0:
+                return keep(signal, reason=f"{found}: the large engine does not turn it", alternatives=("rewrite",))
+            found = f"{found}, which the large engine turns"
+        return rewrite(history.large, signal, reason=found, max_tokens=self.look_tokens, alternatives=("keep",))
+
+    def mood(self, text: str) -> int:
+        """Return 1 for more words of confidence than of doubt, 0 for none at all, else -1."""
+        return self._read(text)[0]
+
+    def _cues(self, text: str) -> list[str]:
+        return _found((*self.negative, *self.positive), text)
+
+    @cached_property
+    def _read(self) -> Callable[[str], tuple[int, bool]]:
+        """Mood of a text, and whether it verifies; remembered, because every walk reads the same looks again."""
+        negative = _folded(self.negative)
+
+        @lru_cache(maxsize=4096)
+        def read(text: str) -> tuple[int, bool]:
+            found = self._cues(text)
+            doubts = sum(cue in negative for cue in found)
+            return 0 if not found else -1 if 2 * doubts >= len(found) else 1, bool(_found(self.verify, text))
+
+        return read
+
+    def _due(self, history: History) -> _Due:
+        """Walk along the kept pieces."""
+        piece = WRITE if self.reasoning else BEGIN
+        doubts, limit, tokens = 0, self.doubts, self.recap_tokens
+        read, small = self._read, history.small
+        for step in history.steps:
+            if piece == RECAP:
+                doubts, limit = 0, min(limit + self.doubts_growth, self.most_doubts)
+                tokens, piece = min(tokens + self.recap_growth, self.most_recap_tokens), WRITE
+            elif piece != LOOK:
+                piece = WRITE if piece != WRITE else RECAP if doubts >= limit else LOOK
+            elif step.writer == small and step.attempt:  # a neutral look, written anew
+                piece = RECAP if doubts >= limit else LOOK
+            else:
+                mood, verifies = read(step.text)
+                doubts += mood < 0
+                piece = VERIFY if verifies else WRITE
+        return _Due(piece, doubts, limit, tokens)
+
+
+def _found(words: Sequence[str], text: str) -> list[str]:
+    """Return the words that are in `text`, in order, folded; where one word is part of a longer one, the longer."""
+    return [" ".join(found.split()).casefold() for found in _pattern(tuple(words)).findall(text)]
+
+
+@lru_cache
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    longest = sorted(words, key=len, reverse=True)
+    either = "|".join(r"\s+".join(map(re.escape, word.split())) for word in longest)
+    return re.compile(rf"(?<!\w)(?:{either or '(?!)'})(?!\w)", re.IGNORECASE)
+
+
+def _folded(words: Iterable[str]) -> set[str]:
+    return {" ".join(word.split()).casefold() for word in words}
