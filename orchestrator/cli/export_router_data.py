@@ -1,4 +1,4 @@
-"""`orchestrator export-router-data`: collected steps as the text and labels that the published router learns from."""
+"""`orchestrator export-router-data`: collected steps as text and labels for the published router."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ __all__ = ["export_router_data"]
 @click.option("--history/--no-history", default=True, help="Tell who wrote the steps before.")
 @click.option("--json", "as_json", is_flag=True, help="Print its first line, which says what is in it, as JSON.")
 def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json: bool) -> None:
-    """Write the rows of `orchestrator collect` as a data set for a classifier of two labels.
+    """Write collected steps as the published router learns from them: a classifier of two labels.
 
-    Each line is one drafted step: the problem, the steps before and the draft, each tagged with who
-    wrote it, and whether the large engine's step was strictly better. All steps of a task are in one
-    split. `train/` has the script that trains on it, for a GPU; vLLM serves what it makes.
+    ROWS are what `orchestrator collect` exported. Each line of the data set is one drafted step: the
+    problem, the steps before and the draft, each tagged with who wrote it, and whether the large
+    engine's step was strictly better. All steps of a task are in one split. `train/` has the script
+    that trains on it, for a GPU; vLLM serves what it makes.
     """
     from orchestrator.cli.streams import say, say_json
     from orchestrator.learning.labelled import export
