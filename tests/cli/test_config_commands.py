@@ -332,6 +332,8 @@ def test_a_calibration_on_the_command_line_is_held_against_the_router(orchestrat
     assert (done.exit_code, "none.json: No such file" in done.stderr) == (2, True)
     done = orchestrator("run", "Compute 1+1.", "--router", "large", "--calibration", "mine.json")
     assert (done.exit_code, "is for router specreason, not large" in done.stderr) == (2, True)
+
+
 def test_flags_switch_overlap_on(orchestrator: Call, here: Path) -> None:
     options = loaded_config({"overlap": 2, "hedge": 0.25}).pipeline_options()
     assert options["overlap"] == Overlap(ahead=2, hedge=0.25)
