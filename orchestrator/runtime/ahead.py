@@ -21,7 +21,7 @@ from orchestrator.memory.base import EventRow
 from orchestrator.runtime.calls import Asked, Calls, Place, Sent, completion_of
 from orchestrator.runtime.hidden import DROPPED
 
-__all__ = ["AheadCalls"]
+__all__ = ["AheadCalls", "end_of"]
 
 
 class AheadCalls(Calls):
@@ -125,9 +125,14 @@ class AheadCalls(Calls):
 
     async def rest(self) -> None:
         """Return when nothing that was cancelled is under way any more."""
-        running = [begun.task for each in self._begun.values() for begun in each if begun.is_ending]
-        if running := [*running, *self._ending]:
-            await asyncio.wait(running)
+        await end_of(*[begun.task for each in self._begun.values() for begun in each if begun.is_ending], *self._ending)
+
+
+async def end_of(*tasks: asyncio.Task[Any]) -> None:
+    """Return when the tasks have ended, however they did; those of an event loop that is gone never will."""
+    loop = asyncio.get_running_loop()
+    if running := [task for task in tasks if not task.done() and task.get_loop() is loop]:
+        await asyncio.wait(running)
 
 
 def _key(asked: Asked) -> tuple[Any, ...]:

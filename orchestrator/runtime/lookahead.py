@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from orchestrator.errors import UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.routers.base import keep_all
-from orchestrator.runtime.ahead import AheadCalls
+from orchestrator.runtime.ahead import AheadCalls, end_of
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.interrupts import outside_graph
 from orchestrator.runtime.run import Run, Stored, Turn
@@ -56,12 +56,12 @@ class LookAhead:
     async def join(self, turn: Turn) -> None:
         """Wait for what was begun of the step that `turn` is about to write; what was begun otherwise is dropped."""
         if self._rewriting is not None and self._rewriting[0] == turn:
-            await _end_of(self._rewriting[1])
+            await end_of(self._rewriting[1])
             self._rewriting = None
         elif self._steps:
             first = self._steps[0]
             if first.behind.turn in (None, turn):
-                await _end_of(first.written)
+                await end_of(first.written)
             if first.behind.turn != turn:
                 self._forget_steps("another turn came")
 
@@ -77,7 +77,7 @@ class LookAhead:
             self._begin_rewriting(turn, draft)
             self._extend()
         if first is not None and first.judged is not None:
-            await _end_of(first.judged)
+            await end_of(first.judged)
 
     def decided(self, turn: Turn, decision: Decision) -> None:
         """Drop what `decision` about the pending draft has made useless."""
@@ -104,7 +104,7 @@ class LookAhead:
 
     async def rest(self) -> None:
         """Return when nothing that was dropped is under way any more: then its cost is known."""
-        await _end_of(*self._tasks)
+        await end_of(*self._tasks)
         await self._calls.rest()
 
     async def abandon(self) -> None:
@@ -253,9 +253,3 @@ class _Nowhere:
 def _result_of(task: asyncio.Task[T]) -> T | None:
     is_there = task.done() and not task.cancelled() and task.exception() is None
     return task.result() if is_there else None
-
-
-async def _end_of(*tasks: asyncio.Task[Any]) -> None:
-    """Return when the tasks have ended, however they did."""
-    if running := [task for task in tasks if not task.done()]:
-        await asyncio.wait(running)
