@@ -96,20 +96,26 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @config_flag
 def validate(as_json: bool, **given: Any) -> None:
-    """Check the file without contacting any engine; prints what it describes."""
+    """Check the file without contacting any engine; prints what it describes.
+
+    A router that `orchestrator run` would refuse until it is calibrated gets a warning on stderr.
+    """
     from orchestrator.cli.source import loaded_config
-    from orchestrator.cli.streams import say, say_json
+    from orchestrator.cli.streams import note, say, say_json
     from orchestrator.config import FILE_NAME
     from orchestrator.errors import BadConfig, UserError
+    from orchestrator.runtime.calibration import uncalibrated
     from orchestrator.runtime.pipeline import Pipeline
 
     loaded = loaded_config(given)
     if loaded.file is None:
         raise BadConfig(f"there is no {FILE_NAME} here: `orchestrator init` writes one")
     try:
-        Pipeline(**loaded.pipeline_options())
+        made = Pipeline(**loaded.pipeline_options())
     except UserError as error:
         raise BadConfig(f"{loaded.file}: {error}") from error
+    if refusal := uncalibrated(made.router, made.calibration):
+        note(f"warning: it will not run yet: {refusal}")
     router = type(loaded.router).__name__
     if as_json:
         say_json({"file": str(loaded.file), "engines": list(loaded.engines), "router": router})

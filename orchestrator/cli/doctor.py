@@ -118,6 +118,7 @@ def _database(given: Mapping[str, Any]) -> Finding:
 async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     from orchestrator.cli.source import open_source
     from orchestrator.errors import EngineError, UserError
+    from orchestrator.runtime.calibration import uncalibrated
 
     try:
         pipeline, _ = await open_source(given)
@@ -128,6 +129,8 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
         yield Finding("fail", error.engine, str(error), 3)
         return
     yield Finding("ok", "pipeline", f"engines {', '.join(pipeline.engines)}; router {type(pipeline.router).__name__}")
+    if refusal := uncalibrated(pipeline.router, pipeline.calibration):
+        yield Finding("warn", "calibration", f"no task can be run yet: {refusal}")
     async with pipeline:
         are_ready = True
         for name, engine in pipeline.engines.items():

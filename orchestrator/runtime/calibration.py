@@ -42,6 +42,7 @@ __all__ = [
     "options_of",
     "read",
     "serving_scorers",
+    "uncalibrated",
 ]
 
 FORMAT, VERSION = "orchestrator-calibration", 1
@@ -184,13 +185,20 @@ def check_fit(router: Any, calibration: Calibration | None, pair: Pair, scorers:
 
 def check_calibrated(router: Any, calibration: Calibration | None) -> None:
     """Raise MissingCapability if a router is nothing without a calibration and has none."""
+    if refusal := uncalibrated(router, calibration):
+        raise MissingCapability(refusal)
+
+
+def uncalibrated(router: Any, calibration: Calibration | None) -> str:
+    """Return why a run would be refused for want of a calibration; empty if it would not be."""
     needs: Needs = getattr(router, "needs", Needs())
-    if needs.calibrated and calibration is None:
-        name = name_of(router)
-        raise MissingCapability(
-            f"router {name} has no calibration for these engines: `orchestrator calibrate --router {name} --tasks "
-            "TASKS.jsonl --out calibration.json`, then --calibration calibration.json"
-        )
+    if not needs.calibrated or calibration is not None:
+        return ""
+    name = name_of(router)
+    return (
+        f"router {name} has no calibration for these engines: `orchestrator calibrate --router {name} --tasks "
+        "TASKS.jsonl --out calibration.json`, then --calibration calibration.json"
+    )
 
 
 def read(file: str | PathLike[str]) -> Calibration:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from learned import known
 
 from orchestrator.cli.source import loaded_config
+from orchestrator.learning.training import write
 from orchestrator.types import Overlap
 
 Call = Callable[..., Result]
@@ -252,6 +254,40 @@ def test_doctor_warns_of_what_would_spoil_a_run_in_silence(orchestrator: Call, h
         "warn  large        its prefix cache is in doubt: no word of it",
         "ok    large        without metrics: no word of it",
     ]
+
+
+LEARNED = """
+from learned import known
+import marked
+from orchestrator.routers.arbitrage import Arbitrage
+pipeline = lambda: marked.pipeline(Arbitrage(learnt=known()))
+"""
+REFUSED = "router arbitrage has no calibration for these engines: `orchestrator calibrate --router arbitrage --tasks "
+
+
+def test_doctor_warns_of_a_learned_router_that_run_will_refuse(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(LEARNED)
+    done = orchestrator("doctor", "--pipeline", "agent.py:pipeline")
+    [line] = [line for line in done.stdout.splitlines() if " calibration " in line[:18]]
+    assert (done.exit_code, line.startswith(f"warn  calibration  no task can be run yet: {REFUSED}")) == (0, True)
+    refused = orchestrator("run", "q", "--pipeline", "agent.py:pipeline")
+    assert (refused.exit_code, line.removeprefix("warn  calibration  no task can be run yet: ")) == (
+        2,
+        refused.stderr.strip().removeprefix("error: "),
+    )
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_validate_warns_of_a_learned_router_that_run_will_refuse_and_of_no_other(
+    orchestrator: Call, two: Path, learned: bool
+) -> None:
+    write(known(), two.with_name("router.json"))
+    router = 'name = "arbitrage"\nfile = "router.json"\n' if learned else ""
+    two.write_text(TWO.replace("[router]\n", f"[router]\n{router}").replace("threshold = 5", "threshold = 0.5"))
+    done = orchestrator("config", "validate")
+    assert (done.exit_code, done.stdout.startswith("orchestrator.toml is valid: ")) == (0, True)
+    warning = f"warning: it will not run yet: {REFUSED}"
+    assert (done.stderr.startswith(warning), done.stderr.count("\n")) == ((True, 1) if learned else (False, 0))
 
 
 def test_doctor_says_fail_for_an_engine_that_does_not_answer(orchestrator: Call, two: Path) -> None:
