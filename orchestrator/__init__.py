@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from orchestrator.runtime.embed import reasoning_node
     from orchestrator.runtime.pipeline import Pipeline
     from orchestrator.runtime.result import RunResult
-    from orchestrator.types import Budget, Message, Sampling, Status, Step, Task
+    from orchestrator.types import Budget, Message, Overlap, Sampling, Status, Step, Task
 
 _HOMES = {
     "Budget": "orchestrator.types",
     "Ledger": "orchestrator.ledger",
     "Message": "orchestrator.types",
+    "Overlap": "orchestrator.types",
     "Pipeline": "orchestrator.runtime.pipeline",
     "Price": "orchestrator.ledger",
     "RunResult": "orchestrator.runtime.result",
@@ -32,6 +33,7 @@ __all__ = [
     "Budget",
     "Ledger",
     "Message",
+    "Overlap",
     "Pipeline",
     "Price",
     "RunResult",

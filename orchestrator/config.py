@@ -45,7 +45,7 @@ from orchestrator.engines.speculation.profiles import NGram, Profile, profile_cl
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.routers.router_file import MAX_BYTES, RouterFile, parse
-from orchestrator.types import Budget, Sampling
+from orchestrator.types import Budget, Overlap, Sampling
 
 __all__ = [
     "FILE_NAME",
@@ -67,6 +67,8 @@ _MAX_BYTES = 1 << 20
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _NEEDED = {"vllm": "url", POOLING: "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
+_NOT_PASSED_ON = ("concurrency", "overlap", "hedge")
+"""Options of `[run]` that a Pipeline does not take by these names."""
 _DEFAULT_TOKENS = 16384
 _DEFAULT_ROUTER = "specreason"
 
@@ -121,8 +123,14 @@ class RunOptions:
     """Extractors, tried in order: boxed, marked, after_think, regex:PATTERN."""
     stop_on_answer: bool = True
     granularity: Literal["steps", "fused"] = "steps"
+    overlap: int = 0
+    """Steps drafted ahead while a verdict is pending; Overlap's `ahead`."""
+    hedge: float | None = None
+    """Chance of a rejection from which on a rewrite begins together with the verdict; Overlap's `hedge`."""
     failover: bool = True
     """Another engine takes over for one that fails."""
+    experience: str = ""
+    """Names what a router that learns has learned; another name starts afresh."""
     db: str | None = None
     """The journal's file; None for the user's own."""
     durability: Literal["process", "power"] = "process"
@@ -141,6 +149,7 @@ class RunOptions:
             raise UserError("delimiter is empty: a step has to end somewhere")
         if self.db == "":
             raise UserError("db is empty: name a file, or leave it out")
+        Overlap(ahead=self.overlap, hedge=self.hedge)  # which checks them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +187,8 @@ class RunConfig:
             "router": self.router,
             "calibration": self.calibration,
             "budget": self.budget,
-            **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name != "concurrency"},
+            "overlap": Overlap(ahead=self.run.overlap, hedge=self.run.hedge),
+            **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name not in _NOT_PASSED_ON},
         }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from orchestrator.errors import UnknownName
+from orchestrator.errors import UnknownName, UserError
 
-__all__ = ["by_class", "find", "names"]
+__all__ = ["by_class", "find", "foreign", "names"]
 
 
 def _known(kind: str, ours: Mapping[str, str]) -> dict[str, EntryPoint]:
@@ -25,12 +26,35 @@ def names(kind: str, ours: Mapping[str, str]) -> list[str]:
 def find(kind: str, name: str, ours: Mapping[str, str]) -> Any:
     """Return the object registered as `name`; our own table wins over an entry point.
 
-    Raises UnknownName, listing every name that would have worked.
+    Raises UnknownName, listing every name that would have worked, or UserError if what an installed
+    package has registered cannot be loaded.
     """
     known = _known(kind, ours)
     if name not in known:
         raise UnknownName(f"no {kind.removesuffix('s')} named {name!r}; known: {', '.join(sorted(known))}")
-    return known[name].load()
+    if name in ours:
+        return known[name].load()
+    try:
+        return known[name].load()
+    except (Exception, SystemExit) as error:  # somebody else's package: whatever it raises is theirs to mend
+        who, what = _package(known[name]), " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{kind.removesuffix('s')} {name!r} of the package {who} cannot be loaded ({what}): mend or uninstall it"
+        ) from error
+
+
+@cache
+def foreign(kind: str) -> Mapping[str, tuple[str, str]]:
+    """Return what installed packages have registered: by target, "module:object", the name and the package's version.
+
+    Read once: it opens a file of every installed package.
+    """
+    points = entry_points(group=f"orchestrator.{kind}")
+    return {point.value: (point.name, point.dist.version if point.dist else "") for point in points}
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.module
 
 
 def by_class(kind: str, class_name: str, ours: Mapping[str, str]) -> Any:

@@ -24,6 +24,8 @@ __all__ = [
     "History",
     "Keep",
     "Message",
+    "Outcome",
+    "Overlap",
     "Plan",
     "Rewrite",
     "Rollback",
@@ -34,6 +36,7 @@ __all__ = [
     "StepKind",
     "Stop",
     "StopRun",
+    "Taken",
     "Task",
     "TokenLogprob",
     "handoff",
@@ -46,6 +49,8 @@ __all__ = [
 
 _MOST = 1 << 53
 """Above every limit that means something, and within what a journal stores."""
+_MOST_AHEAD = 64
+"""Steps ahead; hardly anybody's verdict takes as long as three drafts."""
 
 
 class Stop(StrEnum):
@@ -191,6 +196,9 @@ class History:
     """Kept steps, in order."""
     num_tokens: int = 0
     """Tokens of the kept steps."""
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    """What the policy's `after_run` had made of earlier runs when this one began; empty if nothing yet, and
+    for a policy without that door. A resumed run sees what it saw before."""
 
     @property
     def small(self) -> str:
@@ -235,6 +243,8 @@ class Plan(NamedTuple):
     """Write on to the end of the text in one call, past every delimiter: it all is one step. So is what replaces it."""
     lead: str = ""
     """Text that the policy puts at the start of the step; the engine goes on from there."""
+    features: tuple[float, ...] = ()
+    """What a learner decided by; it comes back with the outcome. Kept only with a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +292,8 @@ class Handoff(Decision):
     action = "handoff"
     engine: str
     until: int | None = None
+    failed: str = ""
+    """The engine that failed, where the runtime hands over because of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +303,46 @@ class StopRun(Decision):
     action = "stop"
     status: Status | None = None
     """None: whatever the answer extractor finds."""
+
+
+class Taken(NamedTuple):
+    """A decision of a run that has ended, as the trace keeps it."""
+
+    step: int
+    attempt: int
+    door: str
+    """`before_step`, `after_draft`, or `runtime` for a failover."""
+    action: str
+    engine: str
+    """Whom it chose; empty where the action names nobody."""
+    features: tuple[float, ...]
+    """What the plan gave with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended: what a policy learns from."""
+
+    run_id: str
+    status: Status
+    engines: tuple[str, ...]
+    """Those that write, cheapest first."""
+    decisions: tuple[Taken, ...]
+    """In the order they were taken, those about steps that do not stand included."""
+    writers: tuple[str, ...]
+    """Who wrote each kept step."""
+    failed: tuple[str, ...]
+    """Engines that failed and had to be replaced, or ended the run; each once."""
+    seconds: float
+    """Wall time."""
+    output_tokens: Mapping[str, int]
+    """By engine, discarded and failed work included."""
+    cost: Mapping[str, float]
+    """By engine, in the unit of the engines' prices; 0 without prices."""
+    reward: float | None
+    """In [0, 1]; None if nobody can say yet. It comes once: with the end of the run, or by itself later."""
+    is_late: bool = False
+    """The policy was told of this end before, and now of the reward."""
 
 
 def keep(*signals: Signal, reason: str = "kept", **why: Any) -> Keep:
@@ -353,3 +405,31 @@ class Budget:
     def but(self, **changes: Any) -> Budget:
         """Return a copy with `changes`."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """What is begun before it is known to be needed, so that verdicts cost less waiting. By default nothing is.
+
+    The kept text, who wrote it and the decisions are those of a run without overlap. The ledger has more in it, as
+    discarded and interrupted work, and a hard budget counts that: a run that uses up its budget ends earlier.
+    """
+
+    ahead: int = 0
+    """How many steps may be drafted behind the oldest draft whose verdict is pending; 0 for none. The drafts in
+    between have their verdicts asked for as well, the last one has not."""
+    hedge: float | None = None
+    """The large engine begins to rewrite a draft together with the verdict where the chance that the draft is
+    rejected is at least this, in [0, 1]; None: never. A router that has `prior` says the chance; without it, it is
+    the share of rejections in the run, from the fifth verdict on."""
+
+    def __post_init__(self) -> None:
+        if type(self.ahead) is not int or not 0 <= self.ahead <= _MOST_AHEAD:
+            raise UserError(f"overlap ahead = {self.ahead!r} must be a whole number from 0 to {_MOST_AHEAD}")
+        if self.hedge is not None and not 0 <= self.hedge <= 1:
+            raise UserError(f"overlap hedge = {self.hedge!r} is not in [0, 1]")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is begun early at all."""
+        return self.ahead > 0 or self.hedge is not None

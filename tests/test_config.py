@@ -18,7 +18,7 @@ from orchestrator.ledger import Price
 from orchestrator.routers import LargeOnly, Random, SpecReason
 from orchestrator.routers import find as find_router
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Budget
+from orchestrator.types import Budget, Overlap
 
 SMALL = '[engines.small]\nkind = "vllm"\nurl = "http://127.0.0.1:8001/v1"\n'
 LARGE = '[engines.large]\nkind = "vllm"\nurl = "http://127.0.0.1:8002/v1"\n'
@@ -57,7 +57,7 @@ def test_every_section_reaches_its_place() -> None:
         + LARGE
         + '[router]\nname = "random"\nlarge_share = 0.25\n'
         + "[budget]\nseconds = 60\nengines.large.tokens = 100\n"
-        + '[run]\nthink = true\nanswer = "boxed"\ngranularity = "fused"\n'
+        + '[run]\nthink = true\nanswer = "boxed"\ngranularity = "fused"\noverlap = 2\nhedge = 0.5\n'
     )
     small = config.engines["small"]
     assert list(config.engines) == ["small", "large"]
@@ -69,6 +69,7 @@ def test_every_section_reaches_its_place() -> None:
     assert (config.run.think, config.run.answer, config.run.granularity) == (True, "boxed", "fused")
     options = config.pipeline_options()
     assert options["router"] is config.router and options["think"] is True and "concurrency" not in options
+    assert options["overlap"] == Overlap(ahead=2, hedge=0.5)
 
 
 def test_the_files_order_of_engines_is_kept() -> None:
@@ -199,13 +200,15 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         (SMALL + "max_tokens = true\n", "engines.small.max_tokens must be a valid integer, not True"),
         (SMALL + "timeout_s = 0\n", "engines.small.timeout_s must be above 0, not 0.0"),
         (SMALL + "price = { input = 1 }\n", "engines.small.price.input: no such key; known: prompt, cached, output"),
-        ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: answer-gate, "),
+        ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: "),
         ('[router]\nname = "large"\nthreshold = 7\n', "router.threshold: no such key; known: none"),
         ("[router]\nthreshold = 11\n", "router: specreason: threshold = 11.0 is not in [0, 10]"),
         ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a whole number above 0"),
         ("[budget]\ntokens = 1.5\n", "budget.tokens must be a valid integer, not 1.5"),
         (SMALL + "[budget.engines.huge]\ntokens = 1\n", "budget.engines.huge: no such key; known: small"),
         (SMALL + "[budget.engines.small]\nsteps = 1\n", "budget of engine 'small': only tokens, prompt_tokens"),
+        ("[run]\noverlap = -1\n", "overlap ahead = -1 must be a whole number from 0 to 64"),
+        ("[run]\nhedge = 2.0\n", "overlap hedge = 2.0 is not in [0, 1]"),
         ('[run]\ngranularity = "fine"\n', "run.granularity must be 'steps' or 'fused', not 'fine'"),
         ('[run]\ndelimiter = ""\n', "run: delimiter is empty: a step has to end somewhere"),
         ("[run]\nconcurrency = 0\n", "run: concurrency = 0 must be at least 1"),

@@ -147,7 +147,8 @@ class Race:
         """Return a pipeline for each seed.
 
         None stops at an answer before its engine does: who writes the whole text in one call cannot, and a run
-        that is shorter for it would look as if routing had saved something.
+        that is shorter for it would look as if routing had saved something. A router that learns begins anew with
+        each seed: they are independent draws.
         """
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
         return {
@@ -158,6 +159,8 @@ class Race:
                 stop_on_answer=False,
                 calibration=policy.calibration,
                 counterfactuals=0.0 if policy.family in (SMALL, LARGE, ORACLE) else self._plan.counterfactuals,
+                reward=lambda task, answer: self._score(task, answer)[0],
+                experience=f"{self._folder.id} seed {seed}",
             )
             for seed in self._tasks
         }

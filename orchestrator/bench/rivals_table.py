@@ -10,6 +10,8 @@ from orchestrator.bench.columns import columns, wrapped
 __all__ = ["areas", "in_words", "regrets"]
 
 Names = Mapping[str, str]
+_NAME = 26
+"""Letters of a router's name in the tables; the words at the end have all of it."""
 
 
 def areas(summary: Mapping[str, Any], names: Names) -> list[str]:
@@ -23,7 +25,7 @@ def areas(summary: Mapping[str, Any], names: Names) -> list[str]:
 
 def _areas(found: Mapping[str, Any]) -> str:
     rows = [
-        (family, str(each["settings"]), _points(each["mean_over_random"]), _percent(each["share_of_oracle"]))
+        (_short(family), str(each["settings"]), _points(each["mean_over_random"]), _percent(each["share_of_oracle"]))
         for family, each in found["families"].items()
     ]
     note = (
@@ -41,6 +43,10 @@ def _areas(found: Mapping[str, Any]) -> str:
     return columns(header, rows, *notes)
 
 
+def _short(family: str) -> str:
+    return family if len(family) <= _NAME else f"{family[:10]}~{family[11 - _NAME :]}"
+
+
 def _below(found: Mapping[str, Any], names: Names) -> str:
     rows = [(names[name], _points(each)) for name, each in found["versus_oracle"].items()]
     return columns(("below the oracle", "right, at equal large share"), rows, "How much more the oracle has right.")
@@ -52,13 +58,14 @@ def _pair(pair: Mapping[str, Any]) -> str:
         (f"at {100 * float(share):g}% large steps", _points(each))
         for share, each in pair["accuracy_difference"].items()
     ]
-    table = columns((one, f"right, less {other}'s"), rows)
+    head = wrapped(f"{one}, less {other} at equal share, and tokens of the large engine at equal accuracy:")
+    table = columns(("at equal large share", "right, difference"), rows)
     ratios = [
         (f"{100 * float(level):g}% of the way to large-only", _ratio(each))
         for level, each in pair["large_tokens_ratio"].items()
     ]
-    note = f"x: so many times fewer output tokens of the large engine than {other}, judge in them, equally accurate."
-    return f"{table}\n\n{columns((one, f'large tokens, x fewer than {other}'), ratios, note)}"
+    note = "x: so many times fewer output tokens of the large engine by the first of the two, judge in them."
+    return f"{head}\n{table}\n\n{columns(('equally accurate', 'large tokens, x fewer'), ratios, note)}"
 
 
 def regrets(policies: Mapping[str, Any], names: Names) -> str:

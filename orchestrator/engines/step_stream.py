@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -54,6 +55,7 @@ class StepStream:
         self._think = think
         self._think_tags = think_tags
         self._steps: list[_Written] = []
+        self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
         self._asides: dict[tuple[str, str, str, bool | None], array[int]] = {}
         self._texts: dict[tuple[str, str], array[int]] = {}
@@ -69,10 +71,32 @@ class StepStream:
     @property
     def steps(self) -> list[Step]:
         """The kept steps, in order."""
-        return [written.step for written in self._steps]
+        return [written.step for written in self._steps] + [each.step for each in self._ahead_of(len(self._steps))]
+
+    def ahead(self, draft: Step) -> StepStream:
+        """Return this stream as it will be if `draft`, its next step, is kept, while that is not known.
+
+        Both may be used side by side, and what one learns of a draft in another tokenizer the other knows. The
+        prompts, digests included, are those that this stream gives once the draft is kept; once another step is
+        kept in its place, or steps are taken away, the returned stream is of no use any more.
+        """
+        stream = copy(self)
+        stream._pending = (*self._ahead_of(len(self._steps)), self._written(draft))
+        return stream
+
+    def _ahead_of(self, num_steps: int) -> list[_Written]:
+        """Return the pending drafts that are not among the first `num_steps` kept steps by now."""
+        return [written for written in self._pending if written.step.index >= num_steps]
 
     async def prefix(self, engine: str) -> Prefix:
         """Return the task and every kept step in the ids of `engine`."""
+        prompt, num_steps = await self._kept(engine)
+        for written in self._ahead_of(num_steps) if self._pending else ():
+            prompt = prompt.extended(await self._ids(engine, written))
+        return prompt
+
+    async def _kept(self, engine: str) -> tuple[Prefix, int]:
+        """Return the prompt of the steps that are kept, and their number; another task may keep more any time."""
         chain = self._chains.get(engine) or await self._open(engine)
         lengths = self._lengths[engine]
         while (num_steps := len(lengths) - 1) < len(self._steps):
@@ -80,7 +104,7 @@ class StepStream:
             if num_steps == len(lengths) - 1:  # else another task appended this step while we waited
                 chain.append(ids)
                 lengths.append(len(chain))
-        return chain.prefix()
+        return chain.prefix(), num_steps
 
     async def _open(self, engine: str) -> Chain:
         ids = await self._engines[engine].render(self._messages, think=self._think.get(engine))
@@ -97,8 +121,17 @@ class StepStream:
 
     async def with_draft(self, engine: str, draft: Step) -> Prefix:
         """Return the prompt of `engine` as it would be if `draft` were kept."""
-        written = self._drafts.setdefault((draft.index, draft.attempt), _Written(draft))
-        return (await self.prefix(engine)).extended(await self._ids(engine, written))
+        return (await self.prefix(engine)).extended(await self._ids(engine, self._written(draft)))
+
+    def _written(self, draft: Step) -> _Written:
+        """Return a draft with its ids; the same draft made again, as a look-ahead does, is read only once."""
+        place = (draft.index, draft.attempt)
+        known = self._drafts.get(place)
+        if known is None or (
+            known.step is not draft and (known.step.text, list(known.step.ids)) != (draft.text, list(draft.ids))
+        ):
+            known = self._drafts[place] = _Written(draft)
+        return known
 
     async def interject(self, engine: str, content: str, prefill: str, *, think: bool | None = None) -> Sequence[int]:
         """Return the ids that ask `engine` something in between; see Engine.interject. Asked for once, then kept."""
@@ -145,8 +178,9 @@ class StepStream:
 
     def keep(self, step: Step) -> None:
         """Make `step` part of every later prompt; other drafts of it are forgotten."""
-        self._steps.append(self._drafts.get((step.index, step.attempt)) or _Written(step))
-        self._drafts.clear()
+        self._steps.append(self._written(step))
+        for place in [each for each in self._drafts if each[0] <= step.index]:
+            del self._drafts[place]
 
     def roll_back(self, to_step: int) -> None:
         """Forget the kept steps from index `to_step` on, and every draft."""

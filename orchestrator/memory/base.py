@@ -6,8 +6,8 @@ request leaves, its result before anything is built on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 __all__ = [
     "REMOVED",
@@ -17,6 +17,8 @@ __all__ = [
     "CallRow",
     "DecisionRow",
     "EventRow",
+    "Learned",
+    "Lesson",
     "OutcomeRow",
     "RunRow",
     "RunSummary",
@@ -161,7 +163,8 @@ class StepRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something else worth knowing: `resumed`, `forked`, or what a monitor saw, such as `stalled`."""
+    """Something else worth knowing: `resumed`, `forked`, `dropped` (calls begun before a turn that did not come), or
+    what a monitor saw, such as `stalled`."""
 
     run: int
     step: int
@@ -212,6 +215,27 @@ class StoredRun(NamedTuple):
             if row.kind != REMOVED:
                 standing.append(row)
         return standing
+
+
+class Learned(NamedTuple):
+    """What a policy had learned at some time."""
+
+    version: int
+    """0 before anything was learned, then 1, 2, ..."""
+    state: Mapping[str, Any]
+    """The policy's own, plain JSON data; empty at version 0."""
+
+
+class Lesson(NamedTuple):
+    """How a policy learns from a run."""
+
+    policy: str
+    """Names what is learned: policies of the same name share it."""
+    learn: Callable[[StoredRun, float | None, Mapping[str, Any]], Mapping[str, Any]]
+    """The run as it is on disk, what it was worth (None if nobody has said) and the newest state -> the next state.
+
+    It is called while the database is held, so it must not touch it.
+    """
 
 
 class BatchRun(NamedTuple):

@@ -15,16 +15,21 @@ import asyncio
 import secrets
 import sqlite3
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import StoreError, UserError
+from orchestrator.memory import learning
 from orchestrator.memory.base import (
     BatchRun,
     CallIntent,
     CallResult,
     DecisionRow,
     EventRow,
+    Learned,
+    Lesson,
     OutcomeRow,
     RunRow,
     RunSummary,
@@ -129,6 +134,58 @@ class Journal:
         """Note how a run ended; with it goes the claim on the run."""
         self._note(row)
         self._executing.discard(row.run)
+
+    def conclude(self, row: OutcomeRow, reward: float | None, lesson: Lesson) -> None:
+        """Write how a run ended, what it was worth (None if nobody can say yet) and what was learned from it.
+
+        All of that is on disk together or not at all. A run that has a reward, as one that failed and was
+        tried again can, keeps it. Raises whatever the lesson raises.
+        """
+        self.commit(row.run)
+        with self._learning() as connection:
+            self._write(connection, row)
+            is_new = reward is not None and learning.reward_of(connection, row.run) is None
+            self._learn(connection, row.run, reward if is_new else None, lesson)
+        self._executing.discard(row.run)
+
+    def reward(self, run: int, value: float, lesson: Lesson | None) -> None:
+        """Store what a run was worth, once, and what `lesson` makes of it, in one transaction.
+
+        Raises UserError, naming the run, if it has a reward.
+        """
+        with self._learning() as connection:
+            given = learning.reward_of(connection, run)
+            if given is not None:
+                name = connection.execute(_ID, (run,)).fetchone()[0]
+                raise UserError(f"run {name} has its reward, {given:g}, and keeps it: a run is rewarded once")
+            self._learn(connection, run, value, lesson)
+
+    @contextmanager
+    def _learning(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._store.transaction() as connection:
+                yield connection
+        except BaseException:
+            self._forget()
+            raise
+
+    def _learn(self, connection: sqlite3.Connection, run: int, reward: float | None, lesson: Lesson | None) -> None:
+        if reward is not None:
+            learning.give(connection, run, reward)
+        if lesson is not None:
+            known = learning.learned_by(connection, self._texts, lesson.policy)
+            state = lesson.learn(Reader(connection, self._texts).run(run), reward, known.state)
+            learning.add(connection, self._texts, lesson.policy, known.version + 1, state, run)
+
+    def learned(self, policy: str, version: int | None = None) -> Learned:
+        """Return what `policy` had learned at `version`, by default the newest; nothing if it is unknown."""
+        with self._store.reading() as connection:
+            return learning.learned_by(connection, self._texts, policy, version)
+
+    def reward_of(self, run: int) -> float | None:
+        """Return what a run was worth, or None if nobody has said yet."""
+        with self._store.reading() as connection:
+            return learning.reward_of(connection, run)
 
     def _note(self, row: Any) -> None:
         if self._broken and row.run in self._broken:

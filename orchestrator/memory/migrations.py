@@ -2,6 +2,7 @@
 
 Every text, from an engine's name to a thought of a thousand tokens, is one row of `texts`, named
 by its content; the other tables hold its number. So equal texts are stored once and a row is small.
+Only what a policy has learned lies in its own row: no two versions of it are equal.
 The tables that grow with a run are clustered by run; `n` counts its rows across tables, in the
 order they were written.
 
@@ -165,3 +166,27 @@ def m002_speculation(db: Database) -> None:
     """Keep with each call how long it waited, and what speculative decoding did."""
     for column, kind in (("queue_s", "REAL"), ("drafts", "INTEGER"), ("drafted", "INTEGER"), ("accepted", "INTEGER")):
         db.execute(f"ALTER TABLE results ADD COLUMN {column} {kind} {_numbers(column)}")
+
+
+@MIGRATIONS()
+def m003_learning(db: Database) -> None:
+    """Keep what policies learn from outcomes, version by version, and the rewards that runs were given."""
+    db.execute(
+        f"""CREATE TABLE states (
+            policy INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            run INTEGER NOT NULL REFERENCES runs (key),
+            at_s REAL NOT NULL,
+            PRIMARY KEY (policy, version),
+            {_numbers("version", "at_s")}
+        )"""
+    )
+    db.execute(
+        f"""CREATE TABLE rewards (
+            run INTEGER PRIMARY KEY REFERENCES runs (key),
+            value REAL NOT NULL,
+            at_s REAL NOT NULL,
+            {_numbers("value", "at_s")}
+        )"""
+    )

@@ -17,16 +17,21 @@ __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "ope
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 2
+SCHEMA = 3
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
 MEMORY = ":memory:"
 
-AS_NEWEST = {
-    1: "CREATE TEMP VIEW results AS SELECT *, NULL AS queue_s, NULL AS drafts, NULL AS drafted, NULL AS accepted "
+_UNLEARNED = (
+    "CREATE TEMP TABLE states (policy, version, state, run, at_s)",
+    "CREATE TEMP TABLE rewards (run, value, at_s)",
+)
+_UNCOUNTED = (
+    "CREATE TEMP VIEW results AS SELECT *, NULL AS queue_s, NULL AS drafts, NULL AS drafted, NULL AS accepted "
     "FROM main.results"
-}
+)
+AS_NEWEST = {1: (_UNCOUNTED, *_UNLEARNED), 2: _UNLEARNED}
 """How a file of an older schema is read: it may lie where nobody may write."""
 
 _LOG_PAGES = 4000
@@ -89,10 +94,12 @@ def _reader(path: str, mode: str, wait_s: float) -> sqlite3.Connection:
 
 
 def _look_newer(connection: sqlite3.Connection, path: str, version: int) -> None:
-    """Put views over tables that lack columns, for this connection alone: the file stays as it is."""
+    """Put views over tables that lack columns, and empty tables where they are missing, for this connection alone:
+    the file stays as it is."""
     if version not in AS_NEWEST:
         raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
-    connection.execute(AS_NEWEST[version])
+    for statement in AS_NEWEST[version]:
+        connection.execute(statement)
 
 
 def _connect(path: str, mode: str, wait_s: float) -> sqlite3.Connection:

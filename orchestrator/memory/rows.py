@@ -59,5 +59,5 @@ _LAYOUTS = (
 LAYOUTS: dict[type[Any], Layout] = {layout.record: layout for layout in _LAYOUTS}
 """Every record a run writes while it goes on, by its type."""
 
-TABLES = ("runs", *(layout.table for layout in _LAYOUTS), "texts")
+TABLES = ("runs", *(layout.table for layout in _LAYOUTS), "states", "rewards", "texts")
 """Tables that only ever grow."""

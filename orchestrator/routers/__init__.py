@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import registry
+from orchestrator.errors import UserError
 
 __all__ = [
+    "DOORS",
     "ROUTERS",
     "RSD",
     "AnswerGate",
@@ -14,6 +16,7 @@ __all__ = [
     "Entropy",
     "Hybrid",
     "LargeOnly",
+    "LinUCB",
     "Oracle",
     "Random",
     "SmallOnly",
@@ -34,12 +37,18 @@ ROUTERS = {
     "speculative-thinking": "orchestrator.routers.speculative_thinking:SpeculativeThinking",
     "answer-gate": "orchestrator.routers.answer_gate:AnswerGate",
     "hybrid": "orchestrator.routers.hybrid:Hybrid",
+    "linucb": "orchestrator.routers.linucb:LinUCB",
 }
+DOORS = ("needs", "before_step", "after_draft", "after_run")
+"""What makes an object a router: one of these."""
 
 
 def find(name: str) -> Any:
-    """Return the router class called `name`. Raises UnknownName, listing all names."""
-    return registry.find("routers", name, ROUTERS)
+    """Return the router class called `name`. Raises UnknownName, listing all names, or UserError if it is none."""
+    found = registry.find("routers", name, ROUTERS)
+    if not isinstance(found, type) or not any(hasattr(found, door) for door in DOORS):
+        raise UserError(f"router {name!r} is {found!r}, no class with {' or '.join(DOORS[1:3])}: mend its package")
+    return found
 
 
 def __getattr__(name: str) -> Any:

@@ -1,19 +1,25 @@
-"""The doors of a router: who drafts, and does the draft stand.
+"""The doors of a router: who drafts, does the draft stand, and what is to be learned from how it ended.
 
-A router is a plain object with either or both of the doors; a door it lacks has the default below.
+A router is a plain object with any of the doors; a door it lacks has the default below, and without
+`after_run` nothing is learned.
 It does no input or output of its own: `ask` is its only way to learn anything, and every ask is
 metered, cached per draft and written to the trace.
+
+Both doors answer from what they are given and keep nothing: where a pipeline overlaps (types.Overlap) they are asked
+about drafts as if they stood, which may never come to be, and again once it is known. A router may also have
+`prior(history, draft) -> float`: the chance, in [0, 1], that it will reject the draft, said from what is at hand
+without asking anybody. It decides nothing; a rewrite that it makes likely is begun together with the verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
-from orchestrator.types import Decision, History, Plan, Signal, Step, StopRun, keep
+from orchestrator.types import Decision, History, Outcome, Plan, Signal, Step, StopRun, keep
 
-__all__ = ["Ask", "Needs", "Router", "draft_small", "keep_all"]
+__all__ = ["UNASKED", "Ask", "Learner", "Needs", "Router", "draft_small", "keep_all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,24 @@ class Router(Protocol):
         ...
 
 
+class Learner(Router, Protocol):
+    """A router that learns from how runs end."""
+
+    def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the state that follows from `state`, which is left as it is, when a run ends like this.
+
+        Called when a run ends, and again, `is_late`, if its reward comes only then. Runs end in any order, and
+        `state` may hold more than the run had known. It is plain JSON data, empty before the first run, and
+        later runs find it as `history.learned`. Routers with the same options and engines share it; the runtime
+        stores every version of it.
+        """
+        ...
+
+
+UNASKED = "this policy keeps every draft"
+"""Why a draft stands at a router that is not asked."""
+
+
 def draft_small(history: History) -> Plan:
     """Let the cheapest engine draft: what happens at a router without `before_step`."""
     return Plan(engine=history.engines[0])
@@ -86,4 +110,4 @@ def draft_small(history: History) -> Plan:
 
 async def keep_all(history: History, draft: Step, ask: Ask) -> Decision:
     """Let every draft stand: what happens at a router without `after_draft`."""
-    return keep(reason="this policy keeps every draft")
+    return keep(reason=UNASKED)

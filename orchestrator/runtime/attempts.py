@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from orchestrator.engines.base import Drafting
 from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.routers.base import UNASKED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.fork import inherited, origins
+from orchestrator.runtime.hidden import DROPPED, Drop, dropped
 from orchestrator.runtime.resume import leads_of
 
 __all__ = ["Attempt", "attempts"]
@@ -24,7 +26,8 @@ class Attempt(NamedTuple):
     attempt: int
     writer: str
     verdict: str
-    """`kept`, `inherited`, `rejected`, `not taken` (an alternative), `rolled back`, `failed` or `unfinished`."""
+    """`kept`, `inherited`, `rejected`, `not taken` (an alternative), `rolled back`, `failed` or `unfinished`;
+    `dropped` where it was begun before its turn, which did not come."""
     reason: str
     text: str
     output_tokens: int
@@ -54,7 +57,7 @@ def attempts(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Att
 
 
 def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[Attempt]:
-    theirs = {(each.run.id, *own[:3]): own for each in ancestors for own in _own(each)}
+    theirs = {(each.run.id, *own[:3]): own for each in ancestors for own in _own(each) if own.verdict != DROPPED}
     wrote = origins(stored, ancestors)
     standing = {(row.step, row.attempt) for row in stored.kept()}
     for row in inherited(stored) if ancestors else ():
@@ -64,12 +67,13 @@ def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[At
 
 
 def _own(stored: StoredRun) -> list[Attempt]:
-    calls: dict[tuple[int, int, str], list[CallRow]] = {}
-    for call in stored.calls:
-        if call.intent.purpose in WRITING:
-            calls.setdefault((call.intent.step, call.intent.attempt, call.intent.engine), []).append(call)
+    calls: dict[tuple[int, int, str, Drop | None], list[CallRow]] = {}
     about = _About(stored)
-    return [_attempt(place, written, about) for place, written in calls.items()]
+    for call in stored.calls:
+        step, attempt, engine = call.intent.step, call.intent.attempt, call.intent.engine
+        if call.intent.purpose in WRITING:
+            calls.setdefault((step, attempt, engine, about.dropped.get(call.intent.seq)), []).append(call)
+    return [_attempt((step, attempt, engine), drop, own, about) for (step, attempt, engine, drop), own in calls.items()]
 
 
 class _About:
@@ -79,13 +83,14 @@ class _About:
         self.standing = {(row.step, row.attempt) for row in stored.kept()}
         self.once_kept = {(row.step, row.attempt) for row in stored.steps if row.kind != REMOVED}
         self.leads = leads_of(stored)
+        self.dropped = dropped(stored)
         self.signals: dict[tuple[int, int], list[SignalRow]] = {}
         for signal in stored.signals:
             self.signals.setdefault((signal.step, signal.attempt), []).append(signal)
         self.decisions = {(row.step, row.attempt, row.door): row for row in stored.decisions}
 
 
-def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _About) -> Attempt:
+def _attempt(place: tuple[int, int, str], drop: Drop | None, calls: Sequence[CallRow], about: _About) -> Attempt:
     step, attempt, writer = place
     results = [call.result for call in calls if call.result is not None]
     decision = about.decisions.get((step, attempt, "after_draft"))
@@ -94,8 +99,9 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
     done = [result for result in results if result.status == "done"]
     lead = about.leads.get((step, attempt)) if done else None
     error = next((result.error for result in reversed(results) if result.error), "")
-    told = decision or (None if done else takeover) or planned  # one that failed at first may have been retried
-    return Attempt(
+    asked = None if planned and decision and decision.reason == UNASKED else decision
+    told = asked or (None if done else takeover) or planned  # one that failed at first may have been retried
+    tried = Attempt(
         step=step,
         attempt=attempt,
         writer=writer,
@@ -111,6 +117,9 @@ def _attempt(place: tuple[int, int, str], calls: Sequence[CallRow], about: _Abou
         signals=about.signals.get((step, attempt), ()),
         decision=decision,
     )
+    if drop is None:
+        return tried
+    return tried._replace(verdict=DROPPED, reason=drop.reason, signals=(), decision=None)
 
 
 def _total(values: Sequence[float | None]) -> float | None:

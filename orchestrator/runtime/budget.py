@@ -16,6 +16,7 @@ from orchestrator.types import Budget
 __all__ = ["Spender"]
 
 _FREE = Price()
+_NOTHING = Entry()
 
 
 class _Account:
@@ -88,6 +89,13 @@ class Spender:
         for account in accounts:
             account.charge(prompt_tokens, max_tokens, cost)
         return max_tokens
+
+    def reserve_whole(self, engine: str, prompt_tokens: int, max_tokens: int) -> None:
+        """Set aside all that a call may use. Raises LimitExceeded, setting nothing aside, if it would get less."""
+        granted = self.reserve(engine, prompt_tokens, max_tokens)
+        if granted < max_tokens:
+            self.settle(engine, prompt_tokens, granted, _NOTHING)
+            raise LimitExceeded("tokens", max_tokens, granted)
 
     def settle(self, engine: str, prompt_tokens: int, max_tokens: int, used: Entry) -> None:
         """Replace a reservation by what the call really used."""

@@ -79,17 +79,20 @@ def router_of(wanted: Any) -> Any:
     """
     if isinstance(wanted, str):
         wanted = routers.find(wanted)()
-    doors = ("needs", "before_step", "after_draft")
-    if isinstance(wanted, type) or not any(hasattr(wanted, door) for door in doors):
-        raise UserError(f"router {wanted!r} is no router: give a name, or an object with {' or '.join(doors[1:])}")
+    if isinstance(wanted, type) or not any(hasattr(wanted, door) for door in routers.DOORS):
+        doors = " or ".join(routers.DOORS[1:3])
+        raise UserError(f"router {wanted!r} is no router: give a name, or an object with {doors}")
     return wanted.with_file(router_file) if hasattr(wanted, "with_file") else wanted
 
 
 def policy_name(policy: Any) -> str:
-    """Return what the trace calls a policy: its registered name, or its class, and this package's version."""
+    """Return what the trace calls a policy: its registered name, or its class, and the version of its package."""
     target = f"{type(policy).__module__}:{type(policy).__qualname__}"
     known = {value: name for name, value in routers.ROUTERS.items()}
-    return f"{known.get(target, target)} {_version()}"
+    if name := known.get(target):
+        return f"{name} {_version()}"
+    name, version = registry.foreign("routers").get(target, (target, ""))
+    return f"{name} {version or _version()}"
 
 
 @cache
@@ -104,6 +107,8 @@ def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
         policy_name(router),
         getattr(through, "before_step", draft_small),
         getattr(through, "after_draft", keep_all),
+        getattr(router, "after_run", None),
+        getattr(router, "prior", None),
     )
 
 

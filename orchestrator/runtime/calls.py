@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from json import dumps, loads
 from time import monotonic, time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.engines.base import Completion, Drafting, Engine, Prefix, Progress, Request
 from orchestrator.engines.retry import RetryPolicy, retry
-from orchestrator.errors import ContextExceeded, EngineError, EngineUnavailable
+from orchestrator.errors import ContextExceeded, EngineError, EngineUnavailable, LimitExceeded
 from orchestrator.ledger import Entry, Fate, Ledger
 from orchestrator.memory.base import CallIntent, CallResult
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.budget import Spender
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
+
+if TYPE_CHECKING:
+    from orchestrator.runtime.ahead import AheadCalls
 
 __all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
 
@@ -50,7 +53,7 @@ class _Key(NamedTuple):
     digest: bytes
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A call before its first attempt."""
 
     engine: str
@@ -59,6 +62,19 @@ class _Asked(NamedTuple):
     digest: bytes
     prompt_tokens: int
     """What to reserve for the prompt: its tokens, or a bound where only the server can count them."""
+
+    @property
+    def key(self) -> _Key:
+        """What it has in common with the same call of an earlier session."""
+        ask = self.request
+        return _Key(*self.place, ask.purpose, self.engine, ask.seed, self.digest)
+
+
+class Sent(NamedTuple):
+    """A call that was answered, not yet in the ledger."""
+
+    completion: Completion
+    entry: Entry
 
 
 def run_seed(seed: int, messages: str) -> int:
@@ -91,6 +107,8 @@ class Calls:
         self.booked: dict[Place, list[Booked]] = {}
         """Writing calls behind candidates that are neither kept nor thrown away yet, by step and attempt."""
         self.next_seq = 0
+        self.ahead: AheadCalls | None = None
+        """The calls that are sent before their turn; None where nothing is."""
         self._run = run
         self._seed = seed
         self._engines = engines
@@ -156,7 +174,7 @@ class Calls:
             stop=stop,
             logprobs=logprobs,
         )
-        return await self._ask(_Asked(engine, place, ask, prompt.digest, len(prompt)))
+        return await self._ask(Asked(engine, place, ask, prompt.digest, len(prompt)))
 
     async def turn(
         self,
@@ -180,11 +198,14 @@ class Calls:
             purpose=purpose,
         )
         bound = sum(len(message.content.encode("utf-8", "replace")) for message in messages)
-        return await self._ask(_Asked(engine, place, ask, blake2b(named, digest_size=16).digest(), bound))
+        return await self._ask(Asked(engine, place, ask, blake2b(named, digest_size=16).digest(), bound))
 
-    async def _ask(self, asked: _Asked) -> Completion:
-        if self._finished and (earlier := self._earlier(asked)) is not None:
+    async def _ask(self, asked: Asked) -> Completion:
+        if self._finished and (earlier := self.laid_ready(asked)) is not None:
+            self._finished[asked.key].remove(earlier)
             return self._again(asked, earlier)
+        if self.ahead is not None and (sent := await self.ahead.claim(asked)) is not None:
+            return self._stands(asked, sent)
         self._check_rest(asked.engine)
 
         async def attempt(number: int) -> Completion:
@@ -197,19 +218,24 @@ class Calls:
                 self._resting[asked.engine] = monotonic() + REST_S
             raise
 
-    def _earlier(self, asked: _Asked) -> CallResult | None:
-        """Take the result of the same call from what an earlier session finished."""
+    def laid_ready(self, asked: Asked) -> CallResult | None:
+        """Return the result of the same call among those that an earlier session finished, None if there is none."""
         ask = asked.request
-        key = _Key(*asked.place, ask.purpose, asked.engine, ask.seed, asked.digest)
-        finished = self._finished.get(key, [])
         # Two scorers may have asked the same thing, only one of them with logprobs.
         needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
-        fitting = next((result for result in finished if result.logprobs or not needs_logprobs), None)
-        if fitting is not None:
-            finished.remove(fitting)
-        return fitting
+        finished = self._finished.get(asked.key, ())
+        return next((result for result in finished if result.logprobs or not needs_logprobs), None)
 
-    def _again(self, asked: _Asked, result: CallResult) -> Completion:
+    def drop_laid_ready(self, is_dropped: Callable[[Place], bool]) -> list[int]:
+        """Book what lies ready for the places that `is_dropped` names as discarded; return the numbers of the calls."""
+        seqs: list[int] = []
+        for key in [key for key in self._finished if is_dropped((key.step, key.attempt))]:
+            for result in self._finished.pop(key):
+                self._ledger.discard(key.engine, key.purpose, entry_of(result))
+                seqs.append(result.seq)
+        return seqs
+
+    def _again(self, asked: Asked, result: CallResult) -> Completion:
         self._note(asked.place, (asked.engine, asked.request.purpose, entry_of(result)))
         return completion_of(result)
 
@@ -223,13 +249,39 @@ class Calls:
             message = f"engine {engine!r} did not answer a moment ago and is left alone for {REST_S:g} s"
             raise EngineUnavailable(message, engine=engine, was_sent=False)
 
-    async def _send(self, asked: _Asked, *, is_first: bool) -> Completion:
-        engine, place, request, digest, prompt_tokens = asked
-        granted = self._spender.reserve(engine, prompt_tokens, request.max_tokens)
+    async def _send(self, asked: Asked, *, is_first: bool) -> Completion:
+        request = asked.request
+        granted = await self._reserve(asked)
         if granted != request.max_tokens or not is_first:  # every attempt counts its tokens for itself
-            request = replace(request, max_tokens=granted, progress=Progress())
-        seq = self.next_seq
+            asked = asked._replace(request=replace(request, max_tokens=granted, progress=Progress()))
+        return self._stands(asked, await self._exchange(asked, self.number()))
+
+    async def _reserve(self, asked: Asked) -> int:
+        """Return the tokens that a call gets; what is under way ahead gives way where it would get fewer beside it."""
+        wanted = (asked.engine, asked.prompt_tokens, asked.request.max_tokens)
+        if self.ahead is not None and self.ahead.is_busy:
+            try:
+                self._spender.reserve_whole(*wanted)
+                return asked.request.max_tokens
+            except LimitExceeded:
+                await self.ahead.make_room()
+        return self._spender.reserve(*wanted)
+
+    def _stands(self, asked: Asked, sent: Sent) -> Completion:
+        """Book an answered call as used."""
+        self._ledger.add(asked.engine, asked.request.purpose, Fate.USED, sent.entry)
+        self._note(asked.place, (asked.engine, asked.request.purpose, sent.entry))
+        return sent.completion
+
+    def number(self) -> int:
+        """Return the number of the next call."""
         self.next_seq += 1
+        return self.next_seq - 1
+
+    async def _exchange(self, asked: Asked, seq: int) -> Sent:
+        """Send a call whose tokens are reserved and return the answer; what it took is settled and journaled then."""
+        engine, place, request, digest, prompt_tokens = asked
+        granted = request.max_tokens
         started = time()
         self._journal.intent(
             CallIntent(
@@ -254,10 +306,8 @@ class Calls:
         result = _result_of(self._run, seq, completion)
         entry = entry_of(result)
         self._spender.settle(engine, prompt_tokens, granted, entry)
-        self._ledger.add(engine, request.purpose, Fate.USED, entry)
-        self._note(place, (engine, request.purpose, entry))
         self._journal.result(result)
-        return completion
+        return Sent(completion, entry)
 
     def _book_failure(
         self,

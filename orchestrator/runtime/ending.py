@@ -1,4 +1,4 @@
-"""The end of a run: find the answer, settle the status, and put the outcome on disk."""
+"""The end of a run: find the answer, settle the status, put the outcome on disk, and let a learner learn from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from json import dumps
 from time import time
 
 from orchestrator.memory.base import OutcomeRow
+from orchestrator.runtime import learning
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.step import end
@@ -24,19 +25,22 @@ def conclude(run: Run) -> RunResult:
     status = run.ending.status or _status(run, answer)
     outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
     error = str(run.error) if run.error else ""
-    run.journal.outcome(
-        OutcomeRow(
-            run.key,
-            status.value,
-            answer,
-            error,
-            run.ending.reason,
-            outcome.seconds,
-            dumps(run.ledger.rows()),
-            time(),
-        )
+    row = OutcomeRow(
+        run.key,
+        status.value,
+        answer,
+        error,
+        run.ending.reason,
+        outcome.seconds,
+        dumps(run.ledger.rows()),
+        time(),
     )
-    run.journal.commit(run.key)
+    if run.known is not None:
+        lesson = learning.lesson_of(run.doors.after_run, run.known.policy, is_late=False)
+        run.journal.conclude(row, learning.reward_at_end(run, status, answer), lesson)
+    else:
+        run.journal.outcome(row)
+        run.journal.commit(run.key)
     run.outcome = outcome
     return outcome
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -19,7 +20,7 @@ from langgraph.errors import GraphInterrupt
 
 from orchestrator.errors import UserError
 
-__all__ = ["door"]
+__all__ = ["door", "outside_graph"]
 
 # LangGraph has no public names for these. A run outside a graph has neither.
 _SCRATCHPAD = "__pregel_scratchpad"
@@ -52,3 +53,10 @@ def door(policy: str) -> Iterator[list[Any]]:
         raise
     finally:
         var_child_runnable_config.reset(token)
+
+
+def outside_graph() -> Context:
+    """Return a copy of the context in which no graph is: nobody can be asked there."""
+    context = copy_context()
+    context.run(var_child_runnable_config.set, None)
+    return context

@@ -19,15 +19,16 @@ from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.monitors.base import Monitor
-from orchestrator.runtime import build, ending, step
+from orchestrator.runtime import build, ending, learning, step
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
+from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.resume import restore, spent_s
-from orchestrator.runtime.run import Doors, Run
-from orchestrator.types import Budget, History, Message, Status, Task
+from orchestrator.runtime.run import Doors, Reward, Run
+from orchestrator.types import Budget, History, Message, Overlap, Status, Task
 
 __all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
 
@@ -54,9 +55,12 @@ class Recipe:
     seed: int
     failover: bool
     retries: RetryPolicy
+    overlap: Overlap
     calibration: Calibration | None = None
     counterfactuals: Mapping[str, Any] | None = None
     """Share of steps and scorer; None for none."""
+    reward: Reward | None = None
+    experience: str = ""
     resting: dict[str, float] = field(default_factory=dict)
     """Engines that every run leaves alone for a while."""
 
@@ -91,6 +95,7 @@ class Recipe:
                     # Null as in runs of before there were these: they can be resumed.
                     "calibration": self._calibrated,
                     "counterfactuals": self.counterfactuals,
+                    **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                 }
             ),
             sort_keys=True,
@@ -110,6 +115,7 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
         created_s=time(),
     )
     run = _assemble(recipe, journal, ready, task, run_id, journal.open_run(row), spent_s=0.0)
+    _learn(recipe, ready, run)
     step.plan(run)
     return run
 
@@ -126,12 +132,20 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
     run = _assemble(recipe, journal, ready, task, stored.run.id, stored.key, spent_s=spent_s(stored))
     restore(run, stored, ancestors(journal, stored))
+    if not is_over(stored):
+        _learn(recipe, ready, run, stored)
     if stored.outcome is not None and is_over(stored):
         ending.reopen(run, stored.outcome)
     else:
         journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
         step.settle(run)
     return run
+
+
+def _learn(recipe: Recipe, ready: Ready, run: Run, stored: StoredRun | None = None) -> None:
+    if recipe.doors.after_run is not None:
+        key = learning.policy_key(recipe.router, run.history.engines, ready, recipe.experience)
+        learning.look_up(run, key, stored)
 
 
 def is_over(stored: StoredRun) -> bool:
@@ -177,7 +191,7 @@ def _assemble(
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
-    return Run(
+    run = Run(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed),
@@ -195,8 +209,12 @@ def _assemble(
         delimiter=recipe.delimiter,
         stop_on_answer=recipe.stop_on_answer,
         can_fail_over=recipe.failover,
+        reward=recipe.reward,
         chat_only=frozenset(name for name, can in ready.items() if not can.continues),
     )
+    if recipe.overlap.is_on:
+        run.ahead = LookAhead(run, recipe.overlap)
+    return run
 
 
 def task_json(task: Task) -> str:

@@ -28,12 +28,13 @@ from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read, serving_scorers
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
+from orchestrator.runtime.learning import give_reward
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.run import Run
+from orchestrator.runtime.run import Reward, Run
 from orchestrator.runtime.untraced import untraced
-from orchestrator.types import Budget, Message, Task
+from orchestrator.types import Budget, Message, Overlap, Task
 
 __all__ = ["Pipeline"]
 
@@ -51,7 +52,10 @@ class Pipeline:
     by `verifier` or `prm` where there is one, and thrown away; it counts against the budget.
     `db` is the journal's file: None for the user's default, ":memory:" for none on disk.
     `granularity` "steps" gives one graph node per engine, "fused" the same loop in one node, for
-    throughput; both keep the same texts.
+    throughput; both keep the same texts. A router that learns is told what each answer is worth by
+    `reward`, or else whether it is the task's gold one, and by `Pipeline.reward`; what it has learned
+    is in the journal, and another name of `experience` starts afresh. `overlap` says what
+    is begun before a verdict has come: it, too, keeps the same texts.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -75,7 +79,10 @@ class Pipeline:
         durability: Literal["process", "power"] = "process",
         granularity: Literal["steps", "fused"] = "steps",
         failover: bool = True,
+        overlap: Overlap = Overlap(),  # noqa: B008 - frozen
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        reward: Reward | None = None,
+        experience: str = "",
         allow_langsmith: bool = False,
     ) -> None:
         if granularity not in ("steps", "fused"):
@@ -113,6 +120,9 @@ class Pipeline:
             seed=seed,
             failover=failover,
             retries=retries,
+            reward=reward,
+            experience=experience,
+            overlap=overlap,
         )
         self._db = db
         self._durability = durability
@@ -137,11 +147,13 @@ class Pipeline:
         stop_on_answer: bool,
         calibration: Calibration | None = None,
         counterfactuals: float = 0.0,
+        reward: Reward | None = None,
+        experience: str = "",
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are. It is for experiments: a router that needs a calibration runs
-        without one, marked as uncalibrated, because how else would it get one.
+        `scorers` are added to the ones there are. `reward` is this one's unless it is given. It is for experiments: a
+        router that needs a calibration runs without one, marked as uncalibrated, because how else would it get one.
         """
         other = copy(self)
         other.calibration = calibration
@@ -153,8 +165,9 @@ class Pipeline:
         other._looking = build.looking(other.router, counterfactuals, other._scorers)
         doors = build.doors_of(other.router, other._looking)
         recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
-        recipe = replace(recipe, stop_on_answer=stop_on_answer, calibration=calibration)
+        recipe = replace(recipe, stop_on_answer=stop_on_answer, calibration=calibration, experience=experience)
         recipe = replace(recipe, counterfactuals=build.looked_at(other._looking))
+        recipe = replace(recipe, reward=recipe.reward if reward is None else reward)
         other.__dict__["_recipe"] = recipe
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -259,7 +272,16 @@ class Pipeline:
             return run.outcome
         finally:
             self._driven.discard(run.id)
+            await self._abandon(run)
             self._leave(run)
+
+    def reward(self, run_id: str, value: float) -> str:
+        """Say what a run that has ended was worth, in [0, 1], let its router learn from it, and return the run's id.
+
+        For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
+        the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
+        """
+        return give_reward(self.journal, run_id, value, self.router).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided and Kept events as they happen, then the RunResult."""
@@ -311,6 +333,11 @@ class Pipeline:
             run.journal.commit(run.key)
             run.journal.release(run.key)
 
+    async def _abandon(self, run: Run) -> None:
+        """End what a run that is left has begun ahead; nothing is left of one that is over."""
+        if run.ahead is not None and run.outcome is None:
+            await run.ahead.abandon()
+
     # ---- life
 
     async def start(self) -> dict[str, Capabilities]:
@@ -356,6 +383,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Let go of engines and of the journal's file."""
+        await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
         self._capabilities = None
         self._pairs.clear()

@@ -19,6 +19,7 @@ from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRo
 from orchestrator.runtime.alternative import Adopt, plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import WRITING, completion_of, entry_of
+from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.run import Ending, Lead, Run
 from orchestrator.runtime.step import Planned
 from orchestrator.runtime.write import LEAD, led
@@ -69,6 +70,10 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     _count_attempts(run, stored, tip)
     _end_if_stopped(run, stored)
     _lay_ready(run, stored, tip)
+    carried_out = [
+        row for row in stored.decisions if row.door == "after_draft" and row[1:4] not in run.stored.decisions
+    ]
+    run.verdicts += [row.action in ("keep", "stop") for row in carried_out]
     _book(run, stored, standing, tip)
     run.call.next_seq = len(stored.calls)
 
@@ -104,8 +109,9 @@ def _tokenizers(stored: StoredRun) -> dict[str, str]:
 
 def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]:
     calls: dict[tuple[int, int], list[CallResult]] = {}
+    over = dropped(stored)
     for intent, result in stored.calls:
-        if result is not None and result.status == "done" and intent.purpose in WRITING:
+        if result is not None and result.status == "done" and intent.purpose in WRITING and intent.seq not in over:
             calls.setdefault((intent.step, intent.attempt), []).append(result)
     return calls
 
@@ -221,13 +227,14 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
     }
     detail = loads(row.detail) if row.detail else {}
     if row.action == "plan":
+        detail["features"] = tuple(detail.get("features", ()))
         return Planned(engine=row.engine, **detail, **why)
     if row.action == "rewrite" and "attempt" in detail:
         return Adopt(engine=row.engine, **detail, **why)
     if row.action == "rewrite":
         return Rewrite(engine=row.engine, max_tokens=detail.get("max_tokens"), **why)
     if row.action == "handoff":
-        return Handoff(engine=row.engine, until=detail.get("until"), **why)
+        return Handoff(engine=row.engine, until=detail.get("until"), failed=detail.get("failed", ""), **why)
     if row.action == "rollback":
         return Rollback(to_step=detail["to_step"], **why)
     if row.action == "stop":
@@ -236,7 +243,7 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
 
 
 def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
-    first = run.first_attempts.get(tip, 0)
+    over = dropped(stored)
     goes_on = stored.outcome is None or stored.outcome.status == Status.FAILED
     for intent, result in stored.calls:
         if result is None:
@@ -244,8 +251,12 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
             run.journal.result(result)
         entry = entry_of(result)
         run.spender.charge(intent.engine, entry)
-        is_ready = goes_on and intent.step == tip and plain(intent.attempt) >= first
-        fate = _fate(intent, result, stands=intent.seq in standing or is_ready)
+        is_over = intent.seq in over
+        # Behind the tip there is what was begun ahead, and what was taken back: that is below the first attempt.
+        is_ready = goes_on and not is_over and intent.step >= tip
+        is_ready = is_ready and plain(intent.attempt) >= run.first_attempts.get(intent.step, 0)
+        stands = is_ready or intent.seq in standing or (intent.purpose not in WRITING and not is_over)
+        fate = _fate(result, stands=stands)
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
@@ -254,12 +265,12 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
     run.journal.commit(run.key)
 
 
-def _fate(intent: CallIntent, result: CallResult, *, stands: bool) -> Fate:
+def _fate(result: CallResult, *, stands: bool) -> Fate:
     if result.status in ("interrupted", "aborted"):
         return Fate.INTERRUPTED
     if result.status != "done":
         return Fate.FAILED
-    return Fate.USED if stands or intent.purpose not in WRITING else Fate.DISCARDED
+    return Fate.USED if stands else Fate.DISCARDED
 
 
 def _interrupted(intent: CallIntent) -> CallResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
@@ -18,10 +18,15 @@ from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Decision, History, Plan, Sampling, Signal, Status, Step, StopRun
+from orchestrator.types import Decision, History, Outcome, Plan, Sampling, Signal, Status, Step, StopRun, Task
 
-__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Lead", "Run", "Stored", "Turn"]
+if TYPE_CHECKING:
+    from orchestrator.runtime.lookahead import LookAhead
 
+__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Known", "Lead", "Reward", "Run", "Stored", "Turn"]
+
+Reward = Callable[[Task, str | None], float | None]
+"""A task and what was answered, None for nothing -> what that is worth in [0, 1], or None for unknown."""
 ANSWER = "answer"
 """The node where a run ends; no engine may have this name."""
 
@@ -74,6 +79,14 @@ class Kept(NamedTuple):
     step: Step
 
 
+class Known(NamedTuple):
+    """What a learning router is, and knew when the run began."""
+
+    policy: str
+    """Names what is learned: runs of the same name share it."""
+    version: int
+
+
 class Doors(NamedTuple):
     """A router's doors, defaults filled in."""
 
@@ -81,6 +94,10 @@ class Doors(NamedTuple):
     """Name and version, for the trace."""
     before_step: Callable[[History], Plan | StopRun]
     after_draft: Callable[[History, Step, Ask], Awaitable[Decision]]
+    after_run: Callable[[Outcome, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """None where the router learns nothing."""
+    prior: Callable[[History, Step], float] | None = None
+    """The chance that a draft is rejected, from what is at hand."""
 
 
 @dataclass(slots=True)
@@ -120,6 +137,10 @@ class Run:
     delimiter: str
     stop_on_answer: bool
     can_fail_over: bool
+    reward: Reward | None = None
+    """Says what an answer is worth, for a router that learns; None: whether it is the gold one."""
+    known: Known | None = None
+    """None where the router learns nothing, or the run is over."""
     chat_only: frozenset[str] = frozenset()
     """Engines that write whole turns; where there is one, the run is a single turn."""
     stored: Stored = field(default_factory=Stored)
@@ -139,6 +160,10 @@ class Run:
     """What the texts of candidates start with, by step and attempt."""
     failed_engines: set[str] = field(default_factory=set)
     """Engines given up on at the current step."""
+    verdicts: list[bool] = field(default_factory=list)
+    """Whether each draft that the router decided about stood, in order."""
+    ahead: LookAhead | None = None
+    """What is begun before its turn; None where nothing is."""
     taken_over: set[tuple[int, int]] = field(default_factory=set)
     """Index and attempt of what an engine wrote in the place of one that failed."""
     ending: Ending | None = None

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from json import dumps
 from time import time
+from typing import Any
 
 from orchestrator.errors import (
     ContextExceeded,
@@ -45,7 +46,7 @@ from orchestrator.types import (
     rewrite,
 )
 
-__all__ = ["end", "plan", "settle", "take_turn"]
+__all__ = ["advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
@@ -62,6 +63,7 @@ class Planned(Decision):
     logprobs: int = 0
     whole: bool = False
     lead: str = ""
+    features: tuple[float, ...] = ()
 
 
 async def take_turn(run: Run, engine: str) -> str:
@@ -77,8 +79,24 @@ async def take_turn(run: Run, engine: str) -> str:
     if isinstance(passed, Handoff):
         return pass_on(run, turn, passed)
     try:
+        place = await _take(run, turn)
+    except BaseException:
+        if run.ahead is not None:
+            await run.ahead.abandon()
+        raise
+    if run.ahead is not None and run.ending is not None:
+        await run.ahead.rest()
+    return place
+
+
+async def _take(run: Run, turn: Turn) -> str:
+    try:
         async with in_time(run):
+            if run.ahead is not None:
+                await run.ahead.join(turn)
             draft = await write(run, turn)
+            if run.ahead is not None and not turn.stands:
+                await run.ahead.go_on(turn, draft)
             decision = _KEPT if turn.stands else await decide(run, draft)
         return carry_out(run, turn, draft, decision)
     except LimitExceeded as limit:
@@ -174,31 +192,37 @@ def _detail(decision: Decision) -> str:
             return dumps({"max_tokens": max_tokens, "attempt": attempt})
         case Rewrite(max_tokens=max_tokens):
             return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
-        case Handoff(until=until):
-            return dumps({"until": until})
+        case Handoff(until=until, failed=failed):
+            return dumps({"until": until, "failed": failed} if failed else {"until": until})
         case StopRun(status=status):
             return dumps({"status": status})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
-        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead):
-            said = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
-            return dumps({**said, "lead": lead} if lead else said) if any([*said.values(), lead]) else ""
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead, features=features):
+            said: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
+            said = said if any(said.values()) or lead else {}
+            said |= {"lead": lead} if lead else {}
+            said |= {"features": [float(each) for each in features]} if features else {}
+            return dumps(said) if said else ""
     return ""
 
 
 def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
     """Do what was decided and return the node to visit next."""
-    if run.listeners and not turn.stands:
-        run.tell(Decided(draft, decision))
+    if not turn.stands:
+        run.verdicts.append(isinstance(decision, Keep | StopRun))
+        if run.ahead is not None:
+            run.ahead.decided(turn, decision)
+        if run.listeners:
+            run.tell(Decided(draft, decision))
     match decision:
         case Adopt(engine=engine):
             run.turn = alternative(run, draft, engine, 0)
         case Rewrite(engine=engine, max_tokens=max_tokens):
-            limit = turn.max_tokens if max_tokens is None else max_tokens
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
+            run.turn = rewriting(turn, draft, engine, max_tokens)
         case Handoff(engine=engine, until=until):
             run.forced = (engine, until)
-            run.turn = Turn(engine, "rewrite", draft.attempt + 1, turn.max_tokens, stands=True, lead=turn.lead)
+            run.turn = rewriting(turn, draft, engine)._replace(whole=False)
         case Rollback(to_step=to_step):
             roll_back(run, to_step, draft)
             return plan(run)
@@ -209,6 +233,12 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
             keep_step(run, draft)
             return advance(run)
     return run.place
+
+
+def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
+    """Return the turn in which `engine` writes in the place of `draft`, which `turn` wrote."""
+    limit = turn.max_tokens if max_tokens is None else max_tokens
+    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
 
 
 def keep_step(run: Run, step: Step) -> None:
@@ -246,6 +276,8 @@ def discard(run: Run, calls: Iterable[Booked]) -> None:
 
 def roll_back(run: Run, to_step: int, draft: Step) -> None:
     """Throw away the kept steps from `to_step` on."""
+    if run.ahead is not None:
+        run.ahead.forget("the run went back")
     removed = run.history.steps[to_step:]
     run.first_attempts[draft.index] = draft.attempt + 1
     run.alternatives.clear()
@@ -351,6 +383,7 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
             logprobs=planned.logprobs,
             whole=planned.whole,
             lead=planned.lead,
+            features=tuple(planned.features),
         )
         record(run, attempt, "before_step", why)
     return planned
@@ -368,6 +401,8 @@ def settle(run: Run) -> None:
 
 def end(run: Run, status: Status | None, reason: str) -> str:
     """Stop writing; the answer node concludes. An unfinished draft does not stand."""
+    if run.ahead is not None:
+        run.ahead.forget("the run ended")
     discard(run, run.call.leave())
     run.turn = None
     run.ending = Ending(status, reason)
@@ -388,7 +423,8 @@ def fail_over(run: Run, turn: Turn, error: EngineError) -> str:
     engine = next((other for other in others if other not in run.failed_engines), None)
     if engine is None or not run.can_fail_over:
         return fail(run, error)
-    decision = Handoff(engine=engine, until=len(run.history.steps) + 1, reason=f"failover: {error}")
+    until = len(run.history.steps) + 1
+    decision = Handoff(engine=engine, until=until, reason=f"failover: {error}", failed=error.engine)
     record(run, turn.attempt, "runtime", decision)
     return pass_on(run, turn, decision)
 

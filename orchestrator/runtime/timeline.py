@@ -30,6 +30,7 @@ from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Looked, looked_at
+from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.visible import first_words
 
 __all__ = ["timeline"]
@@ -216,6 +217,8 @@ def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
 
 def _events(stored: StoredRun, width: int) -> Iterator[Text]:
     for event in stored.events:
+        if event.kind == DROPPED:
+            continue  # each is among the attempts
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")
@@ -241,6 +244,12 @@ def _account(stored: StoredRun) -> Iterator[Text]:
             yield Text(_ledger_line(name, "all", "", own, reports, has_cost), "bold")
     yield Text(_ledger_line("all", "", "", rows, reports, has_cost), "bold")
     yield from _notes(rows, list(described), reports)
+    if "overlap" in loads(stored.run.settings):
+        taken, num_dropped, seconds = hidden(stored)
+        yield Text(
+            f"overlap: {_counted(taken, 'text')} begun early, {_counted(num_dropped, 'call')} dropped, "
+            f"{seconds:.2f} s hidden"
+        )
 
 
 def _ledger_columns(*cells: str) -> str:
@@ -300,11 +309,14 @@ def _unfinished(stored: StoredRun) -> Ledger:
     """Return what a run without an outcome has used so far; calls in flight are left out."""
     ledger = Ledger(tuple(loads(stored.run.engines)))
     kept = {(row.step, row.attempt) for row in stored.kept()}
+    over = dropped(stored)
     for intent, result in stored.calls:
         if result is None:
             continue
         if result.status != "done":
-            fate = Fate.INTERRUPTED if result.status == "interrupted" else Fate.FAILED
+            fate = Fate.FAILED if result.status == "failed" else Fate.INTERRUPTED
+        elif intent.seq in over:
+            fate = Fate.DISCARDED
         else:
             stands = intent.purpose not in WRITING or (intent.step, intent.attempt) in kept
             fate = Fate.USED if stands else Fate.DISCARDED

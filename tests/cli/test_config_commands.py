@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from orchestrator.cli.source import loaded_config
+from orchestrator.types import Overlap
+
 Call = Callable[..., Result]
 
 TWO = """
@@ -72,6 +75,7 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
         "engines.large",
         "db",
         "think",
+        "hedge",
     )
     file.write_text("\n".join(line for line in given if not line.startswith(skipped)))
     shown = orchestrator("config", "show", "--json")
@@ -328,3 +332,11 @@ def test_a_calibration_on_the_command_line_is_held_against_the_router(orchestrat
     assert (done.exit_code, "none.json: No such file" in done.stderr) == (2, True)
     done = orchestrator("run", "Compute 1+1.", "--router", "large", "--calibration", "mine.json")
     assert (done.exit_code, "is for router specreason, not large" in done.stderr) == (2, True)
+
+
+def test_flags_switch_overlap_on(orchestrator: Call, here: Path) -> None:
+    options = loaded_config({"overlap": 2, "hedge": 0.25}).pipeline_options()
+    assert options["overlap"] == Overlap(ahead=2, hedge=0.25)
+    refused = orchestrator("run", "2+2?", "--overlap", "-1")
+    assert refused.exit_code == 2
+    assert "overlap ahead = -1 must be a whole number from 0 to 64" in refused.stderr

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engines.base import Capabilities, Chain, Completion, Request
@@ -94,6 +94,61 @@ def test_every_prompt_extends_the_one_before_token_for_token(story: list[tuple[b
             assert sorted(engine.encoded) == sorted(foreign + drafts), "foreign text is tokenised once"
 
     asyncio.run(check())
+
+
+@given(st.lists(st.tuples(st.booleans(), texts), min_size=2, max_size=8), st.data())
+@settings(deadline=None)
+def test_ahead_of_pending_drafts_prompts_are_what_they_will_be(
+    story: list[tuple[bool, str]], data: st.DataObject
+) -> None:
+    """Digests too, whenever the drafts are kept while others are already behind them."""
+
+    async def check() -> None:
+        small, large = Greedy("small", VOCABULARY), Greedy("large", VOCABULARY[3:])
+        stream = stream_of(small, large)
+        steps = [
+            step(index, "large" if is_large else "small", text, (large if is_large else small).ids(text))
+            for index, (is_large, text) in enumerate(story)
+        ]
+        pending, num_kept, early = stream, 0, []
+        for each in steps:
+            pending = pending.ahead(each)
+            early.append((pending, {name: await pending.prefix(name) for name in ("small", "large")}))
+            for _ in range(data.draw(st.integers(0, each.index + 1 - num_kept))):
+                stream.keep(steps[num_kept])
+                num_kept += 1
+        for each, (later, before) in zip(steps, early, strict=True):
+            if each.index >= num_kept:
+                stream.keep(each)
+                num_kept += 1
+            again = {name: await later.prefix(name) for name in ("small", "large")}
+            whole = stream_of(small, large)
+            for kept in steps[: each.index + 1]:
+                whole.keep(kept)
+            for name in ("small", "large"):
+                expected = await whole.prefix(name)
+                assert before[name].digest == expected.digest
+                assert before[name].ids() == expected.ids()
+                if num_kept <= each.index + 1:
+                    assert again[name].digest == expected.digest
+        assert [kept.text for kept in stream.steps] == [each.text for each in steps]
+
+    asyncio.run(check())
+
+
+async def test_what_is_learned_of_a_draft_ahead_is_not_asked_again_once_it_is_kept() -> None:
+    small, large = Greedy("small", VOCABULARY), Greedy("large", VOCABULARY[3:])
+    stream = stream_of(small, large)
+    await stream.ahead(step(0, "small", "a sum.", small.ids("a sum."))).prefix("large")
+    same = step(0, "small", "a sum.", small.ids("a sum."))
+    await stream.with_draft("large", same)
+    stream.keep(same)
+    await stream.prefix("large")
+    assert large.encoded == ["a sum."]
+    other = step(1, "small", "b.", small.ids("b."))
+    await stream.ahead(other).prefix("large")
+    await stream.with_draft("large", step(1, "small", "7.", small.ids("7.")))
+    assert large.encoded == ["a sum.", "b.", "7."]
 
 
 async def test_a_kept_draft_is_not_tokenised_a_second_time() -> None:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from sqlite_utils import Database
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, UserError
+from orchestrator.memory.base import Lesson
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.migrations import MIGRATIONS
 from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
@@ -62,6 +63,11 @@ COLUMNS = {
         "error INTEGER NOT NULL, reason INTEGER NOT NULL, seconds REAL NOT NULL, ledger INTEGER NOT NULL, "
         "finished_s REAL NOT NULL"
     ),
+    "states": (
+        "policy INTEGER NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, run INTEGER NOT NULL, "
+        "at_s REAL NOT NULL"
+    ),
+    "rewards": "run INTEGER, value REAL NOT NULL, at_s REAL NOT NULL",
 }
 
 
@@ -122,6 +128,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
         assert [each.name for each in MIGRATIONS.applied(Database(store.connection))] == [
             "m001_initial",
             "m002_speculation",
+            "m003_learning",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
@@ -154,3 +161,64 @@ def test_a_file_of_the_first_schema_keeps_its_calls_and_takes_new_ones(path: Pat
     assert before is not None
     assert (before.output_tokens, before.seconds, before.drafts, before.queue_s) == (3, 0.5, None, None)
     assert after == counted
+
+
+def of_schema(path: Path, number: int, stop_before: str) -> None:
+    """Make a file as an older version left it, with one run."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    MIGRATIONS.apply(Database(connection), stop_before=stop_before)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("INSERT INTO texts VALUES (1, x'00', '{}')")
+    connection.execute("INSERT INTO runs VALUES (1, '0000000000000001', NULL, 1, 0, 1, 1, 1, 1.0)")
+    connection.close()
+
+
+@pytest.mark.parametrize(("number", "next_one"), [(1, "m002_speculation"), (2, "m003_learning")])
+def test_an_older_file_is_read_as_one_where_nothing_was_learned_and_then_learns(
+    path: Path, make: SimpleNamespace, number: int, next_one: str
+) -> None:
+    of_schema(path, number, next_one)
+    was = path.read_bytes()
+    with Store(path, readonly=True) as store:
+        journal = Journal(store)
+        assert (journal.learned("p"), journal.learned("p", 3), journal.reward_of(1)) == ((0, {}), (0, {}), None)
+        assert (journal.counts()["states"], journal.run("last").calls) == (0, [])
+    assert path.read_bytes() == was
+    with Store(path) as store:
+        journal = Journal(store)
+        journal.claim(1)
+        journal.conclude(make.outcome(), 0.5, Lesson("p", lambda run, reward, state: {"seen": [run.run.id, reward]}))
+        assert (journal.learned("p"), journal.reward_of(1)) == ((1, {"seen": ["0000000000000001", 0.5]}), 0.5)
+        assert columns_of(Database(store.connection)) == COLUMNS
+
+
+def test_every_version_of_a_state_stays_readable(journal: Journal, make: SimpleNamespace) -> None:
+    for number in range(3):
+        key = journal.open_run(make.run(id=f"run{number}"))
+        lesson = Lesson("p", lambda run, reward, state: {"count": state.get("count", 0) + 1})
+        journal.conclude(make.outcome(run=key), None, lesson)
+    assert [journal.learned("p", version).state for version in range(4)] == [{}, *({"count": n} for n in (1, 2, 3))]
+    assert journal.learned("another") == (0, {})
+
+
+def test_a_lesson_that_raises_leaves_neither_outcome_nor_reward_nor_state(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    key = journal.open_run(make.run())
+    with pytest.raises(ZeroDivisionError):
+        journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: {"x": 1 // 0}))
+    assert (journal.run("last").outcome, journal.reward_of(key), journal.learned("p")) == (None, None, (0, {}))
+    journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: {"x": 1}))
+    assert (journal.reward_of(key), journal.learned("p")) == (1.0, (1, {"x": 1}))
+
+
+def test_a_run_that_has_its_reward_keeps_it(journal: Journal, make: SimpleNamespace) -> None:
+    key = journal.open_run(make.run())
+    journal.conclude(make.outcome(run=key), None, Lesson("p", lambda run, reward, state: {}))
+    journal.reward(key, 0.25, None)
+    with pytest.raises(UserError, match=r"has its reward, 0\.25, and keeps it"):
+        journal.reward(key, 1.0, None)
+    told = []
+    journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: told.append(reward) or {}))
+    assert (journal.reward_of(key), told) == (0.25, [None])

@@ -27,6 +27,7 @@ import pure_engine
 import sqlite_utils  # noqa: F401
 
 import orchestrator.memory.migrations  # noqa: F401
+from orchestrator.types import Overlap
 
 
 def live(order: dict[str, Any], boundary: Callable[[], None]) -> None:
@@ -37,6 +38,7 @@ def live(order: dict[str, Any], boundary: Callable[[], None]) -> None:
         granularity=order["granularity"],
         latency_s=order.get("latency_s", 0.0),
         boundary=boundary,
+        overlap=Overlap(**order.get("overlap", {})),
     )
     made.journal._store.connection.set_trace_callback(
         lambda statement: boundary() if statement.startswith(("BEGIN", "COMMIT")) else None

@@ -101,6 +101,64 @@ def test_killed_at_any_boundary_of_a_short_run_it_resumes_to_the_same(execute: K
     assert num_interrupted > num_boundaries / 4
 
 
+OVERLAPS = [{"ahead": 1}, {"ahead": 3, "hedge": 0.2}]
+
+
+def check_overlapped(run: StoredRun, whole: StoredRun) -> None:
+    """Compare a run that worked ahead, was killed and resumed, with one that did neither."""
+    for part in ("steps", "standing", "decisions", "signals", "outcome"):
+        assert content(run)[part] == content(whole)[part]
+    events = [row[1:4] for row in run.events if row.kind not in ("dropped", "resumed")]
+    assert events == [row[1:4] for row in whole.events]
+    assert doubled(run) == []
+    assert [call.intent.seq for call in run.calls] == list(range(len(run.calls)))
+    assert all(call.result is not None for call in run.calls)
+    assert rows(run, "used") == rows(whole, "used")
+    lost = rows(run, "interrupted")
+    cut = [call.result for call in run.calls if call.result and call.result.status in ("aborted", "interrupted")]
+    assert sum(row["calls"] for row in lost) == len(cut)
+    assert sum(row["output_tokens"] for row in lost) == sum(result.output_tokens for result in cut)
+
+
+def rows(run: StoredRun, fate: str) -> list[dict[str, Any]]:
+    """Return the part of a run's ledger that has one fate."""
+    return [row for row in ledger_rows(run) if row["fate"] == fate]
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS, ids=["one ahead", "three ahead and hedged"])
+@pytest.mark.parametrize("router", ["specreason", "retreats", "hands_over", "compares", "leads"])
+def test_killed_while_it_works_ahead_a_run_keeps_what_one_keeps_that_does_not(
+    execute: Killer, tmp_path: Path, router: str, overlap: dict[str, Any]
+) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "router": router, "granularity": "fused", "latency_s": 0.001}
+    assert not execute(run="whole", **order)["failed"]
+    whole = read(order["db"], "whole")
+    assert not execute(run="early", overlap=overlap, **order)["failed"]
+    check_overlapped(read(order["db"], "early"), whole)
+    num_sent = len(read(order["db"], "early").calls)
+    assert num_sent > len(whole.calls) or router == "leads"  # which rejects at once
+    num_kills = 0
+    draw = random.Random(f"{router} {overlap}")
+    while execute(run="killed", kill_at=draw.randint(1, 25) + num_kills, overlap=overlap, **order)["killed"]:
+        num_kills += 1
+        assert num_kills < 100
+    assert num_kills >= 4
+    check_overlapped(read(order["db"], "killed"), whole)
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS, ids=["one ahead", "three ahead and hedged"])
+def test_killed_at_random_instants_ahead_of_verdicts_it_resumes_to_the_same(
+    execute: Killer, tmp_path: Path, overlap: dict[str, Any]
+) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "router": "specreason", "granularity": "steps", "latency_s": 0.002}
+    assert not execute(run="whole", **order)["failed"]
+    draw = random.Random(str(overlap))
+    for _ in range(8):
+        execute(run="killed", after_s=draw.uniform(0.02, 0.15), overlap=overlap, **order)
+    assert not execute(run="killed", overlap=overlap, **order)["failed"]
+    check_overlapped(read(order["db"], "killed"), read(order["db"], "whole"))
+
+
 @pytest.mark.parametrize("router", ["specreason", "retreats"])
 def test_killed_at_random_instants_it_resumes_to_the_same(execute: Killer, tmp_path: Path, router: str) -> None:
     order = {"db": str(tmp_path / "journal.db"), "router": router, "granularity": "steps", "latency_s": 0.002}

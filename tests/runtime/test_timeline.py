@@ -167,7 +167,7 @@ def test_an_unfinished_run_shows_what_it_has_and_what_it_cost_so_far() -> None:
     assert text.splitlines()[0] == "run 0000000000000000  unfinished  1 step"
     assert [(step, verdict) for step, _, verdict, _ in told(run)] == [(0, "kept"), (1, "unfinished")]
     assert "~ is a bound, not a count: a call was cut off" in text
-    assert "small    draft    failed           1" in text
+    assert "small    draft    interrupted      1" in text
 
 
 def test_costs_and_cached_tokens_are_shown_where_there_are_any() -> None:

@@ -78,7 +78,8 @@ class Dials:
 
 
 # Committed before the first training run; a change bumps the pair id. direct, easy, mid, hard and long get
-# harder in this order; chain, signed and products follow reasoning-gym's families.
+# harder in this order; chain, signed and products follow reasoning-gym's families. wide came later and the pair never
+# saw it: numbers longer than those it was trained on, where the large engine often errs where the small one does.
 PRESETS: Mapping[str, Dials] = MappingProxyType(
     {
         "direct": Dials(num_operations=(1, 2), num_digits=(1, 2), max_result_digits=3),
@@ -105,6 +106,9 @@ PRESETS: Mapping[str, Dials] = MappingProxyType(
             weights=MappingProxyType({"*": 1.0}),
         ),
         "long": Dials(num_operations=(12, 20), num_digits=(1, 2), max_depth=3, max_result_digits=4, negation=0.05),
+        "wide": Dials(
+            num_operations=(4, 6), num_digits=(1, 5), max_depth=2, max_result_digits=6, factor_digits=2, negation=0.05
+        ),
     }
 )
 

@@ -1,0 +1,187 @@
+"""Learn from how runs end which engine a task, or a step, is worth: a contextual bandit over all engines that write.
+
+Every engine is an arm with a linear estimate of the reward that a task of these features earns with it. The
+engine with the highest estimate + alpha * uncertainty writes, so what is little known is tried, and less and
+less as rewards come in. A reward may come long after its run, and in any order: it is credited to the features
+that the run's own decisions were made by. Equal scores, as at the very beginning, are settled by a draw.
+
+Source: Symphony-Coord, of which only the abstract is known here (LinUCB over engines with delayed reward at the
+end of an episode), with the disjoint LinUCB of Li et al., arXiv:1003.0146: theta = A^-1 b, score = theta' x +
+alpha * sqrt(x' A^-1 x). Differs:
+- every engine is a candidate; the first stage, which keeps a small set of many, has nothing to do for a few;
+- the features (routers/wording.py) are of the text and of the run's history, cheap and bounded: no embedding, no load;
+- what is learned is reward - `cost_weight` * cost, with cost in [0, 1]: the engine's place in the row, 0 for the
+  cheapest and 1 for the largest, or, with `cost_scale`, what it was charged;
+- an arm begins with the expectation of the best reward instead of none, so that one bad draw is not the end of it;
+- `discount` lets old outcomes fade from all arms at every reward, towards what an arm begins with;
+- an engine that failed rests for `cooldown` ends of runs, twice as long each time it fails again at once, and is
+  then tried once whatever its score; a decision whose step another engine had to write teaches nothing;
+- all numbers below, alpha and ridge included, are ours: the abstract gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf
+from typing import Any, Literal
+
+from orchestrator.errors import UserError
+from orchestrator.routers.base import Needs
+from orchestrator.routers.ridge import Ridge
+from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task
+from orchestrator.types import History, Outcome, Plan, Taken
+
+__all__ = ["LinUCB"]
+
+_FORMAT = 1
+_LONGEST = 5
+"""A cool-down is doubled at most this often."""
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinUCB:
+    """Let the engine write whose estimated reward, uncertainty added and cost taken off, is highest.
+
+    What it has learned is in the journal, apart for other options, other engines and other names of the
+    pipeline's `experience`.
+    """
+
+    needs = Needs(engines=2, steps=False)
+    per: Literal["task", "step"] = "task"
+    """Choose once, before the first step, or before every step."""
+    alpha: float = 1.0
+    """How much uncertainty counts; 0 never explores on purpose; well below 1, few bad draws end an engine."""
+    ridge: float = 1.0
+    """Above 0: how many rewards' worth of doubt each feature starts with."""
+    discount: float = 1.0
+    """In (0, 1]: what an outcome still counts after the next one; 1 forgets nothing, 0.99 most of it in 300 runs."""
+    cost_weight: float = 0.25
+    """Reward that the largest engine has to earn on top of the cheapest to be worth its cost; >= 0."""
+    cost_scale: float | None = None
+    """What a run may cost, in the unit of the engines' prices, to count as 1; None goes by the row of engines."""
+    cooldown: int = 10
+    """Ends of runs that an engine which failed is left alone for."""
+    seed: int = 0
+    """Of the draws between equal scores."""
+
+    def __post_init__(self) -> None:
+        if self.per not in ("task", "step"):
+            raise UserError(f"linucb: per = {self.per!r}; known: task, step")
+        checks = {
+            "alpha": 0 <= self.alpha < inf,
+            "ridge": 0 < self.ridge < inf,
+            "discount": 0 < self.discount <= 1,
+            "cost_weight": 0 <= self.cost_weight < inf,
+            "cost_scale": self.cost_scale is None or 0 < self.cost_scale < inf,
+            "cooldown": self.cooldown >= 0,
+        }
+        for name, is_good in checks.items():
+            if not is_good:
+                raise UserError(f"linucb: {name} = {getattr(self, name)!r} is out of range")
+
+    def before_step(self, history: History) -> Plan:
+        """Choose who writes; with `per="task"` whoever wrote the last step goes on."""
+        if self.per == "task" and history.steps:
+            return Plan(engine=history.steps[-1].writer)
+        features = of_task(history.task)
+        if self.per == "step":
+            features += of_place(history)
+        known = _Known(history.learned, history.engines, len(features), self.ridge)
+        if (engine := known.due()) is not None:
+            return Plan(engine=engine, reason="it failed and has rested: tried again", features=features)
+        scores = {name: known.arms[name].estimate(features) for name in known.fit()}
+        upper = {name: mean + self.alpha * spread for name, (mean, spread) in scores.items()}
+        best = [name for name, score in upper.items() if score >= max(upper.values()) - _EQUAL]
+        engine = best[0] if len(best) == 1 else best[_draw(len(best), self.seed, history)]
+        shown = ", ".join(f"{name} {mean:.2f}+{self.alpha * spread:.2f}" for name, (mean, spread) in scores.items())
+        resting = "".join(f", {name} rests" for name in history.engines if name not in scores)
+        how = "highest" if len(best) == 1 else "drawn"
+        return Plan(engine=engine, reason=f"{how} of {shown}{resting}", features=features)
+
+    def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Learn who failed from the end of a run, and what its decisions were worth from its reward."""
+        size = len(WORDING) + (len(PLACE) if self.per == "step" else 0)
+        known = _Known(state, outcome.engines, size, self.ridge)
+        if not outcome.is_late:
+            known.end(outcome, self.cooldown)
+        if outcome.reward is not None:
+            known.num_rewards += 1
+            for arm in known.arms.values():
+                arm.fade(self.discount)
+            for taken in self._earned(outcome):
+                cost = self._cost(outcome, taken.engine)
+                known.arms[taken.engine].add(taken.features, outcome.reward - self.cost_weight * cost)
+        return known.to_json()
+
+    def _earned(self, outcome: Outcome) -> Sequence[Taken]:
+        """Return the decisions that were carried out: the last ones at their steps, written by whom they chose."""
+        last = {taken.step: taken for taken in outcome.decisions if taken.door == "before_step" and taken.features}
+        if self.per == "task":
+            first = last.get(0)
+            return [first] if first is not None and set(outcome.writers) == {first.engine} else []
+        writers = dict(enumerate(outcome.writers))
+        return [taken for step, taken in sorted(last.items()) if writers.get(step) == taken.engine]
+
+    def _cost(self, outcome: Outcome, engine: str) -> float:
+        """Return what the run would have cost with this engine alone, in [0, 1]."""
+        if self.cost_scale is None:
+            return outcome.engines.index(engine) / max(len(outcome.engines) - 1, 1)
+        share = outcome.writers.count(engine) / len(outcome.writers)
+        return min(outcome.cost.get(engine, 0.0) / share / self.cost_scale, 1.0)
+
+
+class _Known:
+    """The state, unpacked: an arm for every engine, how many runs have ended, and which engines rest."""
+
+    def __init__(self, state: Mapping[str, Any], engines: Sequence[str], size: int, ridge: float) -> None:
+        if state and state.get("format") != _FORMAT:
+            found = state.get("format")
+            raise UserError(f"linucb: what was learned has format {found!r}, not {_FORMAT}: use another `experience`")
+        arms = state.get("arms", {})
+        self.arms = {
+            name: Ridge.from_json(arms[name], size, ridge) if name in arms else Ridge(size, ridge) for name in engines
+        }
+        self.num_runs: int = state.get("runs", 0)
+        self.num_rewards: int = state.get("rewards", 0)
+        self.failures: dict[str, list[int]] = {name: list(each) for name, each in state.get("failures", {}).items()}
+        """By engine: failures in a row, and the number of runs at which it is tried again."""
+
+    def due(self) -> str | None:
+        """Return the first engine that failed and has rested, or None."""
+        waited = (name for name, (_, until) in self.failures.items() if self.num_runs >= until and name in self.arms)
+        return next(waited, None)
+
+    def fit(self) -> list[str]:
+        """Return the engines that do not rest; if all of them do, the one that has to for the shortest time."""
+        found = [name for name in self.arms if name not in self.failures]
+        return found or [min(self.arms, key=lambda name: self.failures[name][1])]
+
+    def end(self, outcome: Outcome, cooldown: int) -> None:
+        """Count the end of a run: who failed in it rests, who wrote in it without failing is well again."""
+        self.num_runs += 1
+        for name in self.arms:
+            failures, until = self.failures.get(name, (0, 0))
+            if name in outcome.failed:
+                if self.num_runs > until:  # runs side by side meet the same breakdown: it counts once
+                    rest = cooldown * 2 ** min(failures, _LONGEST)
+                    self.failures[name] = [failures + 1, self.num_runs + rest]
+            elif name in outcome.writers:
+                self.failures.pop(name, None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {
+            "format": _FORMAT,
+            "runs": self.num_runs,
+            "rewards": self.num_rewards,
+            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "failures": self.failures,
+        }
+
+
+def _draw(num: int, seed: int, history: History) -> int:
+    named = f"{history.seed}:{seed}:{len(history.steps)}".encode()
+    return int.from_bytes(blake2b(named, digest_size=8).digest()) % num

@@ -1,0 +1,178 @@
+"""What a learning router knows at the start of a run, and what it is told at the end: its third door.
+
+A run sees one version of what was learned, the newest when it begins, and the journal keeps which one
+it was; so a resumed run decides as it would have. What the run teaches goes on top of whatever is the
+newest when it ends. Reward and new state are written in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from json import dumps, loads
+from time import time
+from typing import Any, NamedTuple
+
+from orchestrator import config, registry, routers
+from orchestrator.engines.base import Capabilities
+from orchestrator.errors import UserError
+from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
+from orchestrator.memory.journal import Journal
+from orchestrator.runtime import build
+from orchestrator.runtime.run import Known, Run
+from orchestrator.runtime.tasks import is_correct
+from orchestrator.types import Outcome, Status, Taken
+
+__all__ = ["LEARNED", "Rewarded", "give_reward", "lesson_of", "look_up", "outcome_of", "policy_key", "reward_at_end"]
+
+LEARNED = "learned"
+"""Kind of the event that says which version a run had."""
+
+
+def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabilities], experience: str) -> str:
+    """Return what names the state of a learning router, as JSON: the router, its options, the engines it chooses from.
+
+    Another router, other options, other engines or another name of the experience learn apart from it.
+    """
+    options = build.settings_of(router) if is_dataclass(router) else {}
+    return dumps(
+        {
+            "router": build.policy_name(router).rpartition(" ")[0],
+            "options": {name: value for name, value in options.items() if name != "policy"},
+            "engines": [[name, ready[name].model] for name in writers],
+            "experience": experience,
+        },
+        sort_keys=True,
+    )
+
+
+def look_up(run: Run, policy: str, stored: StoredRun | None = None) -> None:
+    """Give a run of a learning router what is known: what it knew before, if `stored` says, else the newest."""
+    before = _known(stored) if stored is not None else None
+    if before is not None:
+        run.known = before
+        run.history.learned = run.journal.learned(*before).state
+        return
+    newest = run.journal.learned(policy)
+    run.known = Known(policy, newest.version)
+    run.history.learned = newest.state
+    said = {"policy": policy, "version": newest.version, "reason": f"version {newest.version}"}
+    run.journal.event(EventRow(run.key, len(run.history.steps), LEARNED, dumps(said), time()))
+
+
+def _known(stored: StoredRun) -> Known | None:
+    details = (loads(event.detail) for event in stored.events if event.kind == LEARNED)
+    return next((Known(each["policy"], each["version"]) for each in details), None)
+
+
+def reward_at_end(run: Run, status: Status, answer: str | None) -> float | None:
+    """Return what a run that has just ended was worth, None if nobody can say: one that failed may be tried again.
+
+    Raises UserError if the pipeline's own function says what is no reward.
+    """
+    task = run.history.task
+    if status is Status.FAILED:
+        return None
+    if run.reward is None:
+        return None if task.answer is None else float(is_correct(answer, task.answer))
+    value = run.reward(task, answer)
+    return None if value is None else checked(value, f"the pipeline's reward function, run {run.id}")
+
+
+def checked(value: Any, whose: str) -> float:
+    """Return a reward as a plain number. Raises UserError, which says `whose` it is, if it is not in [0, 1]."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise UserError(f"{whose}: {value!r} is no reward: give a number from 0 to 1")
+    return number
+
+
+def lesson_of(after_run: Any, policy: str, *, is_late: bool) -> Lesson:
+    """Return the lesson that the door `after_run` makes of a run."""
+    return Lesson(policy, lambda stored, reward, state: after_run(outcome_of(stored, reward, is_late=is_late), state))
+
+
+def outcome_of(stored: StoredRun, reward: float | None, *, is_late: bool) -> Outcome:
+    """Return how a stored run ended."""
+    outcome = stored.outcome
+    assert outcome is not None
+    output_tokens: dict[str, int] = {}
+    cost: dict[str, float] = {}
+    for row in loads(outcome.ledger):
+        output_tokens[row["engine"]] = output_tokens.get(row["engine"], 0) + row["output_tokens"]
+        cost[row["engine"]] = cost.get(row["engine"], 0.0) + row["cost"]
+    known = _known(stored)
+    assert known is not None
+    return Outcome(
+        run_id=stored.run.id,
+        status=Status(outcome.status),
+        engines=tuple(name for name, _ in loads(known.policy)["engines"]),
+        decisions=tuple(map(_taken, stored.decisions)),
+        writers=tuple(row.writer for row in stored.kept()),
+        failed=_failed(stored),
+        seconds=outcome.seconds,
+        output_tokens=output_tokens,
+        cost=cost,
+        reward=reward,
+        is_late=is_late,
+    )
+
+
+def _taken(row: DecisionRow) -> Taken:
+    detail = loads(row.detail) if row.detail else {}
+    return Taken(row.step, row.attempt, row.door, row.action, row.engine, tuple(detail.get("features", ())))
+
+
+def _failed(stored: StoredRun) -> tuple[str, ...]:
+    found = [loads(row.detail).get("failed") for row in stored.decisions if row.door == "runtime" and row.detail]
+    assert stored.outcome is not None
+    if stored.outcome.status == Status.FAILED and stored.calls:
+        last = stored.calls[-1]
+        if last.result is not None and last.result.status == "failed":
+            found.append(last.intent.engine)
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+class Rewarded(NamedTuple):
+    """What a reward was given to."""
+
+    run_id: str
+    learner: str
+    """The router that has learned from it; empty where it does not learn."""
+
+
+def give_reward(journal: Journal, name: str, value: Any, router: Any = None) -> Rewarded:
+    """Store what a run that has ended was worth, and let its router learn from it.
+
+    `router` is used if the run was made with it; any other is built again from the run's settings.
+    Raises UnknownName, listing near ids, or UserError: no reward, a run that has not ended or has its reward,
+    a router that cannot be built.
+    """
+    number = checked(value, "reward")
+    stored = journal.run(name)
+    if stored.outcome is None:
+        raise UserError(f"run {stored.run.id} has not ended: reward it when it has")
+    known = _known(stored)
+    lesson = None
+    if known is not None:
+        after_run = build.doors_of(_router_of(stored, router)).after_run
+        lesson = lesson_of(after_run, known.policy, is_late=True)
+    journal.reward(stored.key, number, lesson)
+    return Rewarded(stored.run.id, loads(known.policy)["router"] if known else "")
+
+
+def _router_of(stored: StoredRun, given: Any) -> Any:
+    settings = loads(stored.run.settings)["router"]
+    if given is not None and build.settings_of(given) == settings:
+        return given
+    options = dict(settings) if isinstance(settings, dict) else {"policy": settings}
+    name = options.pop("policy").rpartition(" ")[0]
+    if name not in registry.names("routers", routers.ROUTERS):
+        raise UserError(
+            f"run {stored.run.id} was made by the router {name or settings!r}, which has no registered name: "
+            "reward it through the pipeline it was made with"
+        )
+    return config.router(name, options, f"run {stored.run.id}")
