@@ -256,7 +256,11 @@ class Decision:
     signals: tuple[Signal, ...] = ()
     threshold: float | None = None
     margin: float | None = None
-    """How far the reading was from the threshold, in the threshold's unit; negative below it."""
+    """The reading minus the threshold, in the threshold's unit: negative below it, whichever side a draft has to be on.
+
+    A rating stands where this is 0 or more; an entropy, or the chance that another engine does better, where it is 0
+    or less. threshold + margin is the reading.
+    """
     alternatives: tuple[str, ...] = ()
     """Other actions the policy could have taken here."""
 

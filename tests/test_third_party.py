@@ -67,7 +67,8 @@ def test_the_command_line_takes_its_name_and_its_options_and_checks_both(call) -
     shown = call("config", "show", "--json")
     assert shown.returncode == 0, shown.stderr
     unknown = call("run", "q", "--router", "keep-shrt")
-    assert (unknown.returncode, "known: keep-short, large" in unknown.stderr) == (2, True), unknown.stderr
+    known = unknown.stderr.strip().partition("known: ")[2].split(", ")
+    assert (unknown.returncode, {"keep-short", "large"} <= {*known}) == (2, True), unknown.stderr
     typed = call("run", "q", "--router", "keep-short", "--router-option", "longest=no")
     assert (typed.returncode, "router.longest must be a valid integer" in typed.stderr) == (2, True), typed.stderr
     ranged = call("run", "q", "--router", "keep-short", "--router-option", "longest=-1")

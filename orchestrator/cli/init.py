@@ -58,7 +58,8 @@ url = "http://127.0.0.1:8002/v1"
 # kind = "pooling"         # a process reward model; any other kind with writes = false rates in digits
 # url = "http://127.0.0.1:8003/v1"
 # step_tag = "<extra_0>"   # where its model reads steps at a tag
-# measures = "escalation"  # instead: the classifier of a router arbitrage, trained with train/
+#                          # measures = "escalation" in its place, without judge: the classifier of a router
+#                          # arbitrage, trained with train/
 # [engines.scorer.judge]   # where it was trained to be asked
 # question = "Is the last step right?"
 # [engines.scorer.serve]

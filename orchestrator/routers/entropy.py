@@ -132,8 +132,8 @@ class Entropy:
         except SignalUnavailable as missing:
             return unread(larger, missing, self.on_unreadable, self.threshold)
         signal = Signal(name="entropy", value=None, raw=peak, unit=f"{self.unit}, {self.bound} bound")
-        margin = self.threshold - peak
-        if margin >= 0:
+        margin = peak - self.threshold
+        if margin <= 0:
             reason = f"rolling entropy at most {peak:.3g} {self.unit}"
             return keep(signal, reason=reason, threshold=self.threshold, margin=margin, alternatives=("rewrite",))
         if len(own) < len(history.steps) and len(own) < self.dwell:

@@ -205,7 +205,7 @@ class Hybrid:
         if not isinstance(condition, Linear) or any(name not in known for name, _ in condition.weights):
             return None, None
         value = sum(weight * known[name] for name, weight in condition.weights)
-        return condition.limit, condition.limit - value if condition.sign in ("<", "<=") else value - condition.limit
+        return condition.limit, value - condition.limit
 
 
 def _reading(signal: Signal) -> float:

@@ -64,7 +64,7 @@ async def test_a_draft_is_cut_where_any_full_window_is_above_the_threshold(
     assert (decision.action, decision.threshold) == (action, threshold)
     [signal] = decision.signals
     assert signal.raw is not None
-    assert decision.margin == pytest.approx(threshold - signal.raw)
+    assert decision.margin == pytest.approx(signal.raw - threshold)  # negative below it: the draft stands
 
 
 async def test_exactly_at_the_threshold_a_draft_stands() -> None:

@@ -65,6 +65,18 @@ async def test_a_sum_of_figures_and_scores_is_compared_exactly_at_its_threshold(
     assert (decision.action, decision.margin) == ("keep", 0.0)
 
 
+@pytest.mark.parametrize(
+    ("keep", "action"),
+    [("prm >= 0.5", "rewrite"), ("prm < 0.5", "keep"), ("prm <= 0.2", "rewrite"), ("prm > 0.2", "keep")],
+)
+async def test_the_margin_is_the_reading_minus_the_threshold_on_whichever_side_a_draft_stands(
+    keep: str, action: str
+) -> None:
+    decision = await Hybrid(keep=keep).after_draft(history(), CALM, Table({"prm": 0.3}))
+    assert decision.threshold is not None
+    assert (decision.action, decision.margin) == (action, pytest.approx(0.3 - decision.threshold))
+
+
 async def test_where_both_are_given_both_must_hold() -> None:
     policy = Hybrid(keep="judge >= 5", weights={"prm": 1.0}, threshold=0.5)
     for prm, judge, action in ((0.6, 5, "keep"), (0.6, 4, "rewrite"), (0.4, 9, "rewrite")):

@@ -159,9 +159,8 @@ def test_a_whole_life_is_the_same_under_the_same_seed() -> None:
 
 def test_an_engine_that_failed_is_dropped_for_its_cooldown_and_then_tried_again() -> None:
     policy, state = LinUCB(cooldown=3), {}
-    for _ in range(5):
-        state = learn(policy, state, outcome(Plan(engine="large", features=of_task(Task.of("q"))), 1.0))
-    state = learn(policy, state, outcome(Plan(engine="small", features=of_task(Task.of("q"))), 0.0))
+    for engine, reward in (("large", 1.0), ("small", 0.0)) * 5:
+        state = learn(policy, state, outcome(Plan(engine=engine, features=of_task(Task.of("q"))), reward))
     assert policy.before_step(history(state=state)).engine == "large"
     broken = outcome(policy.before_step(history(state=state)), 1.0, writers=("small",), failed=("large",))
     state = learn(policy, state, broken)
