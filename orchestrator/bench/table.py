@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from orchestrator.bench.served import served
 __all__ = ["table"]
 
 _LABEL = 30
+_FILE = re.compile(r"\.json@\w+$")
+"""What a file's name says beside which one it is."""
 
 Policies = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -36,7 +39,7 @@ def table(summary: Mapping[str, Any]) -> str:
 
 
 def _names(labels: Sequence[str]) -> dict[str, str]:
-    """Return what each policy is called in the tables: its label, or its two ends where that is too long."""
+    """Return what each policy is called in the tables: its label, or what is left of it without the options' names."""
     found: dict[str, str] = {}
     for before, label in zip(["", *labels], labels, strict=False):
         if before and label == f"{RANDOM}@{before}":
@@ -44,13 +47,20 @@ def _names(labels: Sequence[str]) -> dict[str, str]:
         elif len(label) <= _LABEL:
             found[label] = label
         else:
-            ends = f"{label[:10]}~{label[11 - _LABEL :]}"
-            found[label] = ends if ends not in found.values() else f"{label[: _LABEL - 4]}~{len(found)}"
+            short = _shortened(label)
+            found[label] = short if short not in found.values() else f"{label[: _LABEL - 4]}~{len(found)}"
     return found
 
 
+def _shortened(label: str) -> str:
+    router, *options = label.split(":")
+    values = [_FILE.sub("", option.partition("=")[2] or option) for option in options]
+    short = ":".join([router, *values])
+    return short if len(short) <= _LABEL else f"{short[:10]}~{short[11 - _LABEL :]}"
+
+
 def _key(names: Names) -> str:
-    return "\n".join(f"{short} is {label}" for label, short in names.items() if "~" in short and short != label)
+    return "\n".join(f"{short} is {label}" for label, short in names.items() if not short.startswith((" ", label)))
 
 
 def _head(summary: Mapping[str, Any]) -> str:

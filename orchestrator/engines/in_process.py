@@ -28,6 +28,8 @@ _CONTEXT = 4096
 _PARALLEL = 4
 _MAGIC = b"GGUF"
 _SILENT = -1
+_PUT_ASIDE_MIB = 256
+"""Of main memory, for prompts that another run took the place of; llama.cpp's own limit is 8 GiB for each engine."""
 
 
 class Embedded(LlamaCpp):
@@ -117,6 +119,7 @@ class Embedded(LlamaCpp):
         params.n_parallel = self._parallel
         # Keeps what models with sliding-window attention would drop: without it, no prefix of theirs is reused.
         params.swa_full = True
+        params.cache_ram_mib = _PUT_ASIDE_MIB
         params.cpuparams.n_threads = self._threads or os.cpu_count() or 1
         params.hostnames = ["127.0.0.1"]
         params.port = 0
