@@ -66,7 +66,7 @@ url = "http://127.0.0.1:8002/v1"
 # model = "Qwen/Qwen2.5-Math-PRM-7B"
 
 [router]
-name = "specreason"        # small, large, random, specreason
+name = "specreason"        # small, large, random, specreason, rsd, arbitrage, ...: the table in the README
 # threshold = 7.0          # the rating, 0-9, that a draft needs to stand
 # first_n = 0              # steps the large engine writes before the first draft
 # reading = "greedy"       # or "average": probability-weighted digits; "prm": the engine that only measures
