@@ -76,9 +76,12 @@ class _Field:
         right, large, steps, tokens, *costs = (counts @ np.asarray(figure).T for figure in self._figures)
         shares = np.divide(large, steps, out=np.zeros_like(large), where=steps > 0)
         for row in range(len(counts)):
-            named = (self._named(each[row]) for each in (shares, right / number, tokens / number))
-            priced = {what: self._named(each[row] / number) for what, each in zip(self.costs, costs, strict=True)}
-            yield _Draw(*named, priced)
+            yield _Draw(
+                shares=self._named(shares[row]),
+                accuracies=self._named(right[row] / number),
+                tokens=self._named(tokens[row] / number),
+                costs={what: self._named(each[row] / number) for what, each in zip(self.costs, costs, strict=True)},
+            )
 
     def _named(self, values: np.ndarray) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))

@@ -144,9 +144,10 @@ def _compared(pair: Mapping[str, Any], names: Names) -> list[str]:
 
 
 def _sign(interval: Ends) -> int:
-    if interval is None or interval[1] is None or interval[2] is None:
+    """Return the sign of a value whose interval leaves out 0, else 0."""
+    _, low, high = interval or (None, None, None)
+    if low is None or high is None:
         return 0
-    _, low, high = interval
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
