@@ -28,20 +28,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from random import Random
-from selectors import DefaultSelector, SelectorKey
-from time import perf_counter, process_time
-from typing import Literal, NamedTuple
+from time import perf_counter
+from typing import Literal
 
 from measure import Options, Report, interleaved, options
+from overlap_script import ASKED, QUESTION, Planned, ideal_s, script
+from overlap_stub import Timed, skipping_loop
 
 import orchestrator as orc
 from orchestrator.bench.profiles import DEFAULT_HARDWARE, Hardware, hardware
 from orchestrator.bench.workloads.random_calculation import calculations
-from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.judge import Judge
-from orchestrator.engines.scripted import Reply, Scripted
-from orchestrator.engines.spec import JudgePrompt
 from orchestrator.routers.specreason import SpecReason
 from orchestrator.types import History, Overlap, Step
 
@@ -53,10 +50,6 @@ VARIANTS = {
     "hedged": Overlap(hedge=0.5),
     "1 ahead, hedged": Overlap(ahead=1, hedge=0.5),
 }
-FORESEEN = 0.8
-"""Share of verdicts that the router foresees."""
-QUESTION = "Compute 38*4 - 98*6."
-ASKED = JudgePrompt(question="Rate the last step from 0 to 9, a digit only.", prefill="Rating: ")
 _NO_LIMIT = 1 << 40
 _MACHINE = hardware(DEFAULT_HARDWARE, ("small", "large"))
 _SLOW_VERDICTS = replace(
@@ -65,138 +58,7 @@ _SLOW_VERDICTS = replace(
 """The same with a large engine that takes half a second for a verdict, so that one step ahead is not enough."""
 
 
-class Planned(NamedTuple):
-    """What is said about one step, whoever listens."""
-
-    draft: str
-    rewrite: str
-    is_rejected: bool
-    is_feared: bool
-    """The router foresees a rejection."""
-
-
-def script(rate: float, num_steps: int, seed: int) -> list[Planned]:
-    """Return the steps of a run; exactly the share `rate` of the drafts is rejected."""
-    random = Random(seed)
-    rejected = set(random.sample(range(num_steps), round(rate * num_steps)))
-    steps = []
-    for number in range(num_steps):
-        lengths = [random.randint(20, 120) for _ in range(2)]
-        draft, rewrite = (
-            f"{name} {number} ".ljust(length - 2, ".") for name, length in zip("dr", lengths, strict=True)
-        )
-        foresees = random.random() < FORESEEN
-        steps.append(Planned(draft + "\n\n", rewrite + "\n\n", number in rejected, foresees == (number in rejected)))
-    return steps
-
-
-# ---- the ideal
-
-
-def ideal_s(steps: Sequence[Planned], overlap: Overlap, machine: Hardware) -> float:
-    """Return the seconds of a run in which nothing but calls takes time.
-
-    A draft is written `ahead` steps or less behind the oldest one that is pending, its verdict is asked for one
-    step later than that at the latest, and a rejected step is written anew before anything goes on behind it.
-    """
-    small, large = (partial(took_s, machine, name) for name in ("small", "large"))
-    asks = len(f"\nuser: {ASKED.question}\nassistant: {ASKED.prefill}")
-    ahead = overlap.ahead
-    first, now_s = 0, 0.0
-    unseen = _PROMPT
-    while first < len(steps):
-        begins: dict[int, float] = {}  # by step, when it is the oldest pending one
-        written = asked = now_s
-        rejected = None
-        for number in range(first, len(steps)):
-            step = steps[number]
-            since = begins.get(number - ahead, now_s) if ahead else (asked if number > first else now_s)
-            written = max(written, since) + small(unseen, len(step.draft))
-            unseen = 0
-            begins[number] = max(written, asked) if number > first else written
-            may_ask = max(written, begins.get(max(first, number - ahead + 1), written)) if ahead else written
-            verdict = may_ask + large(len(step.draft) + asks + (_PROMPT if number == 0 else 0), 1)
-            asked = max(begins[number], verdict)  # it is decided: the next one is the oldest
-            if step.is_rejected:
-                rejected = number
-                break
-        if rejected is None:
-            return asked
-        step = steps[rejected]
-        starts = begins[rejected] if overlap.hedge is not None and step.is_feared else asked
-        now_s = max(asked, starts + large(0, len(step.rewrite)))
-        unseen = len(step.rewrite)
-        first = rejected + 1
-    return now_s
-
-
-def took_s(machine: Hardware, engine: str, uncached: int, output: int) -> float:
-    """Return the seconds of one call."""
-    of = machine.engines[engine]
-    return machine.call_ms / 1e3 + uncached / of.prefill_per_s + output * of.decode_ms / 1e3
-
-
 # ---- the stub
-
-
-class Timed(Scripted):
-    """Says a script's steps and takes as long as the machine would, its prefix cache of any size."""
-
-    def __init__(self, steps: Sequence[Planned], machine: Hardware) -> None:
-        super().__init__(self._say)
-        self._steps = steps
-        self._machine = machine
-        self._seen: list[bytes] = []
-
-    def _say(self, request: Request) -> Reply:
-        assert request.prompt is not None
-        self.requests.clear()
-        prompt = bytes(request.prompt.ids())
-        number = prompt.partition(b"assistant: ")[2].partition(b"\nuser:")[0].count(b"\n\n")
-        if request.purpose == "judge":
-            text = "0" if self._steps[number - 1].is_rejected else "9"
-        else:
-            text = self._steps[number].draft if request.purpose == "draft" else self._steps[number].rewrite
-        cached = max((_common(prompt, each) for each in self._seen), default=0)
-        self._seen = [prompt + text.encode(), *self._seen[:15]]
-        return Reply(text=text, latency_s=took_s(self._machine, self.name, len(prompt) - cached, len(text)))
-
-
-def _common(one: bytes, other: bytes) -> int:
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
-    return low
-
-
-class Skipping(DefaultSelector):
-    """Lets an event loop skip its waits; `now` is its clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._skipped_s = 0.0
-
-    def now(self) -> float:
-        """Return seconds of CPU and of skipped waits."""
-        return process_time() + self._skipped_s
-
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Return what is ready; where nothing is, the time that would be waited has passed."""
-        ready = super().select(timeout if timeout is None else 0)
-        self._skipped_s += 0 if ready or timeout is None else max(timeout, 0)
-        return ready
-
-
-def skipping_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that never waits."""
-    selector = Skipping()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = selector.now  # type: ignore[method-assign]
-    return loop
-
-
-_PROMPT = len(f"user: {QUESTION}\nassistant: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,12 +117,14 @@ async def compare(
     }
     found = await interleaved(variants, repeats)
     assert len(texts) == 1, "overlap changed the kept text"
-    lines.add(f"{name}: none, measured / ideal", [each / ideal_s(steps, none, machine) for each in found["none"]], "x")
+    none_s = ideal_s(steps, none, machine)
+    lines.add(f"{name}: none, time / ideal", [each / none_s for each in found["none"]], "x")
     for each in wanted:
-        possible = ideal_s(steps, none, machine) - ideal_s(steps, VARIANTS[each], machine)
-        saved = [slow - fast for slow, fast in zip(found["none"], found[each], strict=True)]
-        lines.add(f"{name}: {each}, ideal saving", [possible / ideal_s(steps, none, machine)], "share")
-        lines.add(f"{name}: {each}, saved / ideal", [one / possible for one in saved], "share", bar=bar, at_least=True)
+        best_s = ideal_s(steps, VARIANTS[each], machine)
+        lines.add(f"{name}: {each}, ideal saving", [1 - best_s / none_s], "share")
+        lines.add(f"{name}: {each}, time / ideal", [fast / best_s for fast in found[each]], "x")
+        hidden = [(slow - fast) / (slow - best_s) for slow, fast in zip(found["none"], found[each], strict=True)]
+        lines.add(f"{name}: {each}, hidden", hidden, "share", bar=bar, at_least=True)
 
 
 async def stub(lines: Report, chosen: Options) -> None:

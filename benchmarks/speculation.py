@@ -28,7 +28,7 @@ from time import perf_counter
 from typing import Any
 
 import orchestrator as orc
-from orchestrator.bench.resampling import ratio_interval
+from orchestrator.bench.resampling import ratio_ends
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads.random_calculation import calculations
 from orchestrator.engines.serving import Serving
@@ -156,7 +156,7 @@ def row(name: str, label: str, plain: Pass, other: Pass) -> dict[str, Any]:
         "tokens_per_s": paces[1],
         "tokens_per_s_without": paces[0],
         "times_none": paces[1] / paces[0],
-        "interval": ratio_interval(plain.seconds, other.seconds),
+        "interval": ratio_ends(plain.seconds, other.seconds),
         "texts": len(other.texts),
         "same_texts": same,
     }

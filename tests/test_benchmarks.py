@@ -75,3 +75,11 @@ def test_training_a_light_router_and_its_decisions_are_held_against_bars() -> No
         forecast, whole = (rows[f"{shape}: {what} [ms]"] for what in ("forecast", "features and forecast"))
         assert 0 < forecast["median"] < whole["median"]
         assert forecast["bar"] is not None and whole["bar"] is not None
+
+
+def test_overlap_never_hides_more_than_there_is_beyond_the_ideal() -> None:
+    rows = figures("overlap")
+    hidden = {name: row for name, row in rows.items() if name.endswith(", hidden [share]") and row["bar"] is not None}
+    assert len(hidden) == 22
+    assert all(row["spread"][1] <= 1 for row in hidden.values())
+    assert all(row["median"] >= 1 for name, row in rows.items() if name.endswith("time / ideal [x]"))

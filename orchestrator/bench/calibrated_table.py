@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.bench.calibrating import FLOORS, Controls, Setting, Target
+from orchestrator.bench.calibrating import Controls, Setting, Target, written
 from orchestrator.bench.columns import columns, wrapped
 from orchestrator.bench.intervals import Interval
 
@@ -30,20 +30,21 @@ def table(
         ("large-only", _percent(controls.large.accuracy), "", "", "100.0", f"{controls.large.cost:.1f}"),
         *(
             (
-                f"{option} {each.threshold:g}{' <' if each == best else ''}",
+                f"{option} {written(each.threshold)}{' <' if each == best else ''}",
                 _percent(each.accuracy),
                 _signed(each.versus_large),
-                "-" if risk is not None else f"{each.bound:.4g} {'ok' if each.is_met else 'no'}",
+                "-" if each.bound is None else f"{each.bound:.4g} {'ok' if each.is_met else 'no'}",
                 f"{100 * each.large_share.value:.1f}",
                 f"{each.cost.value:.1f} [{each.cost.low:.1f}, {each.cost.high:.1f}]",
             )
             for each in found
         ),
     ]
-    end = "lower" if target.kind in FLOORS else "upper"
+    bound = f"bound: the {target.end} end of the one-sided 95% interval of what the target speaks of. "
     note = (
-        f"95% intervals, tasks drawn again. bound: the {end} end of the one-sided 95% interval of what the target "
-        "speaks of. large %: kept steps that the large engine wrote. cost: per task, in its output tokens."
+        "95% intervals: tasks drawn again, and for shares Wilson's or Newcombe's where that is wider. "
+        f"{bound if target.end else ''}large %: kept steps that the large engine wrote. cost: per task, in its "
+        "output tokens."
     )
     header = (f"{controls.tasks} tasks", "right %", "less large-only", "bound", "large %", "cost")
     parts = [columns(header, rows, note)]
@@ -56,7 +57,7 @@ def table(
 
 def _choice(option: str, target: Target, best: Setting) -> str:
     return (
-        f"For {target.kind} {target.value:g}: {option} {best.threshold:g}, which solves {_percent(best.accuracy)}% "
+        f"For {target}: {option} {written(best.threshold)}, which solves {_percent(best.accuracy)}% "
         f"with the large engine writing {100 * best.large_share.value:.1f}% of the steps. It was chosen on these "
         "tasks, so report it on others."
     )
@@ -65,9 +66,9 @@ def _choice(option: str, target: Target, best: Setting) -> str:
 def _risk(target: Target, risk: Risky, realised: Interval) -> str:
     assert risk.threshold is not None
     return (
-        f"Of {risk.steps} drafts of {risk.tasks} tasks {risk.wrong} are wrong. At {risk.threshold:g} "
+        f"Of {risk.steps} drafts of {risk.tasks} tasks {risk.wrong} are wrong. At {written(risk.threshold)} "
         f"{risk.accepted:.1%} are accepted, and the accepted wrong ones are {risk.loss:.2%} of a task's drafts: of a "
-        f"new task no more than {target.value:g} is to be expected. Run at that threshold, they were "
+        f"new task no more than {written(target.value)} is to be expected. Run at that threshold, they were "
         f"{_percent(realised)}% of them."
     )
 

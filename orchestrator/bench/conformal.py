@@ -84,7 +84,7 @@ def _exact(level: float) -> Fraction:
 
 def _check(number: int, level: float, what: str) -> None:
     if number < (needed := least_points(level)):
-        raise UserError(f"a level of {level:g} needs at least {needed} {what}; there are {number}")
+        raise UserError(f"a level of {level!r} needs at least {needed} {what}; there are {number}")
 
 
 def _check_scores(scores: Sequence[float]) -> None:

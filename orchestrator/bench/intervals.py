@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
-__all__ = ["Interval", "paired", "wilson"]
+__all__ = ["ONE_SIDED", "Interval", "Z", "paired", "wilson"]
 
 Z = 1.959963984540054
 """Two-sided 95%."""
+ONE_SIDED = 1.6448536269514722
+"""One-sided 95%: either end of such an interval is passed by chance once in twenty."""
 
 
 class Interval(NamedTuple):
@@ -20,20 +22,22 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(hits: float, number: int) -> Interval:
+def wilson(hits: float, number: int, z: float = Z) -> Interval:
     """Return the share hits / number with Wilson's score interval; the whole range for no observation.
+
+    `z` is the normal quantile that the ends stand at.
 
     Source: E. B. Wilson, 1927.
     """
     if not number:
         return Interval(float("nan"), 0.0, 1.0)
     share = hits / number
-    centre = (share + Z * Z / (2 * number)) / (1 + Z * Z / number)
-    reach = Z * sqrt(share * (1 - share) / number + Z * Z / (4 * number * number)) / (1 + Z * Z / number)
+    centre = (share + z * z / (2 * number)) / (1 + z * z / number)
+    reach = z * sqrt(share * (1 - share) / number + z * z / (4 * number * number)) / (1 + z * z / number)
     return Interval(share, min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach)))
 
 
-def paired(ours: Sequence[bool], theirs: Sequence[bool]) -> Interval:
+def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interval:
     """Return the difference of two shares, ours less theirs, over the same tasks in the same order.
 
     Source: R. G. Newcombe, 1998 (Statistics in Medicine 17:2635), method 10.
@@ -43,7 +47,7 @@ def paired(ours: Sequence[bool], theirs: Sequence[bool]) -> Interval:
         return Interval(float("nan"), -1.0, 1.0)
     both = sum(a and b for a, b in zip(ours, theirs, strict=True))
     first, second = sum(ours), sum(theirs)
-    a, b = wilson(first, number), wilson(second, number)
+    a, b = wilson(first, number, z), wilson(second, number, z)
     phi = _phi(both, first - both, second - both, number - first - second + both, number)
     down, up = (a.value - a.low, b.high - b.value), (a.high - a.value, b.value - b.low)
     difference = a.value - b.value

@@ -13,7 +13,8 @@ from orchestrator.bench.workloads.base import Workload, fingerprint
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.counterfactuals import compared, own_calls
+from orchestrator.routers.base import Needs
+from orchestrator.runtime.counterfactuals import compared, own_calls, own_signals
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.workers import side_by_side
@@ -176,6 +177,8 @@ class Race:
     def _sample(self, policy: Policy, seed: int, task: Task, result: RunResult, journal: Journal) -> Sample:
         stored = journal.run(result.run_id)
         engines = tuple(self._pipeline.engines)
+        asked = getattr(policy.router, "needs", Needs()).scorers
+        signals = own_signals(stored, asked)
         score, error = self._score(task, result.answer)
         return Sample(
             policy=policy.label,
@@ -191,13 +194,13 @@ class Race:
             large_steps=sum(step.writer == engines[-1] for step in result.steps),
             escalations=sum(row.door != "runtime" and row.action in ("rewrite", "handoff") for row in stored.decisions),
             seconds=result.seconds,
-            uses=uses_of(own_calls(stored), engines),
+            uses=uses_of(own_calls(stored, asked), engines),
             purposes={
                 f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
             },
-            ratings=len(stored.signals),
-            rated=tuple(sorted({signal.value for signal in stored.signals if signal.value is not None})),
-            missing=tuple(signal.reason for signal in stored.signals if signal.value is None),
+            ratings=len(signals),
+            rated=tuple(sorted({signal.value for signal in signals if signal.value is not None})),
+            missing=tuple(signal.reason for signal in signals if signal.value is None),
             share=_share(policy),
             compared=tuple((each.is_large, each.kept, each.other) for each in compared(stored)),
             error=str(result.error or ""),

@@ -12,41 +12,52 @@ from orchestrator.bench.pareto import Point, cheapest, front
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["draws", "held_out", "mean_interval", "ratio_interval", "ratio_quantiles", "speed_up_interval"]
+__all__ = ["TWO_SIDED", "draws", "held_out", "ratio_ends", "ratio_interval", "speed_up_interval", "spread"]
 
 DRAWS = 1000
 HALVES = 200
 SEED = 0
+TWO_SIDED = (0.025, 0.975)
+"""Quantiles of a 95% interval."""
+MISSING = 0.05
+"""Share of draws that may lack a figure before its interval would be one of something else."""
 
 
-def ratio_quantiles(over: Sequence[float], under: Sequence[float], at: Sequence[float]) -> list[float]:
-    """Return quantiles of sum(over) / sum(under), both by task, under the bootstrap; a draw without any is 0."""
+def spread(figures: Sequence[float | None], at: Sequence[float] = TWO_SIDED) -> tuple[float, ...] | None:
+    """Return quantiles of what the draws came to, None being a draw in which the figure does not exist.
+
+    Such draws are left out. Where there are more of them than one in twenty there is no interval: None.
+    """
     import numpy as np
 
-    sums = draws(len(over)) @ np.asarray([over, under], dtype=float).T
-    ratios = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
-    found: list[float] = np.quantile(ratios, at).tolist()
-    return found
+    found = np.asarray(figures, dtype=float)  # None is NaN
+    known = found[~np.isnan(found)]
+    if len(known) < (1 - MISSING) * len(found):
+        return None
+    return tuple(np.quantile(known, at).tolist())
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of what was measured task by task, with its 95% bootstrap interval."""
-    low, high = ratio_quantiles(values, [1.0] * len(values), [0.025, 0.975])
-    return Interval(sum(values) / len(values), low, high)
-
-
-def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95% interval of sum(over) / sum(under), both by task; None where the ratio can be infinite.
+def ratio_ends(
+    over: Sequence[float], under: Sequence[float], at: Sequence[float] = TWO_SIDED
+) -> tuple[float, ...] | None:
+    """Return quantiles of sum(over) / sum(under), both by task, as `spread` does; a draw without any has no ratio.
 
     Source: the percentile bootstrap, the two values of a task always drawn together.
     """
     import numpy as np
 
     sums = draws(len(over)) @ np.asarray([over, under], dtype=float).T
-    if not np.all(sums[:, 1]):
+    nothing = np.full(len(sums), np.nan)
+    ratios: list[float | None] = np.divide(sums[:, 0], sums[:, 1], out=nothing, where=sums[:, 1] != 0).tolist()
+    return spread(ratios, at)
+
+
+def ratio_interval(over: Sequence[float], under: Sequence[float]) -> Interval | None:
+    """Return sum(over) / sum(under) with its 95% interval; None where there is nothing to divide by, or too rarely."""
+    ends = ratio_ends(over, under)
+    if ends is None or not sum(under):
         return None
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975]).tolist()
-    return low, high
+    return Interval(sum(over) / sum(under), *ends)
 
 
 def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequence[bool]]) -> tuple[float, float]:
@@ -68,7 +79,7 @@ def speed_up_interval(seconds: Sequence[Sequence[float]], hits: Sequence[Sequenc
         least = cheapest(front(points), accuracy[-1])
         if least and least.cost:  # a draw of tasks without any call says nothing
             found.append(cost[-1] / least.cost)
-    low, high = np.quantile(found, [0.025, 0.975]).tolist()
+    low, high = np.quantile(found, TWO_SIDED).tolist()
     return low, high
 
 

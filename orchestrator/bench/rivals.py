@@ -2,7 +2,12 @@
 
 Tasks are drawn again with replacement, all settings of all routers on the same draw, and everything is computed
 anew: shares, accuracies, curves, areas. Source of the comparison: Arbitrage, accuracy against acceptance rate;
-the oracle's area over random's is what there is to gain by choosing steps well.
+the oracle's area over random's is what there is to gain by choosing steps well. Random's curve goes through its
+controls where they were measured, whatever straight line one expects.
+
+At equal cost the oracle is the front of small-only, the oracle and large-only, mixtures in it. Its cost is what it was
+measured to be, the large engine's steps that it asked for and did not take among it: it asks where a draft's score
+leaves room, so with an exact check only where the draft is wrong.
 """
 
 from __future__ import annotations
@@ -12,10 +17,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.bench.area import UP_TO, Curve, Knot, area, at, curve
-from orchestrator.bench.intervals import Interval
 from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import LARGE, ORACLE, RANDOM, SMALL
-from orchestrator.bench.resampling import draws
+from orchestrator.bench.resampling import draws, spread
 from orchestrator.bench.sample import Sample
 
 if TYPE_CHECKING:
@@ -29,6 +33,10 @@ LEVELS = (0.5, 0.75, 0.9, 1.0)
 """Accuracies at which their large tokens are compared: parts of the way from small-only to large-only."""
 
 Rows = Mapping[str, Sequence[Sample]]
+Costs = Mapping[str, Callable[[Sample], float]]
+"""What a run costs, by what is counted."""
+Ends = tuple[float, float | None, float | None]
+"""A value with its interval; ends are None where too many draws have no such figure."""
 
 
 class _Draw(NamedTuple):
@@ -38,12 +46,14 @@ class _Draw(NamedTuple):
     accuracies: Mapping[str, float]
     tokens: Mapping[str, float]
     """Output tokens of the largest engine per task, judge and discarded ones in it."""
+    costs: Mapping[str, Mapping[str, float]]
+    """Per task, by what is counted and policy."""
 
 
 class _Field:
     """All policies of a comparison, and curves of their families on any draw."""
 
-    def __init__(self, rows: Rows, families: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, rows: Rows, families: Mapping[str, Sequence[str]], costs: Costs) -> None:
         self.families = families
         self.names = list(rows)
         *_, largest = next(iter(rows.values()))[0].uses
@@ -52,7 +62,9 @@ class _Field:
             lambda sample: float(sample.large_steps),
             lambda sample: float(sample.steps),
             lambda sample: float(sample.uses[largest].decode),
+            *costs.values(),
         ]
+        self.costs = list(costs)
         self._figures = [[[figure(sample) for sample in rows[name]] for name in self.names] for figure in of]
 
     def draws(self) -> Iterator[_Draw]:
@@ -61,10 +73,15 @@ class _Field:
 
         number = len(self._figures[0][0])
         counts = np.vstack([np.ones(number), draws(number)])
-        right, large, steps, tokens = (counts @ np.asarray(figure).T for figure in self._figures)
+        right, large, steps, tokens, *costs = (counts @ np.asarray(figure).T for figure in self._figures)
         shares = np.divide(large, steps, out=np.zeros_like(large), where=steps > 0)
         for row in range(len(counts)):
-            yield _Draw(*(self._named(each[row]) for each in (shares, right / number, tokens / number)))
+            yield _Draw(
+                shares=self._named(shares[row]),
+                accuracies=self._named(right[row] / number),
+                tokens=self._named(tokens[row] / number),
+                costs={what: self._named(each[row] / number) for what, each in zip(self.costs, costs, strict=True)},
+            )
 
     def _named(self, values: np.ndarray) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
@@ -74,6 +91,14 @@ class _Field:
         knots = [Knot(draw.shares[name], draw.accuracies[name]) for name in self.families[family]]
         end = None if family == ORACLE else draw.accuracies[LARGE]
         return curve(knots, draw.accuracies[SMALL], end)
+
+    def oracle_at(self, draw: _Draw, what: str, cost: float) -> float:
+        """Return how accurate the oracle is for so much a task; level below small-only and above the last one."""
+        import numpy as np
+
+        names = [*self.families[ORACLE], SMALL, LARGE]
+        best = front([Point(draw.costs[what][name], draw.accuracies[name]) for name in names])
+        return float(np.interp(cost, [each.cost for each in best], [each.accuracy for each in best]))
 
     def tokens(self, family: str, draw: _Draw) -> dict[float, float | None]:
         """Return, for each of LEVELS, the fewest large tokens per task with which a family, mixtures in it, is so
@@ -85,11 +110,12 @@ class _Field:
         return {level: each.cost if each else None for level, each in least.items()}
 
 
-def rivals(rows: Rows, family_of: Callable[[str], str]) -> dict[str, Any] | None:
+def rivals(rows: Rows, family_of: Callable[[str], str], costs: Costs | None = None) -> dict[str, Any] | None:
     """Return areas, distances to the oracle and comparisons as plain data; None where there is no router to compare.
 
-    Every interval is a 95% percentile bootstrap over tasks. Where a figure does not exist on some draw (no oracle,
-    or one that gains nothing over random) its interval is None.
+    Every interval is a 95% percentile bootstrap over tasks; draws on which a figure does not exist (the oracle gains
+    nothing over random) are left out, and where there are many of them it has no ends. `costs` are what policies are
+    compared with the oracle at, beside their large share.
     """
     families: dict[str, list[str]] = {}
     for name in rows:
@@ -97,7 +123,7 @@ def rivals(rows: Rows, family_of: Callable[[str], str]) -> dict[str, Any] | None
     asked = [family for family in families if family not in (SMALL, LARGE, ORACLE, RANDOM)]
     if not asked or RANDOM not in families:
         return None
-    field = _Field(rows, {name: each for name, each in families.items() if name not in (SMALL, LARGE)})
+    field = _Field(rows, {name: each for name, each in families.items() if name not in (SMALL, LARGE)}, costs or {})
     found = [_figures(field, asked, draw) for draw in field.draws()]
     figures = {key: _interval([each[key] for each in found]) for key in found[0]}
     first = next(field.draws())
@@ -117,6 +143,15 @@ def rivals(rows: Rows, family_of: Callable[[str], str]) -> dict[str, Any] | None
         "versus_oracle": {
             name: figures["below oracle", name] for family in asked for name in families[family] if ORACLE in families
         },
+        "versus_oracle_at_cost": {
+            what: {
+                name: figures["below oracle", name, what]
+                for family in asked
+                for name in families[family]
+                if ORACLE in families
+            }
+            for what in costs or {}
+        },
         "pairs": [_pair(one, other, figures) for one, other in combinations(asked, 2)],
     }
 
@@ -133,36 +168,39 @@ def _figures(field: _Field, asked: Sequence[str], draw: _Draw) -> dict[tuple[Any
             found["of oracle", family] = over / room if room > 0 else None
             for name in field.families[family]:
                 found["below oracle", name] = at(curves[ORACLE], draw.shares[name]) - draw.accuracies[name]
+                for what in field.costs:
+                    most = field.oracle_at(draw, what, draw.costs[what][name])
+                    found["below oracle", name, what] = most - draw.accuracies[name]
     tokens = {family: field.tokens(family, draw) for family in asked} if len(asked) > 1 else {}
     for one, other in combinations(asked, 2):
         for share in SHARES:
             found["at", one, other, share] = at(curves[one], share) - at(curves[other], share)
+        found["least", one, other] = min(found["at", one, other, share] or 0.0 for share in SHARES)
         for level in LEVELS:
             ours, theirs = tokens[one][level], tokens[other][level]
             found["tokens", one, other, level] = theirs / ours if ours and theirs is not None else None
     return found
 
 
-def _interval(values: Sequence[float | None]) -> Interval | None:
-    """Return the first value with the interval of the others; None where one of them does not exist."""
-    import numpy as np
-
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def _interval(values: Sequence[float | None]) -> Ends | None:
+    """Return the first value with the interval of the others; None where it does not exist itself."""
+    first, *drawn = values
+    if first is None:
         return None
-    low, high = np.quantile(known[1:], [0.025, 0.975]).tolist()
-    return Interval(known[0], low, high)
+    low, high = spread(drawn) or (None, None)
+    return first, low, high
 
 
-def _oracle(first: _Draw, figures: Mapping[tuple[Any, ...], Interval | None]) -> dict[str, Any]:
+def _oracle(first: _Draw, figures: Mapping[tuple[Any, ...], Ends | None]) -> dict[str, Any]:
     name = next(name for name in first.shares if name.split(":")[0] == ORACLE)
     return {"area": figures["area", ORACLE], "own_share": first.shares[name], "accuracy": first.accuracies[name]}
 
 
-def _pair(one: str, other: str, figures: Mapping[tuple[Any, ...], Interval | None]) -> dict[str, Any]:
+def _pair(one: str, other: str, figures: Mapping[tuple[Any, ...], Ends | None]) -> dict[str, Any]:
     return {
         "first": one,
         "second": other,
         "accuracy_difference": {f"{share:g}": figures["at", one, other, share] for share in SHARES},
+        "least_difference": figures["least", one, other],
         "large_tokens_ratio": {f"{level:g}": figures["tokens", one, other, level] for level in LEVELS},
     }

@@ -10,8 +10,10 @@ from orchestrator.bench.columns import columns, wrapped
 __all__ = ["areas", "in_words", "regrets"]
 
 Names = Mapping[str, str]
-_NAME = 26
-"""Letters of a router's name in the tables; the words at the end have all of it."""
+Ends = Sequence[float | None] | None
+"""A value with its interval; its ends may be unknown, or all of it."""
+_SAID = (0.9, 1.0)
+"""Parts of the way to large-only's accuracy whose tokens are told in words."""
 
 
 def areas(summary: Mapping[str, Any], names: Names) -> list[str]:
@@ -19,19 +21,25 @@ def areas(summary: Mapping[str, Any], names: Names) -> list[str]:
     found = summary.get("rivals")  # a summary of before there were these has none
     if not found:
         return []
-    parts = [_areas(found), *(_pair(pair) for pair in found["pairs"])]
+    parts = [_areas(found, names), *(_pair(pair, names) for pair in found["pairs"])]
     return [*parts[:1], *([_below(found, names)] if found["versus_oracle"] else []), *parts[1:]]
 
 
-def _areas(found: Mapping[str, Any]) -> str:
+def _areas(found: Mapping[str, Any], names: Names) -> str:
     rows = [
-        (_short(family), str(each["settings"]), _points(each["mean_over_random"]), _percent(each["share_of_oracle"]))
+        (
+            names.get(family, family),
+            str(each["settings"]),
+            _points(each["mean_over_random"]),
+            _percent(each["share_of_oracle"]),
+        )
         for family, each in found["families"].items()
     ]
     note = (
         f"Area under the right answers, in points, against the share of steps by the large engine from 0 to "
         f"{found['up_to_share']:g}, over that share; less that of random, and as a part of what the oracle's is above "
-        "random's. Curves go from small-only through a router's settings to large-only in straight lines."
+        "random's. Curves go from small-only through a router's settings, random's through its measured controls, to "
+        "large-only in straight lines."
     )
     notes = [note]
     if oracle := found["oracle"]:
@@ -43,21 +51,27 @@ def _areas(found: Mapping[str, Any]) -> str:
     return columns(header, rows, *notes)
 
 
-def _short(family: str) -> str:
-    return family if len(family) <= _NAME else f"{family[:10]}~{family[11 - _NAME :]}"
-
-
 def _below(found: Mapping[str, Any], names: Names) -> str:
-    rows = [(names[name], _points(each)) for name, each in found["versus_oracle"].items()]
-    return columns(("below the oracle", "right, at equal large share"), rows, "How much more the oracle has right.")
+    at_cost = found.get("versus_oracle_at_cost", {})
+    rows = [
+        (names[name], _points(each), *(_points(distances[name]) for distances in at_cost.values()))
+        for name, each in found["versus_oracle"].items()
+    ]
+    note = (
+        "How much more the oracle has right: at as many large steps, and for as much a task, between small-only, the "
+        "oracle at what it was measured to cost, and large-only."
+    )
+    return columns(("below the oracle", "at equal large share", *(f"at equal {what}" for what in at_cost)), rows, note)
 
 
-def _pair(pair: Mapping[str, Any]) -> str:
-    one, other = pair["first"], pair["second"]
+def _pair(pair: Mapping[str, Any], names: Names) -> str:
+    one, other = (names.get(pair[which], pair[which]) for which in ("first", "second"))
     rows = [
         (f"at {100 * float(share):g}% large steps", _points(each))
         for share, each in pair["accuracy_difference"].items()
     ]
+    if least := pair.get("least_difference"):  # a summary of before has none
+        rows.append(("the least of them", _points(least)))
     head = wrapped(f"{one}, less {other} at equal share, and tokens of the large engine at equal accuracy:")
     table = columns(("at equal large share", "right, difference"), rows)
     ratios = [
@@ -91,7 +105,7 @@ def regrets(policies: Mapping[str, Any], names: Names) -> str:
     return columns(header, rows, note) if rows else ""
 
 
-def in_words(summary: Mapping[str, Any]) -> str:
+def in_words(summary: Mapping[str, Any], names: Names) -> str:
     """Return a sentence for every router about its choice of steps, and for every two about which chooses better."""
     found = summary.get("rivals")
     if not found:
@@ -101,16 +115,16 @@ def in_words(summary: Mapping[str, Any]) -> str:
         of_oracle = each["share_of_oracle"]
         part = f", {_percent(of_oracle)}% of what the oracle gains" if of_oracle else ""
         lines.append(
-            f"{family} is {_points(each['mean_over_random'])} points above random on average from 0 to "
-            f"{100 * found['up_to_share']:g}% of steps by the large engine{part}."
+            f"{names.get(family, family)} is {_points(each['mean_over_random'])} points above random on average from "
+            f"0 to {100 * found['up_to_share']:g}% of steps by the large engine{part}."
         )
     for pair in found["pairs"]:
-        lines += _compared(pair)
+        lines += _compared(pair, names)
     return "\n".join(wrapped(line) for line in lines)
 
 
-def _compared(pair: Mapping[str, Any]) -> list[str]:
-    one, other = pair["first"], pair["second"]
+def _compared(pair: Mapping[str, Any], names: Names) -> list[str]:
+    one, other = (names.get(pair[which], pair[which]) for which in ("first", "second"))
     signs = {share: _sign(each) for share, each in pair["accuracy_difference"].items()}
     better, worse = ([share for share, sign in signs.items() if sign == which] for which in (1, -1))
     said = [
@@ -119,13 +133,21 @@ def _compared(pair: Mapping[str, Any]) -> list[str]:
         if shares
     ]
     undecided = f"{one} and {other} cannot be told apart at equal large share from these tasks."
-    return [f"{one} is {' and '.join(said)} of steps by the large engine than {other}." if said else undecided]
+    lines = [f"{one} is {' and '.join(said)} of steps by the large engine than {other}." if said else undecided]
+    if least := pair.get("least_difference"):
+        lines.append(f"The least difference at these shares is {_points(least)} points.")
+    for level, each in pair["large_tokens_ratio"].items():
+        if each is not None and float(level) in _SAID:
+            where = "large-only's accuracy" if float(level) == 1 else f"{100 * float(level):g}% of the way to it"
+            lines.append(f"At {where} {one} takes {_ratio(each)} x fewer tokens of the large engine than {other}.")
+    return lines
 
 
-def _sign(interval: Sequence[float] | None) -> int:
-    if interval is None:
+def _sign(interval: Ends) -> int:
+    """Return the sign of a value whose interval leaves out 0, else 0."""
+    _, low, high = interval or (None, None, None)
+    if low is None or high is None:
         return 0
-    _, low, high = interval
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
@@ -133,23 +155,25 @@ def _listed(shares: Sequence[str]) -> str:
     return ", ".join(f"{100 * float(share):g}%" for share in shares)
 
 
-def _points(interval: Sequence[float] | None) -> str:
+def _points(interval: Ends) -> str:
+    return _written(interval, "+.1f", 100)
+
+
+def _percent(interval: Ends) -> str:
+    return _written(interval, ".0f", 100)
+
+
+def _ratio(interval: Ends) -> str:
+    return _written(interval, ".2f")
+
+
+def _plain(interval: Ends) -> str:
+    return _written(interval, ".1f")
+
+
+def _written(interval: Ends, form: str, times: int = 1) -> str:
+    """Return a value with its interval; without it where there is none."""
     if interval is None:
         return "-"
-    value, low, high = (100 * each for each in interval)
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def _percent(interval: Sequence[float] | None) -> str:
-    if interval is None:
-        return "-"
-    value, low, high = (100 * each for each in interval)
-    return f"{value:.0f} [{low:.0f}, {high:.0f}]"
-
-
-def _ratio(interval: Sequence[float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.2f} [{interval[1]:.2f}, {interval[2]:.2f}]"
-
-
-def _plain(interval: Sequence[float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.1f} [{interval[1]:.1f}, {interval[2]:.1f}]"
+    value, *ends = (each if each is None else format(times * each, form) for each in interval)
+    return f"{value}" if None in ends else f"{value} [{ends[0]}, {ends[1]}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import ceil
@@ -16,7 +16,7 @@ from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL
 from orchestrator.bench.profiles import Hardware, Prices, varied
 from orchestrator.bench.regret import regret
-from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
+from orchestrator.bench.resampling import held_out, ratio_ends, speed_up_interval
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.sample import Sample
 from orchestrator.runtime.discernment import ALIKE, advice
@@ -42,6 +42,8 @@ class _Context:
     prices: Sequence[Prices]
     budget: int
     """Output tokens of the comparison at equal budget."""
+    looked_share: float | None
+    """Chance of a step to be looked at, where that is known."""
 
 
 def summarise(
@@ -58,7 +60,8 @@ def summarise(
         return {"tasks": 0, "policies": {}, "warnings": ["no task was finished by every policy yet"]}
     number = len(rows[LARGE])
     budget = _quantile([sample.decode for sample in rows[LARGE]], BUDGET_SHARE)
-    context = _Context(rows=rows, machine=machine, prices=prices, budget=budget)
+    looked_share = (settings or {}).get("counterfactuals")
+    context = _Context(rows=rows, machine=machine, prices=prices, budget=budget, looked_share=looked_share)
     policies = {name: _policy(name, context) for name in rows}
     return {
         "tasks": number,
@@ -69,9 +72,21 @@ def summarise(
         "matched_accuracy": {
             family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
         },
-        "rivals": rivals(rows, sweep_of),
+        "rivals": rivals(rows, sweep_of, _costs(machine, prices)),
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
+    }
+
+
+def _costs(machine: Hardware, prices: Sequence[Prices]) -> dict[str, Callable[[Sample], float]]:
+    """Return what a run costs, by the name of what is counted."""
+
+    def priced(of: Prices) -> Callable[[Sample], float]:
+        return lambda sample: cost(sample.uses, of)
+
+    return {
+        "modelled_s": lambda sample: modelled_s(sample.uses, machine),
+        **{each.name: priced(each) for each in prices},
     }
 
 
@@ -143,7 +158,7 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
         "wall_s": {"mean": mean(s.seconds for s in samples), "median": median(s.seconds for s in samples)},
         "modelled_s": mean(seconds),
         "modelled_speed_up": _ratio(sum(large_seconds), sum(seconds)),
-        "modelled_speed_up_interval": ratio_interval(large_seconds, seconds),
+        "modelled_speed_up_interval": ratio_ends(large_seconds, seconds),
         "wall_speed_up": _ratio(sum(s.seconds for s in large), sum(s.seconds for s in samples)),
         "flops": flops(uses, context.machine) / number,
         "pte": pte(uses, context.machine) / number,
@@ -151,8 +166,8 @@ def _policy(name: str, context: _Context) -> dict[str, Any]:
         "engines": {name: _per_task(use, number) for name, use in uses.items()},
         "output_tokens_by_purpose": {key: value / number for key, value in sorted(purposes.items())},
         "large_decode_versus_large_only": _ratio(sum(by_large), sum(all_large)),
-        "large_decode_versus_large_only_interval": ratio_interval(by_large, all_large),
-        "regret": regret(samples),
+        "large_decode_versus_large_only_interval": ratio_ends(by_large, all_large),
+        "regret": regret(samples, context.looked_share),
     }
 
 
@@ -259,6 +274,11 @@ def _missing(rows: Rows, settings: Mapping[str, Any], asked: Sequence[str], drop
         found.append(f"{number} tasks are few: with fewer than {FEW} the intervals say little")
     if different < number:
         found.append(f"only {different} of {number} tasks are different ones, so the intervals are too narrow")
+    if settings.get("counterfactuals"):
+        found.append(
+            "the other engine's steps were looked at: wall times have that in them, but not those of small, large and "
+            "oracle, so they cannot be compared"
+        )
     if dropped:
         found.append(f"{dropped} samples were left out: not every policy has finished their tasks")
     elif settings and number < settings["tasks"] * settings["seeds"]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.bench.columns import columns, wrapped
+from orchestrator.bench.names import short_names
 from orchestrator.bench.policies import CONTROLS, LARGE, RANDOM
 from orchestrator.bench.rivals_table import areas, in_words, regrets
 from orchestrator.bench.served import served
 
 __all__ = ["table"]
-
-_LABEL = 30
-_FILE = re.compile(r"\.json@\w+$")
-"""What a file's name says beside which one it is."""
 
 Policies = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -27,36 +23,15 @@ def table(summary: Mapping[str, Any]) -> str:
     warnings = [wrapped(f"warning: {each}") for each in summary["warnings"]]
     if not policies:
         return "\n".join(warnings)
-    names = _names(list(policies))
+    names = short_names([*policies, *(summary.get("rivals") or {"families": ()})["families"]])
     parts = [_head(summary), _key(names), _quality(policies, names), _against_random(policies, names)]
     parts += [_at_budget(policies, names, summary)]
     parts += [_work(policies, names), *_tokens(policies, names), *served(policies, names)]
     parts += [_time(policies, names, summary)]
-    parts += [_cost(policies, names, summary), _matched(summary), _spread(summary, names)]
+    parts += [_cost(policies, names, summary), _matched(summary, names), _spread(summary, names)]
     parts += [*areas(summary, names), regrets(policies, names)]
-    parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1), in_words(summary)]
+    parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1), in_words(summary, names)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
-
-
-def _names(labels: Sequence[str]) -> dict[str, str]:
-    """Return what each policy is called in the tables: its label, or what is left of it without the options' names."""
-    found: dict[str, str] = {}
-    for before, label in zip(["", *labels], labels, strict=False):
-        if before and label == f"{RANDOM}@{before}":
-            found[label] = "  random, same large share"
-        elif len(label) <= _LABEL:
-            found[label] = label
-        else:
-            short = _shortened(label)
-            found[label] = short if short not in found.values() else f"{label[: _LABEL - 4]}~{len(found)}"
-    return found
-
-
-def _shortened(label: str) -> str:
-    router, *options = label.split(":")
-    values = [_FILE.sub("", option.partition("=")[2] or option) for option in options]
-    short = ":".join([router, *values])
-    return short if len(short) <= _LABEL else f"{short[:10]}~{short[11 - _LABEL :]}"
 
 
 def _key(names: Names) -> str:
@@ -215,12 +190,12 @@ def _times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
     return f"{ratio:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
-def _matched(summary: Mapping[str, Any]) -> str:
+def _matched(summary: Mapping[str, Any], names: Names) -> str:
     """Return how much faster each router's front is where it is as right as large-only."""
     rows = []
     for family, found in summary["matched_accuracy"].items():
         held_out = f"{found['held_out_speed_up']:.2f}", f"{100 * found['held_out_versus_large']:+.1f}"
-        rows.append((family, _times(found["speed_up"], found["speed_up_interval"]), *held_out))
+        rows.append((names.get(family, family), _times(found["speed_up"], found["speed_up_interval"]), *held_out))
     accuracy = next(iter(summary["matched_accuracy"].values()), {"accuracy": 0})["accuracy"]
     note = (
         f"Modelled, where a front reaches large-only's {_percent(accuracy)}%. A front is the best of a router's "

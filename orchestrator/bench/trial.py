@@ -14,13 +14,13 @@ from orchestrator.bench.intervals import Interval
 from orchestrator.bench.policies import LARGE, SMALL, Policy
 from orchestrator.bench.race import Plan, Race
 from orchestrator.bench.readings import Reading, keeps_high, readings, verified
-from orchestrator.bench.resampling import mean_interval
+from orchestrator.bench.resampling import ratio_interval
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.errors import UserError
 from orchestrator.memory.base import StoredRun
-from orchestrator.runtime.calibration import name_of
+from orchestrator.runtime.calibration import name_of, options_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Task
 
@@ -50,8 +50,13 @@ class Trial:
     listener: Callable[[Any], None] = lambda event: None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.router, self.option):
-            raise UserError(f"router {name_of(self.router)} has no option {self.option!r}: there is nothing to choose")
+        numbers = [name for name, value in options_of(self.router).items() if type(value) in (int, float)]
+        if self.option not in numbers:
+            has = f"its numbers are {', '.join(numbers)}" if numbers else "it has none"
+            raise UserError(
+                f"router {name_of(self.router)} has no option {self.option!r} that is a number, and no other can be "
+                f"chosen: {has}"
+            )
 
     def tasks(self) -> list[Task]:
         """Return the tasks it is fitted on."""
@@ -147,4 +152,6 @@ def realised(runs: Sequence[StoredRun], workload: Workload) -> Interval:
         sum(each.is_kept and not is_right for each, is_right in found) / len(found) if found else 0.0
         for found in (verified(run, workload.check) for run in runs)
     ]
-    return mean_interval(shares)
+    found = ratio_interval(shares, [1.0] * len(shares))
+    assert found is not None  # there is a task
+    return found

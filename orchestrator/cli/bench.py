@@ -105,6 +105,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     folder = Folder(given["out"])
     db = None if given["pipeline"] else given["db"] or str(folder.journal)
     pipeline, _ = await open_source({**given, "db": db, "counterfactuals": None})
+    _check_one_after_another(pipeline)
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
         asked = [each for each in given["policies"].split(",") if each]
@@ -175,6 +176,15 @@ def shared_settings(pipeline: Any) -> dict[str, Any]:
     return {
         key: value for key, value in settings.items() if key not in ("router", "seed", "calibration", "counterfactuals")
     }
+
+
+def _check_one_after_another(pipeline: Pipeline) -> None:
+    """Raise UserError for a pipeline with overlap."""
+    if "overlap" in shared_settings(pipeline):
+        raise UserError(
+            "bench run adds up calls as they come one after another, so overlap would look slower than none: leave it "
+            "out, and measure it with benchmarks/overlap.py"
+        )
 
 
 def _roles(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -23,7 +23,6 @@ __all__ = ["calibrate"]
 
 FEW = 200
 """Below so many tasks the intervals are too wide for most targets, and the command warns."""
-_TARGETS = ("max-accuracy-loss", "min-accuracy", "max-large-share", "max-cost", "risk")
 
 
 @click.command(
@@ -51,7 +50,13 @@ _TARGETS = ("max-accuracy-loss", "min-accuracy", "max-large-share", "max-cost", 
 @click.option("--work", type=click.Path(path_type=Path), metavar="FOLDER", help="Results; OUT.work unless given.")
 @engine_flags
 @run_flags
-@click.option("--hardware", default="h200_1p5b_32b", metavar="NAME|FILE.toml", help="Profile of modelled figures.")
+@click.option(
+    "--hardware",
+    default="h200_1p5b_32b",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="Profile of modelled figures.",
+)
 @click.option("--prices", default="self_hosted", show_default=True, metavar="NAME|FILE.toml", help="What tokens cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
@@ -60,8 +65,8 @@ def calibrate(**given: Any) -> int:
 
     The router runs at several thresholds on the calibration split, beside small-only and large-only. Of those
     that keep the target at the end of a one-sided 95% interval, the cheapest is chosen, or for a ceiling the most
-    accurate. `--risk` controls the expected share of drafted steps that are accepted and wrong instead (conformal
-    risk control over tasks); it needs tasks whose single steps can be checked.
+    accurate; that takes 30 tasks at least. `--risk` controls the expected share of drafted steps that are accepted
+    and wrong instead (conformal risk control over tasks); it needs tasks whose single steps can be checked.
 
     `orchestrator run --calibration FILE` uses it. The same command goes on where it stopped.
 
@@ -94,6 +99,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     workload = workload_of(given["tasks"])
     if given["split"] not in workload.splits:
         raise UserError(f"--split {given['split']}: {workload.name} has {', '.join(workload.splits)}")
+    target.check_tasks(len(workload.draw(given["split"], 0, given["number"])))
     made = router_of(router(given["router"], dict(map(option_of, given["router_option"])), "command line"))
     work = given["work"] or out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
@@ -121,11 +127,11 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
 
 
 def _target(given: Mapping[str, Any]) -> Target:
-    from orchestrator.bench.calibrating import Target
+    from orchestrator.bench.calibrating import TARGETS, Target
 
-    asked = [Target(kind, value) for kind in _TARGETS if (value := given[kind.replace("-", "_")]) is not None]
+    asked = [Target(kind, value) for kind in TARGETS if (value := given[kind.replace("-", "_")]) is not None]
     if len(asked) != 1:
-        raise UserError(f"give one target, not {len(asked) or 'none'}: {', '.join(f'--{kind}' for kind in _TARGETS)}")
+        raise UserError(f"give one target, not {len(asked) or 'none'}: {', '.join(f'--{kind}' for kind in TARGETS)}")
     asked[0].check()
     return asked[0]
 
@@ -145,13 +151,14 @@ async def _by_accuracy(trial: Trial, target: Target, given: Mapping[str, Any]) -
 
 
 async def _by_risk(trial: Trial, target: Target, given: Mapping[str, Any]) -> int:
+    from orchestrator.bench.calibrating import written
     from orchestrator.bench.trial import realised, risky
     from orchestrator.cli.streams import fail
 
     found = risky(await trial.as_it_is(), trial.workload, target.value)
     if found.threshold is None:
         fail(
-            f"no threshold keeps the risk at {target.value:g}: of {found.steps} drafts {found.wrong} are wrong, "
+            f"no threshold keeps the risk at {written(target.value)}: of {found.steps} drafts {found.wrong} are wrong, "
             "and too many of them read no worse than right ones; nothing is written"
         )
         return 1
@@ -232,10 +239,11 @@ def _print(
 
 
 def _tell_nearest(trial: Trial, target: Target, nearest: Setting) -> None:
+    from orchestrator.bench.calibrating import written
     from orchestrator.cli.streams import fail
 
     fail(
-        f"no {trial.option} keeps {target.kind} {target.value:g}: nearest is {nearest.threshold:g}, whose 95% bound is "
+        f"no {trial.option} keeps {target}: nearest is {written(nearest.threshold)}, whose 95% bound is "
         f"{nearest.bound:.4g}; nothing is written. More tasks narrow the bound"
     )
 

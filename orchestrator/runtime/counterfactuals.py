@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from json import dumps, loads
 from typing import NamedTuple
 
-from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.memory.base import CallRow, SignalRow, StoredRun
 from orchestrator.routers.counterfactual import is_sampled
 from orchestrator.runtime.alternative import ALTERNATIVE, BAND, plain
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calls import run_seed
 
-__all__ = ["Compared", "Looked", "compared", "looked_at", "own_calls"]
+__all__ = ["Compared", "Looked", "compared", "looked_at", "own_calls", "own_signals"]
+
+JUDGE = "judge"
+"""Purpose of the calls that score."""
 
 
 class Looked(NamedTuple):
@@ -72,21 +77,39 @@ def compared(run: StoredRun) -> list[Compared]:
     return found
 
 
-def own_calls(run: StoredRun) -> list[CallRow]:
+def own_calls(run: StoredRun, asked: Collection[str]) -> list[CallRow]:
     """Return the calls of a run without those that only looked: what the policy itself cost.
 
-    What wrote or scored an alternative that does not stand only looked; that is right for routers that do not ask
-    for alternatives themselves. The score of a draft counts, whoever asked for it.
+    `asked` are the scorers that its router asks by itself. What wrote or scored an alternative that does not stand
+    only looked; that is right for routers that do not ask for alternatives themselves. So did what scored a draft,
+    where the router does not ask that scorer: it looks last, so its calls come behind the router's own. Where the
+    router asks the same scorer, but not about every draft, a score that only the look has asked for stays in.
     """
-    if looked_at(run) is None:
+    looked = looked_at(run)
+    if looked is None:
         return list(run.calls)
     kept = {(row.step, row.attempt) for row in run.kept()}
-    return [
-        call
-        for call in run.calls
-        if call.intent.attempt < BAND
-        or (call.intent.purpose == ALTERNATIVE and (call.intent.step, call.intent.attempt) in kept)
-    ]
+    own = Counter((row.step, row.attempt) for row in own_signals(run, asked))
+    found = []
+    for call in run.calls:
+        intent, result = call
+        place = intent.step, intent.attempt
+        if intent.attempt >= BAND and (intent.purpose != ALTERNATIVE or place not in kept):
+            continue
+        if intent.purpose == JUDGE and looked.scorer not in asked and looked.is_sampled(intent.step):
+            if not own[place]:
+                continue
+            own[place] -= result is not None and result.status == "done"
+        found.append(call)
+    return found
+
+
+def own_signals(run: StoredRun, asked: Collection[str]) -> list[SignalRow]:
+    """Return the signals of a run without those that only looked; `asked` and what cannot be told as in `own_calls`."""
+    looked = looked_at(run)
+    if looked is None:
+        return list(run.signals)
+    return [row for row in run.signals if row.attempt < BAND and (row.name != looked.scorer or row.name in asked)]
 
 
 def _is_other(each: Attempt, kept: int) -> bool:

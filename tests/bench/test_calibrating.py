@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench.calibrating import Setting, Target, chosen, controls, grid, settings
+from orchestrator.bench.calibrating import Setting, Target, chosen, controls, grid, settings, written
 from orchestrator.bench.cost import Use
-from orchestrator.bench.intervals import Interval
+from orchestrator.bench.intervals import ONE_SIDED, Interval, paired, wilson
 from orchestrator.bench.profiles import Prices
 from orchestrator.bench.sample import Sample
 from orchestrator.errors import UserError
@@ -47,42 +47,95 @@ ALL, NONE = [True] * 40, [False] * 40
 LARGE = row(ALL, 4, 100)
 
 
-def test_what_equals_large_only_in_every_draw_loses_exactly_nothing() -> None:
+def test_what_equals_large_only_on_every_task_may_lose_what_so_few_tasks_cannot_rule_out() -> None:
+    """Wilson's one-sided lower end for 40 of 40, and Newcombe's for no difference."""
+    squared = ONE_SIDED * ONE_SIDED
     [found] = settings({0.5: row(ALL, 2, 50)}, LARGE, PRICES, Target("max-accuracy-loss", 0.0))
-    assert (found.bound, found.is_met) == (0, True)
-    assert found.versus_large == (0, 0, 0)
-    assert found.large_share == (0.5, 0.5, 0.5)
+    assert found.bound == pytest.approx(-squared / (40 + squared))
+    assert not found.is_met
+    [found] = settings({0.5: row(ALL, 2, 50)}, LARGE, PRICES, Target("min-accuracy", 0.9))
+    assert found.bound == pytest.approx(40 / (40 + squared))
+    assert found.is_met
+    assert found.accuracy == wilson(40, 40)
+    assert found.versus_large == paired(ALL, ALL)
+    assert found.large_share == wilson(80, 160)  # of steps
     assert found.cost == (50, 50, 50)
 
 
-@pytest.mark.parametrize(
-    ("target", "is_met"),
-    [
-        (Target("min-accuracy", 1.0), True),
-        (Target("max-large-share", 0.5), True),
-        (Target("max-large-share", 0.49), False),
-        (Target("max-cost", 50), True),
-        (Target("max-cost", 49), False),
-    ],
-)
+def test_what_all_tasks_agree_on_is_not_certain() -> None:
+    """The bootstrap alone would be: every draw of equal tasks is the same."""
+    for kind in ("min-accuracy", "max-accuracy-loss", "max-large-share"):
+        for number in (30, 400):
+            large = row([True] * number, 4, 100)
+            [found] = settings({0.5: row([True] * number, 2, 50)}, large, PRICES, Target(kind, 0.5))
+            value = {"min-accuracy": 1.0, "max-accuracy-loss": 0.0, "max-large-share": 0.5}[kind]
+            assert found.bound is not None
+            assert 0.001 < abs(found.bound - value) < (0.2 if number == 30 else 0.05)
+
+
+@pytest.mark.parametrize(("target", "is_met"), [(Target("max-cost", 50), True), (Target("max-cost", 49), False)])
 def test_exactly_at_the_target_is_met(target: Target, is_met: bool) -> None:
     [found] = settings({0.5: row(ALL, 2, 50)}, LARGE, PRICES, target)
     assert found.is_met is is_met
+
+
+def test_the_bootstrap_counts_where_it_is_wider() -> None:
+    """Steps of a task are alike here, so that 40 tasks know less than 160 steps would."""
+    rows = [sample(task, is_right=True, large_steps=4 * (task % 2)) for task in range(40)]
+    [found] = settings({0.5: rows}, LARGE, PRICES, Target("max-large-share", 0.6))
+    assert found.bound is not None
+    assert found.bound > wilson(80, 160, ONE_SIDED).high + 0.04
+    assert not found.is_met
+
+
+def test_a_risk_is_not_judged_by_an_interval() -> None:
+    [found] = settings({0.5: row(ALL, 2, 50)}, LARGE, PRICES, Target("risk", 0.1))
+    assert (found.bound, found.is_met) == (None, None)
+    assert found.to_json()["bound"] is None
+
+
+@pytest.mark.parametrize(
+    ("target", "least"),
+    [
+        (Target("min-accuracy", 0.1), 30),
+        (Target("max-cost", 5.0), 30),
+        (Target("min-accuracy", 0.99), 268),
+        (Target("risk", 0.1), 1),
+    ],
+)
+def test_too_few_tasks_are_refused_with_the_number_needed(target: Target, least: int) -> None:
+    target.check_tasks(least)
+    with pytest.raises(UserError, match=f"--{target} needs at least {least} tasks; there are {least - 1}"):
+        target.check_tasks(least - 1)
+
+
+def test_the_number_needed_is_the_least_that_can_prove_an_accuracy() -> None:
+    for number, is_met in ((267, False), (268, True)):
+        right = [True] * number
+        target = Target("min-accuracy", 0.99)
+        [found] = settings({1.0: row(right, 2, 50)}, row(right, 4, 100), PRICES, target)
+        assert found.is_met is is_met
+
+
+def test_numbers_are_told_as_they_are_written() -> None:
+    assert [written(each) for each in (3.0, 3.0000001, 0.1)] == ["3", "3.0000001", "0.1"]
 
 
 def test_a_floor_has_to_hold_at_the_lower_bound_and_not_at_the_measured_value() -> None:
     right = [True] * 36 + [False] * 4
     [found] = settings({1.0: row(right, 2, 50)}, LARGE, PRICES, Target("min-accuracy", 0.9))
     assert found.accuracy.value == 0.9
+    assert found.bound is not None
     assert found.bound < 0.9
     assert not found.is_met
 
 
 def test_the_difference_is_paired_by_task() -> None:
-    """Both fail on the same four tasks: the difference is certain, however uncertain each is."""
+    """Both fail on the same four tasks: the difference is surer than each of them."""
     right = [True] * 36 + [False] * 4
-    [found] = settings({1.0: row(right, 2, 50)}, row(right, 4, 100), PRICES, Target("max-accuracy-loss", 0.0))
-    assert found.versus_large == (0, 0, 0)
+    [found] = settings({1.0: row(right, 2, 50)}, row(right, 4, 100), PRICES, Target("max-accuracy-loss", 0.1))
+    assert found.versus_large == paired(right, right)
+    assert found.versus_large.high - found.versus_large.low < found.accuracy.high - found.accuracy.low
     assert found.is_met
 
 
@@ -127,7 +180,7 @@ def test_of_equals_the_least_threshold_is_chosen() -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        Target("min-accuracy", 1.1),
+        Target("min-accuracy", 1.0),
         Target("max-accuracy-loss", -0.1),
         Target("max-large-share", nan),
         Target("max-cost", float("inf")),

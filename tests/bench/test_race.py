@@ -428,6 +428,30 @@ def test_counterfactuals_are_looked_at_and_cost_the_policy_nothing(tmp_path: Pat
     assert again.samples == looked.samples
 
 
+def test_what_the_looking_scored_is_no_rating_of_the_policys_and_none_of_its_calls(tmp_path: Path) -> None:
+    """A process reward model that says nothing of use scores what is looked at; the policy asks the large engine."""
+
+    def lent() -> Pipeline:
+        engines = {
+            "small": Scripted(small()),
+            "large": Scripted(large),
+            "scorer": Scripted(lambda _: "1", writes=False),
+        }
+        return Pipeline(engines, "small", db=":memory:")
+
+    unchecked = plan(workload=replace(EASY, check=None))
+    alone = compared(tmp_path / "plain", unchecked, lent())
+    looked = compared(tmp_path / "looked", unchecked._replace(counterfactuals=1.0), lent())
+    assert any(sample.compared for sample in looked.samples.values())
+    for key, sample in looked.samples.items():
+        other = alone.samples[key]
+        assert (sample.ratings, sample.rated, sample.missing) == (other.ratings, other.rated, other.missing)
+        assert {name: (use.calls, use.decode) for name, use in sample.uses.items()} == {
+            name: (use.calls, use.decode) for name, use in other.uses.items()
+        }
+    assert not any(sample.ratings for sample in by_policy(looked)[CONTROL])
+
+
 def test_a_share_of_counterfactuals_is_part_of_what_was_asked_for(tmp_path: Path) -> None:
     compared(tmp_path, plan(tasks=2))
     with pytest.raises(UserError, match=r"counterfactuals = null, not 0.5"):

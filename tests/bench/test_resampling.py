@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from orchestrator.bench.resampling import held_out, ratio_interval, speed_up_interval
+from orchestrator.bench.resampling import held_out, ratio_ends, ratio_interval, speed_up_interval, spread
 
 
 def race(number: int, seed: int = 0) -> tuple[list[list[float]], list[list[bool]]]:
@@ -56,19 +56,27 @@ def test_the_interval_of_a_ratio_holds_it_and_narrows_with_tasks() -> None:
     random = Random(1)
     under = [random.uniform(5, 15) for _ in range(800)]
     over = [2 * each * random.uniform(0.5, 1.5) for each in under]
-    low, high = ratio_interval(over[:100], under[:100]) or (0, 0)
+    low, high = ratio_ends(over[:100], under[:100]) or (0, 0)
     assert low < sum(over[:100]) / sum(under[:100]) < high
-    nearer_low, nearer_high = ratio_interval(over, under) or (0, 0)
+    nearer_low, nearer_high = ratio_ends(over, under) or (0, 0)
     assert nearer_high - nearer_low < (high - low) / 2
 
 
 def test_tasks_are_drawn_with_both_of_their_values() -> None:
-    low, high = ratio_interval([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) or (0, 0)
+    low, high = ratio_ends([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) or (0, 0)
     assert (low, high) == pytest.approx((2, 2))
 
 
-def test_a_ratio_over_what_can_be_nothing_has_no_interval() -> None:
-    assert ratio_interval([1.0, 2.0], [0.0, 1.0]) is None
+def test_a_ratio_over_what_is_often_nothing_has_no_interval() -> None:
+    assert ratio_ends([1.0, 2.0], [0.0, 1.0]) is None
+    assert ratio_interval([0.0, 0.0], [0.0, 0.0]) is None
+
+
+def test_a_draw_without_a_figure_is_left_out_and_counts_as_nothing_no_more() -> None:
+    assert spread([None] * 3 + [float(each) for each in range(1, 98)], [0, 1]) == (1, 97)
+    assert spread([None] * 6 + [1.0] * 94) is None
+    found = ratio_interval([0.0] * 16 + [1.0] * 4, [0.0] * 16 + [1.0] * 4)  # one draw in a hundred has none of the four
+    assert found == (1, 1, 1)
 
 
 def test_what_holds_on_every_half_is_as_good_held_out() -> None:

@@ -30,6 +30,13 @@ def renamed():
     return Pipeline({"weak": Scripted(small()), "strong": Scripted(large)}, "small", db="journal.db")
 
 
+def ahead():
+    from orchestrator.types import Overlap
+
+    engines = {"small": Scripted(small()), "large": Scripted(large)}
+    return Pipeline(engines, "small", overlap=Overlap(ahead=1), db="journal.db")
+
+
 def slow():
     solve, hold = small(), Path("hold")
 
@@ -232,6 +239,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(orchestrator: C
         (("--out", "agent.py"), "agent.py: "),
         (("--out", "."), "is not empty and holds no results of a bench"),
         (("--pipeline", "agent.py:nobody"), "agent.py has no 'nobody'"),
+        (("--pipeline", "agent.py:ahead"), "bench run adds up calls as they come one after another"),
     ],
 )
 def test_bad_input_is_one_clear_line_before_anything_runs(

@@ -118,6 +118,7 @@ def test_a_risk_is_controlled_on_steps_that_can_be_checked(orchestrator: Call) -
     assert found["risk"]["loss"] <= 0.1
     assert found["risk"]["realised"][0] <= 0.1
     assert stored()["measured"]["risk"]["threshold"] == 9
+    assert (stored()["measured"]["bound"], stored()["measured"]["is_met"]) == (None, None)
 
 
 def test_a_risk_that_rejecting_everything_alone_would_keep_is_refused(orchestrator: Call, here: Path) -> None:
@@ -144,7 +145,11 @@ def test_few_tasks_are_warned_of(orchestrator: Call) -> None:
     [
         ((), "give one target, not none: --max-accuracy-loss"),
         (("--risk", "0.1", "--min-accuracy", "0.9"), "give one target, not 2"),
-        (("--min-accuracy", "1.5"), "--min-accuracy 1.5: give a number in [0, 1]"),
+        (("--min-accuracy", "1.5"), "--min-accuracy 1.5: give a number in [0, 1)"),
+        (("--min-accuracy", "0.5", "--number", "1"), "--min-accuracy 0.5 needs at least 30 tasks; there are 1"),
+        (("--min-accuracy", "0.99"), "--min-accuracy 0.99 needs at least 268 tasks; there are 30"),
+        (("--min-accuracy", "0.5", "--option", "after_draft"), "router specreason has no option 'after_draft'"),
+        (("--min-accuracy", "0.5", "--option", "needs"), "has no option 'needs' that is a number"),
         (("--min-accuracy", "0.5", "--split", "dev"), "--split dev: random-calculation:preset=easy has train"),
         (("--min-accuracy", "0.5", "--values", "a|b"), "--values a|b: give numbers"),
         (("--min-accuracy", "0.5", "--values", "11"), "threshold = 11.0 is not in [0, 10]"),
