@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
 from orchestrator.learning.metrics import spearman
-from orchestrator.learning.table import Table
+from orchestrator.learning.table import SPLITS, Table
 from orchestrator.routers.forecast import Forecast, Logistic, Tree, Trees
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def check(table: Table) -> None:
     if len(set(table.scores.tolist())) < 2 and not table.advantages.any():
         score = table.scores[0]
         raise UserError(f"every draft and every target has the score {score:g}: the scorer tells nothing apart")
-    for name in ("train", "validation", "held-out"):
+    for name in SPLITS:
         pays = table.split(name).pays
         if len(pays) < 2 or pays.all() or not pays.any():
             which = "better" if len(pays) and pays.all() else "not better"

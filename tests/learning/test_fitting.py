@@ -16,7 +16,7 @@ from learned import ABOUT, row, rows, token
 
 from orchestrator.errors import UserError
 from orchestrator.learning.fitting import balanced, fit
-from orchestrator.learning.report import lines, measured, plot
+from orchestrator.learning.report import lines, measured, plot, wasted
 from orchestrator.learning.rows import Row, export
 from orchestrator.learning.table import Table, names_of, split_of, table_of
 from orchestrator.learning.training import train, write
@@ -189,3 +189,24 @@ def test_a_scorer_can_be_a_feature_and_must_be_in_the_rows(file: Path) -> None:
     assert made.measured["auc"][0] > 0.999  # it is told the label
     with pytest.raises(UserError, match="no scorer 'judge' in these rows to use: they have prm, verifier"):
         train([file], uses=["judge"])
+
+
+def test_what_is_wasted_is_told_by_the_exact_check_first_and_rows_there_twice_count_once(
+    file: Path, router: RouterFile
+) -> None:
+    assert list(router.data["both_wrong"]) == ["verifier", "prm"]
+    assert router.data["both_wrong"]["verifier"][0] == 0
+    assert wasted(router.data["both_wrong"]).startswith(
+        "P(large also wrong | small wrong)  0.000 [0.000, 0.000] by ver"
+    )
+    twice = train([file, file])
+    assert (router.data["repeated"], twice.data["repeated"], twice.data["rows"]) == (0, 750, 750)
+    assert twice.measured == router.measured
+
+
+def test_a_router_that_would_not_be_read_again_is_not_written(router: RouterFile, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match="logprobs = 500"):
+        write(replace(router, logprobs=500), tmp_path / "router.json")
+    assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,8 @@ from train.folder import read_gguf, write_folder
 
 GGUF = Path(__file__).parents[2] / "orchestrator/engines/pocket/pocket-small.gguf"
 CPU = torch.device("cpu")
-ABOUT = About(small="small", large="large", scorer="verifier", logprobs=0, pair={"writers": []})
+PAIR = {"writers": [dict.fromkeys(("name", "serves", "tokenizer", "greedy"), name) for name in ("small", "large")]}
+ABOUT = About(small="small", large="large", scorer="verifier", logprobs=0, pair=PAIR)
 
 
 def row(task: int, step: int) -> Row:
