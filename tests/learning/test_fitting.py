@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from learned import ABOUT, row, rows, token
 
 from orchestrator.errors import UserError
+from orchestrator.learning.calibrating import calibrated
 from orchestrator.learning.fitting import balanced, fit
 from orchestrator.learning.report import lines, measured, plot, wasted
 from orchestrator.learning.rows import Row, export
@@ -210,3 +211,25 @@ def test_a_router_that_would_not_be_read_again_is_not_written(router: RouterFile
     with pytest.raises(UserError, match="logprobs = 500"):
         write(replace(router, logprobs=500), tmp_path / "router.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(0, 999), st.floats(-3, 3), st.floats(0.1, 40))
+def test_a_calibration_is_the_regression_with_the_slope_held_back(seed: int, centre: float, spread: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(seed)
+    scores = centre + spread * random.normal(size=200)
+    pays = random.random(200) < 1 / (1 + np.exp(-(scores - centre) / spread))
+    slope, intercept = calibrated(scores, pays)
+    theirs = LogisticRegression(C=1.0, max_iter=10_000, tol=1e-9).fit(scores.reshape(-1, 1), pays)
+    assert slope == pytest.approx(theirs.coef_[0, 0], rel=1e-3, abs=1e-5)
+    assert intercept == pytest.approx(theirs.intercept_[0], rel=1e-3, abs=2e-3)
+
+
+def test_a_calibration_of_rows_told_apart_perfectly_is_finite_and_one_that_points_back_is_refused() -> None:
+    scores = np.array([-30.0, -20.0, 20.0, 30.0])
+    slope, intercept = calibrated(scores, scores > 0)
+    assert 0 < slope < 1 and abs(intercept) < 0.01
+    for points in (scores < 0, np.array([True, False, True, False])):
+        with pytest.raises(UserError, match="says nothing about tasks"):
+            calibrated(np.abs(scores) if points[0] and points[2] else scores, points)

@@ -20,6 +20,7 @@ from orchestrator.learning import labelled, rows
 from orchestrator.learning.rows import About, Before, Row, Target
 from orchestrator.learning.served import served
 from orchestrator.learning.table import split_of
+from orchestrator.routers.forecast import Forecast, Served
 from orchestrator.routers.router_file import parse
 from orchestrator.types import Message, Stop
 
@@ -182,7 +183,7 @@ def test_the_command_writes_it_and_tells_what_is_in_it(tmp_path: Path) -> None:
 def test_a_served_routers_file_is_read_back_and_its_chance_is_the_signal(tmp_path: Path) -> None:
     first = labelled.export(tmp_path / "data.jsonl", ABOUT, some())
     for history, asked in ((True, "escalation"), (False, "escalation-plain")):
-        made = served({**first, "history": history}, {}, {"fitted_on": ["t0"]})
+        made = served({**first, "history": history}, Forecast(shape=Served()), {}, {"fitted_on": ["t0"]})
         found = parse(json.dumps(made.to_json()).encode(), "router.json")
         assert (found.uses, found.pair, found.logprobs) == ((asked,), PAIR, 0)
         for chance in (0.0, 1e-9, 0.25, 0.5, 0.9, 1.0):
