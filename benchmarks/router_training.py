@@ -29,7 +29,8 @@ TOKENS = 20
 TRAINING_BAR_S = 60
 DECISION_BAR_MS = 0.3
 FORECAST_BAR_MS = 0.1
-ABOUT = About(small="small", large="large", scorer="prm", logprobs=5, pair={"writers": []})
+PAIR = {"writers": [dict.fromkeys(("name", "serves", "tokenizer", "greedy"), name) for name in ("small", "large")]}
+ABOUT = About(small="small", large="large", scorer="prm", logprobs=5, pair=PAIR)
 
 
 def token(random: Random, p: float) -> TokenLogprob:

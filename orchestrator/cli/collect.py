@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.engines.scorers.base import Scorer
-    from orchestrator.learning.collecting import Collection, Summary
+    from orchestrator.learning.collecting import Collection
+    from orchestrator.learning.summary import Summary
     from orchestrator.types import Task
 
 __all__ = ["collect"]
@@ -28,7 +30,9 @@ __all__ = ["collect"]
 @run_flags
 @click.option("--scorer", default="prm", show_default=True, metavar="NAME", help="Whose word says what is better.")
 @click.option("--also", multiple=True, metavar="NAME", help="A scorer to ask besides; may be repeated.")
-@click.option("--samples", default=1, type=click.IntRange(1), show_default=True, help="Steps of the large engine each.")
+@click.option(
+    "--samples", default=1, type=click.IntRange(1, 10_000), show_default=True, help="Steps of the large engine each."
+)
 @click.option(
     "--continue",
     "go_on",
@@ -38,11 +42,12 @@ __all__ = ["collect"]
     help="What a run goes on with: the higher score, or either by lot.",
 )
 @click.option(
-    "--logprobs", default=5, type=click.IntRange(0), show_default=True, help="Alternatives per token of drafts."
+    "--logprobs", default=5, type=click.IntRange(0, 100), show_default=True, help="Alternatives per token of drafts."
 )
-@click.option("--tasks", default=400, type=click.IntRange(1), show_default=True, help="Of a workload.")
+@click.option("--tasks", type=click.IntRange(1), show_default="400", help="Of a workload.")
 @click.option("--split", metavar="NAME", help="Of a workload; its first one, which is train, unless given.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw of a workload's tasks.")
+@click.option("--task-seed", type=int, show_default="0", help="Of the draw of a workload's tasks.")
+@click.option("--seed", type=int, help="Every draw of a run follows from it, those of --continue mixed, too.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="Export the rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
@@ -73,10 +78,14 @@ def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
 async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from orchestrator.cli.progress import RunBar
     from orchestrator.cli.source import open_source
-    from orchestrator.learning.collecting import Collection, summary
+    from orchestrator.learning.collecting import Collection
+    from orchestrator.learning.files import check_out
     from orchestrator.learning.rows import export
+    from orchestrator.learning.summary import Counts, counting, exact_first
     from orchestrator.routers.collect import Collect
 
+    if given["out"] is not None:
+        check_out(given["out"])
     tasks, scorers = _tasks(what, given)
     policy = Collect(
         scorer=given["scorer"],
@@ -85,7 +94,7 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
         go_on=given["go_on"],
         logprobs=given["logprobs"],
     )
-    pipeline, concurrency = await open_source({**given, "seed": None})
+    pipeline, concurrency = await open_source(given)
     async with pipeline:
         collection = Collection(pipeline, tasks, policy, scorers)
         bar = RunBar(len(collection), is_quiet=given["quiet"])
@@ -93,10 +102,13 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
             await collection.run(concurrency, bar.advance)
         finally:
             bar.end()
+        counts = {given["scorer"]: Counts(), **{name: Counts(name) for name in given["also"]}}
+        rows = counting(collection.rows(), list(counts.values()))
         if given["out"] is not None:
-            export(given["out"], await collection.about(), collection.rows())
-        rows = list(collection.rows())
-        _tell(collection, {name: summary(rows, name) for name in ("", *given["also"])}, given)
+            export(given["out"], await collection.about(), rows)
+        else:
+            deque(rows, maxlen=0)  # to be counted
+        _tell(collection, {name: counts[name].summary() for name in exact_first(counts)}, given)
     return int(collection.failed > 0)
 
 
@@ -113,9 +125,13 @@ def _tasks(what: tuple[str, ...], given: Mapping[str, Any]) -> tuple[list[Task],
         if split not in found.splits:
             raise UserError(f"--split {split}: {found.name} has {', '.join(found.splits)}")
         scorers: dict[str, Scorer] = {} if found.check is None else {"verifier": Verifier(check=found.check)}
-        return found.draw(split, given["seed"], given["tasks"]), scorers
+        number = 400 if given["tasks"] is None else given["tasks"]
+        return found.draw(split, given["task_seed"] or 0, number), scorers
     if len(files) < len(what):
         raise UserError("give files of tasks that end in .jsonl, or one workload of `orchestrator bench list`")
+    for option in ("tasks", "split", "task_seed"):
+        if given[option] is not None:
+            raise UserError(f"--{option.replace('_', '-')} is for a workload: all tasks of a file are collected")
     tasks = []
     for file in files:
         for line in read_tasks(Path(file)):
@@ -129,18 +145,25 @@ def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mappi
     from dataclasses import asdict
 
     from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.learning.metrics import plain
     from orchestrator.learning.report import FEW
 
-    found = summaries[""]
+    found = summaries[given["scorer"]]
+    unscored = collection.unscored
     if given["as_json"]:
-        also = {name: asdict(other) for name, other in summaries.items() if name}
-        say_json({**asdict(found), "also": also, "failed": collection.failed})
+        also = {name: asdict(other) for name, other in summaries.items() if other is not found}
+        say_json(plain({**asdict(found), "also": also, "unscored": unscored, "failed": collection.failed}))
     else:
         for name, of in summaries.items():
-            say(f"{of.steps} steps of {of.tasks} tasks, scored by {name or given['scorer']} [95% intervals by task]")
+            say(f"{of.steps} steps of {of.tasks} tasks, scored by {name} [95% intervals by task]")
             say(f"  the large engine was better (oracle share)        {of.better}")
             say(f"  drafts that are wrong                             {of.wrong}")
             say(f"  P(large also wrong | small wrong)                 {of.both_wrong}")
+        say(f"{unscored} drafts gave no row: not every candidate has a score")
+    if unscored and not given["quiet"]:
+        note(
+            f"{unscored} drafts of {unscored + found.steps} are left out without a score; `orchestrator trace` says why"
+        )
     if collection.failed and not given["quiet"]:
         note(f"{collection.failed} runs failed; the same command tries them again")
     if found.steps < FEW and not given["quiet"]:

@@ -24,12 +24,16 @@ def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json
     engine's step was strictly better. All steps of a task are in one split. `train/` has the script
     that trains on it, for a GPU; vLLM serves what it makes.
     """
-    from orchestrator.cli.streams import say, say_json
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.learning.files import check_out
     from orchestrator.learning.labelled import export
     from orchestrator.learning.rows import read
 
+    check_out(out)
     about, found = read(rows)
     first = export(out, about, found, history=history)
+    if first["repeated"]:
+        note(f"{first['repeated']} rows were there before and are left out")
     if as_json:
         say_json(first)
         return

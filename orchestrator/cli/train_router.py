@@ -44,9 +44,13 @@ def train_router(rows: tuple[Path, ...], **given: Any) -> None:
     another pair of engines.
     """
     from orchestrator.cli.streams import note, say, say_json
-    from orchestrator.learning.report import FEW, lines, plot
+    from orchestrator.learning.files import check_out
+    from orchestrator.learning.report import FEW, lines, plot, wasted
     from orchestrator.learning.training import train, write
 
+    for file in (given["out"], given["plot"]):
+        if file is not None:
+            check_out(file)
     made = train(
         rows,
         history=given["history"],
@@ -59,11 +63,21 @@ def train_router(rows: tuple[Path, ...], **given: Any) -> None:
     if given["plot"] is not None:
         plot(made.measured, given["plot"])
     if given["as_json"]:
-        say_json({"file": str(given["out"]), "kind": made.forecast.shape.kind, **made.measured})
+        say_json(
+            {
+                "file": str(given["out"]),
+                "kind": made.forecast.shape.kind,
+                "both_wrong": made.data["both_wrong"],
+                **made.measured,
+            }
+        )
     else:
         say(f"{given['out']}: {made.forecast.shape.kind} on {len(made.features)} features, {made.data['rows']} drafts")
+        say(wasted(made.data["both_wrong"]))
         for line in lines(made.measured):
             say(line)
+    if (repeated := made.data["repeated"]) and not given["quiet"]:
+        note(f"{repeated} rows were there before and are left out")
     number = made.measured["rows"]
     if number < FEW and not given["quiet"]:
         note(f"only {number} held-out drafts: take every figure with its interval, and collect more tasks")

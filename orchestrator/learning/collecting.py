@@ -7,16 +7,12 @@ the journal, and so are the rows of all.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.errors import UserError
-from orchestrator.learning.metrics import Figure, bootstrapped
 from orchestrator.learning.reading import collected
 from orchestrator.learning.rows import About, Row
 from orchestrator.memory.ids import derived
@@ -27,10 +23,7 @@ from orchestrator.runtime.tasks import fingerprint
 from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Task
 
-__all__ = ["Collection", "Summary", "summary"]
-
-WRONG = 0.5
-"""A step with a lower score counts as wrong."""
+__all__ = ["Collection"]
 
 
 class Collection:
@@ -54,6 +47,8 @@ class Collection:
         self._tasks = list({fingerprint(task): task for task in tasks}.values())
         self.failed = 0
         """Runs that failed; the same command tries them again."""
+        self.unscored = 0
+        """Drafts that gave no row when `rows` was read to its end."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -90,62 +85,11 @@ class Collection:
         return len(self._tasks)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows of all runs that are in the journal, in the order of the tasks."""
+        """Yield the rows of all runs that are in the journal, in the order of the tasks; counts what gave none."""
+        self.unscored = 0
         for run_id in self.run_ids:
             stored = self._pipeline.journal.stored(run_id)
             if stored is not None:
-                yield from collected(stored, self._policy.scorer).rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a collection holds."""
-
-    steps: int
-    tasks: int
-    better: Figure
-    """Share of the steps where the large engine was strictly better: what an oracle would send it."""
-    wrong: Figure
-    """Share of the drafts that are wrong."""
-    both_wrong: Figure
-    """Share of the wrong drafts where the large engine was wrong, too: what sending all of them would waste."""
-
-
-class _Counted(NamedTuple):
-    task: str
-    is_better: bool
-    is_wrong: bool
-    target_wrong: float
-
-
-def summary(rows: Iterable[Row], scorer: str = "") -> Summary:
-    """Return what the rows hold, with intervals by task: by the word of whoever labels them, or of another `scorer`.
-
-    Rows that the other one did not score are left out.
-    """
-    found = [counted for row in rows if (counted := _counted(row, scorer))]
-    tasks = [each.task for each in found]
-    better, wrong, target_wrong = (np.array([each[place] for each in found], dtype=float) for place in (1, 2, 3))
-
-    def among_wrong(drawn: Any) -> float:
-        total = wrong[drawn].sum()
-        return float((wrong[drawn] * target_wrong[drawn]).sum() / total) if total else float("nan")
-
-    nothing = Figure(float("nan"), float("nan"), float("nan"))
-    return Summary(
-        steps=len(found),
-        tasks=len(set(tasks)),
-        better=bootstrapped(tasks, lambda drawn: float(better[drawn].mean())) if found else nothing,
-        wrong=bootstrapped(tasks, lambda drawn: float(wrong[drawn].mean())) if found else nothing,
-        both_wrong=bootstrapped(tasks, among_wrong) if found else nothing,
-    )
-
-
-def _counted(row: Row, scorer: str) -> _Counted | None:
-    scored = [(row.score, row.also), *((target.score, target.also) for target in row.targets)]
-    if scorer and not all(scorer in also for _, also in scored):
-        return None
-    ours, *theirs = [also[scorer] if scorer else score for score, also in scored]
-    advantage = sum(each - ours for each in theirs)
-    wrong = sum(each < WRONG for each in theirs) / len(theirs)
-    return _Counted(row.task, advantage > 0, ours < WRONG, wrong)
+                found = collected(stored, self._policy.scorer, self._policy.samples)
+                self.unscored += found.unscored
+                yield from found.rows

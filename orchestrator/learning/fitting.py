@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
+from orchestrator.learning.calibrating import calibrated
 from orchestrator.learning.metrics import spearman
-from orchestrator.learning.table import Table
+from orchestrator.learning.table import SPLITS, Table
 from orchestrator.routers.forecast import Forecast, Logistic, Tree, Trees
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def check(table: Table) -> None:
     if len(set(table.scores.tolist())) < 2 and not table.advantages.any():
         score = table.scores[0]
         raise UserError(f"every draft and every target has the score {score:g}: the scorer tells nothing apart")
-    for name in ("train", "validation", "held-out"):
+    for name in SPLITS:
         pays = table.split(name).pays
         if len(pays) < 2 or pays.all() or not pays.any():
             which = "better" if len(pays) and pays.all() else "not better"
@@ -84,7 +85,7 @@ def fit(table: Table, *, shape: str = "best", balance: str = "weights", seed: in
     ranked = {name: rank for name, (rank, _, _) in tried.items()}
     best = max(tried, key=lambda name: -2.0 if ranked[name] != ranked[name] else ranked[name])
     _, chosen_shape, scores = tried[best]
-    slope, intercept = _calibrated(scores, validation.pays)
+    slope, intercept = calibrated(scores, validation.pays)
     return Fitted(forecast=Forecast(shape=chosen_shape, slope=slope, intercept=intercept), ranked=ranked)
 
 
@@ -156,24 +157,6 @@ def _tree(nodes: Any) -> Tree:
         rights=tuple(np.where(is_leaf, 0, nodes["right"]).tolist()),
         values=tuple(np.where(is_leaf, nodes["value"], 0.0).tolist()),
     )
-
-
-def _calibrated(scores: NDArray[np.float64], pays: Bools) -> tuple[float, float]:
-    """Return slope and intercept that make a probability of a score.
-
-    Source: J. Platt, 1999; the slope is held back a little (C=1), because a few rows may be told apart perfectly.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    regression = LogisticRegression(C=1.0, max_iter=1000)
-    regression.fit(scores.reshape(-1, 1), pays)
-    slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
-    if not slope > 0:
-        raise UserError(
-            "what was learnt says nothing about tasks it was not fitted on: collect more steps, or a scorer that tells "
-            "good steps from bad ones"
-        )
-    return slope, intercept
 
 
 def _check_installed() -> None:

@@ -11,26 +11,25 @@ unsaid).
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engines.scorers.annotated import STEP_END, TAGS, pieces_of
 from orchestrator.errors import UserError
-from orchestrator.learning.rows import About, Row
-from orchestrator.learning.table import split_of
+from orchestrator.learning.files import objects, write
+from orchestrator.learning.rows import About, Distinct, Row
+from orchestrator.learning.table import SPLITS, split_of
+from orchestrator.routers.forecast import is_number
+from orchestrator.routers.router_file import MAX_SAMPLES, check_pair
 
-__all__ = ["FORMAT", "SPLITS", "VERSION", "Example", "example_of", "export", "read"]
+__all__ = ["FORMAT", "VERSION", "Example", "example_of", "export", "read"]
 
 FORMAT = "orchestrator-router-data"
 VERSION = 1
-SPLITS = ("train", "validation", "held-out")
-"""What weights are fitted on, what chooses among them, and what the figures are from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +66,11 @@ def example_of(row: Row, *, history: bool = True) -> Example:
 def export(path: Path, about: About, rows: Iterable[Row], *, history: bool = True) -> dict[str, Any]:
     """Write the data set and return its first line. The file appears whole or not at all.
 
-    Raises UserError if there is nothing to learn: no rows, one label only, or a split without both.
+    A row that is there twice is one example. Raises UserError if there is nothing to learn: no rows, one label only,
+    or a split without both.
     """
-    examples, samples = [], 0
-    for row in rows:
-        examples.append(example_of(row, history=history))
-        samples = max(samples, len(row.targets))
+    distinct = Distinct(rows)
+    examples = [example_of(row, history=history) for row in distinct]
     counted = {split: Counter(each.label for each in examples if each.split == split) for split in SPLITS}
     for split, labels in counted.items():
         if len(labels) < 2:
@@ -86,62 +84,63 @@ def export(path: Path, about: About, rows: Iterable[Row], *, history: bool = Tru
         "small": about.small,
         "large": about.large,
         "scorer": about.scorer,
-        "samples": samples,
+        "samples": distinct.samples,
         "pair": about.pair,
         "package": version("reasoning-orchestrator"),
         "tags": TAGS,
         "step_end": STEP_END,
         "history": history,
+        "repeated": distinct.repeated,
         "tasks": len({each.task for each in examples}),
         "labels": {split: [labels[0], labels[1]] for split, labels in counted.items()},
     }
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="ascii") as file:
-            for line in (first, *map(_line, examples)):
-                file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write(path, (first, *map(_line, examples)))
     return first
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Example]]:
     """Return the first line and the examples. Raises UserError, naming the line, for what is no such file."""
+    lines = objects([path])
+    where, first = next(lines, (f"{path}:1", {}))
+    if first.get("format") != FORMAT or first.get("version") != VERSION:
+        found = (first.get("format"), first.get("version"))
+        raise UserError(f"{path}: not a data set for a router ({FORMAT} {VERSION}), but {found!r:.80}")
+    _check_first(where, first)
+    return first, [_example(where, line) for where, line in lines]
+
+
+def _check_first(where: str, first: Mapping[str, Any]) -> None:
+    samples = first.get("samples")
+    checks = {
+        **{name: isinstance(first.get(name), str) for name in ("small", "large", "scorer", "package")},
+        "samples": type(samples) is int and 1 <= samples <= MAX_SAMPLES,
+        "history": isinstance(first.get("history"), bool),
+    }
+    for name, is_good in checks.items():
+        if not is_good:
+            raise UserError(f"{where}: in the first line of a data set, {name} = {first.get(name)!r:.40}")
     try:
-        with path.open(encoding="utf-8") as file:
-            lines = _objects(path, file)
-            first = next(lines, {})
-            if first.get("format") != FORMAT or first.get("version") != VERSION:
-                found = (first.get("format"), first.get("version"))
-                raise UserError(f"{path}: not a data set for a router ({FORMAT} {VERSION}), but {found}")
-            return first, [_example(f"{path}:{number}", line) for number, line in enumerate(lines, 2)]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        check_pair(first.get("pair"))
+    except UserError as error:
+        raise UserError(f"{where}: in the first line of a data set, {error}") from error
 
 
 def _line(example: Example) -> dict[str, Any]:
     return {name: getattr(example, name) for name in example.__slots__}
 
 
-def _objects(path: Path, file: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, 1):
-        try:
-            found = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise UserError(f"{path}:{number}: not a JSON object")
-        yield found
-
-
 def _example(where: str, line: Mapping[str, Any]) -> Example:
-    try:
-        made = Example(**{**line, "pieces": tuple(line["pieces"])})
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{where}: no example: {error}") from error
-    is_text = all(isinstance(piece, str) for piece in made.pieces) and len(made.pieces) > 1
-    is_number = isinstance(made.advantage, int | float) and isfinite(made.advantage)
-    if not (is_text and is_number and made.label in (0, 1) and made.split in SPLITS):
-        raise UserError(f"{where}: no example: a text, a label, a split or an advantage is none")
-    return made
+    if line.keys() != set(Example.__slots__):
+        raise UserError(f"{where}: no example: it has {', '.join(Example.__slots__)}")
+    pieces, label, advantage = line["pieces"], line["label"], line["advantage"]
+    checks = {
+        "task": isinstance(line["task"], str),
+        "split": isinstance(line["split"], str) and line["split"] in SPLITS,
+        "pieces": isinstance(pieces, list) and len(pieces) > 1 and all(isinstance(each, str) for each in pieces),
+        "label": type(label) is int and label in (0, 1),
+        "advantage": is_number(advantage) and -1 <= advantage <= 1,
+    }
+    for name, is_good in checks.items():
+        if not is_good:
+            raise UserError(f"{where}: no example: {name} = {line[name]!r:.40}")
+    return Example(**{**line, "pieces": tuple(pieces)})

@@ -7,7 +7,8 @@ alike, and drawn one by one they would make every figure look surer than it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     "caught",
     "class_accuracy",
     "ece",
+    "plain",
     "ranks",
     "reliability",
     "spearman",
@@ -121,6 +123,15 @@ def ece(predicted: Floats, truth: Bools, bins: int = BINS) -> float:
         return float("nan")
     table = reliability(predicted, truth, bins)
     return sum(each.number * abs(each.predicted - each.observed) for each in table) / len(predicted)
+
+
+def plain(value: Any) -> Any:
+    """Return figures as JSON knows them: what could not be told is null."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def bootstrapped(tasks: Sequence[str], measure: Measure, draws: int = DRAWS) -> Figure:

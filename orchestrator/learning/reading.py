@@ -26,7 +26,7 @@ class Collected(NamedTuple):
 
     rows: list[Row]
     unscored: int
-    """Drafts that gave no row, because they, or all that was written in their place, have no score."""
+    """Drafts that gave no row, because they, or something that was written in their place, have no score."""
 
 
 class _Candidate(NamedTuple):
@@ -37,8 +37,11 @@ class _Candidate(NamedTuple):
     logprobs: tuple[TokenLogprob, ...]
 
 
-def collected(stored: StoredRun, scorer: str) -> Collected:
-    """Return a row for each draft of a run that was scored by `scorer` beside something written in its place."""
+def collected(stored: StoredRun, scorer: str, samples: int) -> Collected:
+    """Return a row for each draft of a run that `scorer` scored beside all `samples` written in its place.
+
+    A mean over fewer would be another label than that of the other rows.
+    """
     given = loads(stored.run.task)
     messages = tuple(Message(*message) for message in given["messages"])
     kept = [Before(row.writer, row.text) for row in stored.kept()]
@@ -60,7 +63,7 @@ def collected(stored: StoredRun, scorer: str) -> Collected:
             theirs = ours if each.text == draft.text else scores.get(at, {})  # nobody rates the same text twice
             if scorer in theirs:
                 targets.append(Target(each.text, each.num_tokens, theirs[scorer], _but(theirs, scorer)))
-        if scorer not in ours or not targets:
+        if scorer not in ours or len(targets) < samples:
             unscored += 1
             continue
         rows.append(

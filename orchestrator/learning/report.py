@@ -24,7 +24,7 @@ from orchestrator.learning.metrics import (
 from orchestrator.learning.table import Table
 from orchestrator.routers.forecast import Forecast
 
-__all__ = ["FEW", "lines", "measured", "plot"]
+__all__ = ["FEW", "lines", "measured", "plot", "told", "wasted"]
 
 FEW = 500
 """Steps below which every figure is to be taken with its interval."""
@@ -38,9 +38,18 @@ def measured(forecast: Forecast, table: Table, threshold: float) -> dict[str, An
     of `threshold`; `caught` says how many of the latter are among the shares of drafts predicted highest.
     """
     predicted = np.array([forecast.chance(line) for line in table.values.tolist()])
-    tasks, pays, gain = table.tasks.tolist(), table.pays, table.advantages
-    found: dict[str, Any] = {
-        "rows": len(table),
+    tasks = table.tasks.tolist()
+    found = told(predicted, table.advantages, tasks, threshold)
+    for name, advantages in table.also.items():
+        found.setdefault("also", {})[name] = _told_apart(predicted, advantages > 0, tasks)
+    return found
+
+
+def told(predicted: Floats, gain: Floats, tasks: list[str], threshold: float) -> dict[str, Any]:
+    """Return the same of predictions and advantages, one entry per row; `tasks` names the task of each."""
+    pays = gain > 0
+    return {
+        "rows": len(tasks),
         "tasks": len(set(tasks)),
         "threshold": threshold,
         **_told_apart(predicted, pays, tasks),
@@ -50,10 +59,6 @@ def measured(forecast: Forecast, table: Table, threshold: float) -> dict[str, An
         "ece": bootstrapped(tasks, lambda rows: ece(predicted[rows], pays[rows])),
         "reliability": [each._asdict() for each in reliability(predicted, pays)],
     }
-    for name, advantages in table.also.items():
-        better = advantages > 0
-        found.setdefault("also", {})[name] = _told_apart(predicted, better, tasks)
-    return found
 
 
 def _told_apart(predicted: Floats, truth: Bools, tasks: list[str]) -> dict[str, Any]:
@@ -84,6 +89,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "  predicted    observed    drafts"
     for each in found["reliability"]:
         yield f"  {each['predicted']:9.3f}   {each['observed']:9.3f}   {each['number']:7}"
+
+
+def wasted(both_wrong: Mapping[str, Any]) -> str:
+    """Return P(large also wrong | small wrong) of all rows as a line, by the word of each scorer in their order."""
+    words = (f"{_figure(*figure)} by {name}" for name, figure in both_wrong.items())
+    return f"P(large also wrong | small wrong)  {', '.join(words)}"
 
 
 def _figure(value: float | None, low: float | None, high: float | None) -> Figure:

@@ -10,18 +10,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.engines.scorers.annotated import problem_of
 from orchestrator.errors import UserError
+from orchestrator.learning.files import objects, write
+from orchestrator.routers.forecast import is_number
+from orchestrator.routers.router_file import MAX_LOGPROBS, check_pair
 from orchestrator.types import Message, Stop, TokenLogprob
 
-__all__ = ["FORMAT", "VERSION", "About", "Before", "Row", "Target", "digest", "export", "read"]
+__all__ = ["FORMAT", "VERSION", "About", "Before", "Distinct", "Row", "Target", "digest", "export", "read"]
 
 FORMAT = "orchestrator-rows"
 VERSION = 1
-MAX_LINE_BYTES = 16 << 20
 
 
 class Before(NamedTuple):
@@ -69,6 +72,15 @@ class About:
         """Return it as the first line of a file."""
         return {"format": FORMAT, "version": VERSION, **{name: getattr(self, name) for name in self.__slots__}}
 
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> About:
+        """Return what `to_json` gave. Raises KeyError, ValueError or UserError for anything else."""
+        texts = {name: _text(name, line[name]) for name in ("small", "large", "scorer")}
+        if (logprobs := _count("logprobs", line["logprobs"])) > MAX_LOGPROBS:
+            raise ValueError(f"logprobs = {logprobs} is more than {MAX_LOGPROBS}, the most that a router reads")
+        check_pair(line["pair"])
+        return cls(**texts, logprobs=logprobs, pair=line["pair"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -115,7 +127,7 @@ class Row:
     @property
     def question(self) -> str:
         """What was asked: the contents of the messages, one under the other."""
-        return "\n".join(message.content for message in self.messages)
+        return problem_of(self.messages)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -124,35 +136,107 @@ class Row:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Row:
-        """Return the row that `to_json` gave. Raises KeyError, TypeError or ValueError for anything else."""
-        given = {name: line[name] for name in cls.__slots__}
+        """Return the row that `to_json` gave. Raises KeyError or ValueError for anything else."""
         row = cls(
-            **given
-            | {
-                "messages": tuple(Message(*each) for each in given["messages"]),
-                "before": tuple(Before(*each) for each in given["before"]),
-                "stop": Stop(given["stop"]),
-                "logprobs": tuple(map(_unpacked, given["logprobs"])),
-                "targets": tuple(Target(*each) for each in given["targets"]),
-            }
+            **{name: _text(name, line[name]) for name in ("run", "task", "writer", "draft")},
+            messages=tuple(Message(*_texts("messages", each)) for each in _list("messages", line["messages"])),
+            before=tuple(Before(*_texts("before", each)) for each in _list("before", line["before"])),
+            num_tokens=_count("num_tokens", line["num_tokens"]),
+            stop=Stop(line["stop"]),
+            logprobs=tuple(map(_unpacked, _list("logprobs", line["logprobs"]))),
+            score=_score("score", line["score"]),
+            also=_also(line["also"]),
+            targets=tuple(map(_target, _list("targets", line["targets"]))),
         )
-        scored = [(row.score, row.also), *((target.score, target.also) for target in row.targets)]
-        if not row.targets or not all(_is_score(value) for score, also in scored for value in (score, *also.values())):
-            raise ValueError("a row needs a target, and scores that are numbers in [0, 1]")
+        if not row.targets:
+            raise ValueError("a row needs a target")
         return row
 
 
-def _is_score(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value) and 0 <= value <= 1
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} = {value!r:.40} is no text")
+    return value
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise ValueError(f"{name} = {value!r:.40} is no count")
+    return value
+
+
+def _list(name: str, value: Any, size: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or (size is not None and len(value) != size):
+        raise ValueError(f"{name} has {value!r:.40} for a list" + (f" of {size}" if size else ""))
+    return value
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    return [_text(name, each) for each in _list(name, value, 2)]
+
+
+def _score(name: str, value: Any) -> float:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} = {value!r:.40}, and scores are numbers in [0, 1]")
+    return float(value)
+
+
+def _also(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f"also = {value!r:.40} is no table of scores")
+    return {name: _score(f"also.{name:.40}", each) for name, each in value.items()}
+
+
+def _target(given: Any) -> Target:
+    text, num_tokens, score, also = _list("targets", given, 4)
+    return Target(_text("targets", text), _count("targets", num_tokens), _score("targets", score), _also(also))
 
 
 def _packed(entry: TokenLogprob) -> list[Any]:
     return [entry.id, entry.text, entry.logprob, [[top.id, top.text, top.logprob] for top in entry.top]]
 
 
-def _unpacked(entry: Sequence[Any]) -> TokenLogprob:
-    id, text, logprob, tops = entry
-    return TokenLogprob(id, text, float(logprob), tuple(TokenLogprob(*top) for top in tops))
+def _unpacked(given: Any) -> TokenLogprob:
+    id, text, logprob, tops = _list("logprobs", given, 4)
+    return _token(id, text, logprob, tuple(_token(*_list("logprobs", top, 3)) for top in _list("logprobs", tops)))
+
+
+def _token(id: Any, text: Any, logprob: Any, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+    # An engine's -Infinity is none to refuse a row for: what a feature makes of it is looked at there.
+    if type(id) is not int or not isinstance(text, str) or not (type(logprob) is float or is_number(logprob)):
+        raise ValueError(f"logprobs hold {[id, text, logprob]!r:.60} for a token's id, text and logprob")
+    return TokenLogprob(id, text, float(logprob), top)
+
+
+class Distinct:
+    """Rows as they are learnt from: each once, however often it is there, and all with as many targets.
+
+    Iterating raises UserError for a row with another number of targets: its label is another mean.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self.digests: set[bytes] = set()
+        """Of the rows so far."""
+        self.repeated = 0
+        """Rows that were left out."""
+        self.samples = 0
+        """Targets of each row; 0 before the first."""
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            name = digest(row)
+            if name in self.digests:
+                self.repeated += 1
+                continue
+            self.digests.add(name)
+            self.samples = self.samples or len(row.targets)
+            if len(row.targets) != self.samples:
+                raise UserError(
+                    f"run {row.run}, step {row.index}: {len(row.targets)} targets, and {self.samples} in rows before "
+                    "it; learn from rows of one --samples"
+                )
+            yield row
 
 
 # ---- files
@@ -160,18 +244,7 @@ def _unpacked(entry: Sequence[Any]) -> TokenLogprob:
 
 def export(path: Path, about: About, rows: Iterable[Row]) -> int:
     """Write a file of rows and return their number. It appears whole or not at all."""
-    number = 0
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="ascii") as file:
-            file.write(json.dumps(about.to_json(), separators=(",", ":")) + "\n")
-            for row in rows:
-                file.write(json.dumps(row.to_json(), separators=(",", ":")) + "\n")
-                number += 1
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    return number
+    return write(path, chain([about.to_json()], (row.to_json() for row in rows))) - 1
 
 
 def read(paths: Sequence[Path]) -> tuple[About, Iterator[Row]]:
@@ -180,7 +253,7 @@ def read(paths: Sequence[Path]) -> tuple[About, Iterator[Row]]:
     Raises UserError, which names file and line, for what is no such file, for another version of the format, for
     a row that cannot be learnt from (a score that is no number), and for rows of another pair or scorer.
     """
-    lines = _lines(paths)
+    lines = objects(paths)
     first = next(lines, None)
     about = _about(*first) if first else None
     if about is None:
@@ -197,7 +270,7 @@ def _rows(about: About, lines: Iterator[tuple[str, dict[str, Any]]]) -> Iterator
             continue
         try:
             yield Row.from_json(line)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             what = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise UserError(f"{where}: no row to learn from: {what}") from error
 
@@ -208,35 +281,14 @@ def _about(where: str, line: Mapping[str, Any]) -> About | None:
         return None
     if line.get("version") != VERSION:
         raise UserError(
-            f"{where}: rows of version {line.get('version')!r}; this version of the program reads {VERSION}"
+            f"{where}: rows of version {line.get('version')!r:.40}; this version of the program reads {VERSION}"
         )
     try:
-        return About(**{name: line[name] for name in About.__slots__})
+        return About.from_json(line)
     except KeyError as error:
         raise UserError(f"{where}: the first line of a file of rows lacks {error}") from error
-
-
-def _lines(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield f"{path}:{number}", _object(f"{path}:{number}", line)
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from error
-
-
-def _object(where: str, line: bytes) -> dict[str, Any]:
-    if len(line) > MAX_LINE_BYTES:
-        raise UserError(f"{where}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON that can be read: {error}; is it of `orchestrator collect`?") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{where}: not a JSON object")
-    return found
+    except (ValueError, UserError) as error:
+        raise UserError(f"{where}: in the first line of a file of rows, {error}") from error
 
 
 def digest(row: Row) -> bytes:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.learning.rows import About, Row, digest
+from orchestrator.learning.rows import About, Distinct, Row
+from orchestrator.learning.summary import Counts, counting
 from orchestrator.routers.features import HISTORY, POSITION, SIGNAL, TEXT, UNCERTAINTY, Drafted, features
 
-__all__ = ["Table", "drafted", "names_of", "split_of", "table_of"]
+__all__ = ["SPLITS", "Table", "drafted", "names_of", "split_of", "table_of"]
 
-_SPLITS = {"train": range(0, 70), "validation": range(70, 85), "held-out": range(85, 100)}
+SPLITS = {"train": range(0, 70), "validation": range(70, 85), "held-out": range(85, 100)}
+"""What is fitted on, what chooses, and what the figures are from -> its buckets of a hundred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,10 @@ class Table:
     """Advantages by other scorers' words, where they scored every draft and target."""
     fingerprint: str
     """Names the rows, whatever their order."""
+    samples: int = 0
+    """Targets of each row; 0 if there is none."""
+    repeated: int = 0
+    """Rows that were there before and are left out."""
 
     @property
     def pays(self) -> NDArray[np.bool_]:
@@ -43,14 +49,13 @@ class Table:
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
         """Return the table of some of the rows."""
-        return Table(
-            names=self.names,
+        return replace(
+            self,
             values=self.values[chosen],
             advantages=self.advantages[chosen],
             scores=self.scores[chosen],
             tasks=self.tasks[chosen],
             also={name: values[chosen] for name, values in self.also.items()},
-            fingerprint=self.fingerprint,
         )
 
     def split(self, name: str) -> Table:
@@ -64,7 +69,7 @@ class Table:
 def split_of(task: str) -> str:
     """Return the split of a task, by its fingerprint: 70% train, 15% validation, 15% held-out."""
     bucket = int.from_bytes(blake2b(f"split:{task}".encode(), digest_size=4).digest()) % 100
-    return next(name for name, buckets in _SPLITS.items() if bucket in buckets)
+    return next(name for name, buckets in SPLITS.items() if bucket in buckets)
 
 
 def names_of(about: About, *, history: bool, uses: Sequence[str] = ()) -> tuple[str, ...]:
@@ -87,11 +92,15 @@ def drafted(about: About, row: Row) -> Drafted:
     )
 
 
-def table_of(about: About, rows: Iterable[Row], names: Sequence[str]) -> Table:
-    """Return the table of the rows. Raises UserError if a row lacks what a feature needs."""
-    values, advantages, scores, tasks, digests = [], [], [], [], []
+def table_of(about: About, rows: Iterable[Row], names: Sequence[str], counts: Sequence[Counts] = ()) -> Table:
+    """Return the table of the rows, see Distinct, and count each.
+
+    Raises UserError if a row lacks what a feature needs.
+    """
+    values, advantages, scores, tasks = [], [], [], []
     also: dict[str, list[float]] = {}
-    for row in rows:
+    distinct = Distinct(rows)
+    for row in counting(distinct, counts):
         try:
             values.append(features(names, drafted(about, row)))
         except SignalUnavailable as missing:
@@ -101,7 +110,6 @@ def table_of(about: About, rows: Iterable[Row], names: Sequence[str]) -> Table:
         advantages.append(row.advantage)
         scores.append(row.score)
         tasks.append(row.task)
-        digests.append(digest(row))
     return Table(
         names=tuple(names),
         values=np.array(values, dtype=float).reshape(len(values), len(names)),
@@ -109,7 +117,9 @@ def table_of(about: About, rows: Iterable[Row], names: Sequence[str]) -> Table:
         scores=np.array(scores, dtype=float),
         tasks=np.array(tasks, dtype=np.str_),
         also={name: np.array(each) for name, each in also.items() if len(each) == len(values)},
-        fingerprint=blake2b(b"".join(sorted(digests)), digest_size=10).hexdigest(),
+        fingerprint=blake2b(b"".join(sorted(distinct.digests)), digest_size=10).hexdigest(),
+        samples=distinct.samples,
+        repeated=distinct.repeated,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.random import uniform
+from orchestrator.routers.router_file import MAX_LOGPROBS, MAX_SAMPLES
 from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
 
 __all__ = ["GO_ON", "Collect"]
@@ -49,6 +50,8 @@ class Collect:
         for option, least in (("samples", 1), ("logprobs", 0)):
             if (value := getattr(self, option)) < least:
                 raise UserError(f"collect: {option} = {value!r} must be at least {least}")
+        if self.samples > MAX_SAMPLES or self.logprobs > MAX_LOGPROBS:
+            raise UserError(f"collect: at most {MAX_SAMPLES} samples and {MAX_LOGPROBS} logprobs, as router files have")
         if self.scorer in self.also:
             raise UserError(f"collect: scorer {self.scorer!r} is asked already, it need not be named besides")
 

@@ -14,12 +14,20 @@ from typing import Any
 
 from orchestrator.errors import UserError
 
-__all__ = ["KINDS", "Forecast", "Logistic", "Served", "Shape", "Tree", "Trees", "sigmoid"]
+__all__ = ["KINDS", "Forecast", "Logistic", "Served", "Shape", "Tree", "Trees", "is_number", "sigmoid"]
 
 MAX_TREES = 1000
 MAX_NODES = 1023
 _FURTHEST = 36.0
 """Log-odds beyond which a probability is told as if here: still more than 0, and less than 1."""
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of a document is a number that can be computed with: finite, and no boolean."""
+    try:
+        return type(value) in (int, float) and isfinite(value)
+    except OverflowError:  # a whole number with more than 308 digits
+        return False
 
 
 def sigmoid(score: float) -> float:
@@ -96,6 +104,9 @@ class Tree:
             children = (lefts[node], rights[node])
             if not -1 <= feature < width or (feature >= 0 and not all(node < child < size for child in children)):
                 raise UserError("a tree's node asks about a feature or leads to a node that is not there")
+        asking = [node for node, feature in enumerate(features) if feature >= 0]
+        if sorted(child for node in asking for child in (lefts[node], rights[node])) != list(range(1, size)):
+            raise UserError("a tree's node has to be led to from one place: some are from two, or from none")
         return cls(
             features=features,
             thresholds=_numbers(given["thresholds"], "thresholds", size),
@@ -208,7 +219,7 @@ class Forecast:
 def _numbers(given: Any, name: str, size: int) -> tuple[float, ...]:
     if not isinstance(given, list) or len(given) != size:
         raise UserError(f"{name} has to be a list of {size} numbers")
-    if not all(type(each) in (int, float) and isfinite(each) for each in given):
+    if not all(map(is_number, given)):
         raise UserError(f"{name} holds something that is no finite number")
     return tuple(map(float, given))
 

@@ -23,15 +23,20 @@ from hashlib import blake2b
 from typing import Any
 
 from orchestrator.errors import BadConfig, UserError
-from orchestrator.routers.features import HISTORY, NAMES, SIGNAL
+from orchestrator.routers.features import HISTORY, NAMES, SIGNAL, UNCERTAINTY
 from orchestrator.routers.forecast import Forecast
 
-__all__ = ["FORMAT", "MAX_BYTES", "VERSION", "RouterFile", "parse"]
+__all__ = ["FORMAT", "MAX_BYTES", "MAX_LOGPROBS", "MAX_SAMPLES", "VERSION", "RouterFile", "check_pair", "parse"]
 
 FORMAT, VERSION = "orchestrator-router", 1
 MAX_BYTES = 16 << 20
 MAX_FEATURES = 200
 MAX_LOGPROBS = 100
+"""Alternatives per token."""
+MAX_SAMPLES = 10_000
+"""Targets of one draft."""
+CLASSIFIERS = ("escalation", "escalation-plain")
+"""The scorers whose value is the chance that the large engine is better: what a served router can read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ def parse(data: bytes, file: str) -> RouterFile:
     if len(data) > MAX_BYTES:
         raise BadConfig(f"{file}: longer than {MAX_BYTES >> 20} MiB; is this the right file?")
     try:
-        given = json.loads(data.decode(), parse_constant=_refused)
+        given = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise BadConfig(f"{file} is no router: not JSON that can be read: {error}") from error
     if not isinstance(given, Mapping) or given.get("format") != FORMAT:
@@ -126,14 +131,43 @@ def _parsed(given: Mapping[str, Any]) -> RouterFile:
     unknown = [name for name in names if name not in NAMES and not _is_signal(name)]
     if unknown:
         raise UserError(f"it sees features that this program does not know: {', '.join(unknown[:3])}")
+    check_pair(given["pair"])
     data = given["data"]
     if not isinstance(data.get("fitted_on"), list) or not all(isinstance(each, str) for each in data["fitted_on"]):
         raise UserError("its data does not say which tasks it was fitted on")
+    forecast = Forecast.from_json(given, len(names))
+    if more := given.keys() - {"format", "version", *_SHAPE, *forecast.to_json()}:
+        raise UserError(f"it has keys that mean nothing here: {', '.join(sorted(more)[:3])}")
+    _check_sense(forecast, names, given["logprobs"])
     return RouterFile(
-        features=tuple(names),
-        forecast=Forecast.from_json(given, len(names)),
-        **{key: given[key] for key in _SHAPE if key != "features"},
+        features=tuple(names), forecast=forecast, **{key: given[key] for key in _SHAPE if key != "features"}
     )
+
+
+def _check_sense(forecast: Forecast, names: list[str], logprobs: int) -> None:
+    """Raise UserError for what could be read, and would mean something else than it says."""
+    if forecast.shape.kind == "served" and not (logprobs == 0 and names[0] in _CHANCES):
+        raise UserError(f"a served router reads {' or '.join(_CHANCES)} and no logprobs, not {names[0]} and {logprobs}")
+    if logprobs == 0 and (blind := [name for name in names if name in UNCERTAINTY]):
+        raise UserError(f"it sees {', '.join(blind[:3])} and reads no logprobs (logprobs = 0)")
+
+
+def check_pair(given: Any) -> None:
+    """Raise UserError for what is no identity of a pair, as runtime/pairing.py writes it."""
+    writers = given.get("writers") if isinstance(given, Mapping) and len(given) == 1 else None
+    if not isinstance(writers, list) or len(writers) < 2:
+        raise UserError("its pair has to be a table of the writers, two or more")
+    for writer in writers:
+        if not isinstance(writer, Mapping) or writer.keys() != set(_WRITER) or not all(map(_is_text, writer.values())):
+            raise UserError(f"a writer of its pair has {', '.join(_WRITER)}, which are texts")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return found
 
 
 def _refused(constant: str) -> Any:
@@ -161,16 +195,22 @@ def _is_names(value: Any) -> bool:
     )
 
 
-def _is_count(value: Any) -> bool:
+def _is_samples(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MAX_SAMPLES
+
+
+def _is_logprobs(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_LOGPROBS
 
 
+_CHANCES = tuple(SIGNAL + name for name in CLASSIFIERS)
+_WRITER = ("name", "serves", "tokenizer", "greedy")
 _SHAPE: Mapping[str, Any] = {
     "features": _is_names,
     "pair": _is_table,
     "scorer": _is_text,
-    "samples": _is_count,
-    "logprobs": _is_count,
+    "samples": _is_samples,
+    "logprobs": _is_logprobs,
     "measured": _is_table,
     "data": _is_table,
     "made": _is_text,

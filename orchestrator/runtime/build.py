@@ -85,10 +85,14 @@ def router_of(wanted: Any) -> Any:
     return wanted.with_file(router_file) if hasattr(wanted, "with_file") else wanted
 
 
+_COLLECT = "orchestrator.routers.collect:Collect"
+"""No router to choose, so in no table; but what it writes has a short name."""
+
+
 def policy_name(policy: Any) -> str:
     """Return what the trace calls a policy: its registered name, or its class, and the version of its package."""
     target = f"{type(policy).__module__}:{type(policy).__qualname__}"
-    known = {value: name for name, value in routers.ROUTERS.items()}
+    known = {value: name for name, value in routers.ROUTERS.items()} | {_COLLECT: "collect"}
     if name := known.get(target):
         return f"{name} {_version()}"
     name, version = registry.foreign("routers").get(target, (target, ""))
@@ -168,7 +172,8 @@ def check_needs(
     judges: dict[str, str] = {}
     for scorer in needs.scorers:
         if scorer not in scorers:
-            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}")
+            how = f": add an engine with measures = {MEASURED[scorer]!r}" if scorer in MEASURED else ""
+            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}{how}")
         judges[scorer] = scorers[scorer].engine or writers[-1]
     for name in (*writers, *judges.values()):
         can = capabilities[name]

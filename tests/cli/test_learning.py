@@ -89,7 +89,8 @@ def test_the_same_collection_again_only_reads(orchestrator: Call, journaled: lis
     command = ("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--json", "--quiet")
     first, again = orchestrator(*command, "--out", "one.jsonl"), orchestrator(*command, "--out", "other.jsonl")
     assert first.stdout == again.stdout
-    assert json.loads(first.stdout)["steps"] == 360
+    told = json.loads(first.stdout, parse_constant=pytest.fail)
+    assert (told["steps"], told["unscored"], told["failed"]) == (360, 0, 0)
     assert Path("one.jsonl").read_text() == Path("other.jsonl").read_text()
     assert first.stderr == ""
 
@@ -110,10 +111,16 @@ def test_a_workload_brings_its_tasks_and_its_verifier(orchestrator: Call) -> Non
     [
         (["none.jsonl"], "none.jsonl: No such file"),
         (["tasks.jsonl", "random-calculation"], "one workload of `orchestrator bench list`"),
-        (["tasks.jsonl", "--scorer", "nobody"], "asks scorer 'nobody'"),
+        (["tasks.jsonl", "--scorer", "nobody"], "error: collect "),
+        (["tasks.jsonl", "--also", "escalation"], "add an engine with measures = 'escalation'"),
         (["tasks.jsonl", "--samples", "0"], "--samples"),
         (["tasks.jsonl", "--also", "prm"], "asked already"),
         (["tasks.jsonl", "--out", "no/rows.jsonl"], "cannot write no/rows.jsonl"),
+        (["tasks.jsonl", "--out", "."], "cannot write .: it is a folder"),
+        (["tasks.jsonl", "--tasks", "3"], "--tasks is for a workload"),
+        (["tasks.jsonl", "--split", "train"], "--split is for a workload"),
+        (["tasks.jsonl", "--task-seed", "0"], "--task-seed is for a workload"),
+        (["tasks.jsonl", "--seed", "1"], "leave out --seed"),
     ],
 )
 def test_what_cannot_be_collected_is_one_line(
@@ -123,6 +130,13 @@ def test_what_cannot_be_collected_is_one_line(
     assert done.exit_code == 2
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("out", [".", "no/there"])
+@pytest.mark.parametrize("command", ["train-router", "export-router-data"])
+def test_where_nothing_can_be_written_nothing_is_begun(orchestrator: Call, here: Path, command: str, out: str) -> None:
+    done = orchestrator(command, "none.jsonl", "--out", out)
+    assert (done.exit_code, f"cannot write {out}: " in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
-from orchestrator.learning.collecting import Collection, summary
+from orchestrator.learning.collecting import Collection
 from orchestrator.learning.rows import Row, Target
+from orchestrator.learning.summary import summary
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
@@ -153,6 +154,7 @@ def test_what_cannot_be_scored_gives_no_row_and_ends_no_run() -> None:
         asyncio.run(unsure.run(2))
         rows = list(unsure.rows())
         assert rows and not any("guess" in row.draft for row in rows)
+        assert len(rows) + unsure.unscored == 4 * (STEPS + 1) and unsure.unscored > 0
         reasons = {row.reason for run in stored(made, unsure) for row in run.decisions}
         assert "no score to compare: the draft goes on" in reasons
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from learned import ABOUT, row, rows, token
 
 from orchestrator.errors import UserError
+from orchestrator.learning.calibrating import calibrated
 from orchestrator.learning.fitting import balanced, fit
-from orchestrator.learning.report import lines, measured, plot
+from orchestrator.learning.report import lines, measured, plot, wasted
 from orchestrator.learning.rows import Row, export
 from orchestrator.learning.table import Table, names_of, split_of, table_of
 from orchestrator.learning.training import train, write
@@ -189,3 +190,46 @@ def test_a_scorer_can_be_a_feature_and_must_be_in_the_rows(file: Path) -> None:
     assert made.measured["auc"][0] > 0.999  # it is told the label
     with pytest.raises(UserError, match="no scorer 'judge' in these rows to use: they have prm, verifier"):
         train([file], uses=["judge"])
+
+
+def test_what_is_wasted_is_told_by_the_exact_check_first_and_rows_there_twice_count_once(
+    file: Path, router: RouterFile
+) -> None:
+    assert list(router.data["both_wrong"]) == ["verifier", "prm"]
+    assert router.data["both_wrong"]["verifier"][0] == 0
+    assert wasted(router.data["both_wrong"]).startswith(
+        "P(large also wrong | small wrong)  0.000 [0.000, 0.000] by ver"
+    )
+    twice = train([file, file])
+    assert (router.data["repeated"], twice.data["repeated"], twice.data["rows"]) == (0, 750, 750)
+    assert twice.measured == router.measured
+
+
+def test_a_router_that_would_not_be_read_again_is_not_written(router: RouterFile, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match="logprobs = 500"):
+        write(replace(router, logprobs=500), tmp_path / "router.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(0, 999), st.floats(-3, 3), st.floats(0.1, 40))
+def test_a_calibration_is_the_regression_with_the_slope_held_back(seed: int, centre: float, spread: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(seed)
+    scores = centre + spread * random.normal(size=200)
+    pays = random.random(200) < 1 / (1 + np.exp(-(scores - centre) / spread))
+    slope, intercept = calibrated(scores, pays)
+    theirs = LogisticRegression(C=1.0, max_iter=10_000, tol=1e-9).fit(scores.reshape(-1, 1), pays)
+    assert slope == pytest.approx(theirs.coef_[0, 0], rel=1e-3, abs=1e-5)
+    assert intercept == pytest.approx(theirs.intercept_[0], rel=1e-3, abs=2e-3)
+
+
+def test_a_calibration_of_rows_told_apart_perfectly_is_finite_and_one_that_points_back_is_refused() -> None:
+    scores = np.array([-30.0, -20.0, 20.0, 30.0])
+    slope, intercept = calibrated(scores, scores > 0)
+    assert 0 < slope < 1 and abs(intercept) < 0.01
+    for points in (scores < 0, np.array([True, False, True, False])):
+        with pytest.raises(UserError, match="says nothing about tasks"):
+            calibrated(np.abs(scores) if points[0] and points[2] else scores, points)

@@ -20,6 +20,7 @@ from orchestrator.learning import labelled, rows
 from orchestrator.learning.rows import About, Before, Row, Target
 from orchestrator.learning.served import served
 from orchestrator.learning.table import split_of
+from orchestrator.routers.forecast import Forecast, Served
 from orchestrator.routers.router_file import parse
 from orchestrator.types import Message, Stop
 
@@ -51,6 +52,10 @@ def row(task: str = "t0", score: float = 0.4, targets: tuple[float, ...] = (0.9,
 
 def some(number: int = 60) -> list[Row]:
     return [row(f"{task:08x}", targets=(0.9 if task % 3 else 0.4,)) for task in range(number)]
+
+
+def spoilt(line: str, **changes: Any) -> str:
+    return json.dumps({**json.loads(line), **changes})
 
 
 def test_the_text_is_the_published_one() -> None:
@@ -115,6 +120,10 @@ def test_a_written_data_set_is_read_back_and_says_where_it_comes_from(tmp_path: 
     assert (read["tags"], read["step_end"], read["tasks"]) == (["Model 0: ", "Model 1: "], "\n\n", 60)
     assert {each.task: each.split for each in examples} == {each.task: split_of(each.task) for each in given}
     assert sum(map(sum, read["labels"].values())) == 60
+    twice = labelled.export(tmp_path / "twice.jsonl", ABOUT, [*given, *given[:9]])
+    assert twice == {**first, "repeated": 9}
+    with pytest.raises(UserError, match="2 targets, and 1"):
+        labelled.export(tmp_path / "mixed.jsonl", ABOUT, [*given, row("x", targets=(0.1, 0.2))])
 
 
 def test_scores_that_are_all_equal_teach_nothing_and_leave_no_file(tmp_path: Path) -> None:
@@ -136,6 +145,16 @@ def test_scores_that_are_all_equal_teach_nothing_and_leave_no_file(tmp_path: Pat
         (lambda lines: [lines[0], lines[1].replace('"split":"', '"split":"un')], ":2: no example"),
         (lambda lines: [lines[0], lines[1].replace('"advantage":', '"advantage":NaN,"was":')], ":2: no example"),
         (lambda lines: [], "not a data set for a router"),
+        (lambda lines: [lines[0], "[" * 100_000], ":2: not JSON"),
+        (lambda lines: [lines[0], "\udcff"], ":2: not JSON"),
+        (lambda lines: [lines[0].replace('"small":"small"', '"small":null')], ":1: .*small = None"),
+        (lambda lines: [lines[0].replace('"samples":1', '"samples":0')], ":1: .*samples = 0"),
+        (lambda lines: [lines[0].replace('"pair":{', '"pair":5,"was":{')], ":1: .*its pair"),
+        (lambda lines: [lines[0], spoilt(lines[1], label=True)], ":2: no example: label = True"),
+        (lambda lines: [lines[0], spoilt(lines[1], advantage=10**400)], ":2: no example: advantage"),
+        (lambda lines: [lines[0], spoilt(lines[1], task=5)], ":2: no example: task = 5"),
+        (lambda lines: [lines[0], spoilt(lines[1], pieces=["a", 5])], ":2: no example: pieces"),
+        (lambda lines: [lines[0], spoilt(lines[1], split=[])], ":2: no example: split"),
     ],
 )
 def test_a_file_that_is_no_data_set_is_refused_by_its_line(
@@ -143,7 +162,7 @@ def test_a_file_that_is_no_data_set_is_refused_by_its_line(
 ) -> None:
     file = tmp_path / "data.jsonl"
     labelled.export(file, ABOUT, some())
-    file.write_text("\n".join(spoil(file.read_text().splitlines())))
+    file.write_text("\n".join(spoil(file.read_text().splitlines())), errors="surrogateescape")
     with pytest.raises(UserError, match=told):
         labelled.read(file)
 
@@ -164,7 +183,7 @@ def test_the_command_writes_it_and_tells_what_is_in_it(tmp_path: Path) -> None:
 def test_a_served_routers_file_is_read_back_and_its_chance_is_the_signal(tmp_path: Path) -> None:
     first = labelled.export(tmp_path / "data.jsonl", ABOUT, some())
     for history, asked in ((True, "escalation"), (False, "escalation-plain")):
-        made = served({**first, "history": history}, {}, {"fitted_on": ["t0"]})
+        made = served({**first, "history": history}, Forecast(shape=Served()), {}, {"fitted_on": ["t0"]})
         found = parse(json.dumps(made.to_json()).encode(), "router.json")
         assert (found.uses, found.pair, found.logprobs) == ((asked,), PAIR, 0)
         for chance in (0.0, 1e-9, 0.25, 0.5, 0.9, 1.0):

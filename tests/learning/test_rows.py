@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from learned import ABOUT, row, rows
+from learned import ABOUT, PAIR, row, rows
 
 from orchestrator.errors import UserError
-from orchestrator.learning.rows import About, Row, digest, export, read
+from orchestrator.learning.files import MAX_LINE_BYTES, check_out
+from orchestrator.learning.rows import About, Distinct, Row, digest, export, read
+
+HUGE = 10**400
 
 
 def written(path: Path, *lines: Any) -> Path:
@@ -70,7 +73,7 @@ def other_about(**changes: Any) -> About:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"pair": {"writers": []}}, "pair"),
+        ({"pair": {"writers": [*PAIR["writers"], PAIR["writers"][0]]}}, "pair"),
         ({"scorer": "verifier"}, "scorer 'prm' and 'verifier'"),
         ({"large": "larger"}, "large 'large' and 'larger'"),
         ({"logprobs": 5}, "logprobs 2 and 5"),
@@ -101,6 +104,23 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(targets=[["x", 1, float("nan"), {}]]), "numbers in"),
         (broken(also={"judge": float("inf")}), "numbers in"),
         (broken(stop="never"), "never"),
+        (broken(score=HUGE), "numbers in"),
+        (broken(targets=[["x", 1, HUGE, {}]]), "numbers in"),
+        (broken(targets=[["x", 1, 0.5, 5]]), "also = 5 is no table"),
+        (broken(targets=5), "targets has 5 for a list"),
+        (broken(draft=5), "draft = 5 is no text"),
+        (broken(task=None), "task = None is no text"),
+        (broken(num_tokens="x"), "num_tokens = 'x' is no count"),
+        (broken(num_tokens=HUGE), "is no count"),
+        (broken(messages=[["user", 5]]), "messages = 5 is no text"),
+        (broken(messages="ab"), "messages has 'ab' for a list"),
+        (broken(before=[["small", 3]]), "before = 3 is no text"),
+        (broken(before=[["small"]]), "for a list of 2"),
+        (broken(also=5), "also = 5 is no table"),
+        (broken(stop=[]), "Stop"),
+        (broken(logprobs=[["1", "7", -0.1, []]]), "logprobs hold"),
+        (broken(logprobs=[[1, "7", HUGE, []]]), "logprobs hold"),
+        (broken(logprobs=[[1, "7", -0.1, [[2, 8, -0.3]]]]), "logprobs hold"),
         ({"score": 1.0}, "it lacks"),
     ],
 )
@@ -121,6 +141,10 @@ def test_a_row_that_cannot_be_learnt_from_is_refused_by_its_line(
         ("{\n", "rows.jsonl:1: not JSON"),
         (json.dumps({**ABOUT.to_json(), "version": 2}), "rows of version 2; this version of the program reads 1"),
         (json.dumps({"format": "orchestrator-rows", "version": 1}), "lacks 'small'"),
+        (json.dumps({**ABOUT.to_json(), "pair": 5}), "rows.jsonl:1: in the first line .*its pair"),
+        (json.dumps({**ABOUT.to_json(), "small": None}), "rows.jsonl:1: in the first line .*small = None is no text"),
+        (json.dumps({**ABOUT.to_json(), "scorer": 5}), "scorer = 5 is no text"),
+        (json.dumps({**ABOUT.to_json(), "logprobs": 200}), "more than 100"),
     ],
 )
 def test_what_is_no_file_of_rows_is_refused(tmp_path: Path, text: str, told: str) -> None:
@@ -153,3 +177,36 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_digest_names_all_that_is_in_a_row() -> None:
     assert digest(row()) == digest(Row.from_json(json.loads(json.dumps(row().to_json()))))
     assert digest(row()) != digest(row(score=0.8))
+
+
+def test_a_row_that_is_there_twice_counts_once() -> None:
+    made = list(rows(3))
+    distinct = Distinct([*made, *made[:4]])
+    assert list(distinct) == made
+    assert (distinct.repeated, distinct.samples) == (4, 1)
+
+
+def test_means_over_different_numbers_of_targets_are_not_learnt_from_together() -> None:
+    with pytest.raises(UserError, match=r"run run-b, step 0: 2 targets, and 1 in rows before it"):
+        list(Distinct([row("a"), row("b", targets=(0.9, 0.8))]))
+
+
+@pytest.mark.parametrize("name", [".", "no/rows.jsonl", "folder"])
+def test_where_no_file_can_be_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(UserError, match=f"cannot write {name}: "):
+        check_out(Path(name))
+    with pytest.raises(UserError, match=f"cannot write {name}: "):
+        export(Path(name), ABOUT, [row()])
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_line_too_long_is_refused_by_its_place(tmp_path: Path) -> None:
+    file = written(tmp_path / "rows.jsonl", ABOUT.to_json())
+    with file.open("ab") as more:
+        more.write(b"[" * (MAX_LINE_BYTES + 1))
+    with pytest.raises(UserError, match=r"rows.jsonl:2: the line is longer than 16 MiB"):
+        list(read([file])[1])

@@ -23,6 +23,7 @@ STUMP = Tree(
 )
 WOOD = Trees(bias=0.1, trees=(STUMP, STUMP))
 SHAPES = (LINE, WOOD)
+HUGE = 10**400
 
 
 def test_a_logistic_is_the_weighted_sum_of_standardised_features() -> None:
@@ -94,7 +95,13 @@ def tree(**changes: Any) -> dict[str, Any]:
         (tree(lefts=[0, 0, 3, 0, 0]), "a feature or leads to a node that is not there"),
         (tree(rights=[9, 0, 4, 0, 0]), "a feature or leads to a node that is not there"),
         (tree(lefts=[1.0, 0, 3, 0, 0]), "whole numbers"),
-        (tree(features=[-1, -1, -1, -1, -1]), "the same of every draft"),
+        (tree(lefts=[1, 0, 3, 0, 0], rights=[2, 0, 3, 0, 0]), "some are from two, or from none"),
+        (tree(features=[0, -1, -1, -1, -1]), "some are from two, or from none"),
+        (tree(features=[-1], thresholds=[0.0], lefts=[0], rights=[0], values=[1.0]), "the same of every draft"),
+        *((broken(LINE, **{name: [1.0, HUGE]}), f"{name} holds something") for name in ("means", "scales", "weights")),
+        (broken(LINE, bias=HUGE), "bias holds something"),
+        (broken(LINE, calibration={"slope": HUGE, "intercept": 0.0}), "calibration holds something"),
+        (tree(values=[0.0, HUGE, 0.0, 1.0, 3.0]), "values holds something"),
     ],
 )
 def test_what_is_no_forecast_is_refused_by_what_is_wrong(given: dict[str, Any], told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from learned import PAIR
 
 from orchestrator.config import router_file
+from orchestrator.engines.scorers import ESCALATION, PLAIN
 from orchestrator.errors import BadConfig
-from orchestrator.routers.forecast import Forecast, Logistic
-from orchestrator.routers.router_file import MAX_BYTES, RouterFile, parse
+from orchestrator.routers.forecast import Forecast, Logistic, Served
+from orchestrator.routers.router_file import CLASSIFIERS, MAX_BYTES, RouterFile, check_pair, parse
+from orchestrator.runtime.pairing import Pair
 
 MADE = RouterFile(
     features=("margin_min", "signal:prm"),
@@ -26,6 +29,10 @@ MADE = RouterFile(
     made="2026-11-27",
     package="0.1.0",
 )
+
+
+SERVED = replace(MADE, forecast=Forecast(shape=Served()), features=("signal:escalation",), logprobs=0).to_json()
+WRITER = PAIR["writers"][0]
 
 
 def document(**changes: Any) -> bytes:
@@ -71,6 +78,22 @@ def test_a_digest_names_what_is_in_it_and_not_how_it_is_written() -> None:
         (document(data={"fitted_on": [1]}), "does not say which tasks"),
         (document(weights=[float("nan"), 1.0]), "NaN is no number"),
         (document(weights=[float("inf"), 1.0]), "Infinity is no number"),
+        (document(bias=10**400), "bias holds something that is no finite number"),
+        (document(pair={}), "its pair has to be a table of the writers"),
+        (document(pair={"engines": 5}), "its pair has to be a table of the writers"),
+        (document(pair={"writers": [WRITER]}), "its pair has to be a table of the writers, two or more"),
+        (document(pair={"writers": [WRITER, {**WRITER, "greedy": 5}]}), "which are texts"),
+        (document(pair={"writers": [WRITER, {"name": "large"}]}), "a writer of its pair has name, serves"),
+        (document(features=["chars", "entropy_mean"], logprobs=0), "sees entropy_mean and reads no logprobs"),
+        (document(trees=[]), "it has keys that mean nothing here: trees"),
+        (document(weigths=[]), "it has keys that mean nothing here: weigths"),
+        (document(samples=0), "samples = 0"),
+        (document(samples=10**9), "samples = 1000000000"),
+        (document().replace(b'"bias"', b'"bias": 1.0, "bias"'), "bias is there twice"),
+        (document().replace(b'"slope"', b'"slope": 1.0, "slope"'), "slope is there twice"),
+        (json.dumps({**SERVED, "features": ["chars"]}).encode(), "a served router reads signal:escalation or"),
+        (json.dumps({**SERVED, "features": ["signal:prm"]}).encode(), "not signal:prm and 0"),
+        (json.dumps({**SERVED, "logprobs": 5}).encode(), "not signal:escalation and 5"),
         (b" " * (MAX_BYTES + 1), "longer than 16 MiB; is this the right file"),
     ],
 )
@@ -80,6 +103,15 @@ def test_what_is_no_router_is_refused_in_one_line(tmp_path: Path, data: bytes, t
     with pytest.raises(BadConfig, match=rf"^{file}:? .*{told}") as caught:
         router_file(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_a_mean_over_more_targets_than_a_token_has_alternatives_is_read() -> None:
+    assert parse(document(samples=1000), "x").samples == 1000
+
+
+def test_what_is_known_here_of_classifiers_and_pairs_is_what_makes_them() -> None:
+    assert set(CLASSIFIERS) == {ESCALATION, PLAIN}
+    check_pair(Pair.from_json(PAIR).to_json())
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

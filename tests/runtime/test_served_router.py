@@ -17,6 +17,7 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import BadConfig, MissingCapability
 from orchestrator.learning.served import served
 from orchestrator.routers.arbitrage import Arbitrage
+from orchestrator.routers.forecast import Forecast, Served
 from orchestrator.runtime.calibration import Calibration, options_of
 
 STEPS = ["good one\n\n", "bad one\n\n", "\\boxed{7}"]
@@ -59,7 +60,9 @@ async def ready(stub: StubServer, folder: Path, threshold: float = 0.5, **but: A
     """Return a pipeline whose router's file and calibration are for its engines."""
     pair = await pair_of(stub.url)
     file = folder / "router.json"
-    file.write_text(json.dumps(served({**FIRST, "pair": pair.to_json()}, {}, {"fitted_on": []}).to_json()))
+    file.write_text(
+        json.dumps(served({**FIRST, "pair": pair.to_json()}, Forecast(shape=Served()), {}, {"fitted_on": []}).to_json())
+    )
     router = Arbitrage(file=str(file), **but)
     with_file = orc.Pipeline(engines(stub.url), router, db=":memory:").router
     options = {name: value for name, value in options_of(with_file).items() if name != "threshold"}
@@ -123,7 +126,9 @@ async def test_a_pipeline_without_such_an_engine_says_so(stub: StubServer, tmp_p
     FakePooling(stub, escalates, context=1000)
     file = tmp_path / "router.json"
     pair = (await pair_of(stub.url)).to_json()
-    file.write_text(json.dumps(served({**FIRST, "pair": pair}, {}, {"fitted_on": []}).to_json()))
+    file.write_text(
+        json.dumps(served({**FIRST, "pair": pair}, Forecast(shape=Served()), {}, {"fitted_on": []}).to_json())
+    )
     rates = engines(stub.url, router=orc.engines.pooling(stub.url))
     async with orc.Pipeline(rates, Arbitrage(file=str(file)), db=":memory:") as pipeline:
         assert ("prm" in pipeline.scorers, "escalation" in pipeline.scorers) == (True, False)

@@ -14,18 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.learning import labelled
 from orchestrator.learning.rows import About, Before, Row, Target
+from orchestrator.routers.forecast import Forecast, Served
 from orchestrator.types import Message, Stop
 
 pytest.importorskip("transformers")
 
 from train.escalation import head, run, texts
 from train.escalation.recipe import Recipe
-from train.escalation.report import measured, rank
+from train.escalation.report import rank
 from train.folder import read_gguf, write_folder
 
 GGUF = Path(__file__).parents[2] / "orchestrator/engines/pocket/pocket-small.gguf"
 CPU = torch.device("cpu")
-ABOUT = About(small="small", large="large", scorer="verifier", logprobs=0, pair={"writers": []})
+PAIR = {"writers": [dict.fromkeys(("name", "serves", "tokenizer", "greedy"), name) for name in ("small", "large")]}
+ABOUT = About(small="small", large="large", scorer="verifier", logprobs=0, pair=PAIR)
 
 
 def row(task: int, step: int) -> Row:
@@ -167,6 +169,8 @@ def test_a_stopped_training_arrives_where_it_would_have(
     _, examples = labelled.read(data)
     seen = {each.task for each in examples if each.split != "held-out"}
     assert set(served["data"]["fitted_on"]) == seen
+    train_labels = [each.label for each in examples if each.split == "train"]
+    assert served["measured"]["threshold"] == sum(train_labels) / len(train_labels)
 
 
 def test_the_best_state_tells_both_labels_apart_before_it_ranks_well() -> None:
@@ -178,10 +182,13 @@ def test_the_best_state_tells_both_labels_apart_before_it_ranks_well() -> None:
     assert ranks_only == (False, pytest.approx(1.0))
 
 
-def test_figures_of_known_predictions() -> None:
-    found = measured([0.1, 0.2, 0.8, 0.9], [0, 1, 1, 1], [0.0, 0.2, 0.4, 0.6], ["a", "b", "c", "d"])
-    assert (found["spearman"][0], found["acc0"][0]) == (pytest.approx(1.0), 1.0)
-    assert found["acc1"][0] == pytest.approx(2 / 3)
-    assert found["ece"][0] == pytest.approx((0.1 + 0.8 + 0.2 + 0.1) / 4)
-    assert [each["observed"] for each in found["reliability"]] == [0.0, 1.0, 1.0, 1.0]
-    json.dumps(found, allow_nan=False)
+def test_a_state_that_tells_nothing_is_left_as_it_says_and_another_is_calibrated_on_the_tasks_that_choose(
+    data: Path, folder: Path, tmp_path: Path
+) -> None:
+    place = run.Place(data=data, checkpoint=str(folder), out=tmp_path, context=4096, micro_tokens=9999, evaluate=None)
+    made = run.Training(Recipe(batch=16), place)
+    labels = made.splits["validation"].labels
+    forecast = made.calibrated([0.9 if label else 0.6 for label in labels])
+    assert forecast.chance([0.9]) > 0.8 and forecast.chance([0.6]) < 0.2
+    assert made.calibrated([0.5] * len(labels)) == Forecast(shape=Served())
+    assert "not calibrated" in (tmp_path / "log.jsonl").read_text()

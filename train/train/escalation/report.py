@@ -1,43 +1,19 @@
-"""How good probabilities of escalation are on tasks that were held out.
+"""Which of several states of a training is kept.
 
-Source: Arbitrage, arXiv:2512.05033 (rank correlation with the advantage and the accuracy of each label at one
-threshold). Differs: every figure has an interval by task, and the calibration error and the reliability behind it are
-added (there none is reported).
+Source: Arbitrage, arXiv:2512.05033 (the best rank correlation with the advantage on tasks that choose). Differs: among
+states whose accuracy is above one half for both labels, where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from orchestrator.learning.metrics import auc, bootstrapped, class_accuracy, ece, reliability, spearman
+from orchestrator.learning.metrics import class_accuracy, spearman
 
-__all__ = ["measured", "rank"]
+__all__ = ["rank"]
 
 THRESHOLD = 0.5
-
-
-def measured(
-    probabilities: Sequence[float], labels: Sequence[int], advantages: Sequence[float], tasks: Sequence[str]
-) -> dict[str, Any]:
-    """Return the figures as plain data, what could not be told as null; all four have one entry per example."""
-    found, truth, gain = np.array(probabilities), np.array(labels, dtype=bool), np.array(advantages)
-    figures = {
-        "base_rate": bootstrapped(tasks, lambda rows: float(truth[rows].mean())),
-        "spearman": bootstrapped(tasks, lambda rows: spearman(found[rows], gain[rows])),
-        "auc": bootstrapped(tasks, lambda rows: auc(found[rows], truth[rows])),
-        "acc0": bootstrapped(tasks, lambda rows: class_accuracy(found[rows], truth[rows], THRESHOLD, False)),
-        "acc1": bootstrapped(tasks, lambda rows: class_accuracy(found[rows], truth[rows], THRESHOLD, True)),
-        "ece": bootstrapped(tasks, lambda rows: ece(found[rows], truth[rows])),
-    }
-    return {
-        "rows": len(found),
-        "tasks": len(set(tasks)),
-        "threshold": THRESHOLD,
-        **{name: [None if each != each else each for each in figure] for name, figure in figures.items()},
-        "reliability": [each._asdict() for each in reliability(found, truth)],
-    }
 
 
 def rank(probabilities: Sequence[float], labels: Sequence[int], advantages: Sequence[float]) -> tuple[bool, float]:

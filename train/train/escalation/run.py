@@ -12,7 +12,8 @@ Kept is the state with the highest rank correlation on the validation tasks amon
 one half for both labels, or among all where there is none such; its figures are from tasks that chose nothing.
 
 Source: Arbitrage, arXiv:2512.05033; what differs in the recipe stands in recipe.py. Differs: bfloat16 products with
-single-precision weights on a GPU (there unsaid).
+single-precision weights on a GPU (there unsaid); the classifier's word is calibrated on the tasks that choose (there
+not), and CHECKPOINT is yours to name (there Qwen2.5-Math-1.5B-Instruct-PRM-0.2, a reward model of 1.5 B weights).
 """
 
 from __future__ import annotations
@@ -31,14 +32,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from orchestrator.errors import UserError
 from orchestrator.learning import labelled
-from orchestrator.learning.served import served
+from orchestrator.learning.calibrating import calibrated
+from orchestrator.learning.metrics import plain
+from orchestrator.learning.report import told
+from orchestrator.learning.served import log_odds, served
+from orchestrator.learning.table import SPLITS
+from orchestrator.learning.training import write
+from orchestrator.routers.forecast import Forecast, Served
 
 from train.escalation import head, texts
 from train.escalation.recipe import HEADS, Recipe
-from train.escalation.report import measured, rank
+from train.escalation.report import rank
 from train.escalation.texts import Encoded
 
 __all__ = ["Training", "main"]
@@ -71,7 +80,7 @@ class Training:
         context = min(place.context, self.network.config.max_position_embeddings)
         self.splits = {
             split: texts.encode(self.tokenizer, [each for each in examples if each.split == split], context)
-            for split in labelled.SPLITS
+            for split in SPLITS
         }
         train = self.splits["train"]
         self.num_examples = 2 * min(train.labels.count(0), train.labels.count(1)) if recipe.balance else len(train.ids)
@@ -188,17 +197,35 @@ class Training:
     def evaluate(self) -> None:
         """Rank this state by the tasks that choose, and keep it if it is the best so far."""
         chooses = self.splits["validation"]
-        now = rank(self.probabilities(chooses), chooses.labels, chooses.advantages)
+        probabilities = self.probabilities(chooses)
+        now = rank(probabilities, chooses.labels, chooses.advantages)
         self.log(event="evaluated", update=self.update, both_above_half=now[0], spearman=now[1])
         if self.best is None or now > tuple(self.best["rank"]):
             self.best = {"update": self.update, "rank": list(now)}
-            self.keep()
+            self.keep(probabilities)
 
-    def keep(self) -> None:
-        """Write the folder that vLLM serves, with the file that the router `arbitrage` reads."""
-        held_out = self.splits["held-out"]
-        probabilities = self.probabilities(held_out)
-        figures = measured(probabilities, held_out.labels, held_out.advantages, held_out.tasks)
+    def calibrated(self, probabilities: Sequence[float]) -> Forecast:
+        """Return what makes a probability of what the classifier says, given its word on the tasks that choose.
+
+        A state that tells nothing there, as early ones do, is left as it is, and the log says so.
+        """
+        try:
+            slope, intercept = calibrated(log_odds(probabilities), np.array(self.splits["validation"].labels) > 0)
+        except UserError as error:
+            self.log(event="not calibrated", update=self.update, why=str(error))
+            return Forecast(shape=Served())
+        return Forecast(shape=Served(), slope=slope, intercept=intercept)
+
+    def keep(self, probabilities: Sequence[float]) -> None:
+        """Write the folder that vLLM serves, with the file that the router `arbitrage` reads.
+
+        `probabilities` are those of the tasks that choose. Class accuracies are told at the base rate of the train
+        tasks, where a calibrated prediction has the half of a balanced one.
+        """
+        forecast, held_out = self.calibrated(probabilities), self.splits["held-out"]
+        predicted = np.array([forecast.chance([chance]) for chance in self.probabilities(held_out)])
+        labels = self.splits["train"].labels
+        figures = plain(told(predicted, np.array(held_out.advantages), held_out.tasks, sum(labels) / len(labels)))
         self.log(event="measured", update=self.update, **figures)
         folder = self.place.out / "router"
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -207,8 +234,8 @@ class Training:
         rows = sum(len(split.ids) for split in self.splits.values())
         tasks = {task for split in self.splits.values() for task in split.tasks}
         about = {**self.about(), "rows": rows, "tasks": len(tasks), "fitted_on": sorted({*seen[0], *seen[1]})}
-        router = served(self.first, {"update": self.update, **figures}, about)
-        (folder / "router.json").write_text(json.dumps(router.to_json(), allow_nan=False) + "\n")
+        router = served(self.first, forecast, {"update": self.update, **figures}, about)
+        write(router, folder / "router.json")
 
 
 def main(arguments: list[str] | None = None) -> int:
