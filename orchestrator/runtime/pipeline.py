@@ -334,9 +334,11 @@ class Pipeline:
             run.journal.release(run.key)
 
     async def _abandon(self, run: Run) -> None:
-        """End what a run that is left has begun ahead; nothing is left of one that is over."""
-        if run.ahead is not None and run.outcome is None:
-            await run.ahead.abandon()
+        """End what a run that is left has under way; nothing is left of one that is over."""
+        if run.outcome is None:
+            if run.ahead is not None:
+                await run.ahead.abandon()
+            await run.call.cut_off()
 
     # ---- life
 

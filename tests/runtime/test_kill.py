@@ -126,7 +126,7 @@ def rows(run: StoredRun, fate: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS, ids=["one ahead", "three ahead and hedged"])
-@pytest.mark.parametrize("router", ["specreason", "retreats", "hands_over", "compares", "leads"])
+@pytest.mark.parametrize("router", ["specreason", "retreats", "hands_over", "compares", "asks_twice", "leads"])
 def test_killed_while_it_works_ahead_a_run_keeps_what_one_keeps_that_does_not(
     execute: Killer, tmp_path: Path, router: str, overlap: dict[str, Any]
 ) -> None:

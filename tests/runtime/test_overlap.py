@@ -31,7 +31,7 @@ from orchestrator.runtime.build import router_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Decision, History, Overlap, Status, Step, keep, rewrite, stop
+from orchestrator.types import Budget, Decision, History, Overlap, Status, Step, keep, rewrite, rollback, stop
 
 PIECES = ("a", " b", "\n", "\n\n", "; ", "é", "", *"cdefghijklmnopqr", "```\n", "<tool_call>", "\\boxed{4}", "</think>")
 
@@ -438,6 +438,53 @@ async def test_what_is_kept_without_a_verdict_has_nothing_begun_behind_it() -> N
         assert sorted(stage.running) == ["draft 1"]
         running.cancel()
         await asyncio.wait([running])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoesBackOnce:
+    """Ask for a score and an alternative at every draft, and go back at one of them."""
+
+    needs = Needs(engines=2, scorers=("judge",))
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        rating = await ask.score("judge", draft)
+        await ask.alternative(history.large, draft)
+        return rollback(1) if (draft.index, draft.attempt) == (1, 0) else keep(rating)
+
+
+@pytest.mark.parametrize("overlap", [Overlap(), Overlap(ahead=1), Overlap(hedge=1.0)], ids=str)
+def test_a_score_that_was_stored_before_a_cancellation_counts_though_the_run_goes_back(overlap: Overlap) -> None:
+    def said(request: Request) -> Reply:
+        assert request.prompt is not None
+        if request.purpose == "judge":
+            return Reply(text="9")
+        if request.purpose == "alternative":
+            return Reply(text="beside\n\n", latency_s=0.05)
+        number = bytes(request.prompt.ids()).decode().count("step")
+        return Reply(text=f"step {number}\n\n" if number < 3 else "\\boxed{4}")
+
+    async def cut_off(made: Pipeline) -> None:
+        running = asyncio.ensure_future(made.arun(QUESTION, run_id="it"))
+        is_there = False
+        while not is_there:
+            await asyncio.sleep(0.002)
+            made.journal.commit()
+            stored = made.journal.stored("it")
+            is_there = stored is not None and any(row.step == 1 for row in stored.signals)
+        running.cancel()
+        await asyncio.wait([running])
+
+    engines = {"small": Scripted(said), "large": Scripted(said)}
+    with Pipeline(engines, GoesBackOnce(), overlap=overlap, db=":memory:") as made:
+        asyncio.run(cut_off(made))
+        result = made.run(QUESTION, run_id="it")
+        again = made.run(QUESTION, run_id="it")
+        stored = made.journal.run("it")
+    assert result.answer == "4"
+    assert ("large", "judge") not in account(result, "discarded")
+    assert account(result, "used")["large", "judge"][0] == len(stored.signals)
+    assert all(stored.calls[number].intent.purpose != "judge" for number in dropped(stored))
+    assert again.ledger.without_seconds() == result.ledger.without_seconds()
 
 
 # ---- limits and failures
