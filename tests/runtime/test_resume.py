@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -489,9 +489,10 @@ class DoesNotWait:
     """Begin a judge's call and decide without it."""
 
     needs = Needs(engines=2, scorers=("judge",))
+    begun: list[Any] = field(default_factory=list)
 
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
-        asyncio.ensure_future(ask.score("judge", draft))
+        self.begun.append(asyncio.ensure_future(ask.score("judge", draft)))
         await asyncio.sleep(0.01)
         return keep()
 
