@@ -43,11 +43,11 @@ def show(as_json: bool, **given: Any) -> None:
 
 def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
     """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
+    from orchestrator.cli.source import calibration_of
     from orchestrator.runtime.build import router_of
-    from orchestrator.runtime.calibration import UNCALIBRATED, read
+    from orchestrator.runtime.calibration import UNCALIBRATED
 
-    if loaded.calibration is not None:
-        calibration = read(loaded.calibration)
+    if (calibration := calibration_of(loaded)) is not None:
         return calibration.laid_over(router_of(loaded.router)), str(calibration)
     return loaded.router, UNCALIBRATED if hasattr(loaded.router, "threshold") else None
 
@@ -97,7 +97,7 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 @config_flag
 def validate(as_json: bool, **given: Any) -> None:
     """Check the file without contacting any engine; prints what it describes."""
-    from orchestrator.cli.source import loaded_config
+    from orchestrator.cli.source import calibration_of, loaded_config
     from orchestrator.cli.streams import say, say_json
     from orchestrator.config import FILE_NAME
     from orchestrator.errors import BadConfig, UserError
@@ -107,7 +107,7 @@ def validate(as_json: bool, **given: Any) -> None:
     if loaded.file is None:
         raise BadConfig(f"there is no {FILE_NAME} here: `orchestrator init` writes one")
     try:
-        Pipeline(**loaded.pipeline_options())
+        Pipeline(**{**loaded.pipeline_options(), "calibration": calibration_of(loaded)})
     except UserError as error:
         raise BadConfig(f"{loaded.file}: {error}") from error
     router = type(loaded.router).__name__

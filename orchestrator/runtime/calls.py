@@ -110,7 +110,7 @@ class Calls:
         self.ahead: AheadCalls | None = None
         """The calls that are sent before their turn; None where nothing is."""
         self.measured: set[Place] = set()
-        """Places whose signals an earlier session stored: its calls that measured there count, asked for again or not."""
+        """Places whose signals an earlier session stored: its calls that measured there count, asked again or not."""
         self._under_way: set[asyncio.Task[object]] = set()
         self._is_over = False
         self._run = run

@@ -37,7 +37,7 @@ def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabili
     options = build.settings_of(router) if is_dataclass(router) else {}
     return dumps(
         {
-            "router": build.policy_name(router).rpartition(" ")[0],
+            "router": build.policy_of(router).name,
             "options": {name: value for name, value in options.items() if name != "policy"},
             "engines": [[name, ready[name].model] for name in writers],
             "experience": experience,
