@@ -74,7 +74,7 @@ def kept(stored: StoredRun) -> dict[str, Any]:
     return {
         "steps": [row[1:8] for row in stored.steps],
         "decisions": [row[1:] for row in stored.decisions],
-        "signals": [row[1:9] for row in stored.signals],
+        "signals": sorted([row[1:9] for row in stored.signals], key=str),  # one batch may be answered in any order
         "events": [row[1:4] for row in stored.events if row.kind not in (DROPPED, "resumed")],
         "outcome": (stored.outcome.status, stored.outcome.answer, stored.outcome.error, stored.outcome.reason),
     }
@@ -143,6 +143,51 @@ def test_what_is_kept_does_not_depend_on_overlap(
     sent = {(*call.intent[2:7], call.intent.digest) for call in plainly.calls}
     over = dropped(earlier)
     assert all((*call.intent[2:7], call.intent.digest) in sent for call in earlier.calls if call.intent.seq not in over)
+
+
+async def cancelled_at_times(made: Pipeline, waits_ms: list[int]) -> RunResult:
+    """Execute a run, cancelling it after each of these waits and going on with it."""
+    for wait_ms in waits_ms:
+        running = asyncio.ensure_future(made.arun(QUESTION, run_id="it"))
+        done, _ = await asyncio.wait([running], timeout=wait_ms / 1000)
+        if done:
+            return running.result()
+        running.cancel()
+        await asyncio.wait([running])
+    return await made.arun(QUESTION, run_id="it")
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    router=routers,
+    overlap=overlaps,
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    families=st.tuples(*[st.sampled_from("ab")] * 3),
+    waits_ms=st.lists(st.integers(0, 12), max_size=6),
+)
+@settings(max_examples=25, deadline=None)
+def test_nor_with_three_engines_counterfactuals_and_cancellations(
+    seed: int, router: Any, overlap: Overlap, share: float, families: tuple[str, ...], waits_ms: list[int]
+) -> None:
+    results = []
+    for each, waits in ((Overlap(), []), (overlap, waits_ms)):
+        engines = {
+            name: engine(seed, name, family, 2)
+            for name, family in zip(("small", "mid", "large"), families, strict=True)
+        }
+        options: dict[str, Any] = {"scorers": {"verifier": Verifier(check=check)}, "counterfactuals": share}
+        budget = Budget(tokens=1 << 30, steps=6)
+        with Pipeline(engines, router, budget=budget, overlap=each, db=":memory:", **options) as made:
+            result = asyncio.run(cancelled_at_times(made, waits))
+            stored = made.journal.run("it")
+            if result.status is not Status.FAILED:  # it would try again
+                again = made.run(QUESTION, run_id="it")
+                assert again.ledger.without_seconds() == result.ledger.without_seconds()
+        assert all(call.result is not None for call in stored.calls)
+        results.append((result, stored))
+    (plain, plainly), (early, earlier) = results
+    assert kept(earlier) == kept(plainly)
+    assert used(early) == used(plain)
 
 
 @pytest.mark.parametrize("name", routers_by_name)
