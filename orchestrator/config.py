@@ -162,6 +162,8 @@ class RunConfig:
     """A policy, its options set."""
     calibration: str | None
     """File of the calibration that sets its threshold, or None."""
+    router_options: frozenset[str]
+    """Options of the router that somebody gave, by name; the others are defaults."""
     budget: Budget
     run: RunOptions
     file: Path | None
@@ -219,8 +221,9 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     calibration = _calibration(routing, origin, folder)
     return RunConfig(
         engines=engines,
-        router=_router(routing, origin, folder),
+        router=_router(dict(routing), origin, folder),
         calibration=calibration,
+        router_options=frozenset(routing) - {"name"},
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,

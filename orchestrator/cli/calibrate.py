@@ -271,7 +271,7 @@ async def _calibration(
     from importlib.metadata import version
 
     from orchestrator.bench.workloads.base import fingerprint
-    from orchestrator.runtime.calibration import Calibration, name_of, options_of, serving_scorers
+    from orchestrator.runtime.calibration import Calibration, name_of, options_of
 
     router = replace(trial.router, **{trial.option: threshold})
     options = options_of(router)
@@ -284,7 +284,7 @@ async def _calibration(
         value=target.value,
         measured=figures,
         pair=await pipeline.pair(),
-        scorers=serving_scorers(router, pipeline.scorers, await pipeline.start(), pipeline.writers[-1]),
+        under=await pipeline.circumstances(router),
         workload=trial.workload.name,
         split=trial.split,
         fitted_on=tuple(map(fingerprint, trial.tasks())),

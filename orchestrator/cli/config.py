@@ -43,11 +43,11 @@ def show(as_json: bool, **given: Any) -> None:
 
 def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
     """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
+    from orchestrator.cli.source import calibration_of
     from orchestrator.runtime.build import router_of
-    from orchestrator.runtime.calibration import UNCALIBRATED, read
+    from orchestrator.runtime.calibration import UNCALIBRATED
 
-    if loaded.calibration is not None:
-        calibration = read(loaded.calibration)
+    if (calibration := calibration_of(loaded)) is not None:
         return calibration.laid_over(router_of(loaded.router)), str(calibration)
     return loaded.router, UNCALIBRATED if hasattr(loaded.router, "threshold") else None
 
@@ -100,7 +100,7 @@ def validate(as_json: bool, **given: Any) -> None:
 
     A router that `orchestrator run` would refuse until it is calibrated gets a warning on stderr.
     """
-    from orchestrator.cli.source import loaded_config
+    from orchestrator.cli.source import calibration_of, loaded_config
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.config import FILE_NAME
     from orchestrator.errors import BadConfig, UserError
@@ -111,7 +111,7 @@ def validate(as_json: bool, **given: Any) -> None:
     if loaded.file is None:
         raise BadConfig(f"there is no {FILE_NAME} here: `orchestrator init` writes one")
     try:
-        made = Pipeline(**loaded.pipeline_options())
+        made = Pipeline(**{**loaded.pipeline_options(), "calibration": calibration_of(loaded)})
     except UserError as error:
         raise BadConfig(f"{loaded.file}: {error}") from error
     if refusal := uncalibrated(made.router, made.calibration):

@@ -17,10 +17,12 @@ from orchestrator.errors import OrchestratorError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
+    from orchestrator.runtime.calibration import Calibration
     from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = [
     "Source",
+    "calibration_of",
     "config_flag",
     "db_flag",
     "engine_flags",
@@ -165,7 +167,23 @@ async def open_source(given: Mapping[str, Any]) -> Source:
         )
     from orchestrator.runtime.pipeline import Pipeline
 
-    return Source(Pipeline(**config.pipeline_options()), config.run.concurrency)
+    return Source(
+        Pipeline(**{**config.pipeline_options(), "calibration": calibration_of(config)}), config.run.concurrency
+    )
+
+
+def calibration_of(config: RunConfig) -> Calibration | None:
+    """Return the calibration that a configuration names, None for none.
+
+    Raises BadConfig for a bad file, or where an option is given that it fixes otherwise, be it the default.
+    """
+    from orchestrator.runtime.calibration import read
+
+    if config.calibration is None:
+        return None
+    calibration = read(config.calibration)
+    calibration.check_given(config.router, config.router_options)
+    return calibration
 
 
 def _server(address: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
@@ -23,6 +23,7 @@ from orchestrator.runtime.run import ANSWER, Doors
 
 __all__ = [
     "VERIFIER",
+    "Policy",
     "check_engines",
     "check_needs",
     "check_sampling",
@@ -31,6 +32,7 @@ __all__ = [
     "looked_at",
     "looking",
     "policy_name",
+    "policy_of",
     "router_of",
     "scorers_of",
     "settings_of",
@@ -89,14 +91,31 @@ _COLLECT = "orchestrator.routers.collect:Collect"
 """No router to choose, so in no table; but what it writes has a short name."""
 
 
-def policy_name(policy: Any) -> str:
-    """Return what the trace calls a policy: its registered name, or its class, and the version of its package."""
+class Policy(NamedTuple):
+    """What the trace calls a policy."""
+
+    name: str
+    """Its registered name, or the place of its class."""
+    version: str
+    """Of its package."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def policy_of(policy: Any) -> Policy:
+    """Return name and version of a policy."""
     target = f"{type(policy).__module__}:{type(policy).__qualname__}"
     known = {value: name for name, value in routers.ROUTERS.items()} | {_COLLECT: "collect"}
     if name := known.get(target):
-        return f"{name} {_version()}"
+        return Policy(name, _version())
     name, version = registry.foreign("routers").get(target, (target, ""))
-    return f"{name} {version or _version()}"
+    return Policy(name, version or _version())
+
+
+def policy_name(policy: Any) -> str:
+    """Return name and version of a policy as one text."""
+    return str(policy_of(policy))
 
 
 @cache

@@ -2,35 +2,35 @@
 
 The file is one JSON document that `orchestrator calibrate` writes and a pipeline reads:
 
-    {"format": "orchestrator-calibration", "version": 1,
+    {"format": "orchestrator-calibration", "version": 2,
      "router": {"name": "specreason", "options": {"reading": "greedy", ...}},   # what it was chosen under
      "fixes": {"threshold": 6.0},   # what was chosen
      "target": {"kind": "max-accuracy-loss", "value": 0.01},   # what for
      "measured": {...},   # of the choice, on the calibration split, with 95% intervals
-     "pair": {...}, "scorers": {"prm": "pocket-scorer"},   # the engines
+     "pair": {...},   # the engines
+     "under": {"delimiter": "\n\n", "engines": {...}, "scorers": {...}},   # see circumstances
      "tasks": {"workload": "...", "split": "calibration", "fingerprints": [...]},
      "made": "2026-11-27", "package": "0.1.0"}
 
 It is refused where anything differs that the choice depends on: another pair, another router, another option of
-it, another engine behind its scorer, or a newer format.
+it, other circumstances, such as another temperature, delimiter or judge's prompt, or another format. Budgets, monitors
+and seeds may differ.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from hashlib import blake2b
-from math import isfinite
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-from orchestrator.engines.base import Capabilities
-from orchestrator.engines.scorers.base import Scorer
 from orchestrator.errors import BadConfig, MissingCapability, UserError
 from orchestrator.routers.base import Needs
-from orchestrator.runtime.build import policy_name, settings_of
+from orchestrator.runtime.build import policy_of, settings_of
+from orchestrator.runtime.calibration_file import FORMAT, VERSION, tables
+from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.pairing import Pair
 
 __all__ = [
@@ -41,14 +41,11 @@ __all__ = [
     "name_of",
     "options_of",
     "read",
-    "serving_scorers",
     "uncalibrated",
 ]
 
-FORMAT, VERSION = "orchestrator-calibration", 1
 UNCALIBRATED = "uncalibrated: the threshold was not chosen for these engines"
 """What a run without a calibration is marked with."""
-_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +65,8 @@ class Calibration:
     measured: Mapping[str, Any]
     """Plain data: figures of the choice on the calibration tasks, with 95% intervals."""
     pair: Pair
-    scorers: Mapping[str, str]
-    """The scorers that the router asks, and what serves them; empty text for a function."""
+    under: Mapping[str, Any]
+    """What it was chosen under, besides the pair: see `circumstances`."""
     workload: str
     split: str
     fitted_on: tuple[str, ...]
@@ -102,7 +99,7 @@ class Calibration:
             "target": {"kind": self.target, "value": self.value},
             "measured": dict(self.measured),
             "pair": self.pair.to_json(),
-            "scorers": dict(self.scorers),
+            "under": dict(self.under),
             "tasks": {"workload": self.workload, "split": self.split, "fingerprints": list(self.fitted_on)},
             "made": self.made,
             "package": self.package,
@@ -121,15 +118,22 @@ class Calibration:
         except (UserError, TypeError) as error:
             raise BadConfig(f"{self._named}: {error}") from error
 
-    def check(self, pair: Pair, scorers: Mapping[str, str]) -> None:
-        """Raise BadConfig naming what differs if the engines are not those it was made with."""
+    def check(self, pair: Pair, under: Mapping[str, Any]) -> None:
+        """Raise BadConfig naming what differs if engines or circumstances are not those it was made with."""
         again = f"calibrate again, with `orchestrator calibrate --router {self.router}`"
-        if difference := self.pair.differs_from(pair):
-            raise BadConfig(f"{self._named} is of another pair: {difference}; {again}")
-        for name in self.scorers.keys() | scorers.keys():
-            before, now = self.scorers.get(name), scorers.get(name)
-            if before != now:
-                raise BadConfig(f"{self._named}: scorer {name!r} was served by {before!r}, now {now!r}; {again}")
+        if found := self.pair.differs_from(pair):
+            raise BadConfig(f"{self._named} is of another pair: {found}; {again}")
+        if found := difference(self.under, under):
+            raise BadConfig(f"{self._named} was made with {found}; give the same, or {again}")
+
+    def check_given(self, router: Any, given: Collection[str]) -> None:
+        """Raise BadConfig if one of the options of `router` that somebody `given` stated is fixed here otherwise."""
+        for name, fixed in self.fixes.items():
+            if name in given and (stated := getattr(router, name, None)) != fixed:
+                raise BadConfig(
+                    f"{self._named} fixes {name} = {fixed:g}, and {name} = {stated!r} is given besides: "
+                    "leave one of them out"
+                )
 
     def _check_options(self, router: Any) -> None:
         here = options_of(router)
@@ -152,7 +156,7 @@ class Calibration:
 
 def name_of(router: Any) -> str:
     """Return the name under which a router is registered, or the place of its class."""
-    return policy_name(router).rpartition(" ")[0]
+    return policy_of(router).name
 
 
 def options_of(router: Any) -> dict[str, Any]:
@@ -164,15 +168,7 @@ def options_of(router: Any) -> dict[str, Any]:
     return found
 
 
-def serving_scorers(
-    router: Any, scorers: Mapping[str, Scorer], found: Mapping[str, Capabilities], largest: str
-) -> dict[str, str]:
-    """Return the scorers that a router asks and the name of what serves each."""
-    needs: Needs = getattr(router, "needs", Needs())
-    return {name: found[scorers[name].engine or largest].model for name in needs.scorers if name in scorers}
-
-
-def check_fit(router: Any, calibration: Calibration | None, pair: Pair, scorers: Mapping[str, str]) -> None:
+def check_fit(router: Any, calibration: Calibration | None, pair: Pair, under: Mapping[str, Any]) -> None:
     """Raise BadConfig naming what differs if a router, or its calibration, was made for other engines."""
     made_for = getattr(router, "pair", None)
     if made_for is not None:
@@ -180,7 +176,7 @@ def check_fit(router: Any, calibration: Calibration | None, pair: Pair, scorers:
         if difference := of.differs_from(pair):
             raise BadConfig(f"router {name_of(router)} was trained for another pair: {difference}; train one for these")
     if calibration is not None:
-        calibration.check(pair, scorers)
+        calibration.check(pair, under)
 
 
 def check_calibrated(router: Any, calibration: Calibration | None) -> None:
@@ -203,36 +199,7 @@ def uncalibrated(router: Any, calibration: Calibration | None) -> str:
 
 def read(file: str | PathLike[str]) -> Calibration:
     """Return the calibration in a file. Raises BadConfig naming the file and what is wrong with it."""
-    path = Path(file)
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}; `orchestrator calibrate` makes a calibration") from error
-    if len(data) > _MAX_BYTES:
-        raise BadConfig(f"{path}: longer than {_MAX_BYTES >> 20} MiB; is this the right file?")
-    try:
-        given = json.loads(data.decode(), parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise BadConfig(f"{path} is no calibration: {error}") from error
-    return _parsed(given, str(path))
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
-def _parsed(given: Any, file: str) -> Calibration:
-    if not isinstance(given, Mapping) or given.get("format") != FORMAT:
-        raise BadConfig(f"{file} is no calibration: it has no format {FORMAT!r}")
-    version = given.get("version")
-    if type(version) is not int or version < 1:
-        raise BadConfig(f"{file} is no calibration: version = {version!r}")
-    if version > VERSION:
-        raise BadConfig(f"{file} has format version {version}, and this program knows {VERSION}: update it")
-    _check(given, _SHAPE, file, "")
-    if not given["fixes"]:
-        raise BadConfig(f"{file} is no calibration: it fixes nothing")
+    given = tables(file)
     try:
         pair = Pair.from_json(given["pair"])
     except UserError as error:
@@ -246,58 +213,11 @@ def _parsed(given: Any, file: str) -> Calibration:
         value=given["target"]["value"],
         measured=given["measured"],
         pair=pair,
-        scorers=given["scorers"],
+        under=given["under"],
         workload=tasks["workload"],
         split=tasks["split"],
         fitted_on=tuple(tasks["fingerprints"]),
         made=given["made"],
         package=given["package"],
-        file=file,
+        file=str(file),
     )
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _of(is_one: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: _is_table(value) and all(map(is_one, value.values()))
-
-
-_SHAPE: Mapping[str, Any] = {
-    "format": _is_text,
-    "version": _is_number,
-    "router": {"name": _is_text, "options": _is_table},
-    "fixes": _of(_is_number),
-    "target": {"kind": _is_text, "value": _is_number},
-    "measured": _is_table,
-    "pair": _is_table,
-    "scorers": _of(_is_text),
-    "tasks": {
-        "workload": _is_text,
-        "split": _is_text,
-        "fingerprints": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    },
-    "made": _is_text,
-    "package": _is_text,
-}
-
-
-def _check(given: Any, shape: Mapping[str, Any], file: str, within: str) -> None:
-    if not _is_table(given) or given.keys() != shape.keys():
-        known, here = set(shape), set(given) if _is_table(given) else set()
-        wrong = ", ".join(sorted(map(str, known ^ here)))
-        raise BadConfig(f"{file} is no calibration: {within or 'it'} has keys too many or too few: {wrong}")
-    for key, wanted in shape.items():
-        if isinstance(wanted, Mapping):
-            _check(given[key], wanted, file, f"{within}{key}")
-        elif not wanted(given[key]):
-            raise BadConfig(f"{file} is no calibration: {within}{'.' * bool(within)}{key} = {given[key]!r:.60}")

@@ -109,6 +109,10 @@ class Calls:
         self.next_seq = 0
         self.ahead: AheadCalls | None = None
         """The calls that are sent before their turn; None where nothing is."""
+        self.measured: set[Place] = set()
+        """Places whose signals an earlier session stored: its calls that measured there count, asked again or not."""
+        self._under_way: set[asyncio.Task[object]] = set()
+        self._is_over = False
         self._run = run
         self._seed = seed
         self._engines = engines
@@ -207,16 +211,23 @@ class Calls:
         if self.ahead is not None and (sent := await self.ahead.claim(asked)) is not None:
             return self._stands(asked, sent)
         self._check_rest(asked.engine)
+        if self._is_over:
+            raise asyncio.CancelledError("the run is over, or another session goes on with it")
 
         async def attempt(number: int) -> Completion:
             return await self._send(asked, is_first=number == 0)
 
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
         try:
             return await retry(attempt, self._policy)
         except EngineUnavailable:
             if self._resting is not None:
                 self._resting[asked.engine] = monotonic() + REST_S
             raise
+        finally:
+            self._under_way.discard(task)
 
     def laid_ready(self, asked: Asked) -> CallResult | None:
         """Return the result of the same call among those that an earlier session finished, None if there is none."""
@@ -229,11 +240,28 @@ class Calls:
     def drop_laid_ready(self, is_dropped: Callable[[Place], bool]) -> list[int]:
         """Book what lies ready for the places that `is_dropped` names as discarded; return the numbers of the calls."""
         seqs: list[int] = []
-        for key in [key for key in self._finished if is_dropped((key.step, key.attempt))]:
+        for key in [key for key in self._finished if is_dropped((key.step, key.attempt)) and not self._counts(key)]:
             for result in self._finished.pop(key):
                 self._ledger.discard(key.engine, key.purpose, entry_of(result))
                 seqs.append(result.seq)
         return seqs
+
+    def _counts(self, key: _Key) -> bool:
+        return key.purpose not in WRITING and (key.step, key.attempt) in self.measured
+
+    async def cut_off(self) -> None:
+        """Cancel what is still under way, such as what a router began and did not wait for; return when it has ended.
+
+        A run ends, or is let go, only then: a result that comes later would have no run to be written to. No call is
+        sent after that.
+        """
+        self._is_over = True
+        loop = asyncio.get_running_loop()
+        begun = [task for task in self._under_way if task.get_loop() is loop and task is not asyncio.current_task()]
+        for task in begun:
+            task.cancel()
+        if begun:
+            await asyncio.wait(begun)
 
     def _again(self, asked: Asked, result: CallResult) -> Completion:
         self._note(asked.place, (asked.engine, asked.request.purpose, entry_of(result)))

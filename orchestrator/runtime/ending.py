@@ -16,10 +16,11 @@ from orchestrator.types import Status
 __all__ = ["conclude", "reopen"]
 
 
-def conclude(run: Run) -> RunResult:
-    """Find the answer and end the run."""
+async def conclude(run: Run) -> RunResult:
+    """Find the answer and end the run. A call that is under way still, because nobody waited for it, is cut off."""
     if run.outcome is not None:
         return run.outcome
+    await run.call.cut_off()
     assert run.ending is not None
     answer = run.find_answer("".join(step.text for step in run.history.steps))
     status = run.ending.status or _status(run, answer)

@@ -89,7 +89,7 @@ def _one_step(engine: str, enter: Enter, leave: Leave) -> Callable[[State], Awai
 def _answer(enter: Enter, leave: Leave) -> Callable[[State], Awaitable[State]]:
     async def visit(state: State) -> State:
         run = await enter(state)
-        conclude(run)
+        await conclude(run)
         leave(run)
         return {"run": run.id, "step": len(run.history.steps), "next": ANSWER}
 
@@ -102,7 +102,7 @@ def _all_steps(enter: Enter, leave: Leave) -> Callable[[State], Awaitable[State]
         with _left_alone(run, leave):
             while (place := run.place) != ANSWER:
                 await take_turn(run, place)
-        conclude(run)
+        await conclude(run)
         leave(run)
         return {"run": run.id, "step": len(run.history.steps), "next": ANSWER}
 

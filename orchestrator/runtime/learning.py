@@ -23,10 +23,22 @@ from orchestrator.runtime.run import Known, Run
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.types import Outcome, Status, Taken
 
-__all__ = ["LEARNED", "Rewarded", "give_reward", "lesson_of", "look_up", "outcome_of", "policy_key", "reward_at_end"]
+__all__ = [
+    "LEARNED",
+    "UNREWARDED",
+    "Rewarded",
+    "give_reward",
+    "lesson_of",
+    "look_up",
+    "outcome_of",
+    "policy_key",
+    "reward_at_end",
+]
 
 LEARNED = "learned"
 """Kind of the event that says which version a run had."""
+UNREWARDED = "unrewarded"
+"""Kind of the event that says why a run has no reward though there is a function for it."""
 
 
 def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabilities], experience: str) -> str:
@@ -37,7 +49,7 @@ def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabili
     options = build.settings_of(router) if is_dataclass(router) else {}
     return dumps(
         {
-            "router": build.policy_name(router).rpartition(" ")[0],
+            "router": build.policy_of(router).name,
             "options": {name: value for name, value in options.items() if name != "policy"},
             "engines": [[name, ready[name].model] for name in writers],
             "experience": experience,
@@ -68,15 +80,23 @@ def _known(stored: StoredRun) -> Known | None:
 def reward_at_end(run: Run, status: Status, answer: str | None) -> float | None:
     """Return what a run that has just ended was worth, None if nobody can say: one that failed may be tried again.
 
-    Raises UserError if the pipeline's own function says what is no reward.
+    A function of the pipeline that raises, or says what is no reward, leaves this run without one, and an event says
+    why: the answer is there all the same, and so are the runs beside it.
     """
     task = run.history.task
     if status is Status.FAILED:
         return None
     if run.reward is None:
         return None if task.answer is None else float(is_correct(answer, task.answer))
-    value = run.reward(task, answer)
-    return None if value is None else checked(value, f"the pipeline's reward function, run {run.id}")
+    try:
+        value = run.reward(task, answer)
+        return None if value is None else checked(value, "the pipeline's reward function")
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:
+        reason = f"the pipeline's reward function raised {type(error).__name__}: {error}"
+    run.journal.event(EventRow(run.key, len(run.history.steps), UNREWARDED, dumps({"reason": reason}), time()))
+    return None
 
 
 def checked(value: Any, whose: str) -> float:

@@ -96,6 +96,7 @@ class Recipe:
                     "calibration": self._calibrated,
                     "counterfactuals": self.counterfactuals,
                     **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
+                    **({"experience": self.experience} if self.experience and self.doors.after_run else {}),
                 }
             ),
             sort_keys=True,

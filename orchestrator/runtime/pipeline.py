@@ -25,7 +25,8 @@ from orchestrator.monitors.base import Monitor
 from orchestrator.monitors.stalled import Stalled
 from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
-from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read, serving_scorers
+from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read
+from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.learning import give_reward
@@ -334,9 +335,11 @@ class Pipeline:
             run.journal.release(run.key)
 
     async def _abandon(self, run: Run) -> None:
-        """End what a run that is left has begun ahead; nothing is left of one that is over."""
-        if run.ahead is not None and run.outcome is None:
-            await run.ahead.abandon()
+        """End what a run that is left has under way; nothing is left of one that is over."""
+        if run.outcome is None:
+            if run.ahead is not None:
+                await run.ahead.abandon()
+            await run.call.cut_off()
 
     # ---- life
 
@@ -357,6 +360,10 @@ class Pipeline:
             self._pairs.append(await pair_of(self.engines, await self.start(), self.writers))
         return self._pairs[0]
 
+    async def circumstances(self, router: Any) -> dict[str, Any]:
+        """Return what a choice for `router` would be made under, besides the pair."""
+        return circumstances(self._recipe, router, await self.start(), self.writers[-1])
+
     async def check_fit(self) -> None:
         """Raise BadConfig or MissingCapability, once the engines are started, if the router is not for these engines:
         it or its calibration was made for others, or it needs a calibration and has none."""
@@ -364,8 +371,7 @@ class Pipeline:
             check_calibrated(self.router, self.calibration)
         if self._is_fit or (self.calibration is None and getattr(self.router, "pair", None) is None):
             return
-        served = serving_scorers(self.router, self._scorers, await self.start(), self.writers[-1])
-        check_fit(self.router, self.calibration, await self.pair(), served)
+        check_fit(self.router, self.calibration, await self.pair(), await self.circumstances(self.router))
         self._is_fit = True
 
     @property

@@ -190,6 +190,7 @@ def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
     run.stored.events = {(row.step, row.kind) for row in stored.events if row.step == tip - 1}
     for signal in stored.signals:
         if signal.step == tip and plain(signal.attempt) >= first:
+            run.call.measured.add((signal.step, signal.attempt))
             known, name = run.stored.signals, signal.name
             if name == ANSWERS:
                 known, name = run.stored.probes, signal.unit
@@ -248,7 +249,8 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
     for intent, result in stored.calls:
         if result is None:
             result = _interrupted(intent)
-            run.journal.result(result)
+            if goes_on:  # else nobody has claimed the run: whoever executed it may still write what came of the call
+                run.journal.result(result)
         entry = entry_of(result)
         run.spender.charge(intent.engine, entry)
         is_over = intent.seq in over
@@ -262,7 +264,8 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
             run.call.replay(intent, result)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
-    run.journal.commit(run.key)
+    if goes_on:
+        run.journal.commit(run.key)
 
 
 def _fate(result: CallResult, *, stands: bool) -> Fate:

@@ -83,6 +83,7 @@ async def take_turn(run: Run, engine: str) -> str:
     except BaseException:
         if run.ahead is not None:
             await run.ahead.abandon()
+        await run.call.cut_off()
         raise
     if run.ahead is not None and run.ending is not None:
         await run.ahead.rest()

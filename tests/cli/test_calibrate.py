@@ -65,7 +65,7 @@ def test_the_cheapest_threshold_that_keeps_the_floor_is_written_and_used(orchest
     value, low, high = found["measured"]["versus_large"]
     assert low <= value <= high
     assert found["measured"]["bound"] >= -0.3
-    assert found["scorers"] == {"judge": "scripted"}
+    assert found["under"]["scorers"]["judge"]["serves"] == "scripted"
     used = orchestrator("run", "Compute 1+1.", "--pipeline", "agent.py:used")
     assert used.exit_code == 0, used.stderr
     shown = "".join(orchestrator("trace", "show", "--db", "journal.db").stdout.split())  # a line ends where it is full

@@ -314,7 +314,7 @@ def test_doctor_says_fail_for_a_configuration_and_a_database_that_cannot_be_used
 
 CALIBRATION = {
     "format": "orchestrator-calibration",
-    "version": 1,
+    "version": 2,
     "router": {
         "name": "specreason",
         "options": {
@@ -329,7 +329,7 @@ CALIBRATION = {
     "target": {"kind": "max-accuracy-loss", "value": 0.02},
     "measured": {},
     "pair": {"writers": [{"name": "small", "serves": "a", "tokenizer": "b", "greedy": "c"}]},
-    "scorers": {"judge": "large"},
+    "under": {"delimiter": "\n\n", "engines": {}, "scorers": {}},
     "tasks": {"workload": "mine", "split": "calibration", "fingerprints": ["1a"]},
     "made": "2026-11-27",
     "package": "0.1.0",
@@ -359,6 +359,18 @@ def test_a_threshold_beside_a_calibration_is_one_line(orchestrator: Call, here: 
     done = orchestrator(*command)
     assert done.exit_code == 2
     assert "mine.json fixes threshold = 4.5, and threshold = 3.0 is given besides" in done.stderr
+
+
+@pytest.mark.parametrize("given", [("--threshold", "7"), ("--router-option", "threshold=7")])
+def test_an_option_that_a_calibration_fixes_is_refused_even_where_it_is_the_default(
+    orchestrator: Call, here: Path, given: tuple[str, str]
+) -> None:
+    (here / "mine.json").write_text(json.dumps(CALIBRATION))
+    refused = orchestrator("run", "Compute 1+1.", "--router", "specreason", "--calibration", "mine.json", *given)
+    assert refused.exit_code == 2
+    assert "mine.json fixes threshold = 4.5, and threshold = 7.0 is given besides: leave one" in refused.stderr
+    (here / "orchestrator.toml").write_text('[router]\nthreshold = 4.5\ncalibration = "mine.json"\n')
+    assert orchestrator("config", "validate").exit_code == 0
 
 
 def test_a_calibration_on_the_command_line_is_held_against_the_router(orchestrator: Call, here: Path) -> None:

@@ -149,6 +149,20 @@ class Compares:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsksTwice:
+    """Ask for a score and for what the other engine writes, and only then go back at some drafts."""
+
+    needs = Needs(engines=2, scorers=("judge",))
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        rating = await ask.score("judge", draft)
+        await ask.alternative(history.large, draft)
+        if draft.index >= 1 and draft.attempt == 0 and draw(draft.text) % 3 == 0:
+            return rollback(draft.index - 1)
+        return keep(rating)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Leads:
     """Start every other step in words of its own, and reject some."""
 
@@ -174,6 +188,7 @@ ROUTERS: dict[str, Any] = {
     "logprobs": ReadsLogprobs(),
     "fails_over": SmallOnly(),
     "compares": Compares(),
+    "asks_twice": AsksTwice(),
     "leads": Leads(),
 }
 

@@ -11,10 +11,14 @@ import pytest
 
 import orchestrator as orc
 from orchestrator.engines.base import Request
+from orchestrator.engines.scorers.judge import Judge
+from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import JudgePrompt
 from orchestrator.errors import BadConfig, MissingCapability, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.calibration import Calibration, read
+from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.pairing import FINGERPRINT, Pair, Writer
 from orchestrator.runtime.timeline import timeline
 from orchestrator.types import Decision, History, Step, keep
@@ -36,6 +40,7 @@ async def made(**changes: Any) -> Calibration:
     """A calibration for the engines above."""
     async with orc.Pipeline(engines(), "large", db=":memory:") as pipeline:
         pair = await pipeline.pair()
+        under = await pipeline.circumstances(orc.routers.SpecReason())
     options = {"first_n": 0, "on_unreadable": "reject", "reading": "greedy", "step_tokens": 512, "total_tokens": 8192}
     whole = Calibration(
         router="specreason",
@@ -45,7 +50,7 @@ async def made(**changes: Any) -> Calibration:
         value=0.9,
         measured={"accuracy": [0.95, 0.91, 0.98]},
         pair=pair,
-        scorers={"judge": "huge"},
+        under=under,
         workload="mine",
         split="calibration",
         fitted_on=("1a", "2b"),
@@ -113,11 +118,41 @@ async def test_for_another_pair_it_is_refused_before_the_first_call(
     assert {each.purpose for engine in given.values() for each in engine.requests} == {FINGERPRINT}
 
 
-async def test_with_another_engine_behind_the_scorer_it_is_refused(tmp_path: Path) -> None:
-    calibration = await made(scorers={"judge": "another"})
-    async with orc.Pipeline(engines(), "specreason", calibration=calibration, db=":memory:") as pipeline:
-        with pytest.raises(BadConfig, match="scorer 'judge' was served by 'another', now 'huge'"):
+JUDGE = JudgePrompt(question="Good?", prefill="Rating: ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"think": True}, "engines.large.think = None, not True"),
+        ({"delimiter": "\n"}, r"delimiter = '\\n\\n', not '\\n'"),
+        ({"scorers": {"judge": Judge(prompt=JUDGE)}}, "scorers.judge.asks.prompt.prefill = 'The rating of"),
+        ({"scorers": {"judge": Judge(engine="small")}}, "scorers.judge.asks.engine = None, not 'small'"),
+        ({"scorers": {"judge": Verifier(check=lambda *of: 1.0)}}, "scorers.judge.asks.check = None, not "),
+    ],
+)
+async def test_under_other_circumstances_it_is_refused_before_the_first_call(
+    changed: dict[str, Any], line: str
+) -> None:
+    async with orc.Pipeline(engines(), "specreason", calibration=await made(), db=":memory:", **changed) as pipeline:
+        with pytest.raises(BadConfig, match=f"was made with {line}") as refused:
             await pipeline.arun("?")
+        assert not pipeline.journal.runs()
+    assert "; give the same, or calibrate again" in str(refused.value)
+
+
+async def test_budgets_monitors_and_seeds_may_be_others() -> None:
+    others: dict[str, Any] = {"budget": orc.Budget(tokens=99), "monitors": (), "seed": 5, "stop_on_answer": False}
+    async with orc.Pipeline(engines(), "specreason", calibration=await made(), db=":memory:", **others) as pipeline:
+        assert (await pipeline.arun("?")).answer == "7"
+
+
+def test_a_difference_is_named_by_its_place_and_a_newer_package_is_none() -> None:
+    before = {"engines": {"small": {"sampling": {"temperature": 0.6}}}, "delimiter": "x"}
+    assert difference(before, before) == ""
+    now = {"engines": {"small": {"sampling": {"temperature": 0.0}}}, "delimiter": "x"}
+    assert difference(before, now) == "engines.small.sampling.temperature = 0.6, not 0.0"
+    assert difference(before, {"engines": before["engines"]}) == "delimiter = 'x', not None"
 
 
 @pytest.mark.parametrize(
@@ -147,11 +182,13 @@ async def test_a_threshold_out_of_the_routers_range_is_refused(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"version": 2}, r"has format version 2, and this program knows 1: update it"),
+        ({"version": 3}, r"has format version 3, and this program knows 2: update it"),
+        ({"version": 1}, r"has format version 1, which does not say how engines sampled: calibrate again"),
         ({"version": True}, "version = True"),
         ({"format": "something"}, "has no format 'orchestrator-calibration'"),
         ({"fixes": {}}, "it fixes nothing"),
         ({"fixes": {"threshold": "5"}}, "fixes = {'threshold': '5'}"),
+        ({"fixes": {"threshold": 10**400}}, "fixes = {'threshold': 1000"),
         ({"pair": {"writers": []}}, "no identity of a pair"),
         ({"more": 1}, "keys too many or too few: more"),
         ({"tasks": {}}, "tasks has keys too many or too few: fingerprints, split, workload"),
@@ -203,7 +240,9 @@ class Learned:
 async def learned(**changes: Any) -> Calibration:
     router = f"{Learned.__module__}:Learned"
     options = {"pair": changes.pop("pair", None)}
-    return await made(router=router, options=options, scorers={}, fixes={"threshold": 0.25}, **changes)
+    async with orc.Pipeline(engines(), "large", db=":memory:") as pipeline:
+        under = await pipeline.circumstances(Learned())
+    return await made(router=router, options=options, under=under, fixes={"threshold": 0.25}, **changes)
 
 
 async def test_a_learned_router_without_a_calibration_is_refused() -> None:

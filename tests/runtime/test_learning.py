@@ -21,12 +21,13 @@ from counting import Counting, asked, counting
 import orchestrator as orc
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import EngineUnavailable, UnknownName, UserError
+from orchestrator.errors import EngineUnavailable, ResumeRefused, UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.routers import LinUCB
-from orchestrator.runtime.learning import LEARNED
+from orchestrator.runtime.learning import LEARNED, UNREWARDED
+from orchestrator.runtime.timeline import timeline
 from orchestrator.types import Outcome, Status, Taken
 
 HERE = str(Path(__file__).parent)
@@ -88,15 +89,29 @@ def test_a_pipelines_own_function_says_what_an_answer_is_worth_or_that_nobody_kn
     assert [reward for _, reward, _ in told(db)] == [0.5, None]
 
 
-@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan"), "good"])
-def test_what_is_no_reward_ends_the_run_with_a_line_and_is_not_learned(db: str, bad: Any) -> None:
-    with counting(db, reward=lambda task, answer: bad) as made, pytest.raises(UserError, match="is no reward: give"):
-        made.run("q", run_id="it")
-    with counting(db) as made:
-        with pytest.raises(UserError, match="has not ended"):
-            made.reward("it", 1)
+def raises(task: orc.Task, answer: str | None) -> float:
+    raise KeyError("no such task")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        *[(lambda task, answer, bad=bad: bad, "is no reward: give") for bad in (1.5, -0.1, float("nan"), "good")],
+        (raises, "the pipeline's reward function raised KeyError: 'no such task'"),
+    ],
+)
+def test_a_reward_function_that_is_wrong_costs_its_run_the_reward_and_nothing_else(
+    db: str, bad: Any, reason: str
+) -> None:
+    with counting(db, reward=bad) as made:
         assert made.run("q", run_id="it").status == "completed"
-    assert told(db) == [["it", None, False]]
+        stored = made.journal.run("it")
+        [event] = [each for each in stored.events if each.kind == UNREWARDED]
+        assert reason in json.loads(event.detail)["reason"]
+        assert reason in " ".join(timeline(stored, width=300).plain.split())
+        assert told(db) == [["it", None, False]]
+        assert made.reward("it", 1) == "it"
+        assert made.run("q", run_id="it").answer == made.run("next").answer
 
 
 def test_rewards_come_later_in_any_order_and_each_run_takes_one(db: str) -> None:
@@ -189,6 +204,22 @@ def test_another_router_other_options_other_engines_or_another_experience_share_
             seen.append(known(made.journal, name))
     assert [version for _, version in seen] == [0, 1, 0, 0, 0, 0]
     assert len({policy for policy, _ in seen}) == 5
+
+
+def test_a_run_is_not_resumed_under_another_experience(db: str) -> None:
+    answers = iter([EngineUnavailable("down", engine="small"), "\\boxed{42}"])
+    engines = {"small": Scripted(lambda request: next(answers)), "large": Scripted([])}
+    options: dict[str, Any] = {"db": db, "retries": ONCE, "failover": False}
+    with orc.Pipeline(engines, Counting(), experience="one", **options) as made:
+        assert made.run("q", run_id="it").status == "failed"
+    with (
+        orc.Pipeline(engines, Counting(), experience="two", **options) as made,
+        pytest.raises(ResumeRefused, match='made with experience = "one", not "two"'),
+    ):
+        made.run("q", run_id="it")
+    with orc.Pipeline(engines, Counting(), experience="one", **options) as made:
+        assert made.run("q", run_id="it").answer == "42"
+    assert "experience" not in orc.Pipeline(engines, "small", experience="one", db=":memory:").settings
 
 
 class Death(BaseException):

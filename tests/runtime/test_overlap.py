@@ -31,7 +31,7 @@ from orchestrator.runtime.build import router_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Decision, History, Overlap, Status, Step, keep, rewrite, stop
+from orchestrator.types import Budget, Decision, History, Overlap, Status, Step, keep, rewrite, rollback, stop
 
 PIECES = ("a", " b", "\n", "\n\n", "; ", "é", "", *"cdefghijklmnopqr", "```\n", "<tool_call>", "\\boxed{4}", "</think>")
 
@@ -74,7 +74,7 @@ def kept(stored: StoredRun) -> dict[str, Any]:
     return {
         "steps": [row[1:8] for row in stored.steps],
         "decisions": [row[1:] for row in stored.decisions],
-        "signals": [row[1:9] for row in stored.signals],
+        "signals": sorted([row[1:9] for row in stored.signals], key=str),  # one batch may be answered in any order
         "events": [row[1:4] for row in stored.events if row.kind not in (DROPPED, "resumed")],
         "outcome": (stored.outcome.status, stored.outcome.answer, stored.outcome.error, stored.outcome.reason),
     }
@@ -143,6 +143,51 @@ def test_what_is_kept_does_not_depend_on_overlap(
     sent = {(*call.intent[2:7], call.intent.digest) for call in plainly.calls}
     over = dropped(earlier)
     assert all((*call.intent[2:7], call.intent.digest) in sent for call in earlier.calls if call.intent.seq not in over)
+
+
+async def cancelled_at_times(made: Pipeline, waits_ms: list[int]) -> RunResult:
+    """Execute a run, cancelling it after each of these waits and going on with it."""
+    for wait_ms in waits_ms:
+        running = asyncio.ensure_future(made.arun(QUESTION, run_id="it"))
+        done, _ = await asyncio.wait([running], timeout=wait_ms / 1000)
+        if done:
+            return running.result()
+        running.cancel()
+        await asyncio.wait([running])
+    return await made.arun(QUESTION, run_id="it")
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    router=routers,
+    overlap=overlaps,
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    families=st.tuples(*[st.sampled_from("ab")] * 3),
+    waits_ms=st.lists(st.integers(0, 12), max_size=6),
+)
+@settings(max_examples=25, deadline=None)
+def test_nor_with_three_engines_counterfactuals_and_cancellations(
+    seed: int, router: Any, overlap: Overlap, share: float, families: tuple[str, ...], waits_ms: list[int]
+) -> None:
+    results = []
+    for each, waits in ((Overlap(), []), (overlap, waits_ms)):
+        engines = {
+            name: engine(seed, name, family, 2)
+            for name, family in zip(("small", "mid", "large"), families, strict=True)
+        }
+        options: dict[str, Any] = {"scorers": {"verifier": Verifier(check=check)}, "counterfactuals": share}
+        budget = Budget(tokens=1 << 30, steps=6)
+        with Pipeline(engines, router, budget=budget, overlap=each, db=":memory:", **options) as made:
+            result = asyncio.run(cancelled_at_times(made, waits))
+            stored = made.journal.run("it")
+            if result.status is not Status.FAILED:  # it would try again
+                again = made.run(QUESTION, run_id="it")
+                assert again.ledger.without_seconds() == result.ledger.without_seconds()
+        assert all(call.result is not None for call in stored.calls)
+        results.append((result, stored))
+    (plain, plainly), (early, earlier) = results
+    assert kept(earlier) == kept(plainly)
+    assert used(early) == used(plain)
 
 
 @pytest.mark.parametrize("name", routers_by_name)
@@ -438,6 +483,53 @@ async def test_what_is_kept_without_a_verdict_has_nothing_begun_behind_it() -> N
         assert sorted(stage.running) == ["draft 1"]
         running.cancel()
         await asyncio.wait([running])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoesBackOnce:
+    """Ask for a score and an alternative at every draft, and go back at one of them."""
+
+    needs = Needs(engines=2, scorers=("judge",))
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        rating = await ask.score("judge", draft)
+        await ask.alternative(history.large, draft)
+        return rollback(1) if (draft.index, draft.attempt) == (1, 0) else keep(rating)
+
+
+@pytest.mark.parametrize("overlap", [Overlap(), Overlap(ahead=1), Overlap(hedge=1.0)], ids=str)
+def test_a_score_that_was_stored_before_a_cancellation_counts_though_the_run_goes_back(overlap: Overlap) -> None:
+    def said(request: Request) -> Reply:
+        assert request.prompt is not None
+        if request.purpose == "judge":
+            return Reply(text="9")
+        if request.purpose == "alternative":
+            return Reply(text="beside\n\n", latency_s=0.05)
+        number = bytes(request.prompt.ids()).decode().count("step")
+        return Reply(text=f"step {number}\n\n" if number < 3 else "\\boxed{4}")
+
+    async def cut_off(made: Pipeline) -> None:
+        running = asyncio.ensure_future(made.arun(QUESTION, run_id="it"))
+        is_there = False
+        while not is_there:
+            await asyncio.sleep(0.002)
+            made.journal.commit()
+            stored = made.journal.stored("it")
+            is_there = stored is not None and any(row.step == 1 for row in stored.signals)
+        running.cancel()
+        await asyncio.wait([running])
+
+    engines = {"small": Scripted(said), "large": Scripted(said)}
+    with Pipeline(engines, GoesBackOnce(), overlap=overlap, db=":memory:") as made:
+        asyncio.run(cut_off(made))
+        result = made.run(QUESTION, run_id="it")
+        again = made.run(QUESTION, run_id="it")
+        stored = made.journal.run("it")
+    assert result.answer == "4"
+    assert ("large", "judge") not in account(result, "discarded")
+    assert account(result, "used")["large", "judge"][0] == len(stored.signals)
+    assert all(stored.calls[number].intent.purpose != "judge" for number in dropped(stored))
+    assert again.ledger.without_seconds() == result.ledger.without_seconds()
 
 
 # ---- limits and failures

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,23 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.monitors.base import Event
 from orchestrator.routers import SpecReason
+from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Budget, Decision, History, Plan, Status, Step, handoff, keep, rewrite, rollback, stop
+from orchestrator.types import (
+    Budget,
+    Decision,
+    History,
+    Overlap,
+    Plan,
+    Status,
+    Step,
+    handoff,
+    keep,
+    rewrite,
+    rollback,
+    stop,
+)
 
 
 class Death(BaseException):
@@ -467,3 +482,50 @@ def test_a_run_may_have_any_name(db: Path, name: str) -> None:
     for _ in range(2):
         with line(db, "\\boxed{4}") as made:
             assert made.run(QUESTION, run_id=name).run_id == name
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoesNotWait:
+    """Begin a judge's call and decide without it."""
+
+    needs = Needs(engines=2, scorers=("judge",))
+    begun: list[Any] = field(default_factory=list)
+
+    async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
+        self.begun.append(asyncio.ensure_future(ask.score("judge", draft)))
+        await asyncio.sleep(0.01)
+        return keep()
+
+
+@pytest.mark.parametrize("overlap", [Overlap(), Overlap(ahead=1)], ids=str)
+async def test_a_call_that_nobody_waited_for_ends_with_its_run(overlap: Overlap) -> None:
+    def said(request: Request) -> Reply:
+        return Reply(text="9", latency_s=0.1) if request.purpose == "judge" else Reply(text="\\boxed{4}")
+
+    engines = {"small": Scripted(said), "large": Scripted(said)}
+    async with Pipeline(engines, DoesNotWait(), overlap=overlap, db=":memory:") as made:
+        result = await made.arun("?", run_id="it")
+        await asyncio.sleep(0.15)
+        again = await made.arun("?", run_id="it")
+        stored = made.journal.run("it")
+    assert [call.result and call.result.status for call in stored.calls] == ["done", "aborted"]
+    assert {row[2] for row in result.ledger} == {"used", "interrupted"}
+    assert again.ledger.without_seconds() == result.ledger.without_seconds()
+
+
+async def test_a_run_that_is_over_is_read_without_a_word_to_its_record() -> None:
+    """Its last call has no result, as where a session wrote the end and died before the rest."""
+    engines = {"small": Scripted(["\\boxed{4}"]), "large": Scripted(["9"])}
+    async with Pipeline(engines, db=":memory:") as made:
+        await made.arun("?", run_id="it")
+        before = made.journal.run("it")
+        [*_, last] = before.calls
+        intent = last.intent._replace(seq=len(before.calls))
+        made.journal.intent(intent)
+        made.journal.commit()
+        read = await made.arun("?", run_id="it")
+        assert {row[2] for row in read.ledger} == {"used", "interrupted"}
+        assert last.result is not None
+        made.journal.result(last.result._replace(seq=intent.seq))
+        made.journal.commit()  # which would be the second result of a call if the reader had written one
+        assert {row[2] for row in (await made.arun("?", run_id="it")).ledger} == {"used"}
