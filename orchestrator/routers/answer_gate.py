@@ -29,7 +29,7 @@ from typing import Literal
 from orchestrator import uncertainty
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.escalation import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread
 from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
 
 __all__ = ["AnswerGate"]

@@ -9,6 +9,9 @@ Both doors answer from what they are given and keep nothing: where a pipeline ov
 about drafts as if they stood, which may never come to be, and again once it is known. A router may also have
 `prior(history, draft) -> float`: the chance, in [0, 1], that it will reject the draft, said from what is at hand
 without asking anybody. It decides nothing; a rewrite that it makes likely is begun together with the verdict.
+That pays where a verdict is waited for. A router that decides by what is at hand has its own decision for a prior, 0
+or 1: it hides nothing, but begins no rewrite that is dropped at once. Without a prior, or where it is None, the share
+of drafts that the run has rejected so far stands for it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ class Needs:
     steps: bool = True
     """Routes steps, so every engine must continue token ids. False: it decides before an engine writes,
     and where one of them writes only whole turns (a chat-only API) the run is a single turn."""
+    targets: tuple[str, ...] = ()
+    """Engines it names to write what it rejects: each has to write here, and none can be the cheapest."""
     calibrated: bool = False
     """Its threshold means nothing until it was chosen for these engines: without a calibration for this very pair
     it runs in experiments only."""

@@ -34,7 +34,7 @@ import numpy as np
 from orchestrator import uncertainty
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.escalation import ON_UNREADABLE, OnUnreadable, check_choice, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
 from orchestrator.types import Decision, History, Plan, Signal, Step, TokenLogprob, keep, rewrite
 
 __all__ = ["Entropy"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -150,13 +150,20 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
     return scorers
 
 
-def check_engines(router: Any, engines: Collection[str]) -> None:
-    """Raise MissingCapability if the router needs more engines than there are."""
+def check_engines(router: Any, engines: Sequence[str]) -> None:
+    """Raise MissingCapability if the router needs more engines than there are, cheapest first, and UserError if one
+    that it names to write what it rejects does not write, or is the cheapest."""
     needs: Needs = getattr(router, "needs", Needs())
     if len(engines) < needs.engines:
         raise MissingCapability(
             f"{policy_name(router)} routes between {needs.engines} engines; the pipeline has {len(engines)}"
         )
+    for name in needs.targets:
+        if name not in engines[1:]:
+            raise UserError(
+                f"{policy_name(router)} sends what it rejects to {name!r}; known: {', '.join(engines[1:])}, "
+                "the engines above the cheapest"
+            )
 
 
 def check_needs(

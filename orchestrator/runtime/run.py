@@ -162,6 +162,8 @@ class Run:
     """Engines given up on at the current step."""
     verdicts: list[bool] = field(default_factory=list)
     """Whether each draft that the router decided about stood, in order."""
+    readings: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By signal: what it last read, and how often in a row; never changed but replaced, for copies share it."""
     ahead: LookAhead | None = None
     """What is begun before its turn; None where nothing is."""
     taken_over: set[tuple[int, int]] = field(default_factory=set)
