@@ -19,7 +19,6 @@ logprobs for logits, which changes no separability, as a constant falls out of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from math import exp, inf, isfinite
 from typing import NamedTuple
 
@@ -162,13 +161,13 @@ class _Tops:
         read = [token for token in tokens if token.top]
         if not read:
             raise SignalUnavailable(NAME, "no token has alternatives: ask the engine for logprobs")
-        flat = [other.logprob for token in read for other in token.top]
-        if not isfinite(sum(flat)) or max(flat) > _SLACK:
+        flat = [logprob for token in read for _, _, logprob, _ in token.top]  # as tuples: the names cost as much again
+        logprobs = np.fromiter(flat, np.float64, len(flat))
+        if not isfinite(logprobs.sum()) or logprobs.max() > _SLACK:
             raise SignalUnavailable(NAME, _wrong(read))
-        counts = [len(token.top) for token in read]
-        ends = list(accumulate(counts))
-        self._counts, self._starts = np.array(counts), np.array([0, *ends[:-1]])
-        logprobs = np.array(flat)
+        self._counts = np.fromiter([len(token.top) for token in read], np.int64, len(read))
+        ends = self._counts.cumsum()
+        self._starts = ends - self._counts
         rows = np.empty((4, len(flat)))
         ps, inside, below, squares = rows
         np.exp(logprobs, out=ps)
@@ -179,8 +178,11 @@ class _Tops:
         self._known, self._inside, self._below, self._squares = np.add.reduceat(rows, self._starts, axis=1)
         if self._known.max() > 1 + _SLACK:
             raise SignalUnavailable(NAME, "the probabilities of a token's alternatives add up to more than 1")
-        self._own = [_beside(token) for token in read]
-        self._lasts = logprobs[np.array(ends) - 1]
+        self._lasts = logprobs[ends - 1]
+        self._own = [
+            0.0 if token.logprob >= last else _beside(token)
+            for token, last in zip(read, self._lasts.tolist(), strict=True)
+        ]
 
     def entropies(self, vocabulary: int | None) -> Entropies:
         """Return the bounds of the module's docstring."""

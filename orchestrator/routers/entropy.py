@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf, log
 from typing import Literal
 
@@ -163,5 +163,6 @@ def _tail(steps: Sequence[Step], most: int) -> list[TokenLogprob]:
     for step in reversed(steps):
         if len(tokens) >= most or not step.logprobs:
             break
-        tokens = [*(token for token in step.logprobs if token.top), *tokens]
-    return tokens[-most:] if most else []
+        read = (token for token in reversed(step.logprobs) if token.top)
+        tokens += islice(read, most - len(tokens))
+    return tokens[::-1]
