@@ -19,7 +19,7 @@ logprobs for logits, which changes no separability, as a constant falls out of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, inf, isfinite
+from math import exp, inf, isfinite, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -76,7 +76,7 @@ class Uncertainty(NamedTuple):
     """Of the probabilities of the two most likely tokens, in [0, 1]; likewise below."""
     margin_mean: float
     separability_min: float
-    """>= 0, at most the root of K - 1; likewise below."""
+    """>= 0, at most the root of K - 1, NaN where a token has a single alternative; likewise below."""
     separability_mean: float
     logprob_mean: float
     """Of the tokens written, nats, <= 0; likewise below."""
@@ -95,7 +95,11 @@ def uncertainty(tokens: Sequence[TokenLogprob] | None, vocabulary: int | None = 
     tokens = _given(tokens)
     tops = _Tops(tokens)
     lower, upper = (bound.tolist() for bound in tops.entropies(vocabulary))
-    margin, separability = tops.margins().tolist(), tops.separabilities().tolist()
+    margin = tops.margins().tolist()
+    try:
+        separability = tops.separabilities().tolist()
+    except SignalUnavailable:
+        separability = [nan] * len(margin)
     written = _written(tokens)  # plain lists from here on: to sum one up is faster than numpy starts
     mean, num_read = sum(written) / len(written), len(lower)
     return Uncertainty(
@@ -136,9 +140,10 @@ def margins(tokens: Sequence[TokenLogprob] | None) -> Floats:
 
 
 def separabilities(tokens: Sequence[TokenLogprob] | None) -> Floats:
-    """Return how far the most likely token stands out, for each that has alternatives; 0 for a single alternative.
+    """Return how far the most likely token stands out, for each that has alternatives.
 
-    In standard deviations of the top, so at most the root of K - 1. Raises SignalUnavailable.
+    In standard deviations of the top, so at most the root of K - 1. Raises SignalUnavailable, also where one token has
+    a single alternative: that stands out from nothing.
     """
     return _Tops(_given(tokens)).separabilities()
 
@@ -210,7 +215,9 @@ class _Tops:
         return margin
 
     def separabilities(self) -> Floats:
-        """Return (l1 - mean) / (std + eps)."""
+        """Return (l1 - mean) / (std + eps). Raises SignalUnavailable where a token has a single alternative."""
+        if self._counts.min() < 2:
+            raise SignalUnavailable("separability", "a token has a single alternative: ask for two or more")
         means = self._below / self._counts
         variances = np.maximum(self._squares / self._counts - means * means, 0.0)
         separability: Floats = means / -(np.sqrt(variances) + EPS)

@@ -33,6 +33,10 @@ class Needs:
     """Names of scorers it asks."""
     logprobs: int = 0
     """Alternatives per token it reads from drafts."""
+    reads_rewrites: bool = False
+    """Reads the same of what an engine writes in a draft's place; else such a step carries no logprobs."""
+    redraws: bool = False
+    """Compares what an engine writes with what it would write another time, so at temperature 0 with itself."""
     engines: int = 1
     """How many engines it routes between, at least."""
     steps: bool = True
@@ -73,6 +77,10 @@ class Ask(Protocol):
         One entry per sample that held an answer, so at most `num`. Raises SignalUnavailable if the thought
         cannot be closed there.
         """
+        ...
+
+    def answer_in(self, text: str) -> str | None:
+        """Return the answer that the pipeline finds in a text, None for none: the same that a run ends with."""
         ...
 
 

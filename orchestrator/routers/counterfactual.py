@@ -44,7 +44,14 @@ class Counterfactual:
         own: Needs = getattr(self.router, "needs", Needs())
         scorers = tuple(dict.fromkeys([*own.scorers, *filter(None, [self.scorer])]))
         return Needs(
-            scorers=scorers, logprobs=own.logprobs, engines=max(2, own.engines), steps=True, calibrated=own.calibrated
+            scorers=scorers,
+            logprobs=own.logprobs,
+            reads_rewrites=own.reads_rewrites,
+            redraws=own.redraws,
+            engines=max(2, own.engines),
+            steps=True,
+            targets=own.targets,
+            calibrated=own.calibrated,
         )
 
     def before_step(self, history: History) -> Plan | StopRun:

@@ -195,6 +195,9 @@ class Hybrid:
             try:
                 found = uncertainty.uncertainty(draft.logprobs, self.vocabulary)
                 known = {name: getattr(found, name) for name in wanted if name != "num_tokens"} | known
+                for name in [name for name, value in known.items() if value != value]:
+                    missing.append(SignalUnavailable(name, "a token has a single alternative"))
+                    del known[name]
             except SignalUnavailable as why:
                 missing.append(why)
         signals += [Signal(name=name, value=None, raw=value, unit=_unit(name)) for name, value in known.items()]

@@ -70,6 +70,10 @@ class DraftAsk:
             raise SignalUnavailable(ANSWERS, signal.reason)
         return list(answers)
 
+    def answer_in(self, text: str) -> str | None:
+        """Return the answer that the pipeline finds in a text, None for none."""
+        return self._run.find_answer(text)
+
     async def _once(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """Return what `make` returns, made once for each key, however many ask for it at a time."""
         asked = self._asked.get(key)

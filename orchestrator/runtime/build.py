@@ -109,6 +109,7 @@ def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
         getattr(through, "after_draft", keep_all),
         getattr(router, "after_run", None),
         getattr(router, "prior", None),
+        getattr(router, "needs", Needs()).reads_rewrites,
     )
 
 
@@ -150,9 +151,12 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
     return scorers
 
 
-def check_engines(router: Any, engines: Sequence[str]) -> None:
-    """Raise MissingCapability if the router needs more engines than there are, cheapest first, and UserError if one
-    that it names to write what it rejects does not write, or is the cheapest."""
+def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, EngineSpec]) -> None:
+    """Raise MissingCapability if the router needs more engines than there are, cheapest first.
+
+    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, and if one that
+    it would compare with itself draws nothing.
+    """
     needs: Needs = getattr(router, "needs", Needs())
     if len(engines) < needs.engines:
         raise MissingCapability(
@@ -163,6 +167,12 @@ def check_engines(router: Any, engines: Sequence[str]) -> None:
             raise UserError(
                 f"{policy_name(router)} sends what it rejects to {name!r}; known: {', '.join(engines[1:])}, "
                 "the engines above the cheapest"
+            )
+    for name in engines[:-1] if needs.redraws else ():
+        if specs[name].sampling.temperature == 0:
+            raise UserError(
+                f"{policy_name(router)} draws anew what engine {name!r} writes at temperature 0, which would always "
+                "agree: give it a temperature, or the policy another gate"
             )
 
 

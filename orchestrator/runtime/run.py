@@ -48,6 +48,8 @@ class Turn(NamedTuple):
     """Purpose and attempt whose seed its calls have; None for its own."""
     lead: str = ""
     """See Plan."""
+    rewrite_logprobs: int = 0
+    """Alternatives per token of what is written in its place."""
 
 
 class Lead(NamedTuple):
@@ -98,6 +100,8 @@ class Doors(NamedTuple):
     """None where the router learns nothing."""
     prior: Callable[[History, Step], float] | None = None
     """The chance that a draft is rejected, from what is at hand."""
+    reads_rewrites: bool = False
+    """See Needs."""
 
 
 @dataclass(slots=True)

@@ -255,7 +255,16 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
 def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
     """Return the turn in which `engine` writes in the place of `draft`, which `turn` wrote."""
     limit = turn.max_tokens if max_tokens is None else max_tokens
-    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
+    return Turn(
+        engine,
+        "rewrite",
+        draft.attempt + 1,
+        limit,
+        turn.rewrite_logprobs,
+        stands=True,
+        whole=turn.whole,
+        lead=turn.lead,
+    )
 
 
 def keep_step(run: Run, step: Step) -> None:
@@ -366,6 +375,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         planned.logprobs,
         whole=planned.whole,
         lead=planned.lead,
+        rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
     )
     return planned.engine
 
