@@ -3,7 +3,8 @@
 Run `python benchmarks/router_training.py`; needs the extra `train`. The steps are made up: a usual step of twenty
 tokens with five alternatives each, a quarter of them wrong. Training reads the file of rows, makes the features, fits
 both shapes, chooses one and measures it with its intervals; wall time, because that is what somebody waits for, and
-CPU beside it. A decision is everything the router itself does about one draft, features included, in CPU.
+CPU beside it. A decision is everything the router itself does about one draft, features included, in CPU, for drafts
+of several lengths.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from orchestrator.types import Message, Stop, TokenLogprob
 STEPS = 20_000
 STEPS_PER_TASK = 8
 TOKENS = 20
+LENGTHS = (20, 150, 500, 4096)
+"""Tokens of the drafts that are decided about; the bar is for those up to BAR_TOKENS."""
+BAR_TOKENS = 150
 TRAINING_BAR_S = 60
 DECISION_BAR_MS = 0.3
 FORECAST_BAR_MS = 0.1
@@ -40,14 +44,14 @@ def token(random: Random, p: float) -> TokenLogprob:
     return top[0]._replace(top=top)
 
 
-def rows(number: int) -> Iterator[Row]:
-    """Yield made-up rows: a wrong draft is now and then as sure as a right one."""
+def rows(number: int, num_tokens: int = TOKENS) -> Iterator[Row]:
+    """Yield made-up rows: a wrong draft is now and then as sure as a right one. Text grows with the tokens."""
     random = Random(0)
     for place in range(number):
         is_wrong = random.random() < 0.25
         sure = 0.5 if is_wrong and random.random() < 0.9 else 0.8
-        tokens = [token(random, 0.9 + 0.099 * random.random()) for _ in range(TOKENS - 1)]
-        tokens.insert(random.randrange(TOKENS), token(random, sure + 0.19 * random.random()))
+        tokens = [token(random, 0.9 + 0.099 * random.random()) for _ in range(num_tokens - 1)]
+        tokens.insert(random.randrange(num_tokens), token(random, sure + 0.19 * random.random()))
         index = place % STEPS_PER_TASK
         one, other = random.randrange(100), random.randrange(100)
         yield Row(
@@ -56,8 +60,8 @@ def rows(number: int) -> Iterator[Row]:
             messages=(Message("user", f"Compute {one}*{other} - 98*6."),),
             before=tuple(Before("small", f"{one}*{other}-98*6\n\n") for _ in range(index)),
             writer="small",
-            draft=f"98*6={random.randrange(900)}\n{one}*{other}-588\n\n",
-            num_tokens=TOKENS,
+            draft=f"98*6={random.randrange(900)}\n{one}*{other}-588\n" * (num_tokens // TOKENS) + "\n",
+            num_tokens=num_tokens,
             stop=Stop.DELIMITER,
             logprobs=tuple(tokens),
             score=random.random() * 0.4 if is_wrong else 0.9,
@@ -81,22 +85,26 @@ def main(chosen: Options) -> None:
             cpus.append(process_time() - used_s)
         report.add(f"training on {number} steps", walls, "s", bar=TRAINING_BAR_S)
         report.add(f"training on {number} steps, CPU", cpus, "s")
-        made = [drafted(ABOUT, row) for row in rows(200)]
-        lines = [features(router.features, each) for each in made]
+        drafts = {length: [drafted(ABOUT, row) for row in rows(2_000 // length + 10, length)] for length in LENGTHS}
+        lines = [features(router.features, each) for each in drafts[TOKENS]]
         for shape in ("logistic", "trees"):
             router = train([file], shape=shape)
-            forecasts, decisions = [], []
+            forecasts = []
             for _ in range(chosen.times(20)):
                 began_s = process_time()
                 for line in lines:
                     router.forecast.chance(line)
                 forecasts.append((process_time() - began_s) / len(lines) * 1e3)
-                began_s = process_time()
-                for each in made:
-                    router.forecast.chance(features(router.features, each))
-                decisions.append((process_time() - began_s) / len(made) * 1e3)
             report.add(f"{shape}: forecast", forecasts, "ms", bar=FORECAST_BAR_MS)
-            report.add(f"{shape}: features and forecast", decisions, "ms", bar=DECISION_BAR_MS)
+            for length, made in drafts.items():
+                decisions = []
+                for _ in range(chosen.times(20)):
+                    began_s = process_time()
+                    for each in made:
+                        router.forecast.chance(features(router.features, each))
+                    decisions.append((process_time() - began_s) / len(made) * 1e3)
+                bar = DECISION_BAR_MS if length <= BAR_TOKENS else None
+                report.add(f"{shape}: features and forecast, {length} tokens", decisions, "ms", bar=bar)
     report.print()
 
 

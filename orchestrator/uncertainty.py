@@ -19,8 +19,7 @@ logprobs for logits, which changes no separability, as a constant falls out of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from math import exp, inf, isfinite
+from math import exp, inf, isfinite, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +76,7 @@ class Uncertainty(NamedTuple):
     """Of the probabilities of the two most likely tokens, in [0, 1]; likewise below."""
     margin_mean: float
     separability_min: float
-    """>= 0, at most the root of K - 1; likewise below."""
+    """>= 0, at most the root of K - 1, NaN where a token has a single alternative; likewise below."""
     separability_mean: float
     logprob_mean: float
     """Of the tokens written, nats, <= 0; likewise below."""
@@ -96,7 +95,11 @@ def uncertainty(tokens: Sequence[TokenLogprob] | None, vocabulary: int | None = 
     tokens = _given(tokens)
     tops = _Tops(tokens)
     lower, upper = (bound.tolist() for bound in tops.entropies(vocabulary))
-    margin, separability = tops.margins().tolist(), tops.separabilities().tolist()
+    margin = tops.margins().tolist()
+    try:
+        separability = tops.separabilities().tolist()
+    except SignalUnavailable:
+        separability = [nan] * len(margin)
     written = _written(tokens)  # plain lists from here on: to sum one up is faster than numpy starts
     mean, num_read = sum(written) / len(written), len(lower)
     return Uncertainty(
@@ -137,9 +140,10 @@ def margins(tokens: Sequence[TokenLogprob] | None) -> Floats:
 
 
 def separabilities(tokens: Sequence[TokenLogprob] | None) -> Floats:
-    """Return how far the most likely token stands out, for each that has alternatives; 0 for a single alternative.
+    """Return how far the most likely token stands out, for each that has alternatives.
 
-    In standard deviations of the top, so at most the root of K - 1. Raises SignalUnavailable.
+    In standard deviations of the top, so at most the root of K - 1. Raises SignalUnavailable, also where one token has
+    a single alternative: that stands out from nothing.
     """
     return _Tops(_given(tokens)).separabilities()
 
@@ -162,13 +166,13 @@ class _Tops:
         read = [token for token in tokens if token.top]
         if not read:
             raise SignalUnavailable(NAME, "no token has alternatives: ask the engine for logprobs")
-        flat = [other.logprob for token in read for other in token.top]
-        if not isfinite(sum(flat)) or max(flat) > _SLACK:
+        flat = [logprob for token in read for _, _, logprob, _ in token.top]  # as tuples: the names cost as much again
+        logprobs = np.fromiter(flat, np.float64, len(flat))
+        if not isfinite(logprobs.sum()) or logprobs.max() > _SLACK:
             raise SignalUnavailable(NAME, _wrong(read))
-        counts = [len(token.top) for token in read]
-        ends = list(accumulate(counts))
-        self._counts, self._starts = np.array(counts), np.array([0, *ends[:-1]])
-        logprobs = np.array(flat)
+        self._counts = np.fromiter([len(token.top) for token in read], np.int64, len(read))
+        ends = self._counts.cumsum()
+        self._starts = ends - self._counts
         rows = np.empty((4, len(flat)))
         ps, inside, below, squares = rows
         np.exp(logprobs, out=ps)
@@ -179,8 +183,11 @@ class _Tops:
         self._known, self._inside, self._below, self._squares = np.add.reduceat(rows, self._starts, axis=1)
         if self._known.max() > 1 + _SLACK:
             raise SignalUnavailable(NAME, "the probabilities of a token's alternatives add up to more than 1")
-        self._own = [_beside(token) for token in read]
-        self._lasts = logprobs[np.array(ends) - 1]
+        self._lasts = logprobs[ends - 1]
+        self._own = [
+            0.0 if token.logprob >= last else _beside(token)
+            for token, last in zip(read, self._lasts.tolist(), strict=True)
+        ]
 
     def entropies(self, vocabulary: int | None) -> Entropies:
         """Return the bounds of the module's docstring."""
@@ -208,7 +215,9 @@ class _Tops:
         return margin
 
     def separabilities(self) -> Floats:
-        """Return (l1 - mean) / (std + eps)."""
+        """Return (l1 - mean) / (std + eps). Raises SignalUnavailable where a token has a single alternative."""
+        if self._counts.min() < 2:
+            raise SignalUnavailable("separability", "a token has a single alternative: ask for two or more")
         means = self._below / self._counts
         variances = np.maximum(self._squares / self._counts - means * means, 0.0)
         separability: Floats = means / -(np.sqrt(variances) + EPS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import exp, inf, log, nan, sqrt
+from math import exp, inf, isnan, log, nan, sqrt
 from timeit import repeat
 
 import pytest
@@ -97,7 +97,7 @@ def test_separability_does_not_change_when_a_constant_is_added(ws: list[float], 
     assert after == pytest.approx(before, abs=1e-4)
 
 
-def test_separability_grows_with_the_margin_up_to_its_bound_and_is_0_for_a_single_alternative() -> None:
+def test_separability_grows_with_the_margin_up_to_its_bound_and_is_none_for_a_single_alternative() -> None:
     def of(first: float) -> float:
         rest = (1 - first) / 4
         return float(uncertainty.separabilities([token([first, rest * 1.5, rest * 1.2, rest * 0.8, rest * 0.5], 5)])[0])
@@ -105,11 +105,14 @@ def test_separability_grows_with_the_margin_up_to_its_bound_and_is_0_for_a_singl
     found = [of(first) for first in (0.4, 0.6, 0.8, 0.95, 0.999)]
     assert found == sorted(found)
     assert found[-1] < sqrt(5 - 1)
-    assert uncertainty.separabilities([token([1.0], 1)]).tolist() == [0.0]
+    alone = [token([0.9, 0.1], 2), token([1.0], 1)]
+    with pytest.raises(SignalUnavailable, match="a single alternative"):
+        uncertainty.separabilities(alone)
+    assert isnan(uncertainty.uncertainty(alone).separability_min)
 
 
 def test_the_summary_is_what_the_single_figures_say() -> None:
-    tokens = [token([0.7, 0.2, 0.1], 2), token([0.5, 0.3, 0.2], 3, 1), token([0.9, 0.06, 0.04], 1, 2)]
+    tokens = [token([0.7, 0.2, 0.1], 2), token([0.5, 0.3, 0.2], 3, 1), token([0.9, 0.06, 0.04], 2, 2)]
     found = uncertainty.uncertainty(tokens, vocabulary=3)
     lower, upper = uncertainty.entropies(tokens, 3)
     assert found.entropy_mean == pytest.approx(lower.mean())

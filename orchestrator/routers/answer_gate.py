@@ -3,7 +3,8 @@
 A rejected solution is thrown away and the next engine begins anew from the task. With more than two engines it is a
 ladder: each solves in turn and passes the same gate, but the last, which is never gated. The gate is one of:
 - `separability`: how far the most likely token stands out, at the worst token of the answer, as a number in [0, 1];
-- `agreement`: the share of `num` solutions, drawn anew by the same engine, whose answer is the draft's;
+- `agreement`: the share of `num` solutions, drawn anew by the same engine, whose answer is the draft's; an engine at
+  temperature 0 would repeat itself, and is refused;
 - `forced`: the share of `num` answers forced behind the draft that are the draft's; cheap, and easily too kind, because
   they have read it.
 
@@ -13,14 +14,14 @@ the answer, the minimum over them, a sigmoid, accepted from tau on). Differs:
 - logprobs stand for logits, which changes no separability; K is 20, what vLLM shows by default (there 64). S is at most
   the root of K - 1, so a threshold that K cannot reach is refused;
 - tau 0.98 is the authors' example for their engines; it has to be calibrated for others;
-- the answer is what is boxed or marked in the text, or what follows `</think>`; a draft without one, or one that ran
-  out of tokens, is rejected whatever the gate;
+- the answer is the one that the pipeline's extractor finds; a draft without one, or one that ran out of tokens, is
+  rejected whatever the gate;
+- a token of the answer that the server shows fewer than two alternatives of has no separability: there is no reading;
 - agreement as a gate is ours, as is a ladder of engines.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
@@ -29,14 +30,14 @@ from typing import Literal
 from orchestrator import uncertainty
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.escalation import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread
 from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
 
 __all__ = ["AnswerGate"]
 
 GATES = ("separability", "agreement", "forced")
-_BOXED = "\\boxed{"
-_MARK = re.compile(r"(?:\b(?:final )?answer\s*:|^####)[ \t*]*(?P<answer>[^\n]*[^\s*])", re.IGNORECASE | re.MULTILINE)
+_PLACES = 64
+"""Places of an answer in its text that are looked at, the last ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ class AnswerGate:
     @property
     def needs(self) -> Needs:
         """Two engines, and alternatives of the tokens where separability can decide."""
-        return Needs(logprobs=self._logprobs, engines=2)
+        redraws = self.gate == "agreement" and 0 < self.threshold <= 1
+        return Needs(logprobs=self._logprobs, engines=2, redraws=redraws)
 
     @property
     def _logprobs(self) -> int:
@@ -102,16 +104,16 @@ class AnswerGate:
     async def _decide(self, history: History, draft: Step, solution: Step, ask: Ask) -> Decision:
         if solution.stop is Stop.LENGTH:
             return rewrite(history.large, reason="the solution ran out of tokens", threshold=self.threshold)
-        place = _place(solution.text)
-        if place is None:
+        answer = ask.answer_in(solution.text)
+        if answer is None:
             return rewrite(history.large, reason="the solution has no answer", threshold=self.threshold)
         try:
-            signal = await self._read(draft, solution, place, ask)
+            signal = await self._read(draft, solution, answer, ask)
         except SignalUnavailable as missing:
             return unread(history.large, missing, self.on_unreadable, self.threshold)
         assert signal.value is not None
         margin = signal.value - self.threshold
-        reading = f"{self.gate} {signal.value:.3g} of {solution.text[slice(*place)].strip()!r}"
+        reading = f"{self.gate} {signal.value:.3g} of {answer!r}"
         if margin >= 0:
             return keep(
                 signal,
@@ -129,17 +131,21 @@ class AnswerGate:
             alternatives=("keep",),
         )
 
-    async def _read(self, draft: Step, solution: Step, place: tuple[int, int], ask: Ask) -> Signal:
+    async def _read(self, draft: Step, solution: Step, answer: str, ask: Ask) -> Signal:
         """Return the gate's reading. Raises SignalUnavailable."""
         if self.gate == "separability":
-            worst = float(uncertainty.separabilities(_tokens_of(solution, *place)).min())
+            tokens = _tokens_of(solution, *_place(solution.text, answer, ask))
+            if few := sum(len(token.top) < 2 for token in tokens):
+                why = f"{few} of {len(tokens)} tokens of the answer have fewer than two alternatives"
+                raise SignalUnavailable(self.gate, why)
+            worst = float(uncertainty.separabilities(tokens).min())
             return Signal(name=self.gate, value=_sigmoid(worst), raw=worst, unit="std")
-        wanted = _plain(solution.text[slice(*place)])
+        wanted = _plain(answer)
         if self.gate == "forced":
-            found = [_plain(answer) for answer in await ask.answers(solution.writer, solution, num=self.num)]
+            found = [_plain(each) for each in await ask.answers(solution.writer, solution, num=self.num)]
         else:
             found = await self._redrawn(draft, solution, ask)
-        share = sum(answer == wanted for answer in found) / self.num
+        share = sum(each == wanted for each in found) / self.num
         return Signal(name=self.gate, value=share, raw=share, unit=f"share of {self.num}")
 
     async def _redrawn(self, draft: Step, solution: Step, ask: Ask) -> list[str]:
@@ -149,35 +155,23 @@ class AnswerGate:
             others = [await ask.alternative(solution.writer, draft, sample=first + each) for each in range(self.num)]
         except EngineError as error:
             raise SignalUnavailable(self.gate, str(error)) from error
-        places = [(other.text, _place(other.text)) for other in others]
-        return [_plain(text[slice(*place)]) for text, place in places if place is not None]
+        answers = [ask.answer_in(other.text) for other in others]
+        return [_plain(answer) for answer in answers if answer is not None]
 
 
-def _place(text: str) -> tuple[int, int] | None:
-    """Return where the answer stands: what is boxed last, else marked last, else what follows `</think>`."""
-    if (place := _boxed(text)) or (place := _marked(text)):
-        return place
-    _, closed, rest = text.rpartition("</think>")
-    start = len(text) - len(rest.lstrip())
-    return (start, len(text.rstrip())) if closed and rest.strip() else None
+def _place(text: str, answer: str, ask: Ask) -> tuple[int, int]:
+    """Return where in the text the answer stands that the pipeline finds there: the place it is no more found without.
 
-
-def _boxed(text: str) -> tuple[int, int] | None:
-    start = text.rfind(_BOXED)
-    if start < 0:
-        return None
-    begin = start + len(_BOXED)
-    depth = 1
-    for place in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if not depth:
-            return (begin, place) if text[begin:place].strip() else None
-    return None
-
-
-def _marked(text: str) -> tuple[int, int] | None:
-    found = list(_MARK.finditer(text))
-    return found[-1].span("answer") if found else None
+    Raises SignalUnavailable where there is none, as with an extractor that makes its answer of what it reads.
+    """
+    end = len(text)
+    for _ in range(_PLACES):
+        if (start := text.rfind(answer, 0, end)) < 0:
+            break
+        if ask.answer_in(text[:start] + "\0" * len(answer) + text[start + len(answer) :]) != answer:
+            return start, start + len(answer)
+        end = start + len(answer) - 1
+    raise SignalUnavailable("separability", f"the answer {answer[:40]!r} has no place of its own in the text")
 
 
 def _tokens_of(step: Step, begin: int, end: int) -> Sequence[TokenLogprob]:

@@ -7,7 +7,7 @@ large engine. It never runs to be compared with: on a step that is kept no call 
 
 Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
 - the decision is the paper's strict one (escalate where the prediction is above the threshold; the script says at or
-  above), so that a threshold of 1 is draft-only and one of 0 is target-only;
+  above), so that a threshold of 1 is draft-only and one of 0 is target-only; there nothing is predicted;
 - a file of kind `served` names the published router, a fine-tuned classifier that an engine serves, and the chance is
   what that says; the light router is a logistic regression or a few small trees over features of the draft's
   logprobs, its text, its place and who wrote before, read in well under a millisecond;
@@ -19,23 +19,21 @@ Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.features import Drafted, features
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import Decision, History, Plan, Signal, Status, Step, keep, rewrite, stop
+from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
 
 __all__ = ["Arbitrage"]
 
 _WITHOUT_HISTORY = {"escalation": "escalation-plain"}
 """A scorer that reads who wrote the steps before -> the same one without."""
-UNREADABLE = ("reject", "accept", "stop")
-SAME = 50
-"""Predictions in a row that are not told apart before the trace says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,8 @@ class Arbitrage:
     history: bool = True
     """False hides who wrote the steps before from a file that sees it: as if all were the small engine's."""
     to: str = ""
-    """The engine that writes what is not kept; empty for the largest, which is what files are trained for."""
-    on_unreadable: Literal["reject", "accept", "stop"] = "reject"
+    """The engine above the smallest that writes what is not kept; empty for the largest, as files are trained for."""
+    on_unreadable: OnUnreadable = "reject"
     """What a draft gets about which the router cannot say anything."""
     learnt: RouterFile | None = field(default=None, metadata={"is_option": False})
     """What the file holds, once it has been read."""
@@ -58,9 +56,7 @@ class Arbitrage:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise UserError(f"arbitrage: threshold = {self.threshold!r} is not in [0, 1]")
-        if self.on_unreadable not in UNREADABLE:
-            raise UserError(f"arbitrage: on_unreadable = {self.on_unreadable!r}; known: {', '.join(UNREADABLE)}")
-        object.__setattr__(self, "_same", _Same())
+        check_choice("arbitrage", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
 
     def with_file(self, read: Callable[[str], RouterFile]) -> Arbitrage:
         """Return the router with what its file holds; itself if it was read before.
@@ -83,8 +79,18 @@ class Arbitrage:
     def needs(self) -> Needs:
         """Two engines, a calibration, the drafts' logprobs and whomever else the file reads."""
         if self.learnt is None:
-            return Needs(engines=2, calibrated=True)
-        return Needs(engines=2, calibrated=True, logprobs=self.learnt.logprobs, scorers=self._asked)
+            return Needs(engines=2, calibrated=True, targets=self._targets)
+        logprobs, scorers = (self.learnt.logprobs, self._asked) if self._predicts else (0, ())
+        return Needs(engines=2, calibrated=True, logprobs=logprobs, scorers=scorers, targets=self._targets)
+
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        return (self.to,) if self.to else ()
+
+    @property
+    def _predicts(self) -> bool:
+        """Whether a prediction can decide: at the ends of the threshold none can."""
+        return 0 < self.threshold < 1
 
     @property
     def _asked(self) -> tuple[str, ...]:
@@ -103,41 +109,50 @@ class Arbitrage:
         return () if self.learnt is None else self.learnt.fitted_on
 
     def before_step(self, history: History) -> Plan:
-        """Draft with the small engine, with the logprobs that the file reads."""
-        return Plan(engine=history.small, logprobs=self._known.logprobs)
+        """Draft with the small engine, with the logprobs that the file reads; at 0 no draft could stand."""
+        if self.threshold == 0:
+            return Plan(engine=self.to or history.large, reason="a threshold of 0: every step is the larger engine's")
+        return Plan(engine=history.small, logprobs=self._known.logprobs if self._predicts else 0)
 
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
         """Keep or rewrite by the chance that a rewrite would be better."""
         large = self.to or history.large
         if draft.writer == large:
             return keep(reason=f"written by {large}")
+        if self.threshold == 1:
+            return keep(reason="no chance is above 1", threshold=1.0)
+        if self.threshold == 0:
+            return rewrite(large, reason="every step is the larger engine's", threshold=0.0)
         try:
-            chance = await self._chance(history, draft, ask)
+            signals = await gather(*(ask.score(name, draft) for name in self._asked))
+            return self._decided(large, self._chance(history, draft, signals))
         except SignalUnavailable as missing:
-            return self._unread(large, missing)
-        return self._decided(large, chance)
+            return unread(large, missing, self.on_unreadable, self.threshold)
+
+    @property
+    def prior(self) -> Callable[[History, Step], float] | None:
+        """1 for a draft that will be rejected, else 0; None where the file reads a scorer, which has to be asked."""
+        return None if self._predicts and self._known.uses else self._rejects
+
+    def _rejects(self, history: History, draft: Step) -> float:
+        if not self._predicts:
+            return float(self.threshold == 0)
+        try:
+            return float((self._chance(history, draft, ()).value or 0) > self.threshold)
+        except SignalUnavailable:
+            return float(self.on_unreadable == "reject")
 
     def _decided(self, large: str, chance: Signal) -> Decision:
         assert chance.value is not None
         margin = chance.value - self.threshold
-        flag = self._same.flag(chance.value)  # type: ignore[attr-defined]
         why: dict[str, Any] = {"threshold": self.threshold, "margin": margin}
         if margin <= 0:
-            return keep(chance, reason=f"a rewrite would hardly pay{flag}", alternatives=("rewrite",), **why)
-        return rewrite(large, chance, reason=f"a rewrite is likely to pay{flag}", alternatives=("keep",), **why)
+            return keep(chance, reason="a rewrite would hardly pay", alternatives=("rewrite",), **why)
+        return rewrite(large, chance, reason="a rewrite is likely to pay", alternatives=("keep",), **why)
 
-    def _unread(self, large: str, missing: SignalUnavailable) -> Decision:
-        reason = f"no prediction ({missing}): {self.on_unreadable}"
-        if self.on_unreadable == "accept":
-            return keep(reason=reason, threshold=self.threshold, alternatives=("rewrite",))
-        if self.on_unreadable == "stop":
-            return stop(status=Status.FAILED, reason=reason, threshold=self.threshold)
-        return rewrite(large, reason=reason, threshold=self.threshold, alternatives=("keep",))
-
-    async def _chance(self, history: History, draft: Step, ask: Ask) -> Signal:
+    def _chance(self, history: History, draft: Step, signals: Sequence[Signal]) -> Signal:
         """Return the prediction. Raises SignalUnavailable if it cannot be had, or is no number."""
         known = self._known
-        signals = await gather(*(ask.score(name, draft) for name in self._asked))
         steps = history.steps
         seen = Drafted(
             question="\n".join(message.content for message in history.task.messages),
@@ -155,22 +170,3 @@ class Arbitrage:
         if chance != chance:
             raise SignalUnavailable("arbitrage", "the router's prediction is not a number")
         return Signal(name="arbitrage", value=chance, unit="chance to be better")
-
-
-class _Same:
-    """Counts predictions in a row that are equal: a router that sees no difference between drafts is broken.
-
-    It changes a reason and no decision, so what runs side by side shares it.
-    """
-
-    def __init__(self) -> None:
-        self._last = -1.0
-        self._number = 0
-
-    def flag(self, value: float) -> str:
-        """Return what has to be said about this prediction; usually nothing."""
-        self._number = self._number + 1 if value == self._last else 1
-        self._last = value
-        return (
-            "" if self._number < SAME else f"; but the last {self._number} predictions are all {value:.3f}: train anew"
-        )

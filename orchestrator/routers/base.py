@@ -9,6 +9,9 @@ Both doors answer from what they are given and keep nothing: where a pipeline ov
 about drafts as if they stood, which may never come to be, and again once it is known. A router may also have
 `prior(history, draft) -> float`: the chance, in [0, 1], that it will reject the draft, said from what is at hand
 without asking anybody. It decides nothing; a rewrite that it makes likely is begun together with the verdict.
+That pays where a verdict is waited for. A router that decides by what is at hand has its own decision for a prior, 0
+or 1: it hides nothing, but begins no rewrite that is dropped at once. Without a prior, or where it is None, the share
+of drafts that the run has rejected so far stands for it.
 """
 
 from __future__ import annotations
@@ -30,11 +33,17 @@ class Needs:
     """Names of scorers it asks."""
     logprobs: int = 0
     """Alternatives per token it reads from drafts."""
+    reads_rewrites: bool = False
+    """Reads the same of what an engine writes in a draft's place; else such a step carries no logprobs."""
+    redraws: bool = False
+    """Compares what an engine writes with what it would write another time, so at temperature 0 with itself."""
     engines: int = 1
     """How many engines it routes between, at least."""
     steps: bool = True
     """Routes steps, so every engine must continue token ids. False: it decides before an engine writes,
     and where one of them writes only whole turns (a chat-only API) the run is a single turn."""
+    targets: tuple[str, ...] = ()
+    """Engines it names to write what it rejects: each has to write here, and none can be the cheapest."""
     calibrated: bool = False
     """Its threshold means nothing until it was chosen for these engines: without a calibration for this very pair
     it runs in experiments only."""
@@ -68,6 +77,10 @@ class Ask(Protocol):
         One entry per sample that held an answer, so at most `num`. Raises SignalUnavailable if the thought
         cannot be closed there.
         """
+        ...
+
+    def answer_in(self, text: str) -> str | None:
+        """Return the answer that the pipeline finds in a text, None for none: the same that a run ends with."""
         ...
 
 

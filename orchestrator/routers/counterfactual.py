@@ -9,11 +9,11 @@ discarded work, in the journal, the ledger and the budget like all other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from orchestrator.errors import EngineError, LimitExceeded, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs, draft_small, keep_all
+from orchestrator.routers.random import uniform
 from orchestrator.types import Decision, History, Keep, Plan, Rewrite, Step, StopRun
 
 __all__ = ["Counterfactual", "is_sampled"]
@@ -21,8 +21,7 @@ __all__ = ["Counterfactual", "is_sampled"]
 
 def is_sampled(seed: int, step: int, share: float) -> bool:
     """Return whether a step of the run with this seed is looked at; the same in a resumed or repeated run."""
-    drawn = int.from_bytes(blake2b(f"counterfactual:{seed}:{step}".encode(), digest_size=7).digest()) / 2**56
-    return drawn < share
+    return uniform("counterfactual", seed, step) < share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,14 @@ class Counterfactual:
         own: Needs = getattr(self.router, "needs", Needs())
         scorers = tuple(dict.fromkeys([*own.scorers, *filter(None, [self.scorer])]))
         return Needs(
-            scorers=scorers, logprobs=own.logprobs, engines=max(2, own.engines), steps=True, calibrated=own.calibrated
+            scorers=scorers,
+            logprobs=own.logprobs,
+            reads_rewrites=own.reads_rewrites,
+            redraws=own.redraws,
+            engines=max(2, own.engines),
+            steps=True,
+            targets=own.targets,
+            calibrated=own.calibrated,
         )
 
     def before_step(self, history: History) -> Plan | StopRun:

@@ -16,16 +16,20 @@ dwell; up above tau, down at or below it). Differs:
 - w, tau and the dwell were not published: the defaults here are ours;
 - the window holds tokens of one engine only, since its last switch;
 - `lower` may be below the threshold (hysteresis; there they are one number);
-- a step written in a draft's place comes without logprobs: where there is nothing to read, control goes back once the
-  dwell is over, and the smaller engine's next draft is read;
+- where there is nothing to read of a larger engine's step (one that wrote for an engine which failed comes without
+  logprobs), control goes back once the dwell is over, and the smaller engine's next draft is read;
 - with more than two engines a switch goes one engine up or down.
+
+Of two engines that are equally unsure of each step, a higher threshold never lets the larger one write a step more, at
+a dwell of 0 and steps that fill the window. A dwell breaks this: it may put off a switch up to a step where the
+threshold is lower, and a switch down with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf, log
 from typing import Literal
 
@@ -34,8 +38,8 @@ import numpy as np
 from orchestrator import uncertainty
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.escalation import ON_UNREADABLE, OnUnreadable, check_choice, unread
-from orchestrator.types import Decision, History, Plan, Signal, Step, TokenLogprob, keep, rewrite
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
+from orchestrator.types import Decision, History, Plan, Rewrite, Signal, Step, TokenLogprob, keep, rewrite
 
 __all__ = ["Entropy"]
 
@@ -83,7 +87,8 @@ class Entropy:
     @property
     def needs(self) -> Needs:
         """Two engines that show alternatives, unless one writes everything."""
-        return Needs(logprobs=self.top if 0 < self.threshold < inf else 0, engines=2)
+        reads = 0 < self.threshold < inf
+        return Needs(logprobs=self.top if reads else 0, reads_rewrites=reads, engines=2)
 
     def before_step(self, history: History) -> Plan:
         """Let the engine in control draft, one smaller if its last reading is low and the dwell is over."""
@@ -121,8 +126,15 @@ class Entropy:
         except SignalUnavailable:
             return None
 
+    def prior(self, history: History, draft: Step) -> float:
+        """Return 1 for a draft that will be rejected, else 0: nobody is asked about one."""
+        return float(isinstance(self._decided(history, draft), Rewrite))
+
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
         """Keep the draft, or let the next larger engine take over at it."""
+        return self._decided(history, draft)
+
+    def _decided(self, history: History, draft: Step) -> Decision:
         if draft.writer == history.large or self.threshold == inf:
             return keep(reason=f"{draft.writer} is not read")
         larger = history.engines[history.engines.index(draft.writer) + 1]
@@ -163,5 +175,6 @@ def _tail(steps: Sequence[Step], most: int) -> list[TokenLogprob]:
     for step in reversed(steps):
         if len(tokens) >= most or not step.logprobs:
             break
-        tokens = [*(token for token in step.logprobs if token.top), *tokens]
-    return tokens[-most:] if most else []
+        read = (token for token in reversed(step.logprobs) if token.top)
+        tokens += islice(read, most - len(tokens))
+    return tokens[::-1]

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from heapq import nlargest, nsmallest
 from math import log1p
+from string import ascii_letters, digits
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.errors import SignalUnavailable
 from orchestrator.types import Stop, TokenLogprob
@@ -70,10 +73,10 @@ NAMES = (*UNCERTAINTY, *TEXT, *POSITION, *HISTORY)
 """All that can be had without asking a scorer."""
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_OPERATORS = frozenset("+-*/=<>^%")
-_GRAM = 3
+_OPERATORS = b"+-*/=<>^%"
+_DIGITS, _LETTERS = digits.encode(), ascii_letters.encode()
 _READ = 4000
-"""Characters of a text that are looked at: what is longer is no sentence any more."""
+"""Characters of a text that are looked at: what is longer is no sentence any more. Logprobs are all looked at."""
 
 
 class Drafted(NamedTuple):
@@ -116,22 +119,21 @@ def _uncertainty(of: Drafted) -> list[float]:
     tokens = of.logprobs
     lower, margin = (each.tolist() for each in entropies_and_margins(tokens))
     assert tokens  # or there would have been no entropies
-    written = [min(token.logprob, 0.0) for token in tokens if token.logprob == token.logprob]
-    behind = [max(token.top[0].logprob - token.logprob, 0.0) for token in tokens if token.top]
-    behind = [each for each in behind if each == each]
+    written = [logprob if logprob < 0 else 0.0 for _, _, logprob, _ in tokens if logprob == logprob]
+    behind = [gap for _, _, logprob, top in tokens if top and (gap := top[0].logprob - logprob) > 0]  # NaN is not
     total = sum(written)
     return [
         sum(lower) / len(lower),
         sum(lower),
         lower[-1],
-        *_padded(nlargest(3, lower)),
+        *_padded(sorted(lower, reverse=True)[:3]),
         sum(margin) / len(margin),
-        *_padded(nsmallest(3, margin)),
+        *_padded(sorted(margin)[:3]),
         total / max(len(written), 1),
         total,
-        *_padded(nsmallest(3, written)),
+        *_padded(sorted(written)[:3]),
         max(behind, default=0.0),
-        float(sum(each > 0 for each in behind)),
+        float(len(behind)),
     ]
 
 
@@ -142,28 +144,31 @@ def _padded(values: list[float]) -> list[float]:
 
 def _text(of: Drafted) -> list[float]:
     text, previous, question = of.text[:_READ], of.previous[:_READ], of.question[:_READ]
-    digits = sum(map(str.isdigit, text))
-    numbers, before, asked = (_NUMBER.findall(each) for each in (text, previous or question, question))
-    new = [number for number in numbers if number not in set(before)]
-    known = set(before) | set(asked)
-    lost = set(before).difference(numbers)
+    num_digits, operators, letters = _counted(text)
+    numbers = _NUMBER.findall(text)
+    asked = set(_NUMBER.findall(question))
+    before = set(_NUMBER.findall(previous)) if previous else asked
+    new = [number for number in numbers if number not in before]
+    known = before | asked
+    lost = before.difference(numbers)
     stripped = text.strip()
+    runs = _runs(text)
     return [
         log1p(of.num_tokens),
         log1p(len(text)),
         float(stripped.count("\n")),
         log1p(len(text.split())),
-        log1p(digits),
-        log1p(sum(char in _OPERATORS for char in text)),
-        sum(map(str.isalpha, text)) / max(len(text), 1),
+        log1p(num_digits),
+        log1p(operators),
+        letters / max(len(text), 1),
         log1p(len(numbers)),
-        log1p(max((float(number[:15]) for number in numbers), default=0.0)),
+        log1p(max((float(number[:15]) for number in set(numbers)), default=0.0)),
         log1p(len(new)),
         len(new) / max(len(numbers), 1),
         log1p(sum(number not in known for number in new)),
         log1p(len(lost)),
-        _shared(text, previous),
-        _shared(text, question),
+        _shared(runs, _runs(previous)),
+        _shared(runs, _runs(question)),
         log1p(len(text)) - log1p(len(previous or question)),
         float(stripped == previous.strip()),
         float(of.stop is Stop.END),
@@ -171,12 +176,29 @@ def _text(of: Drafted) -> list[float]:
     ]
 
 
-def _shared(text: str, source: str) -> float:
-    """Return the share of the text's short runs of characters that the source has, too, in [0, 1]."""
-    if len(text) < _GRAM:
+def _counted(text: str) -> tuple[int, int, int]:
+    """Return how many digits, operators and letters a text has, in any script."""
+    raw = text.encode(errors="surrogatepass")
+    operators = len(raw) - len(raw.translate(None, _OPERATORS))
+    if not text.isascii():
+        return sum(map(str.isdigit, text)), operators, sum(map(str.isalpha, text))
+    return len(raw) - len(raw.translate(None, _DIGITS)), operators, len(raw) - len(raw.translate(None, _LETTERS))
+
+
+def _runs(text: str) -> NDArray[np.int64]:
+    """Return the text's short runs of characters as numbers, three characters to a number, in order of size."""
+    codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype="<u4").astype(np.int64)
+    runs: NDArray[np.int64] = (codes[:-2] << 42) | (codes[1:-1] << 21) | codes[2:]
+    runs.sort()
+    return runs
+
+
+def _shared(runs: NDArray[np.int64], of: NDArray[np.int64]) -> float:
+    """Return the share of the text's runs that the source has, too, in [0, 1]."""
+    if not len(runs) or not len(of):
         return 0.0
-    known = {source[place : place + _GRAM] for place in range(len(source) - _GRAM + 1)}
-    return sum(text[place : place + _GRAM] in known for place in range(len(text) - _GRAM + 1)) / (len(text) - _GRAM + 1)
+    found = of[np.minimum(np.searchsorted(of, runs), len(of) - 1)]
+    return int(np.count_nonzero(found == runs)) / len(runs)
 
 
 def _position(of: Drafted) -> list[float]:

@@ -21,13 +21,14 @@ from orchestrator import uncertainty
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.conditions import All, Condition, Linear, parse
-from orchestrator.routers.escalation import (
+from orchestrator.routers.rejection import (
     ON_UNREADABLE,
     TARGETS,
     OnUnreadable,
     Target,
     check_choice,
     climb,
+    digits,
     target,
     unread,
 )
@@ -194,6 +195,9 @@ class Hybrid:
             try:
                 found = uncertainty.uncertainty(draft.logprobs, self.vocabulary)
                 known = {name: getattr(found, name) for name in wanted if name != "num_tokens"} | known
+                for name in [name for name, value in known.items() if value != value]:
+                    missing.append(SignalUnavailable(name, "a token has a single alternative"))
+                    del known[name]
             except SignalUnavailable as why:
                 missing.append(why)
         signals += [Signal(name=name, value=None, raw=value, unit=_unit(name)) for name, value in known.items()]
@@ -209,12 +213,8 @@ class Hybrid:
 
 
 def _reading(signal: Signal) -> float:
-    """Return a judge's digits, or another scorer's value. Raises SignalUnavailable for what is neither."""
-    value = signal.raw if signal.name in DIGITS else signal.value
-    most = 9 if signal.name in DIGITS else 1
-    if value is None or not 0 <= value <= most:  # NaN is not
-        raise SignalUnavailable(signal.name, f"{value!r} is not in [0, {most}]")
-    return value
+    """Return a judge's digits, or another scorer's value."""
+    return digits(signal) if signal.name in DIGITS else signal.value or 0.0
 
 
 def _leaves(condition: Condition) -> Sequence[str]:

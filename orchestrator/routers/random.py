@@ -37,7 +37,7 @@ class Random:
         return Plan(engine=engine, reason=f"drew {drawn:.3f} {'<' if is_large else '>='} share {self.large_share:g}")
 
 
-def uniform(*parts: int) -> float:
+def uniform(*parts: int | str) -> float:
     """Return a number in [0, 1) that follows from `parts`, as if drawn."""
     named = ":".join(map(str, parts)).encode()
     return int.from_bytes(blake2b(named, digest_size=7).digest()) / 2**56

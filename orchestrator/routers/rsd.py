@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.escalation import ON_UNREADABLE, TARGETS, OnUnreadable, Target, check_choice, target, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, TARGETS, OnUnreadable, Target, check_choice, target, unread
 from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, rewrite, stop
 
 __all__ = ["RSD"]
@@ -76,10 +76,9 @@ class RSD:
             return keep(reason="every score is at least 0", threshold=0.0)
         try:
             score = await ask.score(self.scorer, draft)
-            if score.value is None or not 0 <= score.value <= 1:  # NaN is not
-                raise SignalUnavailable(self.scorer, f"{score.value!r} is no score in [0, 1]")
         except SignalUnavailable as missing:
             return unread(larger, missing, self.on_unreadable, self.threshold)
+        assert score.value is not None
         margin = score.value - self.threshold
         if margin >= 0:
             return keep(

@@ -24,12 +24,12 @@ from typing import Literal
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, digits, unread
 from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, rewrite, stop
 
 __all__ = ["SpecReason"]
 
 SCORERS = {"greedy": "judge", "average": "judge-average", "prm": "prm"}
-UNREADABLE = ("reject", "accept", "stop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,13 @@ class SpecReason:
     """Keep a draft rated at least `threshold` by the large engine; otherwise the large engine writes the step."""
 
     threshold: float = 7.0
-    """In digits: 0 keeps every readable draft, anything above 9 rejects every draft."""
+    """In digits: 0 keeps every readable draft, anything above 9 rejects every draft, and pays for its rating, which
+    the trace has."""
     first_n: int = 0
     """The first n steps are written by the large engine, without drafts and without ratings."""
     reading: Literal["greedy", "average", "prm"] = "greedy"
     """The emitted digit, the probability-weighted mean of the digits, or what the engine that only measures says."""
-    on_unreadable: Literal["reject", "accept", "stop"] = "reject"
+    on_unreadable: OnUnreadable = "reject"
     """What a draft without a readable rating gets."""
     step_tokens: int = 512
     """Tokens one step may have."""
@@ -50,9 +51,8 @@ class SpecReason:
     """The run ends with status `budget` when its kept steps have this many tokens."""
 
     def __post_init__(self) -> None:
-        for option, known in (("reading", tuple(SCORERS)), ("on_unreadable", UNREADABLE)):
-            if (value := getattr(self, option)) not in known:
-                raise UserError(f"specreason: {option} = {value!r}; known: {', '.join(known)}")
+        check_choice("specreason", "reading", self.reading, tuple(SCORERS))
+        check_choice("specreason", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
         for option, least in (("first_n", 0), ("step_tokens", 1), ("total_tokens", 1)):
             if (value := getattr(self, option)) < least:
                 raise UserError(f"specreason: {option} = {value!r} must be at least {least}")
@@ -61,7 +61,7 @@ class SpecReason:
 
     @property
     def needs(self) -> Needs:
-        """Two engines, and a judge unless no draft is ever rated."""
+        """Two engines, and whoever rates: every draft is rated, whatever the threshold."""
         return Needs(scorers=(SCORERS[self.reading],), engines=2)
 
     def before_step(self, history: History) -> Plan | StopRun:
@@ -81,9 +81,8 @@ class SpecReason:
         try:
             rating = await ask.score(SCORERS[self.reading], draft)
         except SignalUnavailable as missing:
-            return self._without_rating(history, missing)
-        assert rating.raw is not None
-        margin = rating.raw - self.threshold
+            return unread(history.large, missing, self.on_unreadable, self.threshold)
+        margin = digits(rating) - self.threshold
         if margin >= 0:
             return keep(
                 rating,
@@ -100,11 +99,3 @@ class SpecReason:
             margin=margin,
             alternatives=("keep",),
         )
-
-    def _without_rating(self, history: History, missing: SignalUnavailable) -> Decision:
-        reason = f"no rating ({missing.reason}): {self.on_unreadable}"
-        if self.on_unreadable == "accept":
-            return keep(reason=reason, threshold=self.threshold, alternatives=("rewrite",))
-        if self.on_unreadable == "stop":
-            return stop(status=Status.FAILED, reason=reason, threshold=self.threshold)
-        return rewrite(history.large, reason=reason, threshold=self.threshold, alternatives=("keep",))

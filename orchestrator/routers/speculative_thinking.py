@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import EngineError, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, keep, rewrite
 
 __all__ = ["SpeculativeThinking"]
 
@@ -89,11 +89,11 @@ class SpeculativeThinking:
             if (value := getattr(self, option)) < first:
                 raise UserError(f"speculative-thinking: {option} = {value!r} is below where it starts, {first}")
         for option in ("verify", "negative", "positive"):
-            if not all(isinstance(word, str) and word.strip() for word in getattr(self, option)):
-                raise UserError(
-                    f"speculative-thinking: {option} = {getattr(self, option)!r} has a word without letters"
-                )
-            object.__setattr__(self, option, tuple(getattr(self, option)))  # a file has a list
+            if isinstance(words := getattr(self, option), str):
+                raise UserError(f"speculative-thinking: {option} = {words!r} is one text: give a list of words")
+            if not all(isinstance(word, str) and word.strip() for word in words):
+                raise UserError(f"speculative-thinking: {option} = {words!r} has a word without letters")
+            object.__setattr__(self, option, tuple(words))  # a file has a list
         if not self.recap.strip():
             raise UserError("speculative-thinking: recap is empty: give words that a recap starts with")
 
@@ -165,13 +165,24 @@ class SpeculativeThinking:
                 tokens, piece = min(tokens + self.recap_growth, self.most_recap_tokens), WRITE
             elif piece != LOOK:
                 piece = WRITE if piece != WRITE else RECAP if doubts >= limit else LOOK
-            elif step.writer == small and step.attempt:  # a neutral look, written anew
+            elif step.writer == small and self._is_anew(step, read):
                 piece = RECAP if doubts >= limit else LOOK
             else:
                 mood, verifies = read(step.text)
                 doubts += mood < 0
                 piece = VERIFY if verifies else WRITE
         return _Due(piece, doubts, limit, tokens)
+
+    def _is_anew(self, step: Step, read: Callable[[str], tuple[int, bool]]) -> bool:
+        """Return whether a piece of the small engine in a look's place is not a look, but a neutral one written anew.
+
+        Its number of attempts does not tell: rollbacks and failovers count there, too. Its length does, and that a
+        look which stands has a cue. Where the large engine's words always stand, the small engine's look stands only
+        where it wrote for a large one that failed: a short such look with a cue and a delimiter is taken for anew.
+        """
+        if not self.reasoning or step.num_tokens > self.look_tokens:
+            return self.reasoning
+        return step.stop is not Stop.LENGTH and (self.choose_large or not read(step.text)[0])
 
 
 def _found(words: Sequence[str], text: str) -> list[str]:

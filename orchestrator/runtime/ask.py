@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from orchestrator.engines.answer_probe import AnswerProbe, Said
@@ -46,7 +47,7 @@ class DraftAsk:
         """Score one draft, or several at once. Raises SignalUnavailable."""
         if isinstance(draft, Step):
             return await self._one(name, draft)
-        return list(await asyncio.gather(*(self._one(name, each) for each in draft)))
+        return await _all([asyncio.ensure_future(self._one(name, each)) for each in draft])
 
     async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
         """Return what `engine` writes in the place of `draft`. Raises EngineError; asked again, the same one."""
@@ -68,6 +69,10 @@ class DraftAsk:
         if signal.value is None and signal.reason != _SILENT:
             raise SignalUnavailable(ANSWERS, signal.reason)
         return list(answers)
+
+    def answer_in(self, text: str) -> str | None:
+        """Return the answer that the pipeline finds in a text, None for none."""
+        return self._run.find_answer(text)
 
     async def _once(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """Return what `make` returns, made once for each key, however many ask for it at a time."""
@@ -92,7 +97,7 @@ class DraftAsk:
 
     async def _scored(self, name: str, draft: Step) -> Signal:
         stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
-        return stored or await self._measure(name, draft)
+        return await self._measure(name, draft) if stored is None else _checked(stored)
 
     async def _measure(self, name: str, draft: Step) -> Signal:
         if name not in self._scorers:
@@ -108,7 +113,8 @@ class DraftAsk:
             signal = Signal(name=name, value=None, reason=missing.reason)
         except EngineError as error:
             signal = Signal(name=name, value=None, reason=str(error))
-        self._record(draft.index, draft.attempt, signal._replace(name=name))
+        signal = _checked(signal._replace(name=name))
+        self._record(draft.index, draft.attempt, signal)
         return signal
 
     def _record(self, step: int, attempt: int, signal: Signal) -> None:
@@ -166,6 +172,18 @@ class DraftAsk:
             return self._once(key, partial(probe.sample, engine, prompt, call, sampling))
 
         return await _all([asyncio.ensure_future(sample(number)) for number in range(num)])
+
+
+def _checked(signal: Signal) -> Signal:
+    """Return a reading as it is, or as unavailable if its numbers are none that anybody could decide by."""
+    name, value, raw = signal[:3]
+    if value is None:
+        return signal
+    if not 0 <= value <= 1:  # NaN is not
+        return signal._replace(value=None, raw=None, reason=f"{name} answered {value!r}, which is not in [0, 1]")
+    if raw is not None and not isfinite(raw):
+        return signal._replace(value=None, raw=None, reason=f"{name} read {raw!r}, which is no number")
+    return signal
 
 
 def _agreement(answers: Sequence[str], num: int) -> Signal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -132,6 +132,7 @@ def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
         getattr(through, "after_draft", keep_all),
         getattr(router, "after_run", None),
         getattr(router, "prior", None),
+        getattr(router, "needs", Needs()).reads_rewrites,
     )
 
 
@@ -173,13 +174,29 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
     return scorers
 
 
-def check_engines(router: Any, engines: Collection[str]) -> None:
-    """Raise MissingCapability if the router needs more engines than there are."""
+def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, EngineSpec]) -> None:
+    """Raise MissingCapability if the router needs more engines than there are, cheapest first.
+
+    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, and if one that
+    it would compare with itself draws nothing.
+    """
     needs: Needs = getattr(router, "needs", Needs())
     if len(engines) < needs.engines:
         raise MissingCapability(
             f"{policy_name(router)} routes between {needs.engines} engines; the pipeline has {len(engines)}"
         )
+    for name in needs.targets:
+        if name not in engines[1:]:
+            raise UserError(
+                f"{policy_name(router)} sends what it rejects to {name!r}; known: {', '.join(engines[1:])}, "
+                "the engines above the cheapest"
+            )
+    for name in engines[:-1] if needs.redraws else ():
+        if specs[name].sampling.temperature == 0:
+            raise UserError(
+                f"{policy_name(router)} draws anew what engine {name!r} writes at temperature 0, which would always "
+                "agree: give it a temperature, or the policy another gate"
+            )
 
 
 def check_needs(

@@ -101,7 +101,7 @@ class Pipeline:
         self.router = build.router_of(router)
         if given is not None:
             self.router = given.laid_over(self.router)
-        build.check_engines(self.router, self.writers)
+        build.check_engines(self.router, self.writers, self.specs)
         self.budget = budget
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
@@ -161,7 +161,7 @@ class Pipeline:
         other.router = build.router_of(router)
         if calibration is not None:
             other.router = calibration.laid_over(other.router)
-        build.check_engines(other.router, self.writers)
+        build.check_engines(other.router, self.writers, self.specs)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         other._looking = build.looking(other.router, counterfactuals, other._scorers)
         doors = build.doors_of(other.router, other._looking)

@@ -48,6 +48,8 @@ class Turn(NamedTuple):
     """Purpose and attempt whose seed its calls have; None for its own."""
     lead: str = ""
     """See Plan."""
+    rewrite_logprobs: int = 0
+    """Alternatives per token of what is written in its place."""
 
 
 class Lead(NamedTuple):
@@ -98,6 +100,8 @@ class Doors(NamedTuple):
     """None where the router learns nothing."""
     prior: Callable[[History, Step], float] | None = None
     """The chance that a draft is rejected, from what is at hand."""
+    reads_rewrites: bool = False
+    """See Needs."""
 
 
 @dataclass(slots=True)
@@ -162,6 +166,8 @@ class Run:
     """Engines given up on at the current step."""
     verdicts: list[bool] = field(default_factory=list)
     """Whether each draft that the router decided about stood, in order."""
+    readings: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By signal: what it last read, and how often in a row; never changed but replaced, for copies share it."""
     ahead: LookAhead | None = None
     """What is begun before its turn; None where nothing is."""
     taken_over: set[tuple[int, int]] = field(default_factory=set)

@@ -46,10 +46,14 @@ from orchestrator.types import (
     rewrite,
 )
 
-__all__ = ["advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
+__all__ = ["CONSTANT", "SAME", "advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
+CONSTANT = "constant"
+"""Kind of the event that says that a scorer, or a prediction, reads the same again and again."""
+SAME = 50
+"""Equal readings in a row, in one run, that are worth saying."""
 _KEPT = keep(reason="written without asking")
 
 
@@ -166,7 +170,10 @@ def _check_engine(run: Run, engine: str | None) -> None:
 
 
 def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
-    """Write a decision to the journal's next transaction."""
+    """Write a decision to the journal's next transaction, and what it was decided by if that tells nothing apart."""
+    for signal in decision.signals:
+        if signal.value is not None:
+            _count(run, signal.name, signal.value)
     run.journal.decision(
         DecisionRow(
             run.key,
@@ -183,6 +190,16 @@ def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
             _detail(decision),
         )
     )
+
+
+def _count(run: Run, name: str, value: float) -> None:
+    """Count equal readings in a row; at the SAME-th the trace says so, once. A resumed run counts anew."""
+    last, number = run.readings.get(name, (value, 0))
+    number = number + 1 if last == value else 1
+    run.readings = {**run.readings, name: (value, number)}
+    if number == SAME:
+        why = f"the last {SAME} readings of {name} in a row are all {value:.3f}: does it tell drafts apart?"
+        run.journal.event(EventRow(run.key, len(run.history.steps), CONSTANT, dumps({"reason": why}), time()))
 
 
 def _detail(decision: Decision) -> str:
@@ -239,7 +256,16 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
 def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
     """Return the turn in which `engine` writes in the place of `draft`, which `turn` wrote."""
     limit = turn.max_tokens if max_tokens is None else max_tokens
-    return Turn(engine, "rewrite", draft.attempt + 1, limit, stands=True, whole=turn.whole, lead=turn.lead)
+    return Turn(
+        engine,
+        "rewrite",
+        draft.attempt + 1,
+        limit,
+        turn.rewrite_logprobs,
+        stands=True,
+        whole=turn.whole,
+        lead=turn.lead,
+    )
 
 
 def keep_step(run: Run, step: Step) -> None:
@@ -350,6 +376,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         planned.logprobs,
         whole=planned.whole,
         lead=planned.lead,
+        rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
     )
     return planned.engine
 

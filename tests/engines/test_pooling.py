@@ -140,11 +140,22 @@ async def test_the_answer_is_one_entry_of_ranked_classes_and_nothing_is_generate
 
 
 async def test_of_several_rows_the_last_one_counts(stub: StubServer, engine: Build) -> None:
-    FakePooling(stub, lambda ids: [[0.9, 0.1], [0.8, 0.2], BAD_GOOD])
+    FakePooling(stub, lambda ids: [[0.9, 0.1]] * (len(ids) - 1) + [BAD_GOOD])
     done = await engine().complete(request())
     assert done.logprobs is not None
     assert done.logprobs[0].id == 1
     assert exp(done.logprobs[0].logprob) == pytest.approx(0.75)
+
+
+async def test_rows_that_are_neither_one_nor_one_a_token_are_those_of_steps_that_no_tag_was_named_for(
+    stub: StubServer, engine: Build
+) -> None:
+    server = FakePooling(stub)
+    made = engine()
+    await made.start()
+    server.answers = lambda ids: [BAD_GOOD] * 2
+    with pytest.raises(EngineProtocol, match=rf"2 scores for a prompt of {len(PROMPT)} tokens: .*name its step_tag"):
+        await made.complete(request())
 
 
 @pytest.mark.parametrize("num_rows", [1, 3])

@@ -7,8 +7,10 @@ from math import log
 from typing import Any
 
 from orchestrator.errors import SignalUnavailable
+from orchestrator.runtime.answer import extractor
 from orchestrator.types import History, Signal, Step, Stop, Task, TokenLogprob
 
+ANSWERS = extractor(("boxed", "marked", "after_think"))
 THREE = ("small", "middle", "large")
 
 
@@ -67,6 +69,9 @@ class Table:
     async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
         self.asked.append(f"{engine} {sample}")
         return self.beside[engine][sample]
+
+    def answer_in(self, text: str) -> str | None:
+        return ANSWERS(text)
 
     async def answers(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[str]:
         self.asked.append(f"{engine} answers {num}")

@@ -29,7 +29,7 @@ from orchestrator.routers import (
 )
 from orchestrator.routers.features import NAMES
 from orchestrator.routers.forecast import Forecast, Logistic
-from orchestrator.types import History, Step, StopRun
+from orchestrator.types import History, Step, StopRun, TokenLogprob
 
 BAR_MS = 0.3
 """Own work per step; tests allow a busy machine thrice as much of the median."""
@@ -65,14 +65,28 @@ def kept(num_steps: int) -> History:
     )
 
 
-async def own_work_ms(router: Any, past: History, ask: Table) -> float:
+def long(num_tokens: int) -> tuple[str, list[TokenLogprob]]:
+    """Return a step of so many tokens with numbers in it, its answer last, and its logprobs."""
+    words = [f"so {place} and " if place % 9 == 0 else "it is " for place in range(num_tokens - 1)]
+    texts = [*words, "\\boxed{1}"]
+    return "".join(texts), [token(0.9, 0.05, 0.03, 0.01, 0.01, text=each) for each in texts]
+
+
+async def own_work_ms(
+    router: Any,
+    past: History,
+    ask: Table,
+    of: tuple[str, list[TokenLogprob]] = ("wait \\boxed{1}", TOKENS),
+    times: int = 60,
+) -> float:
     """Return the median time of both doors together."""
     taken = []
-    for _ in range(60):
+    for _ in range(times):
         started = perf_counter()
         plan = router.before_step(past) if hasattr(router, "before_step") else None
         if hasattr(router, "after_draft") and not isinstance(plan, StopRun):
-            draft = step("wait \\boxed{1}", plan.engine if plan else "small", index=len(past.steps), logprobs=TOKENS)
+            text, logprobs = of
+            draft = step(text, plan.engine if plan else "small", index=len(past.steps), logprobs=logprobs)
             await router.after_draft(past, draft, ask)
         taken.append(perf_counter() - started)
     return 1e3 * median(taken)
@@ -86,6 +100,19 @@ async def test_a_router_s_own_work_is_a_fraction_of_a_millisecond_a_step(
     beside = {each: [step("\\boxed{1}", each, logprobs=TOKENS)] * 5 for each in ("small", "large")}
     ask = Table(SCORES, beside, answers=["1"] * 4)
     assert await own_work_ms(find(name)(**options), kept(num_steps), ask) <= 3 * BAR_MS
+
+
+@pytest.mark.parametrize(("name", "options"), SETTINGS)
+async def test_its_own_work_keeps_to_the_bar_at_150_tokens_and_grows_no_faster_than_a_step_beyond(
+    name: str, options: dict[str, Any]
+) -> None:
+    def ask() -> Table:
+        return Table(SCORES, {each: [step("\\boxed{1}", each)] * 5 for each in ("small", "large")}, answers=["1"] * 4)
+
+    router = find(name)(**options)
+    assert await own_work_ms(router, kept(3), ask(), long(150)) <= 3 * BAR_MS
+    at_500 = await own_work_ms(router, kept(3), ask(), long(500), 15)
+    assert await own_work_ms(router, kept(3), ask(), long(4000), 7) <= 3 * max(8 * at_500, BAR_MS)
 
 
 STEPS = 5

@@ -12,9 +12,12 @@ from seen import THREE, Table, history, step, token
 import orchestrator as orc
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import EngineProtocol, UserError
 from orchestrator.routers import AnswerGate
-from orchestrator.types import Plan, Step, Stop, TokenLogprob
+from orchestrator.runtime.answer import extractor
+from orchestrator.runtime.build import check_engines
+from orchestrator.types import Plan, Sampling, Step, Stop, TokenLogprob
 
 SURE = (0.96, 0.01, 0.01, 0.01, 0.01)
 TORN = (0.5, 0.49, 0.003, 0.003, 0.003)
@@ -66,6 +69,8 @@ def _shifted(token: TokenLogprob) -> TokenLogprob:
     [
         ("so \\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}"),
         ("\\boxed{1} no, \\boxed{2}", "2"),
+        ("\\boxed{4} and then \\boxed{", "4"),
+        ("4 is \\boxed{4}, so 4 apples", "4"),
         ("Answer: 42 \n", "42"),
         ("#### 7", "7"),
         ("The final answer: **12** ", "12**"[:-2]),
@@ -93,6 +98,52 @@ async def test_what_cannot_be_read_goes_to_the_large_engine_and_says_why(solutio
     decision = await AnswerGate().after_draft(history(), solution, Table())
     assert (decision.action, getattr(decision, "engine", "")) == ("rewrite", "large")
     assert decision.reason.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "found"),
+    [
+        (("after_think", "marked"), "Answer: 5\n</think>\n7", "7"),
+        ("regex:=(\\d+)", "1=2 and 3=45 so 6", "45"),
+        (lambda text: text.split()[0], "8 or 9", "8"),
+    ],
+)
+async def test_the_answer_is_the_one_that_the_pipeline_finds(answer: Any, text: str, found: str) -> None:
+    engines = {"small": Scripted([text]), "large": Scripted(["\\boxed{2}"])}
+    policy = AnswerGate(gate="forced", on_unreadable="accept")
+    async with orc.Pipeline(engines, policy, answer=answer, db=":memory:") as pipeline:
+        result = await pipeline.arun("q")
+        [decision] = pipeline.journal.run(result.run_id).decisions
+    assert decision.reason != "the solution has no answer"
+    ask = Table()
+    ask.answer_in = extractor(answer)  # type: ignore[method-assign]
+    solution = step(text, stop=Stop.END, logprobs=[token(*SURE, text=each) for each in text])
+    read = await AnswerGate(top=FIVE, threshold=0.5).after_draft(history(), solution, ask)
+    assert read.reason.endswith(f"of {found!r}")
+
+
+async def test_an_answer_that_is_not_in_the_text_as_it_is_has_no_reading() -> None:
+    ask = Table()
+    ask.answer_in = lambda text: "seven"  # type: ignore[method-assign]
+    decision = await AnswerGate().after_draft(history(), GOOD, ask)
+    assert "the answer 'seven' has no place of its own" in decision.reason
+
+
+@pytest.mark.parametrize("ps", [(), (0.9,)])
+async def test_a_token_of_the_answer_without_two_alternatives_is_no_reading(ps: tuple[float, ...]) -> None:
+    one = TokenLogprob(0, "2", -0.1, tuple(TokenLogprob(0, "2", -0.1) for _ in ps))
+    solution = step(GOOD.text, stop=Stop.END, logprobs=[*(GOOD.logprobs or ())[:3], one, (GOOD.logprobs or ())[4]])
+    decision = await AnswerGate(top=FIVE, threshold=0.5).after_draft(history(), solution, Table())
+    assert "1 of 2 tokens of the answer have fewer than two alternatives" in decision.reason
+
+
+def test_agreement_of_an_engine_that_draws_nothing_is_refused_when_the_pipeline_is_built() -> None:
+    cold, warm = (EngineSpec(kind="llamacpp", sampling=Sampling(temperature=each)) for each in (0.0, 0.6))
+    policy = AnswerGate(gate="agreement")
+    with pytest.raises(UserError, match="engine 'small' writes at temperature 0, which would always agree"):
+        check_engines(policy, ("small", "large"), {"small": cold, "large": warm})
+    check_engines(policy, ("small", "large"), {"small": warm, "large": cold})  # the last one is never gated
+    check_engines(AnswerGate(), ("small", "large"), {"small": cold, "large": cold})
 
 
 async def test_characters_in_pieces_before_the_answer_do_no_harm() -> None:

@@ -19,7 +19,7 @@ from orchestrator.learning.collecting import Collection
 from orchestrator.learning.table import names_of, table_of
 from orchestrator.learning.training import learnt, write
 from orchestrator.memory.base import StoredRun
-from orchestrator.routers.arbitrage import SAME, Arbitrage
+from orchestrator.routers.arbitrage import Arbitrage
 from orchestrator.routers.collect import Collect
 from orchestrator.routers.features import HISTORY
 from orchestrator.routers.forecast import Forecast
@@ -48,8 +48,6 @@ class Scores:
         (0.75, 0.499, "rewrite"),
         (0.7, 0.5, "rewrite"),
         (0.8, 0.5, "keep"),
-        (0.501, 1.0, "keep"),
-        (0.9999, 0.0, "rewrite"),
     ],
 )
 async def test_a_draft_is_rewritten_where_the_chance_is_above_the_threshold(
@@ -65,6 +63,36 @@ async def test_a_draft_is_rewritten_where_the_chance_is_above_the_threshold(
     assert getattr(decision, "engine", "large") == "large"
 
 
+@pytest.mark.parametrize("unreadable", ["reject", "accept", "stop"])
+async def test_at_the_ends_of_the_threshold_nothing_is_read(unreadable: Any) -> None:
+    of = known(features=("signal:prm",))
+    keeps, rewrites = (Arbitrage(threshold=end, on_unreadable=unreadable, learnt=of) for end in (1.0, 0.0))
+    for policy, action in ((keeps, "keep"), (rewrites, "rewrite")):
+        ask = Scores(None)
+        assert (await policy.after_draft(history(), draft(logprobs=None), ask)).action == action
+        assert (ask.asked, policy.needs.scorers, policy.needs.logprobs) == ([], (), 0)
+        assert policy.prior is not None
+        assert policy.prior(history(), draft(logprobs=None)) == float(action == "rewrite")
+    assert keeps.before_step(history()) == Plan(engine="small")
+    assert rewrites.before_step(history()).engine == "large"
+
+
+@pytest.mark.parametrize("to", ["small", "middle"])
+def test_an_engine_that_cannot_write_what_is_rejected_is_refused_when_the_pipeline_is_built(to: str) -> None:
+    with pipeline() as made, pytest.raises(UserError, match=rf"sends what it rejects to '{to}'; known: large"):
+        made.but(router=Arbitrage(learnt=known(), to=to), scorers={}, seed=0, stop_on_answer=True)
+
+
+@pytest.mark.parametrize("p", [0.9, 0.501])
+async def test_its_prior_is_its_own_decision_where_nobody_is_asked_and_none_elsewhere(p: float) -> None:
+    policy = Arbitrage(learnt=known())
+    decision = await policy.after_draft(history(), draft(p), Scores())
+    assert policy.prior is not None
+    assert policy.prior(history(), draft(p)) == float(decision.action == "rewrite")
+    assert policy.prior(history(), draft(logprobs=None)) == 1.0
+    assert Arbitrage(learnt=known(features=("signal:prm",))).prior is None
+
+
 def test_it_drafts_with_the_small_engine_and_the_logprobs_that_its_file_reads() -> None:
     policy = Arbitrage(learnt=known(logprobs=3))
     assert policy.before_step(history()) == Plan(engine="small", logprobs=3)
@@ -76,7 +104,7 @@ async def test_what_it_cannot_read_is_decided_as_configured_and_said(answer: Any
     policy = Arbitrage(on_unreadable=answer, learnt=known())
     decision = await policy.after_draft(history(), draft(logprobs=None), Scores())
     assert decision.action == action
-    assert decision.reason.startswith("no prediction (signal 'uncertainty' is unavailable: no tokens with logprobs")
+    assert decision.reason.startswith("no reading of uncertainty (no tokens with logprobs")
     assert decision.reason.endswith(f": {answer}")
     assert getattr(decision, "status", Status.FAILED) is Status.FAILED
 
@@ -86,7 +114,7 @@ async def test_a_prediction_that_is_no_number_is_unreadable() -> None:
     decision = await policy.after_draft(history(), draft(), Scores(float("nan")))
     assert (decision.action, decision.reason) == (
         "rewrite",
-        "no prediction (signal 'arbitrage' is unavailable: the router's prediction is not a number): reject",
+        "no reading of arbitrage (the router's prediction is not a number): reject",
     )
 
 
@@ -96,17 +124,8 @@ async def test_a_scorer_that_the_file_names_is_asked_and_read() -> None:
     low, high, none = Scores(0.1), Scores(0.9), Scores(None)
     assert (await policy.after_draft(history(), draft(), low)).action == "rewrite"
     assert (await policy.after_draft(history(), draft(), high)).action == "keep"
-    assert (await policy.after_draft(history(), draft(), none)).reason.startswith("no prediction (signal 'prm'")
+    assert (await policy.after_draft(history(), draft(), none)).reason.startswith("no reading of prm (")
     assert low.asked == high.asked == none.asked == ["prm"]
-
-
-async def test_equal_predictions_over_and_over_are_flagged_and_change_nothing() -> None:
-    policy = Arbitrage(learnt=known())
-    reasons = [(await policy.after_draft(history(), draft(0.9), Scores())).reason for _ in range(SAME + 1)]
-    assert reasons[SAME - 2] == "a rewrite would hardly pay"
-    assert reasons[SAME].endswith(f"the last {SAME + 1} predictions are all 0.047: train anew")
-    told = await policy.after_draft(history(), draft(0.6), Scores())
-    assert (told.action, told.reason) == ("rewrite", "a rewrite is likely to pay")
 
 
 async def test_who_wrote_before_is_seen_or_hidden_as_configured() -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import inf, log2, nan
+from math import inf, log, log2, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from seen import THREE, Table, history, step, token
 
-from orchestrator.errors import UserError
+import orchestrator as orc
+from orchestrator.engines.scripted import Reply, Scripted
+from orchestrator.errors import EngineProtocol, UserError
 from orchestrator.routers import Entropy
-from orchestrator.types import History, Plan, Rewrite, Step, TokenLogprob
+from orchestrator.runtime.result import RunResult
+from orchestrator.types import History, Plan, Rewrite, Status, Step, TokenLogprob
 
 SURE = token(1.0, 1e-9)
 EVEN = token(0.5, 0.5)
@@ -32,7 +38,8 @@ async def run(policy: Entropy, bits: Sequence[float], engines: tuple[str, ...] =
         written = draft([_of(of_step)] * 4 if plan.logprobs else [], plan.engine, index)
         decision = await policy.after_draft(kept, written, ASK)
         if isinstance(decision, Rewrite):
-            written = step(writer=decision.engine, index=index, attempt=1)
+            logprobs = [_of(of_step)] * 4 if policy.needs.reads_rewrites else None
+            written = step(writer=decision.engine, index=index, attempt=1, logprobs=logprobs)
         kept.steps.append(written)
     return [each.writer for each in kept.steps]
 
@@ -83,15 +90,70 @@ async def test_the_window_reaches_back_over_kept_steps_of_the_same_engine_only()
 async def test_the_share_of_the_large_engine_never_grows_with_the_threshold() -> None:
     bits = [0.1, 0.8, 0.3, 0.9, 0.5, 0.2, 0.7, 0.05, 0.95, 0.4]
     shares = [
-        (await run(Entropy(threshold=tau), bits)).count("large") for tau in (0.0, 0.15, 0.35, 0.6, 0.85, 0.97, inf)
+        (await run(Entropy(threshold=tau, window=4), bits)).count("large")
+        for tau in (0.0, 0.15, 0.35, 0.6, 0.85, 0.97, inf)
     ]
     assert shares == sorted(shares, reverse=True)
     assert (shares[0], shares[-1]) == (len(bits), 0)
     assert len(set(shares)) > 4
 
 
+@given(
+    bits=st.lists(st.floats(0.01, 0.99), max_size=20),
+    taus=st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)).map(sorted),
+)
+async def test_at_a_dwell_of_0_a_higher_threshold_lets_the_large_engine_write_no_other_step(
+    bits: list[float], taus: list[float]
+) -> None:
+    low, high = [await run(Entropy(threshold=tau, window=4), bits) for tau in taus]
+    assert all(one == "large" for one, other in zip(low, high, strict=True) if other == "large")
+
+
+def unsure(p: float, text: str) -> Reply:
+    """Return a step whose first token is written with probability `p`; the step is read by it alone."""
+    return Reply(text=text, top={text[0]: log(p), "?": log(1 - p)})
+
+
+async def escalating(db: Path, policy: Entropy, run_id: str, small: Sequence[Any], large: Sequence[Any]) -> RunResult:
+    engines = {"small": Scripted(small), "large": Scripted(large)}
+    async with orc.Pipeline(engines, policy, db=db, failover=False) as pipeline:
+        return await pipeline.arun("?", run_id=run_id)
+
+
+@pytest.mark.parametrize(("dwell", "lower"), [(0, 0.3), (1, 0.3), (0, None)])
+async def test_the_large_engine_keeps_control_while_its_own_entropy_is_above_lower_and_after_a_resume_too(
+    tmp_path: Path, dwell: int, lower: float | None
+) -> None:
+    policy = Entropy(threshold=0.9, lower=lower, dwell=dwell, window=1)
+    small = [unsure(0.5, "x, or y?\n\n"), unsure(0.99, "then z\n\n"), unsure(0.99, "\\boxed{1}")]
+    large = [unsure(0.75, "x\n\n"), unsure(0.8, "of x\n\n"), unsure(0.99, "so x\n\n")]  # 0.81, 0.72 and 0.08 bits
+    whole = await escalating(tmp_path / "whole.db", policy, "it", small, large)
+    stays = ["large"] * 3 if lower else ["large"]
+    assert [each.writer for each in whole.steps] == [*stays, "small", "small"]
+    broken = EngineProtocol("not understood", engine="large")
+    cut = await escalating(tmp_path / "cut.db", policy, "it", small[:1], [large[0], broken] if lower else large[:1])
+    assert (cut.status, len(cut.steps)) == (Status.FAILED, 1)
+    rest = await escalating(tmp_path / "cut.db", policy, "it", small[1:], large[1:])
+    assert [(each.writer, each.text) for each in rest.steps] == [(each.writer, each.text) for each in whole.steps]
+
+
+async def test_others_pay_for_no_logprobs_of_what_is_rewritten() -> None:
+    engines = {"small": Scripted(["a\n\n", "\\boxed{1}"]), "large": Scripted(["b\n\n", "\\boxed{1}"])}
+    policy = orc.routers.Hybrid(keep="entropy_mean < 0.1")
+    async with orc.Pipeline(engines, policy, db=":memory:") as pipeline:
+        await pipeline.arun("?")
+    assert {(each.purpose, each.logprobs) for each in engines["large"].requests} == {("rewrite", 0)}
+
+
+@pytest.mark.parametrize("p", [0.999, 0.5])
+async def test_its_prior_is_its_own_decision(p: float) -> None:
+    kept, of = history(), draft([token(p, 1 - p)] * 8)
+    decision = await Entropy().after_draft(kept, of, ASK)
+    assert Entropy().prior(kept, of) == float(decision.action == "rewrite") == float(p == 0.5)
+
+
 async def test_hysteresis_prevents_flip_flop() -> None:
-    bits = [0.2, 0.6, 0.45, 0.55, 0.45, 0.55, 0.45, 0.1, 0.1]
+    bits = [0.2, 0.6, 0.4, 0.4, 0.6, 0.4, 0.4, 0.1, 0.1]
     flips = await run(Entropy(threshold=0.5, window=4), bits)
     steady = await run(Entropy(threshold=0.5, window=4, dwell=2, lower=0.3), bits)
     assert steady == ["small", *["large"] * 7, "small"]

@@ -99,7 +99,7 @@ async def test_specreason_keeps_from_the_threshold_on(threshold: float, raw: flo
 async def test_specreason_decides_as_configured_without_a_rating_and_says_so(answer: Any, action: str) -> None:
     decision = await SpecReason(on_unreadable=answer).after_draft(history(), step(), Scores(None))
     assert decision.action == action
-    assert decision.reason == f"no rating (the judge answered 'x'): {answer}"
+    assert decision.reason == f"no reading of judge (the judge answered 'x'): {answer}"
 
 
 async def test_specreason_reads_the_average_when_told_to() -> None:

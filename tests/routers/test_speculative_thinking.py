@@ -13,7 +13,7 @@ from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UserError
 from orchestrator.routers import SpeculativeThinking
-from orchestrator.types import Decision, History, Rewrite, Step
+from orchestrator.types import Decision, History, Rewrite, Step, Stop
 
 DOUBT, SURE, NEUTRAL = "Wait, is that right?\n\n", "Yes, I am confident.\n\n", "Then it is 4.\n\n"
 LONG = "x" * 400
@@ -138,8 +138,32 @@ async def test_without_choose_large_its_words_stand_only_where_they_turn_the_loo
 
 def test_a_look_that_stands_counts_as_doubt_like_any_other() -> None:
     policy = SpeculativeThinking(choose_large=False, doubts=1, most_doubts=1)
-    pieces = [step(), step(DOUBT, index=1), step(PIECE, index=2)]
+    pieces = [step(), step(DOUBT, index=1, num_tokens=8), step(PIECE, index=2)]
     assert policy.before_step(history(pieces)).lead
+
+
+@pytest.mark.parametrize("attempt", [0, 3])
+def test_a_rollback_before_a_look_does_not_make_it_a_piece_written_anew(attempt: int) -> None:
+    policy = SpeculativeThinking(choose_large=False)
+    look = step(DOUBT, index=1, num_tokens=8, attempt=attempt)
+    assert policy.before_step(history([step(), look])).max_tokens == policy.step_tokens
+
+
+@pytest.mark.parametrize("attempt", [1, 4])
+@pytest.mark.parametrize("num_tokens", [5, 200])
+def test_a_neutral_look_written_anew_is_followed_by_the_next_look_however_often_it_was_tried(
+    attempt: int, num_tokens: int
+) -> None:
+    policy = SpeculativeThinking()
+    anew = step(NEUTRAL, index=1, num_tokens=num_tokens, attempt=attempt)
+    assert policy.before_step(history([step(), anew])).max_tokens == policy.look_tokens
+
+
+def test_what_the_small_engine_wrote_for_a_large_one_that_failed_counts_as_the_look_that_it_is() -> None:
+    policy = SpeculativeThinking(doubts=1, most_doubts=1)
+    look = step("wait, or is it", index=1, num_tokens=20, stop=Stop.LENGTH, attempt=2)
+    assert policy.before_step(history([step(), look])).max_tokens == policy.step_tokens
+    assert policy.before_step(history([step(), look, step(index=2)])).lead  # its doubt was counted
 
 
 async def test_where_the_small_engine_does_not_reason_the_large_one_begins_and_writes_at_every_step() -> None:
@@ -195,6 +219,7 @@ async def test_what_is_due_is_the_same_after_a_resume() -> None:
         {"most_recap_tokens": 100},
         {"most_doubts": 10},
         {"negative": ("", "wait")},
+        {"verify": "check"},
         {"recap": " "},
     ],
 )

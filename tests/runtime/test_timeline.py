@@ -67,7 +67,7 @@ def test_a_missing_rating_is_shown_with_its_reason() -> None:
     text = drawn(run)
     assert "   0 small    x rejected    none   7.0" in text
     assert "       no judge: " in text
-    assert [line for line in text.splitlines() if "no rating" in line]
+    assert [line for line in text.splitlines() if "no reading of judge" in line]
 
 
 @dataclass(frozen=True, kw_only=True)

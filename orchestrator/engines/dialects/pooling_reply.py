@@ -33,7 +33,8 @@ def probabilities(line: Transport, reply: Any, *, steps: int | None = None, toke
 
     `steps` is the number of steps that the prompt closed with a tag, None where its model reads no steps, `tokens`
     that of its tokens. A model that reads steps has to answer with a row for each of them, or for each token, or with
-    one for the prompt. Raises EngineProtocol, saying what came instead.
+    one for the prompt; one that reads none with a row for each token, or one. Raises EngineProtocol, saying what came
+    instead.
     """
     with line.reading(POOL):
         [answer] = reply["data"]
@@ -45,6 +46,10 @@ def probabilities(line: Transport, reply: Any, *, steps: int | None = None, toke
         raise line.misunderstood(POOL, f"{num_rows} scores for {steps} steps: is step_tag the one its model reads?")
     if not found:
         raise line.misunderstood(POOL, "no class at all: its model reads steps at a tag that the prompt has not")
+    if steps is None and num_rows not in (0, 1, tokens):
+        raise line.misunderstood(
+            POOL, f"{num_rows} scores for a prompt of {tokens} tokens: its model reads steps, so name its step_tag"
+        )
     if not all(isfinite(value) and 0 <= value <= 1 + _SLACK for value in found):
         raise line.misunderstood(POOL, f"numbers that are no probabilities: {_shown(found)}")
     if len(found) == 1:

@@ -57,7 +57,7 @@ class Judge:
         prompt = await stream.with_draft(engine, draft)
         prompt = prompt.extended(await stream.interject(engine, ask.question, ask.prefill, think=ask.think))
         reply = await call(engine, "judge", prompt, sampling=GREEDY, max_tokens=1, logprobs=self.logprobs)
-        digit = _emitted(reply) if self.reading == "greedy" else _weighted(reply)
+        digit = (_emitted if self.reading == "greedy" else _weighted)(self.name, reply)
         return Signal(
             name=self.name,
             value=digit / 9,
@@ -78,23 +78,23 @@ def _digit(text: str) -> int | None:
     return int(text) if len(text) == 1 and text in "0123456789" else None
 
 
-def _emitted(reply: Completion) -> float:
+def _emitted(name: str, reply: Completion) -> float:
     digit = _digit(reply.text)
     if digit is None and not reply.text and reply.output_tokens:
         what = "the judge wrote a token and nothing of it is in the text"
         raise SignalUnavailable(
-            "judge", f"{what}: it is an end-of-text or other special one, or the server's reasoning parser keeps it"
+            name, f"{what}: it is an end-of-text or other special one, or the server's reasoning parser keeps it"
         )
     if digit is None:
-        raise SignalUnavailable("judge", f"the judge answered {reply.text[:20]!r}, not a digit")
+        raise SignalUnavailable(name, f"the judge answered {reply.text[:20]!r}, not a digit")
     return digit
 
 
-def _weighted(reply: Completion) -> float:
+def _weighted(name: str, reply: Completion) -> float:
     if not reply.logprobs:
-        raise SignalUnavailable("judge", "the engine returned no logprobs")
+        raise SignalUnavailable(name, "the engine returned no logprobs")
     weights = [(digit, exp(top.logprob)) for top in reply.logprobs[0].top if (digit := _digit(top.text)) is not None]
     total = sum(weight for _, weight in weights)
     if not total > 0:
-        raise SignalUnavailable("judge", f"no digit among the {TOP} most likely tokens")
+        raise SignalUnavailable(name, f"no digit among the {TOP} most likely tokens")
     return sum(digit * weight for digit, weight in weights) / total

@@ -3,6 +3,14 @@
 What a pooling engine answers are probabilities of classes, worst first. One rule reads them all: the
 mean class, as a share of the last one. Of two classes, bad and good, that is the probability of the good
 one; of ten, it is the mean of a rating in digits.
+
+Source: RSD, arXiv:2501.19324, and Arbitrage, arXiv:2512.05033, with their code: the reward model reads the problem, a
+line break and the steps, each closed by the step token; the sigmoid at the last step's end is the draft's score.
+Differs:
+- the prompt is the one that an engine with the reward model's tokenizer would continue: its own chat template around
+  the task, then the kept steps and the draft with their delimiters. Where a `step_tag` is named it closes each step;
+- what the server's head answers is read as probabilities: two classes or more are reduced to their mean;
+- a question may be asked behind the draft (`prompt`), for engines that were trained to rate and not to reward.
 """
 
 from __future__ import annotations

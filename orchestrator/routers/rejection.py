@@ -14,7 +14,7 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask
 from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
 
-__all__ = ["ON_UNREADABLE", "TARGETS", "OnUnreadable", "Target", "check_choice", "climb", "target", "unread"]
+__all__ = ["ON_UNREADABLE", "TARGETS", "OnUnreadable", "Target", "check_choice", "climb", "digits", "target", "unread"]
 
 OnUnreadable = Literal["reject", "accept", "stop"]
 Target = Literal["largest", "next"]
@@ -38,6 +38,11 @@ def unread(engine: str, why: SignalUnavailable, then: OnUnreadable, threshold: f
     if then == "stop":
         return stop(status=Status.FAILED, reason=reason, threshold=threshold)
     return rewrite(engine, reason=reason, threshold=threshold, alternatives=("keep",))
+
+
+def digits(rating: Signal) -> float:
+    """Return a score in digits, 0 to 9: as it was read where it was read in digits, else nine times its value."""
+    return rating.raw if rating.raw is not None else 9 * (rating.value or 0.0)
 
 
 def check_choice(policy: str, option: str, value: object, known: tuple[str, ...]) -> None:
