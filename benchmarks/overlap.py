@@ -12,13 +12,15 @@ on the wall. The last lines are the embedded pocket pair on its tasks, with and 
 
 Predicted before the first run: at least 0.95 of the ideal at every rate of rejection, less where there is little
 to save; the embedded pair, whose two engines share these cores and answer in milliseconds, gains nothing or loses.
-Found (2026-11-27, commit 0aa95b4, two virtual cores, load 8 to 10): 0.97 to 1.04 of the ideal, medians, in all 19
-comparisons and with the same kept text in each, so the prediction held. What there is to save at this profile is
-modest, 16% with no rejection and 2% at 60% of them, 5% there with a hedge, because a verdict takes 45 ms of 200 to
-1,000; three steps ahead save as much as one. Where a verdict takes half a second one ahead saves 23% and three 69%.
-On the wall, between other jobs, 1.02 of the ideal (0.66 to 1.05). The embedded pair on those busy cores took 662 ms
-a task without overlap (305 to 701), 486 ms one ahead (305 to 559) and 636 ms one ahead and hedged (431 to 642), with
-the same texts: the fastest rounds are equal, so nothing is shown to be gained, and a hedge costs.
+Found (2026-11-27, commit fc8c10a, two virtual cores, load 6): 0.85 to 1.00 hidden, medians, in all 22 comparisons and
+with the same kept text in each; every variant takes 1.001 to 1.004 times its ideal. The least, 0.85, is a hedge alone
+with graph-routed steps, where 1.7% is to be saved; on the same machine minutes before it was 0.80 (0.77 to 0.81), just
+below the bar, because the orchestration that stays is as large as a fifth of that. What there is to save at this
+profile is modest, 16% with no rejection and 2% at 60% of them, 4.5% there with a hedge, because a verdict takes 45 ms
+of 200 to 1,000; three steps ahead save as much as one. Where a verdict takes half a second one ahead saves 23% and
+three 69%. On the wall, between other jobs, 0.89 hidden (0.83 to 0.90). The embedded pair on those busy cores took 451
+ms a task without overlap (284 to 482), 352 ms one ahead (272 to 422) and 316 ms one ahead and hedged (273 to 468),
+with the same texts: the ranges lie over each other, so nothing is shown to be gained.
 """
 
 from __future__ import annotations

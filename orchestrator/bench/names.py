@@ -26,13 +26,14 @@ def short_names(labels: Sequence[str]) -> dict[str, str]:
         elif len(label) <= _LABEL:
             found[label] = label
         else:
-            short = _shortened(label)
-            found[label] = short if short not in found.values() else f"{label[: _LABEL - 4]}~{len(found)}"
+            short = _shortened(label, _LABEL)
+            mark = f"~{len(found)}"
+            found[label] = short if short not in found.values() else f"{_shortened(label, _LABEL - len(mark))}{mark}"
     return found
 
 
-def _shortened(label: str) -> str:
+def _shortened(label: str, letters: int) -> str:
     router, *options = label.split(":")
     values = [_FILE.sub("", option.partition("=")[2] or option) for option in options]
     short = ":".join([router, *values])
-    return short if len(short) <= _LABEL else f"{short[:10]}~{short[11 - _LABEL :]}"
+    return short if len(short) <= letters else f"{short[:10]}~{short[11 - letters :]}"

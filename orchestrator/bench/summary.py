@@ -274,6 +274,8 @@ def _missing(rows: Rows, settings: Mapping[str, Any], asked: Sequence[str], drop
         found.append(f"{number} tasks are few: with fewer than {FEW} the intervals say little")
     if different < number:
         found.append(f"only {different} of {number} tasks are different ones, so the intervals are too narrow")
+    if settings.get("pipeline", {}).get("overlap"):
+        found.append("runs overlapped calls: modelled figures add them up one after another, dropped ones among them")
     if settings.get("counterfactuals"):
         found.append(
             "the other engine's steps were looked at: wall times have that in them, but not those of small, large and "

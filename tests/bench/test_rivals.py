@@ -194,6 +194,11 @@ def test_routers_with_two_files_keep_apart_in_80_columns_and_are_called_the_same
     assert "x fewer tokens of the large engine than" in words
 
 
+def test_two_files_of_one_name_are_told_apart_by_a_mark_and_keep_their_numbers() -> None:
+    one, other = (f"arbitrage:file=pocket_router.json@{digest}:threshold=0.04" for digest in ("089160", "1c0ffe"))
+    assert short_names([one, other]) == {one: "arbitrage:pocket_router:0.04", other: "arbitrage:pocket_router:0.04~1"}
+
+
 def test_a_summary_of_before_has_no_such_tables() -> None:
     assert areas({"policies": {}}, {}) == []
     assert in_words({"policies": {}}, {}) == ""

@@ -374,3 +374,20 @@ def test_a_few_equal_ratings_are_no_warning() -> None:
         for each in samples()
     ]
     assert warnings(found) == []
+
+
+def test_wall_times_beside_counterfactuals_and_modelled_ones_of_overlap_are_warned_of() -> None:
+    asked = {"tasks": 40, "seeds": 1, "policies": [ASKED]}
+    assert not any("looked at" in each or "overlapped" in each for each in report(settings=asked)["warnings"])
+    found = report(settings={**asked, "counterfactuals": 0.2, "pipeline": {"overlap": {"ahead": 1}}})["warnings"]
+    assert any("the other engine's steps were looked at: wall times have that in them" in each for each in found)
+    assert any("runs overlapped calls" in each for each in found)
+
+
+def test_the_distance_to_the_oracle_at_equal_cost_is_there_for_seconds_and_every_price() -> None:
+    oracle = [sample("oracle", task, small=50, large=10) for task in range(40)]
+    found = report([*samples(), *oracle])["rivals"]["versus_oracle_at_cost"]
+    assert set(found) == {"modelled_s", *PRICES}
+    value, low, high = found["modelled_s"][ASKED]
+    assert value == pytest.approx(0.1)  # the oracle is right on all tasks and costs less
+    assert low < value < high
