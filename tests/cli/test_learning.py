@@ -17,6 +17,22 @@ Call = Callable[..., Result]
 PIPELINE = """
 from marked import pipeline
 """
+UNSURE = """
+import marked
+from orchestrator.engines.scorers.verifier import Verifier
+from orchestrator.engines.scripted import Scripted
+from orchestrator.errors import SignalUnavailable
+from orchestrator.runtime.pipeline import Pipeline
+
+def check(messages, kept, draft):
+    if "guess" in draft:
+        raise SignalUnavailable("prm", "cannot tell")
+    return 0.9
+
+def pipeline():
+    engines = {"small": Scripted(marked.small), "large": Scripted(marked.large)}
+    return Pipeline(engines, "small", scorers={"prm": Verifier(check=check)}, db=":memory:")
+"""
 
 
 @pytest.fixture
@@ -185,3 +201,32 @@ def test_a_file_beside_the_configuration_is_found_from_anywhere(orchestrator: Ca
     assert (missing.exit_code, "arbitrage needs file" in missing.stderr) == (2, True)
     hidden = orchestrator("run", "1+1", "--config", "conf/orchestrator.toml", "--router-option", "learnt=1")
     assert (hidden.exit_code, "learnt: no such key" in hidden.stderr) == (2, True)
+
+
+def test_drafts_that_nobody_scored_are_counted_and_told(orchestrator: Call, scripts: str, here: Path) -> None:
+    (here / "unsure.py").write_text(UNSURE)
+    command = ("collect", "tasks.jsonl", "--pipeline", "unsure.py:pipeline", "--logprobs", "2")
+    told = orchestrator(*command)
+    assert told.exit_code == 0, told.output
+    steps = int(told.stdout.split(" steps")[0])
+    assert f"{360 - steps} drafts gave no row" in told.stdout and 0 < steps < 360
+    assert f"{360 - steps} drafts of 360 are left out without a score" in told.stderr
+    assert json.loads(orchestrator(*command, "--json").stdout, parse_constant=pytest.fail)["unscored"] == 360 - steps
+
+
+def test_nothing_that_could_be_measured_is_null_and_no_other_word(orchestrator: Call, scripts: str, here: Path) -> None:
+    (here / "unsure.py").write_text(UNSURE.replace('"guess" in draft', "True"))
+    done = orchestrator("collect", "tasks.jsonl", "--pipeline", "unsure.py:pipeline", "--json", "--quiet")
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert (found["steps"], found["both_wrong"], found["unscored"]) == (0, [None, None, None], 360)
+
+
+def test_the_exact_check_speaks_first(orchestrator: Call, journaled: list[str]) -> None:
+    command = ("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--also", "verifier", "--out", "rows.jsonl")
+    told = orchestrator(*command).stdout
+    assert told.index("scored by verifier") < told.index("scored by prm")
+    trained = orchestrator("train-router", "rows.jsonl", "rows.jsonl", "--out", "router.json", "--shape", "logistic")
+    assert "P(large also wrong | small wrong)  0.000 [0.000, 0.000] by verifier, " in trained.stdout
+    assert "360 rows were there before and are left out" in trained.stderr
+    exported = orchestrator("export-router-data", "rows.jsonl", "rows.jsonl", "--out", "data.jsonl")
+    assert "360 rows were there before and are left out" in exported.stderr
