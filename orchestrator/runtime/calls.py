@@ -113,6 +113,8 @@ class Calls:
         """Places whose signals an earlier session stored: its calls that measured there count, asked again or not."""
         self._under_way: set[asyncio.Task[object]] = set()
         self._is_over = False
+        self.means = (run, seed, engines, contexts, journal, ledger, spender, policy, resting)
+        """What it was made with: others can be made to work beside it."""
         self._run = run
         self._seed = seed
         self._engines = engines
