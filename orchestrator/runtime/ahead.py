@@ -28,9 +28,7 @@ class AheadCalls(Calls):
     """Makes the calls of a step whose turn has not come, for the turn to take. `real` makes those of the turns."""
 
     def __init__(self, real: Calls) -> None:
-        vars(self).update(vars(real))  # the same engines, limits and journal, and the same way of asking
-        self.booked, self._finished = {}, {}
-        self.ahead = None
+        super().__init__(*real.means)
         self._real = real
         self._begun: dict[tuple[Any, ...], list[_Begun]] = {}
         self._ending: set[asyncio.Task[Sent]] = set()

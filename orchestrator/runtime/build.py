@@ -27,10 +27,10 @@ __all__ = [
     "check_engines",
     "check_needs",
     "check_sampling",
+    "counterfactual_of",
+    "counterfactual_settings",
     "doors_of",
     "engines_of",
-    "looked_at",
-    "looking",
     "policy_name",
     "policy_of",
     "router_of",
@@ -123,9 +123,9 @@ def _version() -> str:
     return version("reasoning-orchestrator")  # reads and parses a file
 
 
-def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
-    """Return the router's doors, defaults filled in; `looking` stands in them where it looks at what it decides."""
-    through = looking or router
+def doors_of(router: Any, counterfactual: Counterfactual | None = None) -> Doors:
+    """Return the router's doors, defaults filled in; `counterfactual`, if any, stands in them for it."""
+    through = counterfactual or router
     return Doors(
         policy_name(router),
         getattr(through, "before_step", draft_small),
@@ -136,7 +136,7 @@ def doors_of(router: Any, looking: Counterfactual | None = None) -> Doors:
     )
 
 
-def looking(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counterfactual | None:
+def counterfactual_of(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counterfactual | None:
     """Return the router with counterfactuals at a share of its steps, None for none; the best scorer there is scores.
 
     Raises UserError for a share out of range.
@@ -146,9 +146,11 @@ def looking(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counter
     return made if share else None
 
 
-def looked_at(looking: Counterfactual | None) -> dict[str, Any] | None:
+def counterfactual_settings(counterfactual: Counterfactual | None) -> dict[str, Any] | None:
     """Return what is looked at, for the settings of a run."""
-    return None if looking is None else {"share": looking.share, "scorer": looking.scorer}
+    if counterfactual is None:
+        return None
+    return {"share": counterfactual.share, "scorer": counterfactual.scorer}
 
 
 def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:

@@ -113,6 +113,8 @@ class Calls:
         """Places whose signals an earlier session stored: its calls that measured there count, asked again or not."""
         self._under_way: set[asyncio.Task[object]] = set()
         self._is_over = False
+        self.means = (run, seed, engines, contexts, journal, ledger, spender, policy, resting)
+        """What it was made with: others can be made to work beside it."""
         self._run = run
         self._seed = seed
         self._engines = engines
@@ -166,9 +168,10 @@ class Calls:
         Raises LimitExceeded before sending if the budget leaves the call no token, and EngineError
         when retries are used up.
         """
-        room = self._contexts[engine] - len(prompt)
+        prompt_tokens = len(prompt)
+        room = self._contexts[engine] - prompt_tokens
         if room < 1:
-            raise ContextExceeded.of(engine, len(prompt), self._contexts[engine])
+            raise ContextExceeded.of(engine, prompt_tokens, self._contexts[engine])
         ask = Request(
             prompt=prompt,
             sampling=sampling,
@@ -178,7 +181,7 @@ class Calls:
             stop=stop,
             logprobs=logprobs,
         )
-        return await self._ask(Asked(engine, place, ask, prompt.digest, len(prompt)))
+        return await self._ask(Asked(engine, place, ask, prompt.digest, prompt_tokens))
 
     async def turn(
         self,
@@ -278,21 +281,25 @@ class Calls:
             raise EngineUnavailable(message, engine=engine, was_sent=False)
 
     async def _send(self, asked: Asked, *, is_first: bool) -> Completion:
-        request = asked.request
-        granted = await self._reserve(asked)
+        engine, place, request, digest, prompt_tokens = asked
+        if self.ahead is None:
+            granted = self._spender.reserve(engine, prompt_tokens, request.max_tokens)
+        else:
+            granted = await self._reserve(asked, self.ahead)
         if granted != request.max_tokens or not is_first:  # every attempt counts its tokens for itself
-            asked = asked._replace(request=replace(request, max_tokens=granted, progress=Progress()))
+            request = replace(request, max_tokens=granted, progress=Progress())
+            asked = Asked(engine, place, request, digest, prompt_tokens)
         return self._stands(asked, await self._exchange(asked, self.number()))
 
-    async def _reserve(self, asked: Asked) -> int:
+    async def _reserve(self, asked: Asked, ahead: AheadCalls) -> int:
         """Return the tokens that a call gets; what is under way ahead gives way where it would get fewer beside it."""
         wanted = (asked.engine, asked.prompt_tokens, asked.request.max_tokens)
-        if self.ahead is not None and self.ahead.is_busy:
+        if ahead.is_busy:
             try:
                 self._spender.reserve_whole(*wanted)
                 return asked.request.max_tokens
             except LimitExceeded:
-                await self.ahead.make_room()
+                await ahead.make_room()
         return self._spender.reserve(*wanted)
 
     def _stands(self, asked: Asked, sent: Sent) -> Completion:

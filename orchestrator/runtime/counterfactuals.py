@@ -13,13 +13,13 @@ from orchestrator.runtime.alternative import ALTERNATIVE, BAND, plain
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calls import run_seed
 
-__all__ = ["Compared", "Looked", "compared", "looked_at", "own_calls", "own_signals"]
+__all__ = ["Compared", "Counterfactuals", "compared", "counterfactuals_of", "own_calls", "own_signals"]
 
 JUDGE = "judge"
 """Purpose of the calls that score."""
 
 
-class Looked(NamedTuple):
+class Counterfactuals(NamedTuple):
     """What a run was told to look at."""
 
     share: float
@@ -45,20 +45,20 @@ class Compared(NamedTuple):
     """Score of the one that does not."""
 
 
-def looked_at(run: StoredRun) -> Looked | None:
+def counterfactuals_of(run: StoredRun) -> Counterfactuals | None:
     """Return what a run was told to look at, None for nothing."""
     settings = loads(run.run.settings)
     found = settings.get("counterfactuals")
     if found is None:
         return None
     seed = run_seed(settings["seed"], dumps(loads(run.run.task)["messages"]))
-    return Looked(found["share"], found["scorer"], seed)
+    return Counterfactuals(found["share"], found["scorer"], seed)
 
 
 def compared(run: StoredRun) -> list[Compared]:
     """Return the steps that were looked at, in order; those are left out whose other step could not be had."""
-    looked = looked_at(run)
-    if looked is None:
+    told = counterfactuals_of(run)
+    if told is None:
         return []
     *_, large = loads(run.run.engines)
     tried: dict[int, list[Attempt]] = {}
@@ -66,13 +66,13 @@ def compared(run: StoredRun) -> list[Compared]:
         tried.setdefault(each.step, []).append(each)
     found = []
     for row in run.kept():
-        if not looked.is_sampled(row.step):
+        if not told.is_sampled(row.step):
             continue
         beside = [each for each in tried[row.step] if plain(each.attempt) == plain(row.attempt) and each.text]
         stands = [each for each in beside if each.attempt == row.attempt]
         others = [each for each in beside if _is_other(each, row.attempt)]
         if stands and others:
-            kept, other = (_score(each, looked.scorer) for each in (stands[0], others[0]))
+            kept, other = (_score(each, told.scorer) for each in (stands[0], others[0]))
             found.append(Compared(row.step, row.writer == large, kept, other))
     return found
 
@@ -85,7 +85,7 @@ def own_calls(run: StoredRun, asked: Collection[str]) -> list[CallRow]:
     where the router does not ask that scorer: it looks last, so its calls come behind the router's own. Where the
     router asks the same scorer, but not about every draft, a score that only the look has asked for stays in.
     """
-    looked = looked_at(run)
+    looked = counterfactuals_of(run)
     if looked is None:
         return list(run.calls)
     kept = {(row.step, row.attempt) for row in run.kept()}
@@ -106,7 +106,7 @@ def own_calls(run: StoredRun, asked: Collection[str]) -> list[CallRow]:
 
 def own_signals(run: StoredRun, asked: Collection[str]) -> list[SignalRow]:
     """Return the signals of a run without those that only looked; `asked` and what cannot be told as in `own_calls`."""
-    looked = looked_at(run)
+    looked = counterfactuals_of(run)
     if looked is None:
         return list(run.signals)
     return [row for row in run.signals if row.attempt < BAND and (row.name != looked.scorer or row.name in asked)]

@@ -17,16 +17,18 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.routers.base import keep_all
 from orchestrator.runtime.ahead import AheadCalls, end_of
 from orchestrator.runtime.alternative import Adopt
+from orchestrator.runtime.calls import Calls
 from orchestrator.runtime.interrupts import outside_graph
 from orchestrator.runtime.run import Run, Stored, Turn
 from orchestrator.runtime.step import advance, decide, rewriting
 from orchestrator.runtime.write import write
-from orchestrator.types import Decision, Keep, Overlap, Rewrite, Step
+from orchestrator.types import Decision, History, Keep, Overlap, Rewrite, Step
 
 __all__ = ["LookAhead"]
 
@@ -232,13 +234,32 @@ def _behind(run: Run, draft: Step, calls: AheadCalls) -> Run:
     )
 
 
-def _copy(run: Run, **changes: Any) -> Run:
+def _copy(
+    run: Run,
+    *,
+    turn: Turn | None = None,
+    history: History | None = None,
+    stream: StepStream | None = None,
+    call: Calls | None = None,
+) -> Run:
     """Return a copy of `run` that leaves no trace, with what else is to be different."""
-    nowhere = cast(Journal, _Nowhere())
-    blank = {"turn": None, "ending": None, "error": None, "ahead": None}
-    fresh: dict[str, Any] = {"stored": Stored(), "listeners": [], "written": [], "failed_engines": set()}
-    fresh |= {"alternatives": {}, "leads": dict(run.leads)}
-    return replace(run, **{**blank, **fresh, "journal": nowhere, **changes})
+    return replace(
+        run,
+        turn=turn,
+        history=history or run.history,
+        stream=stream or run.stream,
+        call=call or run.call,
+        journal=cast(Journal, _Nowhere()),
+        stored=Stored(),
+        listeners=[],
+        written=[],
+        failed_engines=set(),
+        alternatives={},
+        leads=dict(run.leads),
+        ending=None,
+        error=None,
+        ahead=None,
+    )
 
 
 class _Nowhere:

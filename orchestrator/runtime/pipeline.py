@@ -105,12 +105,12 @@ class Pipeline:
         self.budget = budget
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
-        self._looking = build.looking(self.router, counterfactuals, self._scorers)
+        self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
             opening.Recipe,
-            doors=build.doors_of(self.router, self._looking),
+            doors=build.doors_of(self.router, self._counterfactual),
             calibration=given,
-            counterfactuals=build.looked_at(self._looking),
+            counterfactuals=build.counterfactual_settings(self._counterfactual),
             monitors=tuple(monitors),
             scorers=self._scorers,
             answer=answer,
@@ -163,13 +163,19 @@ class Pipeline:
             other.router = calibration.laid_over(other.router)
         build.check_engines(other.router, self.writers, self.specs)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
-        other._looking = build.looking(other.router, counterfactuals, other._scorers)
-        doors = build.doors_of(other.router, other._looking)
-        recipe = replace(self._recipe, router=other.router, doors=doors, scorers=other._scorers, seed=seed)
-        recipe = replace(recipe, stop_on_answer=stop_on_answer, calibration=calibration, experience=experience)
-        recipe = replace(recipe, counterfactuals=build.looked_at(other._looking))
-        recipe = replace(recipe, reward=recipe.reward if reward is None else reward)
-        other.__dict__["_recipe"] = recipe
+        other._counterfactual = build.counterfactual_of(other.router, counterfactuals, other._scorers)
+        other._recipe = replace(
+            self._recipe,
+            router=other.router,
+            doors=build.doors_of(other.router, other._counterfactual),
+            scorers=other._scorers,
+            seed=seed,
+            stop_on_answer=stop_on_answer,
+            calibration=calibration,
+            counterfactuals=build.counterfactual_settings(other._counterfactual),
+            reward=self._recipe.reward if reward is None else reward,
+            experience=experience,
+        )
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -349,7 +355,7 @@ class Pipeline:
             names = list(self.engines)
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
-            build.check_needs(self._looking or self.router, self._scorers, capabilities, self.writers)
+            build.check_needs(self._counterfactual or self.router, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities

@@ -29,7 +29,7 @@ from orchestrator.memory.base import DecisionRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
-from orchestrator.runtime.counterfactuals import Looked, looked_at
+from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.visible import first_words
 
@@ -52,7 +52,7 @@ def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: i
     """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    steps = _steps(_marked(attempts(stored, ancestors), looked_at(stored)), width)
+    steps = _steps(_marked(attempts(stored, ancestors), counterfactuals_of(stored)), width)
     for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
@@ -124,9 +124,9 @@ def _calibrated(stored: StoredRun) -> Iterator[tuple[str, str]]:
         yield "", calibration["said"]
     elif isinstance(router, Mapping) and "threshold" in router:
         yield "", UNCALIBRATED
-    if looked := looked_at(stored):
-        scored = f", scored by {looked.scorer}" if looked.scorer else ""
-        yield "", f"counterfactuals at {looked.share:.0%} of the steps{scored}"
+    if told := counterfactuals_of(stored):
+        scored = f", scored by {told.scorer}" if told.scorer else ""
+        yield "", f"counterfactuals at {told.share:.0%} of the steps{scored}"
 
 
 def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
@@ -137,11 +137,11 @@ def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
         yield from _step(each, width)
 
 
-def _marked(tried: Sequence[Attempt], looked: Looked | None) -> list[Attempt]:
+def _marked(tried: Sequence[Attempt], told: Counterfactuals | None) -> list[Attempt]:
     """Return what was tried; a step that was only written to be compared says so."""
     return [
         each._replace(reason=COUNTERFACTUAL)
-        if looked and each.verdict == "not taken" and looked.is_sampled(each.step)
+        if told and each.verdict == "not taken" and told.is_sampled(each.step)
         else each
         for each in tried
     ]

@@ -16,7 +16,7 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, UserError
 from orchestrator.routers import Random, SpecReason
 from orchestrator.routers.counterfactual import is_sampled
-from orchestrator.runtime.counterfactuals import Compared, compared, looked_at
+from orchestrator.runtime.counterfactuals import Compared, compared, counterfactuals_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.timeline import timeline
@@ -142,11 +142,11 @@ def test_the_trace_marks_them() -> None:
         result = made.run("q")
         stored = made.journal.run(result.run_id)
         shown = timeline(stored).plain
-    looked = looked_at(stored)
-    assert looked is not None
+    told = counterfactuals_of(stored)
+    assert told is not None
     assert "counterfactuals at 50% of the steps, scored by verifier" in shown
     rows = [row for row in shown.splitlines() if "x not taken" in row]
-    assert len(rows) == sum(looked.is_sampled(step.index) for step in result.steps) > 0
+    assert len(rows) == sum(told.is_sampled(step.index) for step in result.steps) > 0
     assert all(row.endswith("counterfactual") for row in rows)
 
 
