@@ -20,6 +20,8 @@ __all__ = ["All", "Any", "Condition", "Linear", "Not", "parse"]
 
 _TOKEN = re.compile(r"\s*(?:(<=|>=|<|>|\(|\))|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])|([A-Za-z_][\w-]*))")
 _DEEPEST = 50
+_LONGEST = 10_000
+"""Characters of a condition; nobody writes a longer one by hand."""
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the greatest value of each known name."""
 
@@ -120,8 +122,10 @@ def parse(text: str, ranges: Ranges) -> Condition:
     """Return the condition that `text` states about the names of `ranges`.
 
     Raises UserError for what is not in the grammar, a name that is not known, all of which are listed, or a number
-    outside what a signal can be.
+    outside what a signal can be, and for a text that is too long.
     """
+    if len(text) > _LONGEST:
+        raise UserError(f"{text[:20]!r}... has {len(text)} characters, more than {_LONGEST}: write a shorter condition")
     reader = _Reader(text, ranges)
     found = reader.condition(0)
     if reader.ahead:

@@ -56,7 +56,8 @@ class Hybrid:
     """Keep a draft where the condition holds; otherwise a larger engine writes the step."""
 
     keep: str = ""
-    """The condition; empty for none. Without `weights` either, it is `judge >= 7`."""
+    """The condition; empty for none. Without `weights` either, it is `judge >= 7`. One that holds always or never, such
+    as `judge >= 0`, is allowed: nobody is asked, every draft is kept or none."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Signals and their weights in a sum; empty for none."""
     threshold: float = 0.0

@@ -15,7 +15,8 @@ alpha * sqrt(x' A^-1 x). Differs:
 - an arm begins with the expectation of the best reward instead of none, so that one bad draw is not the end of it;
 - `discount` lets old outcomes fade from all arms at every reward, towards what an arm begins with;
 - an engine that failed rests for `cooldown` ends of runs, twice as long each time it fails again at once, and is
-  then tried once whatever its score; a decision whose step another engine had to write teaches nothing;
+  then tried whatever its score, by a drawn share of the runs until one of them tells;
+- a decision whose step another engine had to write teaches nothing;
 - all numbers below, alpha and ridge included, are ours: the abstract gives none.
 """
 
@@ -23,13 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import inf
 from typing import Any, Literal
 
 from orchestrator.errors import UserError
 from orchestrator.routers.base import Needs
-from orchestrator.routers.ridge import Ridge
+from orchestrator.routers.random import uniform
+from orchestrator.routers.ridge import LEAST, MEND, Ridge
 from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task
 from orchestrator.types import History, Outcome, Plan, Taken
 
@@ -39,6 +40,8 @@ _FORMAT = 1
 _LONGEST = 5
 """A cool-down is doubled at most this often."""
 _EQUAL = 1e-9
+TRIAL = 4
+"""Of runs that find an engine rested, one in so many tries it: the others, side by side with it, need not fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class LinUCB:
     alpha: float = 1.0
     """How much uncertainty counts; 0 never explores on purpose; well below 1, few bad draws end an engine."""
     ridge: float = 1.0
-    """Above 0: how many rewards' worth of doubt each feature starts with."""
+    """How many rewards' worth of doubt each feature starts with; from a millionth to a million."""
     discount: float = 1.0
     """In (0, 1]: what an outcome still counts after the next one; 1 forgets nothing, 0.99 most of it in 300 runs."""
     cost_weight: float = 0.25
@@ -72,7 +75,7 @@ class LinUCB:
             raise UserError(f"linucb: per = {self.per!r}; known: task, step")
         checks = {
             "alpha": 0 <= self.alpha < inf,
-            "ridge": 0 < self.ridge < inf,
+            "ridge": LEAST <= self.ridge <= 1 / LEAST,
             "discount": 0 < self.discount <= 1,
             "cost_weight": 0 <= self.cost_weight < inf,
             "cost_scale": self.cost_scale is None or 0 < self.cost_scale < inf,
@@ -90,16 +93,28 @@ class LinUCB:
         if self.per == "step":
             features += of_place(history)
         known = _Known(history.learned, history.engines, len(features), self.ridge)
-        if (engine := known.due()) is not None:
+        if (engine := known.due()) is not None and self._tries(history, engine, known):
             return Plan(engine=engine, reason="it failed and has rested: tried again", features=features)
         scores = {name: known.arms[name].estimate(features) for name in known.fit()}
         upper = {name: mean + self.alpha * spread for name, (mean, spread) in scores.items()}
         best = [name for name, score in upper.items() if score >= max(upper.values()) - _EQUAL]
-        engine = best[0] if len(best) == 1 else best[_draw(len(best), self.seed, history)]
+        drawn = uniform("linucb", history.seed, self.seed, len(history.steps))
+        engine = best[0] if len(best) == 1 else best[int(drawn * len(best))]
         shown = ", ".join(f"{name} {mean:.2f}+{self.alpha * spread:.2f}" for name, (mean, spread) in scores.items())
         resting = "".join(f", {name} rests" for name in history.engines if name not in scores)
         how = "highest" if len(best) == 1 else "drawn"
         return Plan(engine=engine, reason=f"{how} of {shown}{resting}", features=features)
+
+    def _tries(self, history: History, engine: str, known: _Known) -> bool:
+        """Return whether this run tries an engine that has rested, which runs side by side all see: a share of them.
+
+        It is drawn, one run in TRIAL, anew for each task and each run that has ended, for runs know nothing of each
+        other; whoever has nobody else has to.
+        """
+        if set(known.arms) <= set(known.failures):
+            return True
+        asked = history.task.messages[-1].content
+        return uniform("trial", history.seed, self.seed, engine, known.num_runs, len(history.steps), asked) < 1 / TRIAL
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Learn who failed from the end of a run, and what its decisions were worth from its reward."""
@@ -140,13 +155,18 @@ class _Known:
         if state and state.get("format") != _FORMAT:
             found = state.get("format")
             raise UserError(f"linucb: what was learned has format {found!r}, not {_FORMAT}: use another `experience`")
-        arms = state.get("arms", {})
+        arms, failures = state.get("arms", {}), state.get("failures", {})
+        counts = (state.get("runs", 0), state.get("rewards", 0))
+        if not (isinstance(arms, Mapping) and isinstance(failures, Mapping) and all(map(_is_count, counts))):
+            raise UserError(f"linucb: what was learned is damaged (its parts are others): {MEND}")
+        for name, each in failures.items():
+            if not isinstance(each, list | tuple) or len(each) != 2 or not all(map(_is_count, each)):
+                raise UserError(f"linucb: what was learned is damaged (failures of {name!r}: {each!r:.40}): {MEND}")
         self.arms = {
             name: Ridge.from_json(arms[name], size, ridge) if name in arms else Ridge(size, ridge) for name in engines
         }
-        self.num_runs: int = state.get("runs", 0)
-        self.num_rewards: int = state.get("rewards", 0)
-        self.failures: dict[str, list[int]] = {name: list(each) for name, each in state.get("failures", {}).items()}
+        self.num_runs, self.num_rewards = counts
+        self.failures: dict[str, list[int]] = {name: list(each) for name, each in failures.items()}
         """By engine: failures in a row, and the number of runs at which it is tried again."""
 
     def due(self) -> str | None:
@@ -182,6 +202,5 @@ class _Known:
         }
 
 
-def _draw(num: int, seed: int, history: History) -> int:
-    named = f"{history.seed}:{seed}:{len(history.steps)}".encode()
-    return int.from_bytes(blake2b(named, digest_size=8).digest()) % num
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
 
-__all__ = ["Ridge"]
+__all__ = ["LEAST", "MEND", "Ridge"]
 
 HOPE = 1.0
 """The best there is. Expecting nothing, as ridge regression does by itself, an arm would be given up after one
 bad draw, before anybody knows."""
+LEAST = 1e-6
+"""The least ridge, and one over the greatest: beyond them the widths would be noise."""
+MEND = "begin afresh with another `experience`"
+_NOISE = 1e-6
+"""How far below 0 rounding may put a square."""
 _MOST = 1e12
 """Above what any honest sum of bounded features reaches; beyond it the widths would be noise."""
 
@@ -37,9 +42,17 @@ class Ridge:
         self._b: NDArray[np.float64] = _hope(size, ridge)
 
     def estimate(self, features: Sequence[float]) -> tuple[float, float]:
-        """Return the expected reward, theta' x, and its uncertainty, sqrt(x' A^-1 x), both finite."""
+        """Return the expected reward, theta' x, and its uncertainty, sqrt(x' A^-1 x), both finite.
+
+        Raises UserError for sums that nothing adds up to.
+        """
         x = np.asarray(features)
-        mean, spread = x @ np.linalg.solve(self._a, np.array((self._b, x)).T)
+        try:
+            mean, spread = x @ np.linalg.solve(self._a, np.array((self._b, x)).T)
+        except np.linalg.LinAlgError:
+            spread = -1.0
+        if not spread >= -_NOISE:
+            raise UserError(f"linucb: what was learned is damaged (sums that nothing adds up to): {MEND}")
         return float(mean), float(max(spread, 0.0)) ** 0.5
 
     def add(self, features: Sequence[float], reward: float) -> None:
@@ -68,16 +81,20 @@ class Ridge:
         _, whole = _halves(size)
         made = cls.__new__(cls)
         made._ridge = ridge
+        if not isinstance(stored, Mapping):
+            raise UserError(f"linucb: what was learned is damaged ({stored!r:.40} is no arm): {MEND}")
         try:
             half = np.array(stored["a"], dtype=np.float64)
             made._b = np.array(stored["b"], dtype=np.float64)
             made.count = int(stored["count"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"linucb: what was learned is damaged ({error!r}): {_MEND}") from error
+            raise UserError(f"linucb: what was learned is damaged ({error!r}): {MEND}") from error
         sums = np.concatenate((half.ravel(), made._b.ravel()))
-        if (len(half), len(made._b)) != (size * (size + 1) // 2, size) or not np.abs(sums).max() < _MOST:
-            raise UserError(f"linucb: what was learned is damaged (not the finite sums of {size} features): {_MEND}")
+        if (half.shape, made._b.shape) != ((size * (size + 1) // 2,), (size,)) or not np.abs(sums).max() < _MOST:
+            raise UserError(f"linucb: what was learned is damaged (not the finite sums of {size} features): {MEND}")
         made._a = half[whole]
+        if not made._a.diagonal().min() >= 0.5 * min(ridge, LEAST):
+            raise UserError(f"linucb: what was learned is damaged (sums that nothing adds up to): {MEND}")
         return made
 
 
@@ -93,6 +110,3 @@ def _halves(size: int) -> tuple[tuple[NDArray[np.intp], ...], NDArray[np.intp]]:
     whole = np.zeros((size, size), dtype=np.intp)
     whole[upper] = whole.T[upper] = np.arange(len(upper[0]))
     return upper, whole
-
-
-_MEND = "begin afresh with another `experience`"

@@ -100,3 +100,8 @@ def test_what_is_settled_early_does_not_depend_on_the_rest(text: str, prm: float
     assert (early is None) == bool({*found.open({"prm": prm}, RANGES)})
     if early is not None:
         assert {plain(text, {"prm": prm, "judge-average": judge}) for judge in judges} == {early}
+
+
+def test_a_condition_that_is_too_long_is_refused_before_it_is_read() -> None:
+    with pytest.raises(UserError, match="has 200008 characters, more than 10000"):
+        parse("prm >0.5" + " " * 200_000, RANGES)
