@@ -80,8 +80,10 @@ class Arbitrage:
         """Two engines, a calibration, the drafts' logprobs and whomever else the file reads."""
         if self.learnt is None:
             return Needs(engines=2, calibrated=True, targets=self._targets)
-        logprobs, scorers = (self.learnt.logprobs, self._asked) if self._predicts else (0, ())
-        return Needs(engines=2, calibrated=True, logprobs=logprobs, scorers=scorers, targets=self._targets)
+        # Whatever the threshold: a calibration names who was asked, and may choose one at which nobody is.
+        return Needs(
+            engines=2, calibrated=True, logprobs=self.learnt.logprobs, scorers=self._asked, targets=self._targets
+        )
 
     @property
     def _targets(self) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ async def test_at_the_ends_of_the_threshold_nothing_is_read(unreadable: Any) -> 
     for policy, action in ((keeps, "keep"), (rewrites, "rewrite")):
         ask = Scores(None)
         assert (await policy.after_draft(history(), draft(logprobs=None), ask)).action == action
-        assert (ask.asked, policy.needs.scorers, policy.needs.logprobs) == ([], (), 0)
+        assert ask.asked == []
         assert policy.prior is not None
         assert policy.prior(history(), draft(logprobs=None)) == float(action == "rewrite")
     assert keeps.before_step(history()) == Plan(engine="small")
