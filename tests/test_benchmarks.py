@@ -72,7 +72,7 @@ def test_training_a_light_router_and_its_decisions_are_held_against_bars() -> No
     rows = figures("router_training")
     assert rows["training on 2000 steps [s]"]["bar"] == 60
     for shape in ("logistic", "trees"):
-        forecast, whole = (rows[f"{shape}: {what} [ms]"] for what in ("forecast", "features and forecast"))
+        forecast, whole = (rows[f"{shape}: {what} [ms]"] for what in ("forecast", "features and forecast, 150 tokens"))
         assert 0 < forecast["median"] < whole["median"]
         assert forecast["bar"] is not None and whole["bar"] is not None
 

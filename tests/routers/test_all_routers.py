@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from statistics import median
 from time import perf_counter
@@ -78,8 +78,9 @@ async def own_work_ms(
     ask: Table,
     of: tuple[str, list[TokenLogprob]] = ("wait \\boxed{1}", TOKENS),
     times: int = 60,
+    of_all: Callable[[list[float]], float] = median,
 ) -> float:
-    """Return the median time of both doors together."""
+    """Return the median time of both doors together, or another one `of_all`."""
     taken = []
     for _ in range(times):
         started = perf_counter()
@@ -89,7 +90,7 @@ async def own_work_ms(
             draft = step(text, plan.engine if plan else "small", index=len(past.steps), logprobs=logprobs)
             await router.after_draft(past, draft, ask)
         taken.append(perf_counter() - started)
-    return 1e3 * median(taken)
+    return 1e3 * of_all(taken)
 
 
 @pytest.mark.parametrize("num_steps", [0, 30, 300])
@@ -111,8 +112,9 @@ async def test_its_own_work_keeps_to_the_bar_at_150_tokens_and_grows_no_faster_t
 
     router = find(name)(**options)
     assert await own_work_ms(router, kept(3), ask(), long(150)) <= 3 * BAR_MS
-    at_500 = await own_work_ms(router, kept(3), ask(), long(500), 15)
-    assert await own_work_ms(router, kept(3), ask(), long(4000), 7) <= 3 * max(8 * at_500, BAR_MS)
+    # The shortest: what grows is work, and what else the machine does is in every longer one.
+    at_500 = await own_work_ms(router, kept(3), ask(), long(500), 15, min)
+    assert await own_work_ms(router, kept(3), ask(), long(4000), 7, min) <= 3 * max(8 * at_500, BAR_MS)
 
 
 STEPS = 5

@@ -64,8 +64,10 @@ async def ready(stub: StubServer, folder: Path, threshold: float = 0.5, **but: A
         json.dumps(served({**FIRST, "pair": pair.to_json()}, Forecast(shape=Served()), {}, {"fitted_on": []}).to_json())
     )
     router = Arbitrage(file=str(file), **but)
-    with_file = orc.Pipeline(engines(stub.url), router, db=":memory:").router
-    options = {name: value for name, value in options_of(with_file).items() if name != "threshold"}
+    silent = {name: Scripted(["6"], name=served) for name, served in (("small", "tiny"), ("large", "huge"))}
+    async with orc.Pipeline(engines(stub.url, **silent), router, db=":memory:") as other:
+        options = {name: value for name, value in options_of(other.router).items() if name != "threshold"}
+        under = await other.circumstances(other.router)
     calibration = Calibration(
         router="arbitrage",
         options=options,
@@ -74,7 +76,7 @@ async def ready(stub: StubServer, folder: Path, threshold: float = 0.5, **but: A
         value=0.01,
         measured={},
         pair=pair,
-        scorers={"escalation": "m"} if router.history else {"escalation-plain": "m"},
+        under=under,
         workload="mine",
         split="calibration",
         fitted_on=(),

@@ -153,9 +153,17 @@ def test_an_unfinished_run_shows_what_it_has_and_what_it_cost_so_far() -> None:
     async def cut_off() -> StoredRun:
         slow = Reply(text="never kept, never finished", latency_s=60)
         lines = iter([Reply(text="First.\n\n"), slow])
-        line = pipeline(lambda request: next(lines), router="small")
+        sent = asyncio.Event()
+
+        def replies(request: Request) -> Reply:
+            reply = next(lines)
+            if reply is slow:
+                asyncio.get_running_loop().call_later(0.1, sent.set)
+            return reply
+
+        line = pipeline(replies, router="small")
         running = asyncio.ensure_future(line.arun("What?", run_id="0" * 16))
-        await asyncio.sleep(0.3)
+        await sent.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         run = line.journal.run("0" * 16)

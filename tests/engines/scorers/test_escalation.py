@@ -76,14 +76,17 @@ async def test_the_first_draft_is_read_behind_the_problem_alone(stub: StubServer
         ([1.0, 0.0], 0.0),
         ([0.0, 1.0], 1.0),
         ([0.505, 0.505], 0.5),
-        ([[0.9, 0.1], [0.25, 0.75]], 0.75),  # a token classifier: one row for each token, the last one counts
+        (
+            lambda ids: [[0.9, 0.1]] * (len(ids) - 1) + [[0.25, 0.75]],
+            0.75,
+        ),  # a token classifier: one row for each token, the last one counts
         ([0.3], 0.3),
     ],
 )
 async def test_the_value_is_the_probability_of_the_second_label(
     stub: StubServer, engine: Pooling, row: Any, value: float
 ) -> None:
-    FakePooling(stub, lambda ids: row)
+    FakePooling(stub, row if callable(row) else lambda ids: row)
     signal = await measured(engine)
     assert signal.value == pytest.approx(value)
     assert (signal.name, signal.unit, signal.output_tokens) == ("escalation", "probability", 0)
