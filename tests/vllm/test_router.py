@@ -68,7 +68,7 @@ def test_the_large_engine_writes_only_where_the_chance_is_above_the_threshold(tr
     with orc.Pipeline(engines(trained.url), "small", db=":memory:") as pipeline:
 
         def routed(threshold: float) -> list[tuple[float, str, int]]:
-            """Return the chance, the writer and the calls of the large engine for each step."""
+            """Return for each step how far its chance is above the threshold, its writer and the large engine's calls."""
             router = Arbitrage(file=file, threshold=threshold)
             made = pipeline.but(router=router, scorers={}, seed=0, stop_on_answer=True)
             found = []
@@ -76,17 +76,17 @@ def test_the_large_engine_writes_only_where_the_chance_is_above_the_threshold(tr
                 result = made.run(task)
                 stored = made.journal.run(result.run_id)
                 large = [call.intent.step for call in stored.calls if call.intent.engine == "large"]
-                chances = {each.step: each.value for each in stored.signals if each.name == "escalation"}
+                margins = {row.step: row.margin for row in stored.decisions if row.door == "after_draft"}
                 for each in result.steps:
-                    chance = chances[each.index]
-                    assert chance is not None
-                    found.append((chance, each.writer, large.count(each.index)))
+                    margin = margins[each.index]
+                    assert margin is not None
+                    found.append((margin, each.writer, large.count(each.index)))
             return found
 
-        drafted = routed(0.999999)  # at 1 the router keeps every draft without asking
+        high = 0.999999  # at 1 the router keeps every draft without asking
+        drafted = routed(high)
         assert {writer for _, writer, _ in drafted} == {"small"}
-        threshold = median(chance for chance, _, _ in drafted)
-        mixed = routed(threshold)
+        mixed = routed(high + median(margin for margin, _, _ in drafted))
     assert {writer for _, writer, _ in mixed} == {"small", "large"}
-    for chance, writer, calls in mixed:
-        assert (writer, calls) == (("large", 1) if chance > threshold else ("small", 0))
+    for margin, writer, calls in mixed:
+        assert (writer, calls) == (("large", 1) if margin > 0 else ("small", 0))
