@@ -68,7 +68,7 @@ def test_the_large_engine_writes_only_where_the_chance_is_above_the_threshold(tr
     with orc.Pipeline(engines(trained.url), "small", db=":memory:") as pipeline:
 
         def routed(threshold: float) -> list[tuple[float, str, int]]:
-            """Return for each step how far its chance is above the threshold, its writer and the large engine's calls."""
+            """Return for each step its chance less the threshold, its writer and the large engine's calls."""
             router = Arbitrage(file=file, threshold=threshold)
             made = pipeline.but(router=router, scorers={}, seed=0, stop_on_answer=True)
             found = []
