@@ -36,15 +36,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_type_hints
 
+from orchestrator import document, registry, routers
 from orchestrator import engines as engine_room
-from orchestrator import registry, routers
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePrompt
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
-from orchestrator.routers.router_file import MAX_BYTES, RouterFile, parse
+from orchestrator.routers.router_file import KIND, RouterFile, parse
 from orchestrator.types import Budget, Overlap, Sampling
 
 __all__ = [
@@ -97,12 +97,7 @@ def router(name: str, options: Mapping[str, Any], where: str) -> Any:
 
 def router_file(path: str) -> RouterFile:
     """Return the trained router in a file. Raises BadConfig naming the file and what is wrong with it."""
-    try:
-        with open(path, "rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}; `orchestrator train-router` makes a router") from error
-    return parse(data, path)
+    return parse(document.read(path, KIND), path)
 
 
 def is_debug() -> bool:

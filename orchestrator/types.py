@@ -41,6 +41,7 @@ __all__ = [
     "TokenLogprob",
     "handoff",
     "keep",
+    "question_of",
     "rewrite",
     "rollback",
     "stop",
@@ -89,6 +90,11 @@ class Message(NamedTuple):
     role: str
     """`system`, `user`, `assistant` or `tool`."""
     content: str
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """Return what a task asks, without roles: the contents of its messages, one under the other."""
+    return "\n".join(message.content for message in messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

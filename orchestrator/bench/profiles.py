@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from orchestrator.document import is_number
 from orchestrator.errors import BadConfig, UnknownName
 from orchestrator.ledger import Price
 
@@ -152,19 +152,15 @@ def _check_positive(profile: Hardware, where: str) -> None:
     for name, each in profile.engines.items():
         figures |= {f"engines.{name}.{key}": getattr(each, key) for key in EngineHardware.__slots__}
     for name, figure in figures.items():
-        if not _is_number(figure) or not figure > 0:
+        if not is_number(figure) or not figure > 0:
             raise BadConfig(f"{where}: {name} = {figure!r} must be a number above 0")
 
 
 def _checked_price(place: str, prices: Mapping[str, Any], where: str) -> Price:
     for name in ("uncached", "cached", "output"):
-        if not _is_number(prices[name]) or prices[name] < 0:
+        if not is_number(prices[name]) or prices[name] < 0:
             raise BadConfig(f"{where}: {place}.{name} = {prices[name]!r} must be a number, 0 or above")
     return Price(prompt=prices["uncached"], cached=prices["cached"], output=prices["output"])
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
 
 
 def _read(name: str, known: Sequence[str]) -> tuple[dict[str, Any], str]:

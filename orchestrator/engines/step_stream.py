@@ -90,13 +90,6 @@ class StepStream:
 
     async def prefix(self, engine: str) -> Prefix:
         """Return the task and every kept step in the ids of `engine`."""
-        prompt, num_steps = await self._kept(engine)
-        for written in self._ahead_of(num_steps) if self._pending else ():
-            prompt = prompt.extended(await self._ids(engine, written))
-        return prompt
-
-    async def _kept(self, engine: str) -> tuple[Prefix, int]:
-        """Return the prompt of the steps that are kept, and their number; another task may keep more any time."""
         chain = self._chains.get(engine) or await self._open(engine)
         lengths = self._lengths[engine]
         while (num_steps := len(lengths) - 1) < len(self._steps):
@@ -104,7 +97,10 @@ class StepStream:
             if num_steps == len(lengths) - 1:  # else another task appended this step while we waited
                 chain.append(ids)
                 lengths.append(len(chain))
-        return chain.prefix(), num_steps
+        prompt = chain.prefix()
+        for written in self._ahead_of(num_steps) if self._pending else ():  # another task may keep more meanwhile
+            prompt = prompt.extended(await self._ids(engine, written))
+        return prompt
 
     async def _open(self, engine: str) -> Chain:
         ids = await self._engines[engine].render(self._messages, think=self._think.get(engine))

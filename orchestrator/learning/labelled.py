@@ -18,12 +18,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from orchestrator.document import is_number
 from orchestrator.engines.scorers.annotated import STEP_END, TAGS, pieces_of
 from orchestrator.errors import UserError
 from orchestrator.learning.files import objects, write
 from orchestrator.learning.rows import About, Distinct, Row
 from orchestrator.learning.table import SPLITS, split_of
-from orchestrator.routers.forecast import is_number
 from orchestrator.routers.router_file import MAX_SAMPLES, check_pair
 
 __all__ = ["FORMAT", "VERSION", "Example", "example_of", "export", "read"]

@@ -14,12 +14,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.engines.scorers.annotated import problem_of
+from orchestrator.document import is_number
 from orchestrator.errors import UserError
 from orchestrator.learning.files import objects, write
-from orchestrator.routers.forecast import is_number
 from orchestrator.routers.router_file import MAX_LOGPROBS, check_pair
-from orchestrator.types import Message, Stop, TokenLogprob
+from orchestrator.types import Message, Stop, TokenLogprob, question_of
 
 __all__ = ["FORMAT", "VERSION", "About", "Before", "Distinct", "Row", "Target", "digest", "export", "read"]
 
@@ -127,7 +126,7 @@ class Row:
     @property
     def question(self) -> str:
         """What was asked: the contents of the messages, one under the other."""
-        return problem_of(self.messages)
+        return question_of(self.messages)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""

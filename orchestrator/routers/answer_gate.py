@@ -30,7 +30,7 @@ from typing import Literal
 from orchestrator import uncertainty
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread, verdict
 from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
 
 __all__ = ["AnswerGate"]
@@ -114,22 +114,9 @@ class AnswerGate:
         assert signal.value is not None
         margin = signal.value - self.threshold
         reading = f"{self.gate} {signal.value:.3g} of {answer!r}"
-        if margin >= 0:
-            return keep(
-                signal,
-                reason=f"accepted: {reading}",
-                threshold=self.threshold,
-                margin=margin,
-                alternatives=("rewrite",),
-            )
-        return rewrite(
-            history.large,
-            signal,
-            reason=f"rejected: {reading}",
-            threshold=self.threshold,
-            margin=margin,
-            alternatives=("keep",),
-        )
+        stands = margin >= 0
+        reason = f"{'accepted' if stands else 'rejected'}: {reading}"
+        return verdict(history.large, signal, stands=stands, reason=reason, threshold=self.threshold, margin=margin)
 
     async def _read(self, draft: Step, solution: Step, answer: str, ask: Ask) -> Signal:
         """Return the gate's reading. Raises SignalUnavailable."""

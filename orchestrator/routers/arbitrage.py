@@ -26,9 +26,9 @@ from typing import Any
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.features import Drafted, features
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread, verdict
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+from orchestrator.types import Decision, History, Plan, Signal, Step, keep, question_of, rewrite
 
 __all__ = ["Arbitrage"]
 
@@ -147,17 +147,16 @@ class Arbitrage:
     def _decided(self, large: str, chance: Signal) -> Decision:
         assert chance.value is not None
         margin = chance.value - self.threshold
-        why: dict[str, Any] = {"threshold": self.threshold, "margin": margin}
-        if margin <= 0:
-            return keep(chance, reason="a rewrite would hardly pay", alternatives=("rewrite",), **why)
-        return rewrite(large, chance, reason="a rewrite is likely to pay", alternatives=("keep",), **why)
+        stands = margin <= 0
+        reason = "a rewrite would hardly pay" if stands else "a rewrite is likely to pay"
+        return verdict(large, chance, stands=stands, reason=reason, threshold=self.threshold, margin=margin)
 
     def _chance(self, history: History, draft: Step, signals: Sequence[Signal]) -> Signal:
         """Return the prediction. Raises SignalUnavailable if it cannot be had, or is no number."""
         known = self._known
         steps = history.steps
         seen = Drafted(
-            question="\n".join(message.content for message in history.task.messages),
+            question=question_of(history.task.messages),
             previous=steps[-1].text if steps else "",
             by_large=[self.history and step.writer != history.small for step in steps],
             text=draft.text,

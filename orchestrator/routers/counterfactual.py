@@ -8,7 +8,7 @@ discarded work, in the journal, the ledger and the budget like all other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.errors import EngineError, LimitExceeded, SignalUnavailable, UserError
@@ -43,16 +43,7 @@ class Counterfactual:
         """What the router needs, two engines that continue steps, and the scorer."""
         own: Needs = getattr(self.router, "needs", Needs())
         scorers = tuple(dict.fromkeys([*own.scorers, *filter(None, [self.scorer])]))
-        return Needs(
-            scorers=scorers,
-            logprobs=own.logprobs,
-            reads_rewrites=own.reads_rewrites,
-            redraws=own.redraws,
-            engines=max(2, own.engines),
-            steps=True,
-            targets=own.targets,
-            calibrated=own.calibrated,
-        )
+        return replace(own, scorers=scorers, engines=max(2, own.engines), steps=True)
 
     def before_step(self, history: History) -> Plan | StopRun:
         """Plan as the router does."""

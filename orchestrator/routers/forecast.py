@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Any
 
+from orchestrator.document import is_number
 from orchestrator.errors import UserError
 
-__all__ = ["KINDS", "Forecast", "Logistic", "Served", "Shape", "Tree", "Trees", "is_number", "sigmoid"]
+__all__ = ["KINDS", "Forecast", "Logistic", "Served", "Shape", "Tree", "Trees", "sigmoid"]
 
 MAX_TREES = 1000
 MAX_NODES = 1023
 _FURTHEST = 36.0
 """Log-odds beyond which a probability is told as if here: still more than 0, and less than 1."""
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value of a document is a number that can be computed with: finite, and no boolean."""
-    try:
-        return type(value) in (int, float) and isfinite(value)
-    except OverflowError:  # a whole number with more than 308 digits
-        return False
 
 
 def sigmoid(score: float) -> float:

@@ -31,8 +31,9 @@ from orchestrator.routers.rejection import (
     digits,
     target,
     unread,
+    verdict,
 )
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+from orchestrator.types import Decision, History, Plan, Signal, Step, keep
 
 __all__ = ["Hybrid"]
 
@@ -182,9 +183,7 @@ class Hybrid:
         threshold, margin = self._margin(known)
         why_not = "".join(f"; no {each.name} ({each.reason})" for each in missing)
         reason = f"{'passes' if holds else 'fails'}: {read or 'nothing had to be read'}{why_not}"
-        if holds:
-            return keep(*signals, reason=reason, threshold=threshold, margin=margin, alternatives=("rewrite",))
-        return rewrite(larger, *signals, reason=reason, threshold=threshold, margin=margin, alternatives=("keep",))
+        return verdict(larger, *signals, stands=holds, reason=reason, threshold=threshold, margin=margin)
 
     def _figures(self, draft: Step, signals: list[Signal], missing: list[SignalUnavailable]) -> dict[str, float]:
         """Return what the draft's own logprobs say, in one pass; nothing of it has to be asked for."""

@@ -14,7 +14,18 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.base import Ask
 from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
 
-__all__ = ["ON_UNREADABLE", "TARGETS", "OnUnreadable", "Target", "check_choice", "climb", "digits", "target", "unread"]
+__all__ = [
+    "ON_UNREADABLE",
+    "TARGETS",
+    "OnUnreadable",
+    "Target",
+    "check_choice",
+    "climb",
+    "digits",
+    "target",
+    "unread",
+    "verdict",
+]
 
 OnUnreadable = Literal["reject", "accept", "stop"]
 Target = Literal["largest", "next"]
@@ -38,6 +49,15 @@ def unread(engine: str, why: SignalUnavailable, then: OnUnreadable, threshold: f
     if then == "stop":
         return stop(status=Status.FAILED, reason=reason, threshold=threshold)
     return rewrite(engine, reason=reason, threshold=threshold, alternatives=("keep",))
+
+
+def verdict(
+    engine: str, *signals: Signal, stands: bool, reason: str, threshold: float | None, margin: float | None
+) -> Decision:
+    """Return what a reading makes of a draft: it stands, or `engine` writes in its place; either could have been."""
+    if stands:
+        return keep(*signals, reason=reason, threshold=threshold, margin=margin, alternatives=("rewrite",))
+    return rewrite(engine, *signals, reason=reason, threshold=threshold, margin=margin, alternatives=("keep",))
 
 
 def digits(rating: Signal) -> float:

@@ -22,14 +22,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from orchestrator import document
+from orchestrator.document import is_table, is_text
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.routers.features import HISTORY, NAMES, SIGNAL, UNCERTAINTY
 from orchestrator.routers.forecast import Forecast
 
-__all__ = ["FORMAT", "MAX_BYTES", "MAX_LOGPROBS", "MAX_SAMPLES", "VERSION", "RouterFile", "check_pair", "parse"]
+__all__ = ["FORMAT", "KIND", "MAX_LOGPROBS", "MAX_SAMPLES", "VERSION", "RouterFile", "check_pair", "parse"]
 
 FORMAT, VERSION = "orchestrator-router", 1
-MAX_BYTES = 16 << 20
+KIND = document.Kind("router", FORMAT, VERSION, "orchestrator train-router")
 MAX_FEATURES = 200
 MAX_LOGPROBS = 100
 """Alternatives per token."""
@@ -102,19 +104,7 @@ class RouterFile:
 
 def parse(data: bytes, file: str) -> RouterFile:
     """Return the router in the bytes of a file. Raises BadConfig, naming `file` and what is wrong with it."""
-    if len(data) > MAX_BYTES:
-        raise BadConfig(f"{file}: longer than {MAX_BYTES >> 20} MiB; is this the right file?")
-    try:
-        given = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise BadConfig(f"{file} is no router: not JSON that can be read: {error}") from error
-    if not isinstance(given, Mapping) or given.get("format") != FORMAT:
-        raise BadConfig(f"{file} is no router: it has no format {FORMAT!r}; `orchestrator train-router` makes one")
-    version = given.get("version")
-    if type(version) is not int or version < 1:
-        raise BadConfig(f"{file} is no router: version = {version!r:.40}")
-    if version > VERSION:
-        raise BadConfig(f"{file} has format version {version}, and this program knows {VERSION}: update it")
+    given = document.parse(data, file, KIND)
     try:
         return _parsed(given)
     except UserError as error:
@@ -158,39 +148,19 @@ def check_pair(given: Any) -> None:
     if not isinstance(writers, list) or len(writers) < 2:
         raise UserError("its pair has to be a table of the writers, two or more")
     for writer in writers:
-        if not isinstance(writer, Mapping) or writer.keys() != set(_WRITER) or not all(map(_is_text, writer.values())):
+        if not isinstance(writer, Mapping) or writer.keys() != set(_WRITER) or not all(map(is_text, writer.values())):
             raise UserError(f"a writer of its pair has {', '.join(_WRITER)}, which are texts")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
-    return found
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
 
 
 def _is_signal(name: str) -> bool:
     return name.startswith(SIGNAL) and name != SIGNAL
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
 def _is_names(value: Any) -> bool:
     return (
         isinstance(value, list)
         and 0 < len(value) <= MAX_FEATURES
-        and all(map(_is_text, value))
+        and all(map(is_text, value))
         and len(set(value)) == len(value)
     )
 
@@ -207,12 +177,12 @@ _CHANCES = tuple(SIGNAL + name for name in CLASSIFIERS)
 _WRITER = ("name", "serves", "tokenizer", "greedy")
 _SHAPE: Mapping[str, Any] = {
     "features": _is_names,
-    "pair": _is_table,
-    "scorer": _is_text,
+    "pair": is_table,
+    "scorer": is_text,
     "samples": _is_samples,
     "logprobs": _is_logprobs,
-    "measured": _is_table,
-    "data": _is_table,
-    "made": _is_text,
-    "package": _is_text,
+    "measured": is_table,
+    "data": is_table,
+    "made": is_text,
+    "package": is_text,
 }

@@ -20,8 +20,17 @@ from dataclasses import dataclass
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.rejection import ON_UNREADABLE, TARGETS, OnUnreadable, Target, check_choice, target, unread
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, rewrite, stop
+from orchestrator.routers.rejection import (
+    ON_UNREADABLE,
+    TARGETS,
+    OnUnreadable,
+    Target,
+    check_choice,
+    target,
+    unread,
+    verdict,
+)
+from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
 
 __all__ = ["RSD"]
 
@@ -80,19 +89,6 @@ class RSD:
             return unread(larger, missing, self.on_unreadable, self.threshold)
         assert score.value is not None
         margin = score.value - self.threshold
-        if margin >= 0:
-            return keep(
-                score,
-                reason="scored high enough",
-                threshold=self.threshold,
-                margin=margin,
-                alternatives=("rewrite",),
-            )
-        return rewrite(
-            larger,
-            score,
-            reason="scored too low",
-            threshold=self.threshold,
-            margin=margin,
-            alternatives=("keep",),
-        )
+        stands = margin >= 0
+        reason = "scored high enough" if stands else "scored too low"
+        return verdict(larger, score, stands=stands, reason=reason, threshold=self.threshold, margin=margin)

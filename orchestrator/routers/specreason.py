@@ -24,8 +24,8 @@ from typing import Literal
 
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.base import Ask, Needs
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, digits, unread
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, rewrite, stop
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, digits, unread, verdict
+from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
 
 __all__ = ["SpecReason"]
 
@@ -83,19 +83,6 @@ class SpecReason:
         except SignalUnavailable as missing:
             return unread(history.large, missing, self.on_unreadable, self.threshold)
         margin = digits(rating) - self.threshold
-        if margin >= 0:
-            return keep(
-                rating,
-                reason="rated high enough",
-                threshold=self.threshold,
-                margin=margin,
-                alternatives=("rewrite",),
-            )
-        return rewrite(
-            history.large,
-            rating,
-            reason="rated too low",
-            threshold=self.threshold,
-            margin=margin,
-            alternatives=("keep",),
-        )
+        stands = margin >= 0
+        reason = "rated high enough" if stands else "rated too low"
+        return verdict(history.large, rating, stands=stands, reason=reason, threshold=self.threshold, margin=margin)

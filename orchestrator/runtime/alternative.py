@@ -7,7 +7,7 @@ draft. So no two candidates of a step share a number, and what a number stands f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.runtime.run import Run, Turn
@@ -74,13 +74,4 @@ def adopting(run: Run, draft: Step, decision: Decision) -> Decision:
 
 def adopted(decision: Rewrite, attempt: int) -> Adopt:
     """Return `decision` as the adoption of alternative `attempt`."""
-    return Adopt(
-        engine=decision.engine,
-        max_tokens=decision.max_tokens,
-        attempt=attempt,
-        reason=decision.reason,
-        signals=decision.signals,
-        threshold=decision.threshold,
-        margin=decision.margin,
-        alternatives=decision.alternatives,
-    )
+    return Adopt(attempt=attempt, **{each.name: getattr(decision, each.name) for each in fields(Rewrite)})

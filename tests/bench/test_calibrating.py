@@ -7,6 +7,7 @@ from math import nan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import made_up
 
 from orchestrator.bench.calibrating import Setting, Target, chosen, controls, grid, settings, written
 from orchestrator.bench.cost import Use
@@ -20,23 +21,8 @@ PRICES = Prices(name="test", engines={"small": Price(), "large": Price(output=1.
 
 
 def sample(task: int, *, is_right: bool, large_steps: int = 0, decode: int = 0) -> Sample:
-    return Sample(
-        policy="p",
-        seed=0,
-        task=str(task),
-        run_id="",
-        status="completed",
-        answer=None,
-        gold=None,
-        score=float(is_right),
-        score_error="",
-        steps=4,
-        large_steps=large_steps,
-        escalations=large_steps,
-        seconds=0.0,
-        uses={"small": Use(), "large": Use(decode=decode)},
-        purposes={},
-    )
+    uses = {"small": Use(), "large": Use(decode=decode)}
+    return made_up("p", task, right=is_right, uses=uses, large_steps=large_steps, escalations=large_steps)
 
 
 def row(right: list[bool], large_steps: int, decode: int) -> list[Sample]:

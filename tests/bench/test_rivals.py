@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from samples import made_up
 
 from orchestrator.bench.cost import Use
 from orchestrator.bench.intervals import wilson
@@ -21,24 +22,8 @@ NUMBER = 40
 
 
 def sample(policy: str, task: int, *, right: bool, large_steps: int, tokens: int, compared: Any = ()) -> Sample:
-    return Sample(
-        policy=policy,
-        seed=0,
-        task=str(task),
-        run_id="",
-        status="completed",
-        answer=None,
-        gold=None,
-        score=float(right),
-        score_error="",
-        steps=10,
-        large_steps=large_steps,
-        escalations=0,
-        seconds=0.0,
-        uses={"small": Use(), "large": Use(decode=tokens)},
-        purposes={},
-        compared=compared,
-    )
+    uses = {"small": Use(), "large": Use(decode=tokens)}
+    return made_up(policy, task, right=right, uses=uses, steps=10, large_steps=large_steps, compared=compared)
 
 
 def row(policy: str, right: int, large_steps: int, tokens: int | None = None) -> list[Sample]:

@@ -11,10 +11,11 @@ import pytest
 from learned import PAIR
 
 from orchestrator.config import router_file
+from orchestrator.document import MAX_BYTES
 from orchestrator.engines.scorers import ESCALATION, PLAIN
 from orchestrator.errors import BadConfig
 from orchestrator.routers.forecast import Forecast, Logistic, Served
-from orchestrator.routers.router_file import CLASSIFIERS, MAX_BYTES, RouterFile, check_pair, parse
+from orchestrator.routers.router_file import CLASSIFIERS, RouterFile, check_pair, parse
 from orchestrator.runtime.pairing import Pair
 
 MADE = RouterFile(

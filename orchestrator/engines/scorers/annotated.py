@@ -17,19 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from orchestrator.types import Message
-
-__all__ = ["STEP_END", "TAGS", "ids_of", "pieces_of", "problem_of"]
+__all__ = ["STEP_END", "TAGS", "ids_of", "pieces_of"]
 
 TAGS = ("Model 0: ", "Model 1: ")
 """What stands before a step of the draft's writer, and before anybody else's."""
 STEP_END = "\n\n"
 """The last of its ids closes each step."""
-
-
-def problem_of(messages: Sequence[Message]) -> str:
-    """Return the task as the router reads it: what the messages say, without roles, a line break between them."""
-    return "\n".join(message.content for message in messages)
 
 
 def pieces_of(

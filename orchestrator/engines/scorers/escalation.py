@@ -17,13 +17,13 @@ from math import exp
 
 from orchestrator.engines.base import Chain
 from orchestrator.engines.scorers import ESCALATION, PLAIN
-from orchestrator.engines.scorers.annotated import ids_of, pieces_of, problem_of
+from orchestrator.engines.scorers.annotated import ids_of, pieces_of
 from orchestrator.engines.scorers.base import Call, Scorer
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
-from orchestrator.types import Signal, Step
+from orchestrator.types import Signal, Step, question_of
 
 __all__ = ["Escalation", "escalation", "plain"]
 
@@ -47,7 +47,7 @@ class Escalation:
     async def score(self, engine: str, stream: StepStream, draft: Step, call: Call) -> Signal:
         """Return the probability. Raises SignalUnavailable if the engine answers with other than two labels."""
         kept = [(step.writer, step.text) for step in stream.steps]
-        problem = problem_of(stream.messages)
+        problem = question_of(stream.messages)
         pieces = pieces_of(problem, kept, (draft.writer, draft.text), history=self.history)
         ids = await ids_of(pieces, partial(stream.encoded, engine))
         reply = await call(engine, "judge", Chain(ids).prefix(), sampling=GREEDY, max_tokens=1, logprobs=LABELS)
