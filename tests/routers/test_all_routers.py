@@ -112,9 +112,10 @@ async def test_its_own_work_keeps_to_the_bar_at_150_tokens_and_grows_no_faster_t
 
     router = find(name)(**options)
     assert await own_work_ms(router, kept(3), ask(), long(150)) <= 3 * BAR_MS
-    # The shortest: what grows is work, and what else the machine does is in every longer one.
+    # The shortest: what grows is work, and what else the machine does is in every longer one. 8 x the tokens are more
+    # than a cache holds, so that a plain pass was seen to take 25 x as long; what is quadratic would take 64 x.
     at_500 = await own_work_ms(router, kept(3), ask(), long(500), 15, min)
-    assert await own_work_ms(router, kept(3), ask(), long(4000), 7, min) <= 3 * max(8 * at_500, BAR_MS)
+    assert await own_work_ms(router, kept(3), ask(), long(4000), 7, min) <= 5 * max(8 * at_500, BAR_MS)
 
 
 STEPS = 5
