@@ -132,6 +132,7 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, worklo
         made = config.router(name, setting, spec)
         label = ":".join([family, *(f"{key}={_shown(key, value, made)}" for key, value in setting.items())])
         if calibration is not None:
+            calibration.check_given(router_of(made), setting)
             made, label = calibration.laid_over(router_of(made)), f"{label}:{CALIBRATION}={options[CALIBRATION]}"
         if judge and not set(JUDGES) & set(getattr(made, "needs", Needs()).scorers):
             raise UserError(f"{spec}: {name} asks no judge")

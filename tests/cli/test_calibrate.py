@@ -84,6 +84,16 @@ def test_what_was_calibrated_is_not_reported_on_the_same_tasks(orchestrator: Cal
     assert "specreason:calibration=calibration.json" in json.loads(Path("b/summary.json").read_text())["policies"]
 
 
+@pytest.mark.parametrize("given", ["7", "9"])
+def test_a_threshold_beside_a_calibration_is_refused_be_it_the_default(orchestrator: Call, given: str) -> None:
+    orchestrator(*RUN, *WITH, "--max-accuracy-loss", "0.3", "--values", "5")
+    policy = ("--policies", f"specreason:threshold={given}:calibration=calibration.json", "--pipeline", "agent.py:made")
+    done = orchestrator("bench", "run", "--workload", "random-calculation:preset=easy", *policy, "--out", "a")
+    assert done.exit_code == 2
+    assert "fixes threshold = 5" in done.stderr
+    assert not Path("a").exists()
+
+
 def test_values_come_from_the_readings_seen(orchestrator: Call) -> None:
     done = orchestrator(*RUN, *WITH, "--max-large-share", "0.9", "--json")
     assert done.exit_code == 0, done.stderr
