@@ -51,6 +51,8 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
     finally:
         results.close()
         progress.end()
+        for doubt in () if given["quiet"] else pipeline.doubts:
+            note(f"warning: {doubt}")
     return 2 if bad else progress.exit_code
 
 

@@ -25,6 +25,7 @@ from orchestrator.runtime.ahead import AheadCalls, end_of
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.calls import Calls
 from orchestrator.runtime.interrupts import outside_graph
+from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.run import Run, Stored, Turn
 from orchestrator.runtime.step import advance, decide, rewriting
 from orchestrator.runtime.write import write
@@ -256,6 +257,7 @@ def _copy(
         failed_engines=set(),
         alternatives={},
         leads=dict(run.leads),
+        readings=Readings(),
         ending=None,
         error=None,
         ahead=None,

@@ -26,6 +26,7 @@ from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
+from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Doors, Reward, Run
 from orchestrator.types import Budget, History, Message, Overlap, Status, Task
@@ -63,6 +64,8 @@ class Recipe:
     experience: str = ""
     resting: dict[str, float] = field(default_factory=dict)
     """Engines that every run leaves alone for a while."""
+    readings: Readings = field(default_factory=Readings)
+    """What the scorers of all runs read."""
 
     @property
     def thinks(self) -> dict[str, bool | None]:
@@ -204,6 +207,7 @@ def _assemble(
         doors=recipe.doors,
         monitors=recipe.monitors,
         scorers=recipe.scorers,
+        readings=recipe.readings,
         samplings={name: recipe.specs[name].sampling for name in writers},
         probes={name: recipe.specs[name].probe or ProbePrompt() for name in writers},
         find_answer=recipe.find_answer,

@@ -32,6 +32,7 @@ from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.learning import give_reward
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
+from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Reward, Run
 from orchestrator.runtime.untraced import untraced
@@ -174,6 +175,7 @@ class Pipeline:
             calibration=calibration,
             counterfactuals=build.counterfactual_settings(other._counterfactual),
             reward=self._recipe.reward if reward is None else reward,
+            readings=Readings(),
             experience=experience,
         )
         other._is_experiment, other._is_fit = True, False
@@ -218,6 +220,11 @@ class Pipeline:
     def settings(self) -> str:
         """Everything that shapes a run, as canonical JSON: a resumed run is compared by it."""
         return self._recipe.settings
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
+        return tuple(self._recipe.readings.told)
 
     def _build_graph(self) -> None:
         self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused")

@@ -17,6 +17,7 @@ from orchestrator.routers.base import Ask
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
+from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Decision, History, Outcome, Plan, Sampling, Signal, Status, Step, StopRun, Task
 
@@ -166,8 +167,8 @@ class Run:
     """Engines given up on at the current step."""
     verdicts: list[bool] = field(default_factory=list)
     """Whether each draft that the router decided about stood, in order."""
-    readings: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """By signal: what it last read, and how often in a row; never changed but replaced, for copies share it."""
+    readings: Readings = field(default_factory=Readings)
+    """What the scorers of all runs of the pipeline read."""
     ahead: LookAhead | None = None
     """What is begun before its turn; None where nothing is."""
     taken_over: set[tuple[int, int]] = field(default_factory=set)

@@ -46,14 +46,12 @@ from orchestrator.types import (
     rewrite,
 )
 
-__all__ = ["CONSTANT", "SAME", "advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
+__all__ = ["CONSTANT", "advance", "decide", "end", "plan", "rewriting", "settle", "take_turn"]
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
 CONSTANT = "constant"
 """Kind of the event that says that a scorer, or a prediction, reads the same again and again."""
-SAME = 50
-"""Equal readings in a row, in one run, that are worth saying."""
 _KEPT = keep(reason="written without asking")
 
 
@@ -172,8 +170,8 @@ def _check_engine(run: Run, engine: str | None) -> None:
 def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
     """Write a decision to the journal's next transaction, and what it was decided by if that tells nothing apart."""
     for signal in decision.signals:
-        if signal.value is not None:
-            _count(run, signal.name, signal.value)
+        if signal.value is not None and (why := run.readings.count(signal.name, signal.value)):
+            run.journal.event(EventRow(run.key, len(run.history.steps), CONSTANT, dumps({"reason": why}), time()))
     run.journal.decision(
         DecisionRow(
             run.key,
@@ -190,16 +188,6 @@ def record(run: Run, attempt: int, door: str, decision: Decision) -> None:
             _detail(decision),
         )
     )
-
-
-def _count(run: Run, name: str, value: float) -> None:
-    """Count equal readings in a row; at the SAME-th the trace says so, once. A resumed run counts anew."""
-    last, number = run.readings.get(name, (value, 0))
-    number = number + 1 if last == value else 1
-    run.readings = {**run.readings, name: (value, number)}
-    if number == SAME:
-        why = f"the last {SAME} readings of {name} in a row are all {value:.3f}: does it tell drafts apart?"
-        run.journal.event(EventRow(run.key, len(run.history.steps), CONSTANT, dumps({"reason": why}), time()))
 
 
 def _detail(decision: Decision) -> str:

@@ -277,3 +277,26 @@ def test_a_file_that_was_edited_is_not_resumed(orchestrator: Call, tasks: Path, 
     assert (here / "r.jsonl").read_text() == before
     tasks.write_text("".join([first, *others, '{"prompt": "appended"}\n']))
     assert orchestrator("run", "tasks.jsonl", "--pipeline", counting, "--out", "r.jsonl", "--resume").exit_code == 0
+
+
+BLIND = r'''
+"""A judge that gives every step the same digit."""
+import orchestrator as orc
+
+def writer(request):
+    if request.purpose == "judge":
+        return "8"
+    place = bytes(request.prompt.ids()).count(b"\n\n")
+    return f"Step {place}.\n\n" if place < 7 else "Answer: 1"
+
+pipeline = orc.Pipeline({name: orc.engines.Scripted(writer) for name in ("small", "large")}, orc.routers.SpecReason())
+'''
+
+
+def test_a_judge_that_rates_all_steps_of_all_tasks_alike_is_told_once(orchestrator: Call, here: Path) -> None:
+    (here / "blind.py").write_text(BLIND)
+    (here / "many.jsonl").write_text('{"prompt": "?"}\n' * 12)
+    ran = orchestrator("run", "many.jsonl", "--pipeline", "blind.py:pipeline")
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("readings of judge in a row are all") == 1
+    assert "in a row" not in orchestrator("run", "many.jsonl", "--pipeline", "blind.py:pipeline", "--quiet").stderr

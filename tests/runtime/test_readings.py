@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.base import Call
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.engines.scripted import Reply, Scripted
@@ -20,7 +21,8 @@ from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.collect import Collect
-from orchestrator.runtime.step import CONSTANT, SAME
+from orchestrator.runtime.readings import SAME
+from orchestrator.runtime.step import CONSTANT
 from orchestrator.types import Decision, History, Signal, Step, keep
 
 
@@ -77,16 +79,32 @@ async def test_a_raw_reading_that_is_no_number_is_none_either() -> None:
     assert {signal.reason for signal in signals} == {"judge read nan, which is no number"}
 
 
-@pytest.mark.parametrize(("num_steps", "events"), [(SAME - 2, 0), (SAME - 1, 1), (SAME + 20, 1)])
+@pytest.mark.parametrize(
+    ("num_steps", "num_runs", "events"), [(48, 1, 0), (49, 1, 1), (70, 1, 1), (7, 6, 0), (7, 9, 1)]
+)
 @pytest.mark.parametrize("router", [orc.routers.RSD(), orc.routers.Hybrid(keep="prm > 0.5")])
-async def test_equal_readings_in_a_row_are_told_once_in_each_run(router: Any, num_steps: int, events: int) -> None:
+async def test_equal_readings_in_a_row_are_told_once_however_short_the_runs(
+    router: Any, num_steps: int, num_runs: int, events: int
+) -> None:
     scorers = {"prm": Answers(lambda draft: 0.8)}
-    for _ in range(2):  # what one run read is nothing to another one of the same router
-        async with orc.Pipeline(engines(num_steps), router, db=":memory:", scorers=scorers) as pipeline:
-            stored = pipeline.journal.run((await pipeline.arun("?")).run_id)
-        told = [loads(event.detail)["reason"] for event in stored.events if event.kind == CONSTANT]
-        why = f"the last {SAME} readings of prm in a row are all 0.800: does it tell drafts apart?"
-        assert told == [why] * events
+    for _ in range(2):  # what one pipeline read is nothing to another one of the same router
+        made = {name: Scripted(lambda request: content(request, num_steps), family=name) for name in ("small", "large")}
+        told = []
+        async with orc.Pipeline(made, router, db=":memory:", scorers=scorers) as pipeline:
+            for _ in range(num_runs):
+                stored = pipeline.journal.run((await pipeline.arun("?")).run_id)
+                told += [loads(event.detail)["reason"] for event in stored.events if event.kind == CONSTANT]
+            why = f"the last {SAME} readings of prm in a row are all 0.800: does it tell drafts apart?"
+            assert told == [why] * events
+            assert pipeline.doubts == (why,) * events
+            apart = pipeline.but(router=router, scorers={}, seed=0, stop_on_answer=True)
+            assert apart.doubts == ()
+
+
+def content(request: Request, num_steps: int) -> str:
+    """Write the next of so many numbered steps, then an answer."""
+    place = bytes(request.prompt.ids()).count(b"\n\n")
+    return f"step {place}\n\n" if place < num_steps else "Answer: 1"
 
 
 async def test_readings_that_differ_now_and_then_are_not_told() -> None:
