@@ -104,7 +104,7 @@ async def test_a_router_s_own_work_is_a_fraction_of_a_millisecond_a_step(
 
 
 @pytest.mark.parametrize(("name", "options"), SETTINGS)
-async def test_its_own_work_keeps_to_the_bar_at_150_tokens_and_grows_no_faster_than_a_step_beyond(
+async def test_its_own_work_is_a_fraction_of_a_millisecond_at_150_tokens_and_grows_no_faster_than_a_step_beyond(
     name: str, options: dict[str, Any]
 ) -> None:
     def ask() -> Table:
