@@ -59,6 +59,11 @@ RATING = (
     *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
     json.dumps({"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}),
 )
+GOOD_OR_NOT = (
+    *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
+    json.dumps({"classifier_from_token": ["0", "9"], "method": "from_2_way_softmax"}),
+)
+"""One class, as reward models have: its logit is how far that of 9 is above that of 0."""
 QUICK = ("--updates", "50", "--batch", "64", "--rate", "2e-3", "--threads", "1", "--evaluate", "10")
 """How a router of 0.2 million weights is trained in seconds; train/README.md has the published recipe."""
 ENVIRON = {
@@ -157,6 +162,16 @@ def pooling_url(
     """Address of a server of pocket-scorer as a pooling model: its classes are the ten digits."""
     folder = tmp_path_factory.mktemp("pooling")
     with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *RATING) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def one_class_url(
+    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of a server of pocket-scorer with a single class."""
+    folder = tmp_path_factory.mktemp("one-class")
+    with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *GOOD_OR_NOT) as url:
         yield url
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from itertools import islice
+from math import exp, log
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import orchestrator as orc
 from orchestrator.bench.workloads.random_calculation import calculations
 from orchestrator.cli.app import app
 from orchestrator.engines.base import Completion, Prefix, Request
+from orchestrator.engines.dialects.pooling_reply import POOL
 from orchestrator.engines.scorers.reward import prm
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.step_stream import StepStream
@@ -66,6 +69,22 @@ async def test_the_server_is_found_able_and_shares_the_writers_tokenizer(pooling
     assert (can.model, can.context, can.logprobs) == ("pocket-scorer", 2048, 10)
     assert sorted(can.missing) == ["cached_tokens", "token_ids"]
     assert can.tokenizer == found["small"].tokenizer
+
+
+def test_a_single_class_is_the_sigmoid_of_its_logit(pooling_url: str, one_class_url: str) -> None:
+    def answered(url: str, text: str) -> list[float]:
+        asked = json.dumps({"model": "pocket-scorer", "input": text, "use_activation": True}).encode()
+        request = urllib.request.Request(url + POOL, asked, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            found: list[float] = json.load(reply)["data"][0]["data"]
+        return found
+
+    logits = []
+    for draft in DRAFTS:
+        ten, (one,) = (answered(url, f"{QUESTION.content}\n\n{KEPT}{draft}") for url in (pooling_url, one_class_url))
+        logits.append(log(ten[9] / ten[0]))
+        assert one == pytest.approx(1 / (1 + exp(-logits[-1])), abs=0.005), draft
+    assert max(logits) - min(logits) > 1
 
 
 async def test_both_engines_read_the_same_rating(pooling_url: str) -> None:
