@@ -16,23 +16,31 @@ from orchestrator.bench.race import Plan, Race
 from orchestrator.bench.readings import Reading, keeps_high, readings, verified
 from orchestrator.bench.resampling import ratio_interval
 from orchestrator.bench.sample import Sample
+from orchestrator.bench.summary import warnings
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
-from orchestrator.errors import UserError
+from orchestrator.errors import OrchestratorError, UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calibration import name_of, options_of
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Task
+from orchestrator.types import Status, Task
 
-__all__ = ["Risky", "Trial", "realised", "risky"]
+__all__ = ["Failed", "Risky", "Trial", "realised", "risky"]
 
 PILOT = 50
 """Tasks that are enough to see what readings there are."""
 
 
+class Failed(OrchestratorError):
+    """Runs failed, and a failure says nothing about a threshold; running the trial again tries them again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is tried. `pipeline` lends its engines; a value outside the router's range raises UserError."""
+    """What is tried. `pipeline` lends its engines.
+
+    Running it raises Failed while a run has failed, and UserError for a value outside the router's range.
+    """
 
     pipeline: Pipeline
     router: Any
@@ -48,6 +56,8 @@ class Trial:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the results depend on besides."""
     listener: Callable[[Any], None] = lambda event: None
+    warn: Callable[[str], None] = lambda line: None
+    """Is told what makes the results doubtful, each time they are read."""
 
     def __post_init__(self) -> None:
         numbers = [name for name, value in options_of(self.router).items() if type(value) in (int, float)]
@@ -99,7 +109,20 @@ class Trial:
             folder.begin({**plan.settings(), **shared, **self.settings})
             await race.run()
         drawn = [str(task.id) for task in self.workload.draw(self.split, 0, number)]
-        return {policy.label: [folder.samples[policy.label, 0, task] for task in drawn] for policy in policies}
+        found = {policy.label: [folder.samples[policy.label, 0, task] for task in drawn] for policy in policies}
+        _check_none_failed([sample for samples in found.values() for sample in samples])
+        for line in warnings(found):
+            self.warn(line)
+        return found
+
+
+def _check_none_failed(samples: Sequence[Sample]) -> None:
+    if failed := [sample for sample in samples if sample.status == Status.FAILED]:
+        first = failed[0]
+        raise Failed(
+            f"{len(failed)} of {len(samples)} runs failed, first {first.policy} on task {first.task}: {first.error}; "
+            "nothing is written: the same command tries them again"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ def calibrate(**given: Any) -> int:
 
     `orchestrator run --calibration FILE` uses it. The same command goes on where it stopped.
 
-    Exit code: 1 if no threshold keeps the target; nothing is written then. After Ctrl-C 130.
+    Exit code: 1 if no threshold keeps the target, or a run failed, which the same command tries again; nothing is
+    written then. After Ctrl-C 130.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.streams import note
@@ -86,6 +88,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.trial import Trial
     from orchestrator.cli.bench import shared_settings
     from orchestrator.cli.progress import BenchProgress
+    from orchestrator.cli.streams import note
     from orchestrator.cli.workload import workload as workload_of
     from orchestrator.config import router
     from orchestrator.runtime.build import router_of
@@ -119,6 +122,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
             folder=work,
             settings={"pipeline": shared_settings(pipeline), "pair": pair.to_json()},
             listener=progress,
+            warn=cache(lambda line: None if given["quiet"] else note(f"warning: {line}")),  # once each
         )
         try:
             return await (_by_risk if target.kind == "risk" else _by_accuracy)(trial, target, given)

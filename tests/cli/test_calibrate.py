@@ -14,6 +14,10 @@ Call = Callable[..., Result]
 
 SOLVERS = (Path(__file__).parents[1] / "bench" / "solvers.py").read_text()
 AGENT = """
+from orchestrator.errors import EngineRejected
+
+ODD = 0.0
+
 
 def made():
     return Pipeline({"small": Scripted(answering), "large": Scripted(large)}, "specreason", db="journal.db")
@@ -31,14 +35,23 @@ def used():
 def answering(request):
     with open("calls.txt", "a") as calls:
         calls.write("call\\n")
-    return "hm" if request.purpose == "fingerprint" else small()(request)
+    return "hm" if request.purpose == "fingerprint" else small()(served(request))
+
+
+def served(request):
+    if Path("down").exists() and chance(asked_and_written(request)[0]) < 0.1:
+        raise EngineRejected("the server is ill", engine="both")
+    return request
 
 
 _large = large
 
 
 def large(request):
-    return "hum" if request.purpose == "fingerprint" else _large(request)
+    if request.purpose == "fingerprint":
+        return "hum"
+    is_odd = request.purpose == "judge" and chance("odd", asked_and_written(request)) < ODD
+    return "what?" if is_odd else _large(served(request))
 """
 RUN = ("calibrate", "--router", "specreason", "--tasks", "random-calculation:preset=easy", "--number", "30")
 WITH = ("--pipeline", "agent.py:made", "--out", "calibration.json", "--quiet")
@@ -107,6 +120,32 @@ def test_the_same_command_goes_on_where_it_stopped(orchestrator: Call, here: Pat
     again = orchestrator(*RUN, *WITH, "--min-accuracy", "0.2", "--values", "2|5")
     assert again.stdout == first.stdout
     assert len((here / "calls.txt").read_text().splitlines()) == 3  # who it is, and nothing else
+
+
+@pytest.mark.parametrize("target", [("--min-accuracy", "0.2", "--values", "5"), ("--risk", "0.1")])
+def test_failed_runs_are_no_wrong_answers_but_tried_again(
+    orchestrator: Call, here: Path, target: tuple[str, ...]
+) -> None:
+    (here / "down").touch()
+    done = orchestrator(*RUN, *WITH, *target)
+    assert done.exit_code == 1
+    [line] = done.stderr.splitlines()
+    assert "runs failed, first s" in line and "the server is ill; nothing is written" in line
+    assert not (here / "calibration.json").exists()
+    (here / "down").unlink()
+    done = orchestrator(*RUN, *WITH, *target)
+    assert done.exit_code == 0, done.stderr
+    assert (here / "calibration.json").exists()
+
+
+def test_what_makes_the_choice_doubtful_is_told_once_and_before_it(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace("ODD = 0.0", "ODD = 0.5"))
+    done = orchestrator(*RUN, *WITH[:-1], "--risk", "0.1")
+    told = [line for line in done.stderr.splitlines() if "ratings could not be had" in line]
+    assert len(told) == len(set(told)) == 2  # as it is, and at the threshold chosen
+    assert all(line.startswith("warning: specreason") for line in told)
+    quiet = orchestrator(*RUN, *WITH, "--out", "other.json", "--work", "calibration.json.work", "--risk", "0.1")
+    assert (quiet.exit_code, quiet.stderr) == (done.exit_code, "")
 
 
 def test_where_no_threshold_keeps_the_target_nothing_is_written_and_the_nearest_is_named(
