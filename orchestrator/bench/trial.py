@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from orchestrator.bench.conformal import Scored, losses
 from orchestrator.bench.conformal import threshold as controlled
@@ -60,12 +60,11 @@ class Trial:
     """Is told what makes the results doubtful, each time they are read."""
 
     def __post_init__(self) -> None:
-        numbers = [name for name, value in options_of(self.router).items() if type(value) in (int, float)]
-        if self.option not in numbers:
-            has = f"its numbers are {', '.join(numbers)}" if numbers else "it has none"
+        if self.option not in (numbers := _numbers(self.router)):
+            others = f"choose {', '.join(numbers)}" if numbers else "it has none"
             raise UserError(
-                f"router {name_of(self.router)} has no option {self.option!r} that is a number, and no other can be "
-                f"chosen: {has}"
+                f"router {name_of(self.router)} has no option {self.option!r} that takes any number, and no other can "
+                f"be chosen: {others}"
             )
 
     def tasks(self) -> list[Task]:
@@ -114,6 +113,16 @@ class Trial:
         for line in warnings(found):
             self.warn(line)
         return found
+
+
+def _numbers(router: Any) -> list[str]:
+    """Return the options that hold a number and can hold any: half a count, or half a seed, means nothing."""
+    hints = get_type_hints(type(router))
+    return [
+        name
+        for name, value in options_of(router).items()
+        if type(value) in (int, float) and float in (hints[name], *get_args(hints[name]))
+    ]
 
 
 def _check_none_failed(samples: Sequence[Sample]) -> None:
