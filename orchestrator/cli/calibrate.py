@@ -39,7 +39,12 @@ FEW = 200
 @click.option(
     "--max-cost", type=float, metavar="X", help="Per task, in output tokens of the large engine; see --prices."
 )
-@click.option("--risk", type=float, metavar="X", help="Expected share of drafted steps that are accepted and wrong.")
+@click.option(
+    "--risk",
+    type=float,
+    metavar="X",
+    help="Expected share of drafted steps that are accepted and wrong, behind what the router's own threshold keeps.",
+)
 @click.option(
     "--tasks", required=True, metavar="NAME[:KEY=VALUE...]|FILE.jsonl", help="Tasks with answers, as `bench run` takes."
 )
@@ -67,7 +72,10 @@ def calibrate(**given: Any) -> int:
     The router runs at several thresholds on the calibration split, beside small-only and large-only. Of those
     that keep the target at the end of a one-sided 95% interval, the cheapest is chosen, or for a ceiling the most
     accurate; that takes 30 tasks at least. `--risk` controls the expected share of drafted steps that are accepted
-    and wrong instead (conformal risk control over tasks); it needs tasks whose single steps can be checked.
+    and wrong instead (conformal risk control over tasks); it needs tasks whose single steps can be checked. It holds
+    for drafts as they come at the threshold that the router has (`--router-option`, or its default): behind what
+    another one keeps there may be more mistakes, so the router is run at the one chosen, which is refused if it clearly
+    misses the risk.
 
     `orchestrator run --calibration FILE` uses it. The same command goes on where it stopped.
 
@@ -167,9 +175,17 @@ async def _by_risk(trial: Trial, target: Target, given: Mapping[str, Any]) -> in
         )
         return 1
     [best], controls = await _measured(trial, [found.threshold], target, given)
-    risk = found, realised(await trial.runs_at(found.threshold), trial.workload)
-    _print(trial, target, [best], controls, best, given, risk)
-    figures = {**best.to_json(), "risk": _shown_risk(risk), "controls": _shown(controls)}
+    share = realised(await trial.runs_at(found.threshold), trial.workload)
+    is_missed = share.low > target.value
+    _print(trial, target, [best], controls, None if is_missed else best, given, (found, share))
+    if is_missed:
+        fail(
+            f"run at {written(found.threshold)} the router misses the risk of {written(target.value)}: it is "
+            f"{share.value:.4g}, with 95% from {share.low:.4g} on; nothing is written. Begin nearer to it: "
+            f"--router-option {trial.option}={written(found.threshold)}, and another --work"
+        )
+        return 1
+    figures = {**best.to_json(), "risk": _shown_risk((found, share)), "controls": _shown(controls)}
     await _write(trial, target, found.threshold, figures, given)
     return 0
 

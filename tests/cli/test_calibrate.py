@@ -38,6 +38,16 @@ def answering(request):
     return "hm" if request.purpose == "fingerprint" else small()(served(request))
 
 
+def contagious(request):
+    def step_after(question, steps):
+        step = next_step(question, steps)
+        asked = (Message("user", question),)
+        is_ill = any(check_step(asked, steps[:place], each) < 1 for place, each in enumerate(steps))
+        return spoilt(step) if is_ill or (len(steps) == 1 and chance(question) < 0.5) else step
+
+    return text_of(request, step_after)
+
+
 def served(request):
     if Path("down").exists() and chance(asked_and_written(request)[0]) < 0.1:
         raise EngineRejected("the server is ill", engine="both")
@@ -168,6 +178,22 @@ def test_a_risk_is_controlled_on_steps_that_can_be_checked(orchestrator: Call) -
     assert found["risk"]["realised"][0] <= 0.1
     assert stored()["measured"]["risk"]["threshold"] == 9
     assert (stored()["measured"]["bound"], stored()["measured"]["is_met"]) == (None, None)
+
+
+def test_a_risk_that_the_chosen_threshold_misses_when_it_is_run_is_refused(orchestrator: Call, here: Path) -> None:
+    """Behind a mistake that is kept there are only mistakes; at the router's own threshold none is kept."""
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace("small()(", "contagious("))
+    done = orchestrator(*RUN, *WITH, "--risk", "0.18", "--json")
+    assert done.exit_code == 1
+    [line] = done.stderr.splitlines()
+    assert "run at 2 the router misses the risk of 0.18" in line and "nothing is written" in line
+    assert not (here / "calibration.json").exists()
+    found = json.loads(done.stdout)
+    assert found["chosen"] is None
+    assert found["risk"]["loss"] < 0.18 < found["risk"]["realised"][1]
+    nearer = ("--router-option", "threshold=2", "--work", "nearer")
+    done = orchestrator(*RUN, *WITH, *nearer, "--risk", "0.18")
+    assert (done.exit_code, stored()["fixes"]) == (0, {"threshold": 9.0})
 
 
 def test_a_risk_that_rejecting_everything_alone_would_keep_is_refused(orchestrator: Call, here: Path) -> None:
