@@ -75,7 +75,7 @@ class Trial:
         """Run the router with the value that it has, on a few of the tasks or all, and return its runs."""
         plain = Policy(label=name_of(self.router), family=name_of(self.router), router=self.router)
         samples = await self._race("as_it_is", [plain], self.number if number is None else number)
-        return [self.pipeline.journal.run(sample.run_id) for sample in samples[plain.label]]
+        return self._stored(samples[plain.label])
 
     async def readings(self) -> list[Reading]:
         """Return what the router reads off the drafts of a few tasks."""
@@ -92,7 +92,17 @@ class Trial:
     async def runs_at(self, value: float) -> list[StoredRun]:
         """Return the runs at a value that was tried."""
         rows, _, _ = await self.at([value])
-        return [self.pipeline.journal.run(sample.run_id) for sample in rows[value]]
+        return self._stored(rows[value])
+
+    def _stored(self, samples: Sequence[Sample]) -> list[StoredRun]:
+        journal = self.pipeline.journal
+        found = [run for sample in samples if (run := journal.stored(sample.run_id)) is not None]
+        if len(found) < len(samples):
+            raise UserError(
+                f"the results in {self.folder} were made with another journal than {self.pipeline.db}, which lacks "
+                "their runs: give that one with --db, or another folder with --work"
+            )
+        return found
 
     def _policy(self, value: float) -> Policy:
         name = name_of(self.router)

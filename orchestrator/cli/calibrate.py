@@ -114,8 +114,13 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     made = router_of(router(given["router"], dict(map(option_of, given["router_option"])), "command line"))
     work = given["work"] or out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    db = None if given["pipeline"] else given["db"] or str(work / "journal.db")
+    db = given["db"] or (None if given["pipeline"] else str(work / "journal.db"))
     pipeline, _ = await open_source({**given, "router": None, "router_option": (), "counterfactuals": None, "db": db})
+    if pipeline.db == ":memory:" and (target.kind == "risk" or given["values"] is None):
+        raise UserError(
+            "the journal is in memory, and what the router read is looked up in it whenever the command goes on: "
+            "give a file with --db"
+        )
     progress = BenchProgress(is_quiet=given["quiet"])
     async with pipeline:
         pair = await pipeline.pair()

@@ -148,6 +148,29 @@ def test_failed_runs_are_no_wrong_answers_but_tried_again(
     assert (here / "calibration.json").exists()
 
 
+@pytest.mark.parametrize("arguments", [("--risk", "0.1"), ("--min-accuracy", "0.2")])
+def test_a_journal_in_memory_is_refused_where_traces_are_read_and_a_file_can_be_given(
+    orchestrator: Call, here: Path, arguments: tuple[str, ...]
+) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace('db="journal.db"', 'db=":memory:"'))
+    done = orchestrator(*RUN, *WITH, *arguments)
+    assert (done.exit_code, (here / "calls.txt").exists()) == (2, False)
+    assert "the journal is in memory" in done.stderr
+    assert orchestrator(*RUN, *WITH, *arguments, "--db", "mine.db").exit_code == 0
+    (here / "calibration.json").unlink()
+    done = orchestrator(*RUN, *WITH, *arguments, "--db", "other.db")
+    assert done.exit_code == 2
+    assert "results in calibration.json.work were made with another journal than other.db" in done.stderr
+
+
+def test_a_journal_in_memory_will_do_for_values_that_are_given(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace('db="journal.db"', 'db=":memory:"'))
+    for _ in range(2):
+        done = orchestrator(*RUN, *WITH, "--min-accuracy", "0.2", "--values", "5")
+        assert done.exit_code == 0, done.stderr
+        (here / "calibration.json").unlink()
+
+
 def test_what_makes_the_choice_doubtful_is_told_once_and_before_it(orchestrator: Call, here: Path) -> None:
     (here / "agent.py").write_text((SOLVERS + AGENT).replace("ODD = 0.0", "ODD = 0.5"))
     done = orchestrator(*RUN, *WITH[:-1], "--risk", "0.1")
