@@ -47,7 +47,8 @@ class Arbitrage:
     history: bool = True
     """False hides who wrote the steps before from a file that sees it: as if all were the small engine's."""
     to: str = ""
-    """The engine above the smallest that writes what is not kept; empty for the largest, as files are trained for."""
+    """The engine that writes what is not kept; empty for the largest. Files are trained against that one, and another
+    is refused: the chance says nothing of it."""
     on_unreadable: OnUnreadable = "reject"
     """What a draft gets about which the router cannot say anything."""
     learnt: RouterFile | None = field(default=None, metadata={"is_option": False})
@@ -57,6 +58,11 @@ class Arbitrage:
         if not 0 <= self.threshold <= 1:
             raise UserError(f"arbitrage: threshold = {self.threshold!r} is not in [0, 1]")
         check_choice("arbitrage", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
+        if self.to and self.learnt is not None and self.to != (against := self.learnt.against):
+            raise UserError(
+                f"arbitrage: to = {self.to!r}, and its file was trained against {against!r}: leave it out, or train a "
+                "router in a pipeline whose largest engine that is"
+            )
 
     def with_file(self, read: Callable[[str], RouterFile]) -> Arbitrage:
         """Return the router with what its file holds; itself if it was read before.
