@@ -12,6 +12,9 @@ Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
   what that says; the light router is a logistic regression or a few small trees over features of the draft's
   logprobs, its text, its place and who wrote before, read in well under a millisecond;
 - a prediction is a calibrated probability (the paper's is what a balanced training set makes of it);
+- the threshold of 0.5 is ours (the paper sweeps it and recommends none), and `calibrate` chooses another;
+- it has no limits of its own (the authors' script: 100 steps, 4,096 tokens a step, a patience of 20 rounds without
+  progress): the pipeline's budget and `max_tokens`, and the monitor `stalled`, are there for that;
 - what the router cannot read is a recorded decision, `on_unreadable`, and no silent default;
 - the authors' script calls the target on every step, whatever it decides; here a kept step costs no call.
 """
