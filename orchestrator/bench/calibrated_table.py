@@ -68,8 +68,8 @@ def _risk(target: Target, risk: Risky, realised: Interval) -> str:
     return (
         f"Of {risk.steps} drafts of {risk.tasks} tasks {risk.wrong} are wrong. At {written(risk.threshold)} "
         f"{risk.accepted:.1%} are accepted, and the accepted wrong ones are {risk.loss:.2%} of a task's drafts: of a "
-        f"new task no more than {written(target.value)} is to be expected. Run at that threshold, they were "
-        f"{_percent(realised)}% of them."
+        f"new task no more than {written(target.value)} is to be expected, as its drafts come at the router's own "
+        f"threshold. Run at {written(risk.threshold)}, they were {_percent(realised)}% of them."
     )
 
 

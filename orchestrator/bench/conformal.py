@@ -1,12 +1,11 @@
-"""Thresholds with a guarantee, for any score: the split-conformal quantile, and conformal risk control.
+"""A threshold with a guarantee, for any score: conformal risk control.
 
-Both speak of the next task or event that is exchangeable with those at hand, on average over what could have
-been at hand, and whatever the score is worth: a bad score gives a threshold that accepts next to nothing.
+It speaks of the next task that is exchangeable with those at hand, on average over what could have been at hand, and
+whatever the score is worth: a bad score gives a threshold that accepts next to nothing.
 
-Source: the quantile as in LYNX; risk control from "Conformal Risk Control", arXiv:2208.02814, with losses in [0, 1].
-Differs: where there are too few points for a level, it is refused with the number that is needed (LYNX takes the
-largest score and holds no level then); the threshold is one of the scores seen, the least that will do, where
-the infimum would be anything down to the score below it (a higher one accepts less and keeps the guarantee).
+Source: "Conformal Risk Control", arXiv:2208.02814, with losses in [0, 1]. Differs: where there are too few tasks for a
+level, it is refused with the number that is needed; the threshold is one of the scores seen, the least that will do,
+where the infimum would be anything down to the score below it (a higher one accepts less and keeps the guarantee).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import UserError
 
-__all__ = ["Scored", "least_points", "losses", "quantile", "threshold"]
+__all__ = ["Scored", "least_points", "losses", "threshold"]
 
 
 class Scored(NamedTuple):
@@ -31,19 +30,8 @@ class Scored(NamedTuple):
 
 
 def least_points(level: float) -> int:
-    """Return how many points a level, in (0, 1), needs at least: 1 / level, less one, rounded up."""
+    """Return how many tasks a level, in (0, 1), needs at least: 1 / level, less one, rounded up."""
     return ceil(1 / _exact(level)) - 1
-
-
-def quantile(scores: Sequence[float], delta: float) -> float:
-    """Return the ceil((n + 1) (1 - delta))-th smallest score: a new one is above it with a chance of at most delta.
-
-    Raises UserError for fewer than `least_points` scores, or one that is no number.
-    """
-    _check(len(scores), delta, "scores")
-    _check_scores(scores)
-    rank = ceil((len(scores) + 1) * (1 - _exact(delta)))
-    return sorted(scores)[rank - 1]
 
 
 def threshold(tasks: Sequence[Sequence[Scored]], alpha: float) -> float | None:
@@ -53,7 +41,7 @@ def threshold(tasks: Sequence[Sequence[Scored]], alpha: float) -> float | None:
     and bad: in [0, 1], and never more at a higher threshold, which the share among the accepted ones is not.
     Tasks are the exchangeable units, not steps. Raises UserError for fewer than `least_points` tasks.
     """
-    _check(len(tasks), alpha, "tasks")
+    _check_number(len(tasks), alpha)
     _check_scores([step.score for task in tasks for step in task])
     mistakes: dict[float, Fraction] = {}
     for task in tasks:
@@ -82,9 +70,9 @@ def _exact(level: float) -> Fraction:
     return Fraction(repr(float(level)))
 
 
-def _check(number: int, level: float, what: str) -> None:
+def _check_number(number: int, level: float) -> None:
     if number < (needed := least_points(level)):
-        raise UserError(f"a level of {level!r} needs at least {needed} {what}; there are {number}")
+        raise UserError(f"a level of {level!r} needs at least {needed} tasks; there are {number}")
 
 
 def _check_scores(scores: Sequence[float]) -> None:

@@ -22,7 +22,7 @@ from orchestrator.bench.sample import Sample
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
-__all__ = ["FEW", "Rows", "summarise", "sweep_of"]
+__all__ = ["FEW", "Rows", "summarise", "sweep_of", "warnings"]
 
 FEW = 30
 """Below so many tasks an interval is too wide to say much, and the report warns."""
@@ -74,7 +74,7 @@ def summarise(
         },
         "rivals": rivals(rows, sweep_of, _costs(machine, prices)),
         "sensitivity": _sensitivity(context),
-        "warnings": [*_missing(rows, settings or {}, asked, dropped), *_warnings(rows)],
+        "warnings": [*_missing(rows, settings or {}, asked, dropped), *warnings(rows)],
     }
 
 
@@ -304,7 +304,8 @@ def _alike(label: str, samples: Sequence[Sample]) -> str:
     return f"all {number} ratings are alike, {min(values):.1f}: {advice(is_greedy=is_greedy)}"
 
 
-def _warnings(rows: Rows) -> list[str]:
+def warnings(rows: Rows) -> list[str]:
+    """Return what else than a policy may have decided what its samples came to, a line each."""
     found = []
     silent: Counter[str] = Counter()
     for name, samples in rows.items():

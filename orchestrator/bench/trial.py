@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from orchestrator.bench.conformal import Scored, losses
 from orchestrator.bench.conformal import threshold as controlled
@@ -16,23 +16,31 @@ from orchestrator.bench.race import Plan, Race
 from orchestrator.bench.readings import Reading, keeps_high, readings, verified
 from orchestrator.bench.resampling import ratio_interval
 from orchestrator.bench.sample import Sample
+from orchestrator.bench.summary import warnings
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
-from orchestrator.errors import UserError
+from orchestrator.errors import OrchestratorError, UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calibration import name_of, options_of
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Task
+from orchestrator.types import Status, Task
 
-__all__ = ["Risky", "Trial", "realised", "risky"]
+__all__ = ["Failed", "Risky", "Trial", "realised", "risky"]
 
 PILOT = 50
 """Tasks that are enough to see what readings there are."""
 
 
+class Failed(OrchestratorError):
+    """Runs failed, and a failure says nothing about a threshold; running the trial again tries them again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is tried. `pipeline` lends its engines; a value outside the router's range raises UserError."""
+    """What is tried. `pipeline` lends its engines.
+
+    Running it raises Failed while a run has failed, and UserError for a value outside the router's range.
+    """
 
     pipeline: Pipeline
     router: Any
@@ -48,14 +56,15 @@ class Trial:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the results depend on besides."""
     listener: Callable[[Any], None] = lambda event: None
+    warn: Callable[[str], None] = lambda line: None
+    """Is told what makes the results doubtful, each time they are read."""
 
     def __post_init__(self) -> None:
-        numbers = [name for name, value in options_of(self.router).items() if type(value) in (int, float)]
-        if self.option not in numbers:
-            has = f"its numbers are {', '.join(numbers)}" if numbers else "it has none"
+        if self.option not in (numbers := _numbers(self.router)):
+            others = f"choose {', '.join(numbers)}" if numbers else "it has none"
             raise UserError(
-                f"router {name_of(self.router)} has no option {self.option!r} that is a number, and no other can be "
-                f"chosen: {has}"
+                f"router {name_of(self.router)} has no option {self.option!r} that takes any number, and no other can "
+                f"be chosen: {others}"
             )
 
     def tasks(self) -> list[Task]:
@@ -66,7 +75,7 @@ class Trial:
         """Run the router with the value that it has, on a few of the tasks or all, and return its runs."""
         plain = Policy(label=name_of(self.router), family=name_of(self.router), router=self.router)
         samples = await self._race("as_it_is", [plain], self.number if number is None else number)
-        return [self.pipeline.journal.run(sample.run_id) for sample in samples[plain.label]]
+        return self._stored(samples[plain.label])
 
     async def readings(self) -> list[Reading]:
         """Return what the router reads off the drafts of a few tasks."""
@@ -83,7 +92,17 @@ class Trial:
     async def runs_at(self, value: float) -> list[StoredRun]:
         """Return the runs at a value that was tried."""
         rows, _, _ = await self.at([value])
-        return [self.pipeline.journal.run(sample.run_id) for sample in rows[value]]
+        return self._stored(rows[value])
+
+    def _stored(self, samples: Sequence[Sample]) -> list[StoredRun]:
+        journal = self.pipeline.journal
+        found = [run for sample in samples if (run := journal.stored(sample.run_id)) is not None]
+        if len(found) < len(samples):
+            raise UserError(
+                f"the results in {self.folder} were made with another journal than {self.pipeline.db}, which lacks "
+                "their runs: give that one with --db, or another folder with --work"
+            )
+        return found
 
     def _policy(self, value: float) -> Policy:
         name = name_of(self.router)
@@ -99,7 +118,30 @@ class Trial:
             folder.begin({**plan.settings(), **shared, **self.settings})
             await race.run()
         drawn = [str(task.id) for task in self.workload.draw(self.split, 0, number)]
-        return {policy.label: [folder.samples[policy.label, 0, task] for task in drawn] for policy in policies}
+        found = {policy.label: [folder.samples[policy.label, 0, task] for task in drawn] for policy in policies}
+        _check_none_failed([sample for samples in found.values() for sample in samples])
+        for line in warnings(found):
+            self.warn(line)
+        return found
+
+
+def _numbers(router: Any) -> list[str]:
+    """Return the options that hold a number and can hold any: half a count, or half a seed, means nothing."""
+    hints = get_type_hints(type(router))
+    return [
+        name
+        for name, value in options_of(router).items()
+        if type(value) in (int, float) and float in (hints[name], *get_args(hints[name]))
+    ]
+
+
+def _check_none_failed(samples: Sequence[Sample]) -> None:
+    if failed := [sample for sample in samples if sample.status == Status.FAILED]:
+        first = failed[0]
+        raise Failed(
+            f"{len(failed)} of {len(samples)} runs failed, first {first.policy} on task {first.task}: {first.error}; "
+            "nothing is written: the same command tries them again"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

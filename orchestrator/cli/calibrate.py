@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,12 @@ FEW = 200
 @click.option(
     "--max-cost", type=float, metavar="X", help="Per task, in output tokens of the large engine; see --prices."
 )
-@click.option("--risk", type=float, metavar="X", help="Expected share of drafted steps that are accepted and wrong.")
+@click.option(
+    "--risk",
+    type=float,
+    metavar="X",
+    help="Expected share of drafted steps that are accepted and wrong, behind what the router's own threshold keeps.",
+)
 @click.option(
     "--tasks", required=True, metavar="NAME[:KEY=VALUE...]|FILE.jsonl", help="Tasks with answers, as `bench run` takes."
 )
@@ -66,11 +72,15 @@ def calibrate(**given: Any) -> int:
     The router runs at several thresholds on the calibration split, beside small-only and large-only. Of those
     that keep the target at the end of a one-sided 95% interval, the cheapest is chosen, or for a ceiling the most
     accurate; that takes 30 tasks at least. `--risk` controls the expected share of drafted steps that are accepted
-    and wrong instead (conformal risk control over tasks); it needs tasks whose single steps can be checked.
+    and wrong instead (conformal risk control over tasks); it needs tasks whose single steps can be checked. It holds
+    for drafts as they come at the threshold that the router has (`--router-option`, or its default): behind what
+    another one keeps there may be more mistakes, so the router is run at the one chosen, which is refused if it clearly
+    misses the risk.
 
     `orchestrator run --calibration FILE` uses it. The same command goes on where it stopped.
 
-    Exit code: 1 if no threshold keeps the target; nothing is written then. After Ctrl-C 130.
+    Exit code: 1 if no threshold keeps the target, or a run failed, which the same command tries again; nothing is
+    written then. After Ctrl-C 130.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.streams import note
@@ -86,6 +96,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.trial import Trial
     from orchestrator.cli.bench import shared_settings
     from orchestrator.cli.progress import BenchProgress
+    from orchestrator.cli.streams import note
     from orchestrator.cli.workload import workload as workload_of
     from orchestrator.config import router
     from orchestrator.runtime.build import router_of
@@ -103,8 +114,13 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     made = router_of(router(given["router"], dict(map(option_of, given["router_option"])), "command line"))
     work = given["work"] or out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    db = None if given["pipeline"] else given["db"] or str(work / "journal.db")
+    db = given["db"] or (None if given["pipeline"] else str(work / "journal.db"))
     pipeline, _ = await open_source({**given, "router": None, "router_option": (), "counterfactuals": None, "db": db})
+    if pipeline.db == ":memory:" and (target.kind == "risk" or given["values"] is None):
+        raise UserError(
+            "the journal is in memory, and what the router read is looked up in it whenever the command goes on: "
+            "give a file with --db"
+        )
     progress = BenchProgress(is_quiet=given["quiet"])
     async with pipeline:
         pair = await pipeline.pair()
@@ -119,6 +135,7 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
             folder=work,
             settings={"pipeline": shared_settings(pipeline), "pair": pair.to_json()},
             listener=progress,
+            warn=cache(lambda line: None if given["quiet"] else note(f"warning: {line}")),  # once each
         )
         try:
             return await (_by_risk if target.kind == "risk" else _by_accuracy)(trial, target, given)
@@ -163,9 +180,17 @@ async def _by_risk(trial: Trial, target: Target, given: Mapping[str, Any]) -> in
         )
         return 1
     [best], controls = await _measured(trial, [found.threshold], target, given)
-    risk = found, realised(await trial.runs_at(found.threshold), trial.workload)
-    _print(trial, target, [best], controls, best, given, risk)
-    figures = {**best.to_json(), "risk": _shown_risk(risk), "controls": _shown(controls)}
+    share = realised(await trial.runs_at(found.threshold), trial.workload)
+    is_missed = share.low > target.value
+    _print(trial, target, [best], controls, None if is_missed else best, given, (found, share))
+    if is_missed:
+        fail(
+            f"run at {written(found.threshold)} the router misses the risk of {written(target.value)}: it is "
+            f"{share.value:.4g}, with 95% from {share.low:.4g} on; nothing is written. Begin nearer to it: "
+            f"--router-option {trial.option}={written(found.threshold)}, and another --work"
+        )
+        return 1
+    figures = {**best.to_json(), "risk": _shown_risk((found, share)), "controls": _shown(controls)}
     await _write(trial, target, found.threshold, figures, given)
     return 0
 

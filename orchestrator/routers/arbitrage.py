@@ -12,6 +12,9 @@ Source: Arbitrage, arXiv:2512.05033, and the authors' script. Differs:
   what that says; the light router is a logistic regression or a few small trees over features of the draft's
   logprobs, its text, its place and who wrote before, read in well under a millisecond;
 - a prediction is a calibrated probability (the paper's is what a balanced training set makes of it);
+- the threshold of 0.5 is ours (the paper sweeps it and recommends none), and `calibrate` chooses another;
+- it has no limits of its own (the authors' script: 100 steps, 4,096 tokens a step, a patience of 20 rounds without
+  progress): the pipeline's budget and `max_tokens`, and the monitor `stalled`, are there for that;
 - what the router cannot read is a recorded decision, `on_unreadable`, and no silent default;
 - the authors' script calls the target on every step, whatever it decides; here a kept step costs no call.
 """
@@ -47,7 +50,8 @@ class Arbitrage:
     history: bool = True
     """False hides who wrote the steps before from a file that sees it: as if all were the small engine's."""
     to: str = ""
-    """The engine above the smallest that writes what is not kept; empty for the largest, as files are trained for."""
+    """The engine that writes what is not kept; empty for the largest. Files are trained against that one, and another
+    is refused: the chance says nothing of it."""
     on_unreadable: OnUnreadable = "reject"
     """What a draft gets about which the router cannot say anything."""
     learnt: RouterFile | None = field(default=None, metadata={"is_option": False})
@@ -57,6 +61,11 @@ class Arbitrage:
         if not 0 <= self.threshold <= 1:
             raise UserError(f"arbitrage: threshold = {self.threshold!r} is not in [0, 1]")
         check_choice("arbitrage", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
+        if self.to and self.learnt is not None and self.to != (against := self.learnt.against):
+            raise UserError(
+                f"arbitrage: to = {self.to!r}, and its file was trained against {against!r}: leave it out, or train a "
+                "router in a pipeline whose largest engine that is"
+            )
 
     def with_file(self, read: Callable[[str], RouterFile]) -> Arbitrage:
         """Return the router with what its file holds; itself if it was read before.

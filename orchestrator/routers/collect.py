@@ -8,7 +8,8 @@ from none to all, and each step is drawn with that share, however the candidates
 
 Source: Arbitrage, arXiv:2512.05033, and the authors' collector (the trajectory goes on with the higher score, ties to
 the draft; optionally a mean over several target samples). Differs: `mixed`, which they have not; a candidate with the
-draft's own text is not scored again but has its score, so that two readings of one text can never differ.
+draft's own text is not scored again but has its score, so that two readings of one text can never differ; with more
+than one sample the label is their mean, while the run goes on by the first alone, as a router's run would.
 """
 
 from __future__ import annotations

@@ -103,10 +103,11 @@ class Hybrid:
             if name in FIGURES:
                 raise UserError(f"hybrid: costs names {name!r}, which is no scorer and costs nothing")
         try:
-            decided = self._condition.decided({}, ranges)
+            _ = self._condition
         except UserError as error:
             raise UserError(f"hybrid: keep = {error}") from error
-        if decided is not None and self.weights:
+        decided = self._sum.decided({}, ranges) if self.weights else None
+        if decided is not None:
             low_high = "always" if decided else "never"
             raise UserError(
                 f"hybrid: threshold = {self.threshold!r} is outside what the sum can be: it {low_high} holds"
@@ -121,11 +122,13 @@ class Hybrid:
         scorers = {name: (0.0, 9.0 if name in DIGITS else 1.0) for name in self._costs}
         return {**scorers, **FIGURES}
 
+    @property
+    def _sum(self) -> Linear:
+        return Linear(tuple(self.weights.items()), ">=", self.threshold)
+
     @cached_property
     def _condition(self) -> Condition:
-        parts: list[Condition] = []
-        if self.weights:
-            parts.append(Linear(tuple(self.weights.items()), ">=", self.threshold))
+        parts: list[Condition] = [self._sum] if self.weights else []
         if self.keep or not parts:
             parts.append(parse(self.keep or "judge >= 7", self._ranges))
         return parts[0] if len(parts) == 1 else All(tuple(parts))

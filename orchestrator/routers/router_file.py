@@ -61,6 +61,12 @@ class RouterFile:
         return f"<router {self.digest}>"
 
     @property
+    def against(self) -> str:
+        """The engine that wrote what drafts were compared with: a collection asks the last writer of its pair."""
+        name: str = self.pair["writers"][-1]["name"]
+        return name
+
+    @property
     def uses(self) -> tuple[str, ...]:
         """Scorers that have to be asked about every draft."""
         return tuple(name.removeprefix(SIGNAL) for name in self.features if name.startswith(SIGNAL))

@@ -12,7 +12,7 @@ from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.config import router_file
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import MEASURED, PRM, SCORERS
+from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
@@ -179,8 +179,8 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
 def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, EngineSpec]) -> None:
     """Raise MissingCapability if the router needs more engines than there are, cheapest first.
 
-    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, and if one that
-    it would compare with itself draws nothing.
+    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, if one that
+    it would compare with itself draws nothing, and if it takes for a rating what a trained router reads.
     """
     needs: Needs = getattr(router, "needs", Needs())
     if len(engines) < needs.engines:
@@ -193,6 +193,11 @@ def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, Engin
                 f"{policy_name(router)} sends what it rejects to {name!r}; known: {', '.join(engines[1:])}, "
                 "the engines above the cheapest"
             )
+    if not needs.calibrated and (chances := [name for name in needs.scorers if MEASURED.get(name) == ESCALATION]):
+        raise UserError(
+            f"{policy_name(router)} cannot ask scorer {chances[0]!r}, which is high where a step should be written "
+            "again: only a router that was trained and calibrated for these engines reads it, such as arbitrage"
+        )
     for name in engines[:-1] if needs.redraws else ():
         if specs[name].sampling.temperature == 0:
             raise UserError(

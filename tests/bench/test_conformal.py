@@ -10,39 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench.conformal import Scored, least_points, losses, quantile, threshold
+from orchestrator.bench.conformal import Scored, least_points, losses, threshold
 from orchestrator.errors import UserError
 
 
-@pytest.mark.parametrize(
-    ("number", "delta", "rank"),
-    [(9, 0.1, 9), (10, 0.1, 10), (19, 0.1, 18), (19, 0.05, 19), (99, 0.05, 95), (100, 0.05, 96), (4, 0.5, 3)],
-)
-def test_the_quantile_is_that_worked_out_by_hand(number: int, delta: float, rank: int) -> None:
-    scores = [float(place) for place in range(1, number + 1)]
-    Random(0).shuffle(scores)
-    assert quantile(scores, delta) == rank
-
-
-@pytest.mark.parametrize(("delta", "needed"), [(0.1, 9), (0.05, 19), (0.01, 99), (0.3, 3), (0.5, 1), (0.03, 33)])
-def test_too_few_points_for_a_level_are_refused_with_the_number_that_is_needed(delta: float, needed: int) -> None:
-    assert least_points(delta) == needed
-    quantile([1.0] * needed, delta)
-    with pytest.raises(UserError, match=rf"needs at least {needed} scores; there are {needed - 1}"):
-        quantile([1.0] * (needed - 1), delta)
+@pytest.mark.parametrize(("level", "needed"), [(0.1, 9), (0.05, 19), (0.01, 99), (0.3, 3), (0.5, 1), (0.03, 33)])
+def test_too_few_tasks_for_a_level_are_refused_with_the_number_that_is_needed(level: float, needed: int) -> None:
+    assert least_points(level) == needed
+    assert threshold([[Scored(1.0, False)]] * needed, level) == 1.0
     with pytest.raises(UserError, match=rf"needs at least {needed} tasks; there are {needed - 1}"):
-        threshold([[Scored(1.0, False)]] * (needed - 1), delta)
+        threshold([[Scored(1.0, False)]] * (needed - 1), level)
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, nan])
 def test_a_level_that_is_none_is_refused(level: float) -> None:
     with pytest.raises(UserError, match="is none"):
-        quantile([1.0] * 100, level)
+        threshold([[Scored(1.0, False)]] * 100, level)
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
-    with pytest.raises(UserError, match="nan is no score"):
-        quantile([1.0] * 99 + [nan], 0.1)
     with pytest.raises(UserError, match="nan is no score"):
         threshold([[Scored(nan, False)]] * 100, 0.1)
 
@@ -87,12 +73,6 @@ def test_a_stricter_level_never_accepts_more(tasks: list[list[Scored]], one: flo
     assert at_strict is None or (at_loose is not None and at_loose <= at_strict)
 
 
-@given(st.lists(st.floats(-5, 5), min_size=20, max_size=60), st.floats(0.05, 0.9), st.floats(0.05, 0.9))
-def test_a_smaller_delta_never_gives_a_smaller_quantile(scores: list[float], one: float, other: float) -> None:
-    small, great = sorted((one, other))
-    assert quantile(scores, small) >= quantile(scores, great)
-
-
 def task(random: Random) -> list[Scored]:
     """Steps that are right with a chance that their score says, and hard tasks whose steps are all worse."""
     hardness = random.random()
@@ -114,10 +94,3 @@ def test_on_exchangeable_tasks_the_risk_of_new_ones_is_what_was_asked_for(alpha:
     mean = float(sum(realised) / len(realised))
     assert mean <= alpha + 0.01  # three standard errors
     assert mean >= alpha / 2  # and it is not kept by accepting nothing
-
-
-@pytest.mark.parametrize("delta", [0.05, 0.2])
-def test_on_exchangeable_scores_a_new_one_is_above_the_quantile_as_seldom_as_asked_for(delta: float) -> None:
-    random = Random(f"quantile {delta}")
-    missed = [random.gauss(0, 1) > quantile([random.gauss(0, 1) for _ in range(60)], delta) for _ in range(4000)]
-    assert sum(missed) / len(missed) <= delta + 0.015

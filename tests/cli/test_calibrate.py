@@ -14,6 +14,10 @@ Call = Callable[..., Result]
 
 SOLVERS = (Path(__file__).parents[1] / "bench" / "solvers.py").read_text()
 AGENT = """
+from orchestrator.errors import EngineRejected
+
+ODD = 0.0
+
 
 def made():
     return Pipeline({"small": Scripted(answering), "large": Scripted(large)}, "specreason", db="journal.db")
@@ -31,14 +35,33 @@ def used():
 def answering(request):
     with open("calls.txt", "a") as calls:
         calls.write("call\\n")
-    return "hm" if request.purpose == "fingerprint" else small()(request)
+    return "hm" if request.purpose == "fingerprint" else small()(served(request))
+
+
+def contagious(request):
+    def step_after(question, steps):
+        step = next_step(question, steps)
+        asked = (Message("user", question),)
+        is_ill = any(check_step(asked, steps[:place], each) < 1 for place, each in enumerate(steps))
+        return spoilt(step) if is_ill or (len(steps) == 1 and chance(question) < 0.5) else step
+
+    return text_of(request, step_after)
+
+
+def served(request):
+    if Path("down").exists() and chance(asked_and_written(request)[0]) < 0.1:
+        raise EngineRejected("the server is ill", engine="both")
+    return request
 
 
 _large = large
 
 
 def large(request):
-    return "hum" if request.purpose == "fingerprint" else _large(request)
+    if request.purpose == "fingerprint":
+        return "hum"
+    is_odd = request.purpose == "judge" and chance("odd", asked_and_written(request)) < ODD
+    return "what?" if is_odd else _large(served(request))
 """
 RUN = ("calibrate", "--router", "specreason", "--tasks", "random-calculation:preset=easy", "--number", "30")
 WITH = ("--pipeline", "agent.py:made", "--out", "calibration.json", "--quiet")
@@ -109,6 +132,55 @@ def test_the_same_command_goes_on_where_it_stopped(orchestrator: Call, here: Pat
     assert len((here / "calls.txt").read_text().splitlines()) == 3  # who it is, and nothing else
 
 
+@pytest.mark.parametrize("target", [("--min-accuracy", "0.2", "--values", "5"), ("--risk", "0.1")])
+def test_failed_runs_are_no_wrong_answers_but_tried_again(
+    orchestrator: Call, here: Path, target: tuple[str, ...]
+) -> None:
+    (here / "down").touch()
+    done = orchestrator(*RUN, *WITH, *target)
+    assert done.exit_code == 1
+    [line] = done.stderr.splitlines()
+    assert "runs failed, first s" in line and "the server is ill; nothing is written" in line
+    assert not (here / "calibration.json").exists()
+    (here / "down").unlink()
+    done = orchestrator(*RUN, *WITH, *target)
+    assert done.exit_code == 0, done.stderr
+    assert (here / "calibration.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--risk", "0.1"), ("--min-accuracy", "0.2")])
+def test_a_journal_in_memory_is_refused_where_traces_are_read_and_a_file_can_be_given(
+    orchestrator: Call, here: Path, arguments: tuple[str, ...]
+) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace('db="journal.db"', 'db=":memory:"'))
+    done = orchestrator(*RUN, *WITH, *arguments)
+    assert (done.exit_code, (here / "calls.txt").exists()) == (2, False)
+    assert "the journal is in memory" in done.stderr
+    assert orchestrator(*RUN, *WITH, *arguments, "--db", "mine.db").exit_code == 0
+    (here / "calibration.json").unlink()
+    done = orchestrator(*RUN, *WITH, *arguments, "--db", "other.db")
+    assert done.exit_code == 2
+    assert "results in calibration.json.work were made with another journal than other.db" in done.stderr
+
+
+def test_a_journal_in_memory_will_do_for_values_that_are_given(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace('db="journal.db"', 'db=":memory:"'))
+    for _ in range(2):
+        done = orchestrator(*RUN, *WITH, "--min-accuracy", "0.2", "--values", "5")
+        assert done.exit_code == 0, done.stderr
+        (here / "calibration.json").unlink()
+
+
+def test_what_makes_the_choice_doubtful_is_told_once_and_before_it(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace("ODD = 0.0", "ODD = 0.5"))
+    done = orchestrator(*RUN, *WITH[:-1], "--risk", "0.1")
+    told = [line for line in done.stderr.splitlines() if "ratings could not be had" in line]
+    assert len(told) == len(set(told)) == 2  # as it is, and at the threshold chosen
+    assert all(line.startswith("warning: specreason") for line in told)
+    quiet = orchestrator(*RUN, *WITH, "--out", "other.json", "--work", "calibration.json.work", "--risk", "0.1")
+    assert (quiet.exit_code, quiet.stderr) == (done.exit_code, "")
+
+
 def test_where_no_threshold_keeps_the_target_nothing_is_written_and_the_nearest_is_named(
     orchestrator: Call, here: Path
 ) -> None:
@@ -129,6 +201,22 @@ def test_a_risk_is_controlled_on_steps_that_can_be_checked(orchestrator: Call) -
     assert found["risk"]["realised"][0] <= 0.1
     assert stored()["measured"]["risk"]["threshold"] == 9
     assert (stored()["measured"]["bound"], stored()["measured"]["is_met"]) == (None, None)
+
+
+def test_a_risk_that_the_chosen_threshold_misses_when_it_is_run_is_refused(orchestrator: Call, here: Path) -> None:
+    """Behind a mistake that is kept there are only mistakes; at the router's own threshold none is kept."""
+    (here / "agent.py").write_text((SOLVERS + AGENT).replace("small()(", "contagious("))
+    done = orchestrator(*RUN, *WITH, "--risk", "0.18", "--json")
+    assert done.exit_code == 1
+    [line] = done.stderr.splitlines()
+    assert "run at 2 the router misses the risk of 0.18" in line and "nothing is written" in line
+    assert not (here / "calibration.json").exists()
+    found = json.loads(done.stdout)
+    assert found["chosen"] is None
+    assert found["risk"]["loss"] < 0.18 < found["risk"]["realised"][1]
+    nearer = ("--router-option", "threshold=2", "--work", "nearer")
+    done = orchestrator(*RUN, *WITH, *nearer, "--risk", "0.18")
+    assert (done.exit_code, stored()["fixes"]) == (0, {"threshold": 9.0})
 
 
 def test_a_risk_that_rejecting_everything_alone_would_keep_is_refused(orchestrator: Call, here: Path) -> None:
@@ -159,11 +247,13 @@ def test_few_tasks_are_warned_of(orchestrator: Call) -> None:
         (("--min-accuracy", "0.5", "--number", "1"), "--min-accuracy 0.5 needs at least 30 tasks; there are 1"),
         (("--min-accuracy", "0.99"), "--min-accuracy 0.99 needs at least 268 tasks; there are 30"),
         (("--min-accuracy", "0.5", "--option", "after_draft"), "router specreason has no option 'after_draft'"),
-        (("--min-accuracy", "0.5", "--option", "needs"), "has no option 'needs' that is a number"),
+        (("--min-accuracy", "0.5", "--option", "needs"), "has no option 'needs' that takes any number"),
         (("--min-accuracy", "0.5", "--split", "dev"), "--split dev: random-calculation:preset=easy has train"),
         (("--min-accuracy", "0.5", "--values", "a|b"), "--values a|b: give numbers"),
         (("--min-accuracy", "0.5", "--values", "11"), "threshold = 11.0 is not in [0, 10]"),
         (("--min-accuracy", "0.5", "--option", "zeal"), "router specreason has no option 'zeal'"),
+        (("--min-accuracy", "0.5", "--option", "first_n", "--values", "2|3"), "takes any number"),
+        (("--min-accuracy", "0.5", "--router", "random", "--option", "seed"), "be chosen: choose large_share"),
         (("--min-accuracy", "0.5", "--router-option", "zeal=1"), "no such key"),
         (("--min-accuracy", "0.5", "--router", "nobody"), "no router named 'nobody'"),
         (("--min-accuracy", "0.5", "--out", "none/c.json"), "its folder does not exist"),

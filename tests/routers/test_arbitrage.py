@@ -77,10 +77,23 @@ async def test_at_the_ends_of_the_threshold_nothing_is_read(unreadable: Any) -> 
     assert rewrites.before_step(history()).engine == "large"
 
 
-@pytest.mark.parametrize("to", ["small", "middle"])
-def test_an_engine_that_cannot_write_what_is_rejected_is_refused_when_the_pipeline_is_built(to: str) -> None:
-    with pipeline() as made, pytest.raises(UserError, match=rf"sends what it rejects to '{to}'; known: large"):
-        made.but(router=Arbitrage(learnt=known(), to=to), scorers={}, seed=0, stop_on_answer=True)
+def of_three() -> RouterFile:
+    """Return a router that was trained where there were three engines."""
+    small, large = PAIR["writers"]
+    return known(pair={"writers": [small, {**large, "name": "middle"}, large]})
+
+
+@pytest.mark.parametrize("to", ["small", "middle", "huge"])
+def test_an_engine_that_its_file_was_not_trained_against_is_refused(to: str) -> None:
+    with pytest.raises(UserError, match=rf"to = '{to}', and its file was trained against 'large'"):
+        Arbitrage(to=to, file="x").with_file(read(of_three()))
+
+
+def test_an_engine_that_is_not_there_is_refused_when_the_pipeline_is_built() -> None:
+    small, large = PAIR["writers"]
+    of = known(pair={"writers": [small, {**large, "name": "huge"}]})
+    with pipeline() as made, pytest.raises(UserError, match="sends what it rejects to 'huge'; known: large"):
+        made.but(router=Arbitrage(learnt=of, to="huge"), scorers={}, seed=0, stop_on_answer=True)
 
 
 @pytest.mark.parametrize("p", [0.9, 0.501])
@@ -137,14 +150,13 @@ async def test_who_wrote_before_is_seen_or_hidden_as_configured() -> None:
         assert tuple(each.action for each in found) == actions
 
 
-async def test_with_more_engines_it_sends_to_the_largest_or_to_the_one_named() -> None:
+@pytest.mark.parametrize("to", ["", "large"])
+async def test_with_more_engines_it_sends_to_the_largest_named_or_not(to: str) -> None:
     three = history(("small", "middle", "large"))
-    unsure = draft(0.55)
-    assert (await Arbitrage(learnt=known()).after_draft(three, unsure, Scores())).engine == "large"  # type: ignore[attr-defined]
-    named = Arbitrage(learnt=known(), to="middle")
-    assert (await named.after_draft(three, unsure, Scores())).engine == "middle"  # type: ignore[attr-defined]
-    kept = await named.after_draft(three, draft(0.55, writer="middle"), Scores())
-    assert (kept.action, kept.reason) == ("keep", "written by middle")
+    policy = Arbitrage(learnt=of_three(), to=to)
+    assert (await policy.after_draft(three, draft(0.55), Scores())).engine == "large"  # type: ignore[attr-defined]
+    kept = await policy.after_draft(three, draft(0.55, writer="large"), Scores())
+    assert (kept.action, kept.reason) == ("keep", "written by large")
 
 
 @pytest.mark.parametrize(

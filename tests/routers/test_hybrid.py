@@ -159,3 +159,10 @@ def test_it_is_written_in_a_config_like_any_other() -> None:
 def test_what_cannot_be_meant_is_refused_when_it_is_built(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"hybrid: {said}"):
         Hybrid(**options)
+
+
+async def test_a_constant_condition_beside_a_sum_is_allowed_as_it_is_alone() -> None:
+    for condition, keeps in (("judge > 9", False), ("judge >= 0", True)):
+        policy = Hybrid(keep=condition, weights={"prm": 1.0}, threshold=0.5)
+        decision = await policy.after_draft(history(), step(), Table({"prm": 0.9}))
+        assert (decision.action == "keep") == keeps

@@ -14,10 +14,12 @@ from stub_server import StubServer
 
 import orchestrator as orc
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import BadConfig, MissingCapability
+from orchestrator.errors import BadConfig, MissingCapability, UserError
 from orchestrator.learning.served import served
 from orchestrator.routers.arbitrage import Arbitrage
 from orchestrator.routers.forecast import Forecast, Served
+from orchestrator.routers.hybrid import Hybrid
+from orchestrator.routers.rsd import RSD
 from orchestrator.runtime.calibration import Calibration, options_of
 
 STEPS = ["good one\n\n", "bad one\n\n", "\\boxed{7}"]
@@ -136,6 +138,13 @@ async def test_a_pipeline_without_such_an_engine_says_so(stub: StubServer, tmp_p
         assert ("prm" in pipeline.scorers, "escalation" in pipeline.scorers) == (True, False)
         with pytest.raises(MissingCapability, match="asks scorer 'escalation'; the pipeline has judge"):
             await pipeline.start()
+
+
+@pytest.mark.parametrize("scorer", ["escalation", "escalation-plain"])
+def test_no_other_router_takes_the_chance_of_a_better_step_for_how_good_the_draft_is(scorer: str) -> None:
+    for router in (RSD(scorer=scorer), Hybrid(weights={scorer: 1.0}, threshold=0.5, costs={scorer: 1.0})):
+        with pytest.raises(UserError, match=f"cannot ask scorer '{scorer}'"):
+            orc.Pipeline(engines("http://127.0.0.1:1"), router, db=":memory:")
 
 
 async def test_another_pair_is_refused(stub: StubServer, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Source: Arbitrage, arXiv:2512.05033, section on training (cross entropy on the final token, AdamW, linear warm-up and
 decay, batch 1024, learning rate 1e-5, 3 epochs, balanced by downsampling, begun from the reward model
-Qwen2.5-Math-1.5B-Instruct-PRM-0.2). Differs: any checkpoint is taken; the share of the
-warm-up, the weight decay and the clipping are ours (there unsaid); a cap of updates may stand in for whole epochs.
+Qwen2.5-Math-1.5B-Instruct-PRM-0.2). Differs: any checkpoint is taken; the head is `sequence`, one row of logits for a
+text, unless told otherwise (there a token classifier, here `token`); the share of the warm-up, the weight decay and the
+clipping are ours (there unsaid); a cap of updates may stand in for whole epochs.
 """
 
 from __future__ import annotations
