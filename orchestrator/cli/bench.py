@@ -103,7 +103,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     if split not in workload.splits:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
     folder = Folder(given["out"])
-    db = None if given["pipeline"] else given["db"] or str(folder.journal)
+    db = given["db"] or (None if given["pipeline"] else str(folder.journal))
     pipeline, _ = await open_source({**given, "db": db, "counterfactuals": None})
     _check_one_after_another(pipeline)
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed

@@ -106,6 +106,12 @@ def test_json_is_the_summary_with_settings_and_where_it_was_made(orchestrator: C
     assert (printed["hardware"], printed["prices"]) == ("h200_1p5b_32b", ["self_hosted", "api"])
 
 
+def test_the_journal_that_is_named_has_the_traces_of_a_pipeline_in_python_too(orchestrator: Call, here: Path) -> None:
+    assert orchestrator(*RUN, *POLICIES, "--db", "traces.db", "--quiet").exit_code == 0
+    shown = orchestrator("trace", "show", samples()[0]["run_id"], "--db", "traces.db")
+    assert shown.exit_code == 0, shown.stderr
+
+
 def test_the_same_command_again_runs_nothing_and_reports_the_same(orchestrator: Call) -> None:
     before, again = (orchestrator(*RUN, *POLICIES) for _ in range(2))
     assert again.exit_code == 0
