@@ -85,7 +85,8 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from orchestrator.routers.collect import Collect
 
     if given["out"] is not None:
-        check_out(given["out"])
+        read = (*what, given["db"], given["config"])
+        check_out(given["out"], [Path(each) for each in read if each is not None])
     tasks, scorers = _tasks(what, given)
     policy = Collect(
         scorer=given["scorer"],

@@ -29,7 +29,7 @@ def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json
     from orchestrator.learning.labelled import export
     from orchestrator.learning.rows import read
 
-    check_out(out)
+    check_out(out, rows)
     about, found = read(rows)
     first = export(out, about, found, history=history)
     if first["repeated"]:

@@ -50,7 +50,7 @@ def train_router(rows: tuple[Path, ...], **given: Any) -> None:
 
     for file in (given["out"], given["plot"]):
         if file is not None:
-            check_out(file)
+            check_out(file, rows)
     made = train(
         rows,
         history=given["history"],

@@ -156,6 +156,38 @@ def test_where_nothing_can_be_written_nothing_is_begun(orchestrator: Call, here:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ("train-router", "rows.jsonl", "--out", "rows.jsonl"),
+        ("train-router", "rows.jsonl", "--out", "linked.jsonl"),
+        ("train-router", "linked.jsonl", "--out", "router.json", "--plot", "./rows.jsonl"),
+        ("export-router-data", "other.jsonl", "rows.jsonl", "--out", "rows.jsonl"),
+        ("collect", "tasks.jsonl", "--out", "tasks.jsonl"),
+        ("collect", "tasks.jsonl", "--out", "journal.db", "--db", "journal.db"),
+    ],
+)
+def test_what_a_command_reads_is_not_what_it_writes(
+    orchestrator: Call, scripts: str, here: Path, command: tuple[str, ...]
+) -> None:
+    export(Path("rows.jsonl"), ABOUT, rows(60))
+    export(Path("other.jsonl"), ABOUT, rows(60, seed=1))
+    Path("linked.jsonl").symlink_to("rows.jsonl")
+    Path("journal.db").touch()
+    before = {each.name: each.read_bytes() for each in here.iterdir()}
+    done = orchestrator(*command, *(("--pipeline", scripts) if command[0] == "collect" else ()))
+    assert done.exit_code == 2
+    assert "this command reads that file" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert {each.name: each.read_bytes() for each in here.iterdir()} == before
+
+
+def test_a_file_that_an_earlier_command_wrote_is_replaced(orchestrator: Call, scripts: str) -> None:
+    export(Path("rows.jsonl"), ABOUT, rows(60))
+    for out in ("data.jsonl", "again.jsonl", "data.jsonl"):
+        assert orchestrator("export-router-data", "rows.jsonl", "--out", out).exit_code == 0
+    assert Path("data.jsonl").read_text() == Path("again.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["none.jsonl"], "none.jsonl: No such file"),
