@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orchestrator.learning.rows import Before, Row, Target
 from orchestrator.memory.base import CallResult, StoredRun
 from orchestrator.runtime.calls import completion_of
+from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Message, Stop, Task, TokenLogprob
 
@@ -90,10 +91,15 @@ def _but(scores: Mapping[str, float], scorer: str) -> dict[str, float]:
 
 
 def _candidates(stored: StoredRun, purpose: str) -> Iterator[tuple[Place, _Candidate]]:
-    """Yield what was written for a purpose, in the order it was begun; a step may have taken several calls."""
+    """Yield what was written for a purpose, in the order it was begun; a step may have taken several calls.
+
+    What was begun ahead and dropped was written from another prefix than the step's own.
+    """
+    over = dropped(stored)
     calls: dict[Place, list[tuple[str, CallResult]]] = {}
     for call in stored.calls:
-        if call.intent.purpose == purpose and call.result is not None and call.result.status == "done":
+        is_wanted = call.intent.purpose == purpose and call.intent.seq not in over
+        if is_wanted and call.result is not None and call.result.status == "done":
             calls.setdefault((call.intent.step, call.intent.attempt), []).append((call.intent.engine, call.result))
     for place, results in calls.items():
         yield place, _joined(results[-1][0], [result for _, result in results])

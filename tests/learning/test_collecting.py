@@ -19,7 +19,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Task
+from orchestrator.types import Overlap, Task
 
 POLICY = Collect(logprobs=2)
 
@@ -157,6 +157,15 @@ def test_what_cannot_be_scored_gives_no_row_and_ends_no_run() -> None:
         assert len(rows) + unsure.unscored == 4 * (STEPS + 1) and unsure.unscored > 0
         reasons = {row.reason for run in stored(made, unsure) for row in run.decisions}
         assert "no score to compare: the draft goes on" in reasons
+
+
+def test_what_was_drafted_ahead_and_dropped_is_in_no_row() -> None:
+    with pipeline() as plain, pipeline(overlap=Overlap(ahead=2)) as ahead:
+        one, other = collection(plain, tasks(8)), collection(ahead, tasks(8))
+        assert any(event.kind == "dropped" for run in stored(ahead, other) for event in run.events)
+        told = [[(row.task, row.draft, row.score, row.targets) for row in each.rows()] for each in (one, other)]
+        assert told[0] == told[1]
+        assert other.unscored == 0
 
 
 def test_a_run_that_failed_is_counted_and_tried_again(tmp_path: Path) -> None:
