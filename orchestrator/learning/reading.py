@@ -28,6 +28,8 @@ class Collected(NamedTuple):
     rows: list[Row]
     unscored: int
     """Drafts that gave no row, because they, or something that was written in their place, have no score."""
+    unfinished: int
+    """Drafts that gave no row, because a budget or a failure kept something from being written in their place."""
 
 
 class _Candidate(NamedTuple):
@@ -54,13 +56,17 @@ def collected(stored: StoredRun, scorer: str, samples: int) -> Collected:
     others: dict[int, list[tuple[Place, _Candidate]]] = {}
     for place, each in _candidates(stored, ALTERNATIVE):
         others.setdefault(place[0], []).append((place, each))
-    rows, unscored = [], 0
+    rows, unscored, unfinished = [], 0, 0
     for step, (place, draft) in sorted(drafts.items()):
-        if step not in others or step > len(kept):
+        if step > len(kept):
+            continue
+        written = others.get(step, [])
+        if len(written) < samples:
+            unfinished += 1
             continue
         ours = scores.get(place, {})
         targets = []
-        for at, each in others[step]:
+        for at, each in written:
             theirs = ours if each.text == draft.text else scores.get(at, {})  # nobody rates the same text twice
             if scorer in theirs:
                 targets.append(Target(each.text, each.num_tokens, theirs[scorer], _but(theirs, scorer)))
@@ -83,7 +89,7 @@ def collected(stored: StoredRun, scorer: str, samples: int) -> Collected:
                 targets=tuple(targets),
             )
         )
-    return Collected(rows, unscored)
+    return Collected(rows, unscored, unfinished)
 
 
 def _but(scores: Mapping[str, float], scorer: str) -> dict[str, float]:

@@ -34,6 +34,22 @@ def pipeline():
     return Pipeline(engines, "small", scorers={"prm": Verifier(check=check)}, db=":memory:")
 """
 
+FAILING = """
+import marked
+from orchestrator.engines.scripted import Scripted
+from orchestrator.errors import EngineProtocol
+from orchestrator.types import Budget
+
+def small(request):
+    failing = marked.place_of(request)[0] == "Question 3?"
+    return EngineProtocol("no", engine="small") if failing else marked.small(request)
+
+def pipeline():
+    made = marked.pipeline(budget=Budget(tokens=90), failover=False)
+    made.engines["small"]._answer = small
+    return made
+"""
+
 
 @pytest.fixture
 def scripts(here: Path) -> str:
@@ -54,6 +70,7 @@ def test_a_file_of_tasks_is_collected_trained_on_and_compared(orchestrator: Call
     collected = orchestrator("collect", "tasks.jsonl", *journaled, "--logprobs", "2", "--out", "rows.jsonl")
     assert collected.exit_code == 0, collected.output
     assert "360 steps of 60 tasks, scored by prm" in collected.stdout
+    assert "gave no row" not in collected.output and "budget" not in collected.output
     assert "oracle share" in collected.stdout and "P(large also wrong | small wrong)" in collected.stdout
     assert "360 steps are few to learn from" in collected.stderr
     about, found = read([Path("rows.jsonl")])
@@ -241,9 +258,35 @@ def test_drafts_that_nobody_scored_are_counted_and_told(orchestrator: Call, scri
     told = orchestrator(*command)
     assert told.exit_code == 0, told.output
     steps = int(told.stdout.split(" steps")[0])
-    assert f"{360 - steps} drafts gave no row" in told.stdout and 0 < steps < 360
-    assert f"{360 - steps} drafts of 360 are left out without a score" in told.stderr
+    assert f"{360 - steps} drafts gave no row: not every candidate has a score" in told.stdout and 0 < steps < 360
+    assert f"{360 - steps} drafts of 360 are left out, not every candidate has a score; " in told.stderr
+    assert "candidate was written" not in told.output and "budget" not in told.output
     assert json.loads(orchestrator(*command, "--json").stdout, parse_constant=pytest.fail)["unscored"] == 360 - steps
+
+
+def test_runs_that_a_budget_ended_are_counted_told_and_in_the_exit_code(orchestrator: Call, scripts: str) -> None:
+    Path("short.py").write_text(
+        "from marked import pipeline as made\nfrom orchestrator.types import Budget\n\n"
+        "def pipeline():\n    return made(budget=Budget(tokens=90))\n"
+    )
+    command = ("collect", "tasks.jsonl", "--pipeline", "short.py:pipeline", "--db", "j.db", "--logprobs", "2")
+    told = orchestrator(*command)
+    assert told.exit_code == 4, told.output
+    assert "60 runs of 60 were ended by a budget" in told.stdout
+    assert "raise --budget-tokens" in told.stderr
+    assert "drafts gave no row: not every candidate was written" in told.stdout
+    assert "has a score" not in told.output
+    again = orchestrator(*command, "--json", "--quiet")  # what is finished stays so, and is told again
+    found = json.loads(again.stdout)
+    assert (again.exit_code, found["over_budget"], found["failed"], found["unscored"]) == (4, 60, 0, 0)
+    assert 0 < found["unfinished"] <= 60 and again.stderr == ""
+
+
+def test_a_run_that_failed_outweighs_one_that_a_budget_ended(orchestrator: Call, scripts: str) -> None:
+    Path("failing.py").write_text(FAILING)
+    done = orchestrator("collect", "tasks.jsonl", "--pipeline", "failing.py:pipeline", "--json", "--logprobs", "2")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["failed"], found["over_budget"]) == (1, 1, 59)
 
 
 def test_nothing_that_could_be_measured_is_null_and_no_other_word(orchestrator: Call, scripts: str, here: Path) -> None:

@@ -19,7 +19,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Overlap, Task
+from orchestrator.types import Budget, Overlap, Task
 
 POLICY = Collect(logprobs=2)
 
@@ -159,13 +159,38 @@ def test_what_cannot_be_scored_gives_no_row_and_ends_no_run() -> None:
         assert "no score to compare: the draft goes on" in reasons
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_where_a_budget_cuts_a_run_off_every_draft_is_a_row_or_counted(samples: int) -> None:
+    cut_off = 0
+    for tokens in range(15, 300, 15):
+        with pipeline(budget=Budget(tokens=tokens)) as made:
+            found = collection(made, tasks(1), Collect(logprobs=2, samples=samples))
+            rows = list(found.rows())
+            drafts = [call for call in calls(stored(made, found)[0], "small") if call[1] == "draft"]
+            assert len(rows) + found.unfinished == len(drafts)
+            assert found.unscored == 0
+            assert found.over_budget == (len(rows) < STEPS + 1)
+            cut_off += found.unfinished
+    assert cut_off > 2
+
+
+def test_drafts_that_the_large_engine_fails_beside_are_counted() -> None:
+    with pipeline() as made:
+        broken = made.engines["large"]
+        assert isinstance(broken, Scripted)
+        broken._answer = lambda request: EngineProtocol("no", engine="large")
+        found = collection(made, tasks(2))
+        assert list(found.rows()) == []
+        assert (found.unfinished, found.unscored, found.failed) == (2 * (STEPS + 1), 0, 0)
+
+
 def test_what_was_drafted_ahead_and_dropped_is_in_no_row() -> None:
     with pipeline() as plain, pipeline(overlap=Overlap(ahead=2)) as ahead:
         one, other = collection(plain, tasks(8)), collection(ahead, tasks(8))
         assert any(event.kind == "dropped" for run in stored(ahead, other) for event in run.events)
         told = [[(row.task, row.draft, row.score, row.targets) for row in each.rows()] for each in (one, other)]
         assert told[0] == told[1]
-        assert other.unscored == 0
+        assert (other.unscored, other.unfinished) == (0, 0)
 
 
 def test_a_run_that_failed_is_counted_and_tried_again(tmp_path: Path) -> None:
