@@ -165,6 +165,12 @@ def test_what_cannot_be_collected_is_one_line(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_several_samples_at_temperature_0_are_refused_before_anything_runs(orchestrator: Call, scripts: str) -> None:
+    done = orchestrator("collect", "tasks.jsonl", "--samples", "3", "--temperature", "0", "--quiet")
+    assert (done.exit_code, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "at temperature 0" in done.stderr and "give it a temperature, or take 1 sample" in done.stderr
+
+
 @pytest.mark.parametrize("out", [".", "no/there"])
 @pytest.mark.parametrize("command", ["train-router", "export-router-data"])
 def test_where_nothing_can_be_written_nothing_is_begun(orchestrator: Call, here: Path, command: str, out: str) -> None:

@@ -11,15 +11,17 @@ from learned import row
 from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.learning.collecting import Collection
 from orchestrator.learning.rows import Row, Target
 from orchestrator.learning.summary import summary
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
+from orchestrator.runtime.build import check_engines
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Budget, Overlap, Task
+from orchestrator.types import Budget, Overlap, Sampling, Task
 
 POLICY = Collect(logprobs=2)
 
@@ -95,6 +97,15 @@ def test_several_samples_are_several_targets_and_their_mean_is_the_label() -> No
         rows = list(collection(made, tasks(3), Collect(logprobs=2, samples=4)).rows())
         assert {len(row.targets) for row in rows} == {4}
         assert all(row.advantage in (0, pytest.approx(0.7)) for row in rows)
+
+
+def test_several_samples_of_an_engine_that_draws_nothing_are_refused() -> None:
+    cold, warm = (EngineSpec(kind="llamacpp", sampling=Sampling(temperature=each)) for each in (0.0, 0.6))
+    engines = ("small", "large")
+    with pytest.raises(UserError, match=r"3 samples of what engine 'large' writes at temperature 0, .* take 1 sample"):
+        check_engines(Collect(samples=3), engines, {"small": warm, "large": cold})
+    check_engines(Collect(samples=3), engines, {"small": cold, "large": warm})  # the draft is one either way
+    check_engines(Collect(samples=1), engines, {"small": cold, "large": cold})
 
 
 def test_the_same_collection_again_calls_no_engine_and_gives_the_same_rows(tmp_path: Path) -> None:
