@@ -102,8 +102,9 @@ def test_a_file_of_tasks_is_collected_trained_on_and_compared(orchestrator: Call
     policies = json.loads(Path("out/summary.json").read_text())["policies"]
     labels = [label for label in policies if label.startswith("arbitrage")]
     assert len(labels) == 3 and all("file=router.json@" in label for label in labels)
-    shares = [policies[label]["large_steps"] for label in labels] if "large_steps" in policies[labels[0]] else []
-    assert shares == sorted(shares, reverse=True)
+    assert [label.partition(":threshold=")[2] for label in labels] == ["0", "0.5", "1"]
+    all_large, some, none = (policies[label]["large_share_of_steps"] for label in labels)
+    assert all_large == 1 > some > none == 0
     assert all(f"random@{label}" in policies for label in labels)
 
 
