@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,26 @@ def test_what_cannot_be_trained_on_is_one_line(
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not Path("router.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("picture", "is_there", "told"),
+    [
+        ("router.nothing", True, "cannot write router.nothing: a plot is drawn by its ending"),
+        ("router", True, "cannot write router: a plot is drawn by its ending"),
+        ("router.png", False, "plots need matplotlib"),
+    ],
+)
+def test_what_cannot_be_drawn_is_known_before_anything_is_trained(
+    orchestrator: Call, monkeypatch: pytest.MonkeyPatch, picture: str, is_there: bool, told: str
+) -> None:
+    export(Path("rows.jsonl"), ABOUT, rows(60))
+    if not is_there:
+        monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    done = orchestrator("train-router", "rows.jsonl", "--out", "router.json", "--plot", picture)
+    assert (done.exit_code, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert told in done.stderr
+    assert [each.name for each in Path().iterdir()] == ["rows.jsonl"]
 
 
 def test_a_router_file_that_is_none_is_one_line_wherever_it_is_named(orchestrator: Call, journaled: list[str]) -> None:
