@@ -333,3 +333,5 @@ def test_the_exact_check_speaks_first(orchestrator: Call, journaled: list[str]) 
     assert "360 rows were there before and are left out" in trained.stderr
     exported = orchestrator("export-router-data", "rows.jsonl", "rows.jsonl", "--out", "data.jsonl")
     assert "360 rows were there before and are left out" in exported.stderr
+    quiet = orchestrator("export-router-data", "rows.jsonl", "rows.jsonl", "--out", "data.jsonl", "--quiet")
+    assert (quiet.exit_code, quiet.stderr, quiet.stdout) == (0, "", exported.stdout)
