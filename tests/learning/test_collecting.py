@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.learning.collecting import Collection
 from orchestrator.learning.rows import Row, Target
-from orchestrator.learning.summary import summary
+from orchestrator.learning.summary import Counts, Summary, counting
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.build import check_engines
@@ -233,6 +235,12 @@ def test_the_large_engine_is_asked_once_for_each_step() -> None:
 def test_no_task_is_nothing_to_collect() -> None:
     with pipeline() as made, pytest.raises(UserError, match="no task"):
         Collection(made, [], POLICY)
+
+
+def summary(rows: Iterable[Row], scorer: str = "") -> Summary:
+    counts = Counts(scorer)
+    deque(counting(rows, [counts]), maxlen=0)
+    return counts.summary()
 
 
 def test_a_summary_says_what_an_oracle_would_send_and_what_that_would_waste() -> None:
