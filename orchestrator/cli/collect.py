@@ -63,7 +63,7 @@ def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
     own mistakes, too, and learns to judge behind them from `mixed`, where each run draws a share of
     steps for the large engine.
 
-    Exit code: 1 if a run failed, else 0. After Ctrl-C 130.
+    Exit code: 1 if a run failed, else 4 if a budget ended one, else 0. After Ctrl-C 130.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.streams import note
@@ -85,7 +85,8 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from orchestrator.routers.collect import Collect
 
     if given["out"] is not None:
-        check_out(given["out"])
+        read = (*what, given["db"], given["config"])
+        check_out(given["out"], [Path(each) for each in read if each is not None])
     tasks, scorers = _tasks(what, given)
     policy = Collect(
         scorer=given["scorer"],
@@ -109,7 +110,7 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
         else:
             deque(rows, maxlen=0)  # to be counted
         _tell(collection, {name: counts[name].summary() for name in exact_first(counts)}, given)
-    return int(collection.failed > 0)
+    return 1 if collection.failed else 4 if collection.over_budget else 0
 
 
 def _tasks(what: tuple[str, ...], given: Mapping[str, Any]) -> tuple[list[Task], dict[str, Scorer]]:
@@ -149,22 +150,37 @@ def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mappi
     from orchestrator.learning.report import FEW
 
     found = summaries[given["scorer"]]
-    unscored = collection.unscored
+    counted = {name: getattr(collection, name) for name in ("unscored", "unfinished", "failed", "over_budget")}
+    left_out = {
+        "not every candidate has a score": collection.unscored,
+        "not every candidate was written": collection.unfinished,
+    }
     if given["as_json"]:
         also = {name: asdict(other) for name, other in summaries.items() if other is not found}
-        say_json(plain({**asdict(found), "also": also, "unscored": unscored, "failed": collection.failed}))
+        say_json(plain({**asdict(found), "also": also, **counted}))
     else:
         for name, of in summaries.items():
             say(f"{of.steps} steps of {of.tasks} tasks, scored by {name} [95% intervals by task]")
             say(f"  the large engine was better (oracle share)        {of.better}")
             say(f"  drafts that are wrong                             {of.wrong}")
             say(f"  P(large also wrong | small wrong)                 {of.both_wrong}")
-        say(f"{unscored} drafts gave no row: not every candidate has a score")
-    if unscored and not given["quiet"]:
-        note(
-            f"{unscored} drafts of {unscored + found.steps} are left out without a score; `orchestrator trace` says why"
-        )
-    if collection.failed and not given["quiet"]:
+        for why, number in left_out.items():
+            if number:
+                say(f"{number} drafts gave no row: {why}")
+        if collection.over_budget:
+            say(f"{collection.over_budget} runs of {len(collection)} were ended by a budget")
+    if given["quiet"]:
+        return
+    drafts = found.steps + sum(left_out.values())
+    for why, number in left_out.items():
+        if number:
+            note(f"{number} drafts of {drafts} are left out, {why}; `orchestrator trace` says why")
+    if collection.failed:
         note(f"{collection.failed} runs failed; the same command tries them again")
-    if found.steps < FEW and not given["quiet"]:
+    if collection.over_budget:
+        note(
+            f"{collection.over_budget} runs of {len(collection)} were ended by a budget, and what would have followed "
+            "is not collected: raise --budget-tokens, or the limit that `orchestrator trace` names, and collect anew"
+        )
+    if found.steps < FEW:
         note(f"{found.steps} steps are few to learn from: collect at least {FEW}, better some thousands")

@@ -16,7 +16,8 @@ __all__ = ["export_router_data"]
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.jsonl", help="The data set.")
 @click.option("--history/--no-history", default=True, help="Tell who wrote the steps before.")
 @click.option("--json", "as_json", is_flag=True, help="Print its first line, which says what is in it, as JSON.")
-def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json: bool, quiet: bool) -> None:
     """Write collected steps as the published router learns from them: a classifier of two labels.
 
     ROWS are what `orchestrator collect` exported. Each line of the data set is one drafted step: the
@@ -29,10 +30,10 @@ def export_router_data(rows: tuple[Path, ...], out: Path, history: bool, as_json
     from orchestrator.learning.labelled import export
     from orchestrator.learning.rows import read
 
-    check_out(out)
+    check_out(out, rows)
     about, found = read(rows)
     first = export(out, about, found, history=history)
-    if first["repeated"]:
+    if first["repeated"] and not quiet:
         note(f"{first['repeated']} rows were there before and are left out")
     if as_json:
         say_json(first)

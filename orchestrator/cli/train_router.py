@@ -45,12 +45,14 @@ def train_router(rows: tuple[Path, ...], **given: Any) -> None:
     """
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.learning.files import check_out
-    from orchestrator.learning.report import FEW, lines, plot, wasted
+    from orchestrator.learning.report import FEW, check_plot, lines, plot, wasted
     from orchestrator.learning.training import train, write
 
     for file in (given["out"], given["plot"]):
         if file is not None:
-            check_out(file)
+            check_out(file, rows)
+    if given["plot"] is not None:
+        check_plot(given["plot"])
     made = train(
         rows,
         history=given["history"],

@@ -47,8 +47,12 @@ class Collection:
         self._tasks = list({fingerprint(task): task for task in tasks}.values())
         self.failed = 0
         """Runs that failed; the same command tries them again."""
+        self.over_budget = 0
+        """Runs that a budget ended; they stay as they are."""
         self.unscored = 0
-        """Drafts that gave no row when `rows` was read to its end."""
+        """Drafts that gave no row for want of a score when `rows` was read to its end."""
+        self.unfinished = 0
+        """Drafts that gave none then because not all was written that belongs beside them."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -70,13 +74,14 @@ class Collection:
         """Run what is not finished. Raises MissingCapability before the first run if the engines cannot do it."""
         await self._pipeline.start()
         waiting = iter(list(enumerate(zip(self._tasks, self.run_ids, strict=True))))
-        self.failed = 0
+        self.failed = self.over_budget = 0
 
         async def work() -> None:
             for position, (task, run_id) in waiting:
                 batch = f"collect:{self._name}"
                 result = await self._pipeline.arun(task, run_id=run_id, batch=batch, position=position)
                 self.failed += result.status is Status.FAILED
+                self.over_budget += result.status is Status.BUDGET
                 listener(result)
 
         await side_by_side(work, concurrency)
@@ -86,10 +91,11 @@ class Collection:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows of all runs that are in the journal, in the order of the tasks; counts what gave none."""
-        self.unscored = 0
+        self.unscored = self.unfinished = 0
         for run_id in self.run_ids:
             stored = self._pipeline.journal.stored(run_id)
             if stored is not None:
                 found = collected(stored, self._policy.scorer, self._policy.samples)
                 self.unscored += found.unscored
+                self.unfinished += found.unfinished
                 yield from found.rows

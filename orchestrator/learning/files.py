@@ -15,8 +15,11 @@ __all__ = ["check_out", "objects", "write"]
 MAX_LINE_BYTES = 16 << 20
 
 
-def check_out(path: Path) -> None:
-    """Raise UserError if no file can be written there: asked before the work, not after it. A file may be there."""
+def check_out(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raise UserError if no file can be written there: asked before the work, not after it.
+
+    A file may be there, and is replaced; but not one of `inputs`, under whatever name.
+    """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise UserError(f"cannot write {path}: it is a folder")
@@ -24,6 +27,8 @@ def check_out(path: Path) -> None:
         raise UserError(f"cannot write {path}: its folder does not exist")
     if not os.access(target.parent, os.W_OK):
         raise UserError(f"cannot write {path}: no permission in its folder")
+    if any(each.exists() and target.exists() and target.samefile(each) for each in inputs):
+        raise UserError(f"cannot write {path}: this command reads that file, and would replace it; name another one")
 
 
 def write(path: Path, lines: Iterable[Any]) -> int:

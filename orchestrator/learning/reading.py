@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orchestrator.learning.rows import Before, Row, Target
 from orchestrator.memory.base import CallResult, StoredRun
 from orchestrator.runtime.calls import completion_of
+from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Message, Stop, Task, TokenLogprob
 
@@ -27,6 +28,8 @@ class Collected(NamedTuple):
     rows: list[Row]
     unscored: int
     """Drafts that gave no row, because they, or something that was written in their place, have no score."""
+    unfinished: int
+    """Drafts that gave no row, because a budget or a failure kept something from being written in their place."""
 
 
 class _Candidate(NamedTuple):
@@ -53,13 +56,17 @@ def collected(stored: StoredRun, scorer: str, samples: int) -> Collected:
     others: dict[int, list[tuple[Place, _Candidate]]] = {}
     for place, each in _candidates(stored, ALTERNATIVE):
         others.setdefault(place[0], []).append((place, each))
-    rows, unscored = [], 0
+    rows, unscored, unfinished = [], 0, 0
     for step, (place, draft) in sorted(drafts.items()):
-        if step not in others or step > len(kept):
+        if step > len(kept):
+            continue
+        written = others.get(step, [])
+        if len(written) < samples:
+            unfinished += 1
             continue
         ours = scores.get(place, {})
         targets = []
-        for at, each in others[step]:
+        for at, each in written:
             theirs = ours if each.text == draft.text else scores.get(at, {})  # nobody rates the same text twice
             if scorer in theirs:
                 targets.append(Target(each.text, each.num_tokens, theirs[scorer], _but(theirs, scorer)))
@@ -82,7 +89,7 @@ def collected(stored: StoredRun, scorer: str, samples: int) -> Collected:
                 targets=tuple(targets),
             )
         )
-    return Collected(rows, unscored)
+    return Collected(rows, unscored, unfinished)
 
 
 def _but(scores: Mapping[str, float], scorer: str) -> dict[str, float]:
@@ -90,10 +97,15 @@ def _but(scores: Mapping[str, float], scorer: str) -> dict[str, float]:
 
 
 def _candidates(stored: StoredRun, purpose: str) -> Iterator[tuple[Place, _Candidate]]:
-    """Yield what was written for a purpose, in the order it was begun; a step may have taken several calls."""
+    """Yield what was written for a purpose, in the order it was begun; a step may have taken several calls.
+
+    What was begun ahead and dropped was written from another prefix than the step's own.
+    """
+    over = dropped(stored)
     calls: dict[Place, list[tuple[str, CallResult]]] = {}
     for call in stored.calls:
-        if call.intent.purpose == purpose and call.result is not None and call.result.status == "done":
+        is_wanted = call.intent.purpose == purpose and call.intent.seq not in over
+        if is_wanted and call.result is not None and call.result.status == "done":
             calls.setdefault((call.intent.step, call.intent.attempt), []).append((call.intent.engine, call.result))
     for place, results in calls.items():
         yield place, _joined(results[-1][0], [result for _, result in results])

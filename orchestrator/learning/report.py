@@ -24,7 +24,7 @@ from orchestrator.learning.metrics import (
 from orchestrator.learning.table import Table
 from orchestrator.routers.forecast import Forecast
 
-__all__ = ["FEW", "lines", "measured", "plot", "told", "wasted"]
+__all__ = ["FEW", "check_plot", "lines", "measured", "plot", "told", "wasted"]
 
 FEW = 500
 """Steps below which every figure is to be taken with its interval."""
@@ -106,13 +106,22 @@ def _caught_lines(what: str, shares: Mapping[str, Any]) -> Iterator[str]:
     yield f"  caught {what} by share sent   {told}"
 
 
-def plot(found: Mapping[str, Any], file: Path) -> None:
-    """Draw predicted against observed into a file. Raises UserError without matplotlib."""
+def check_plot(file: Path) -> None:
+    """Raise UserError if nothing can be drawn into such a file: asked before the work, not after it."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Picture
+        from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
         raise UserError("plots need matplotlib: pip install 'reasoning-orchestrator[bench]'") from error
+    if file.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise UserError(f"cannot write {file}: a plot is drawn by its ending; name one in .png, .pdf or .svg")
+
+
+def plot(found: Mapping[str, Any], file: Path) -> None:
+    """Draw predicted against observed into a file; its ending says how. Raises UserError as check_plot does."""
+    check_plot(file)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Picture
+
     picture = Picture(figsize=(5.0, 5.0), layout="constrained")
     FigureCanvasAgg(picture)
     panel = picture.subplots()

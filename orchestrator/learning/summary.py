@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.learning.metrics import Figure, bootstrapped
 from orchestrator.learning.rows import Row
 
-__all__ = ["Counts", "Summary", "counting", "exact_first", "summary"]
+__all__ = ["Counts", "Summary", "counting", "exact_first"]
 
 WRONG = 0.5
 """A step with a lower score counts as wrong."""
@@ -78,14 +78,6 @@ def counting(rows: Iterable[Row], counts: Iterable[Counts]) -> Iterator[Row]:
         for each in counts:
             each.add(row)
         yield row
-
-
-def summary(rows: Iterable[Row], scorer: str = "") -> Summary:
-    """Return what all the rows hold; see Counts."""
-    counts = Counts(scorer)
-    for row in rows:
-        counts.add(row)
-    return counts.summary()
 
 
 def exact_first(scorers: Iterable[str]) -> list[str]:

@@ -37,6 +37,8 @@ class Needs:
     """Reads the same of what an engine writes in a draft's place; else such a step carries no logprobs."""
     redraws: bool = False
     """Compares what an engine writes with what it would write another time, so at temperature 0 with itself."""
+    samples: int = 1
+    """How many alternatives of the largest engine it learns from at each step; at temperature 0 they are all one."""
     engines: int = 1
     """How many engines it routes between, at least."""
     steps: bool = True

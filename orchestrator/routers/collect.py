@@ -58,8 +58,9 @@ class Collect:
 
     @property
     def needs(self) -> Needs:
-        """Two engines, whoever scores, and the drafts' logprobs."""
-        return Needs(scorers=(self.scorer, *self.also), logprobs=self.logprobs, engines=2)
+        """Two engines, the larger of which draws its samples, whoever scores, and the drafts' logprobs."""
+        scorers = (self.scorer, *self.also)
+        return Needs(scorers=scorers, logprobs=self.logprobs, engines=2, samples=self.samples)
 
     def before_step(self, history: History) -> Plan:
         """Draft with the small engine."""

@@ -179,8 +179,9 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
 def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, EngineSpec]) -> None:
     """Raise MissingCapability if the router needs more engines than there are, cheapest first.
 
-    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, if one that
-    it would compare with itself draws nothing, and if it takes for a rating what a trained router reads.
+    Raises UserError if one that it names to write what it rejects does not write, or is the cheapest, if one that it
+    would compare with itself, or take several samples of, draws nothing, and if it takes for a rating what a trained
+    router reads.
     """
     needs: Needs = getattr(router, "needs", Needs())
     if len(engines) < needs.engines:
@@ -204,6 +205,11 @@ def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, Engin
                 f"{policy_name(router)} draws anew what engine {name!r} writes at temperature 0, which would always "
                 "agree: give it a temperature, or the policy another gate"
             )
+    if needs.samples > 1 and specs[engines[-1]].sampling.temperature == 0:
+        raise UserError(
+            f"{policy_name(router)} takes {needs.samples} samples of what engine {engines[-1]!r} writes at temperature "
+            "0, which would all be the same: give it a temperature, or take 1 sample"
+        )
 
 
 def check_needs(

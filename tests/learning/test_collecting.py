@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,17 @@ from learned import row
 from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.learning.collecting import Collection
 from orchestrator.learning.rows import Row, Target
-from orchestrator.learning.summary import summary
+from orchestrator.learning.summary import Counts, Summary, counting
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
+from orchestrator.runtime.build import check_engines
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Task
+from orchestrator.types import Budget, Overlap, Sampling, Task
 
 POLICY = Collect(logprobs=2)
 
@@ -97,6 +101,15 @@ def test_several_samples_are_several_targets_and_their_mean_is_the_label() -> No
         assert all(row.advantage in (0, pytest.approx(0.7)) for row in rows)
 
 
+def test_several_samples_of_an_engine_that_draws_nothing_are_refused() -> None:
+    cold, warm = (EngineSpec(kind="llamacpp", sampling=Sampling(temperature=each)) for each in (0.0, 0.6))
+    engines = ("small", "large")
+    with pytest.raises(UserError, match=r"3 samples of what engine 'large' writes at temperature 0, .* take 1 sample"):
+        check_engines(Collect(samples=3), engines, {"small": warm, "large": cold})
+    check_engines(Collect(samples=3), engines, {"small": cold, "large": warm})  # the draft is one either way
+    check_engines(Collect(samples=1), engines, {"small": cold, "large": cold})
+
+
 def test_the_same_collection_again_calls_no_engine_and_gives_the_same_rows(tmp_path: Path) -> None:
     db = str(tmp_path / "journal.db")
     with pipeline(db=db) as made:
@@ -159,6 +172,40 @@ def test_what_cannot_be_scored_gives_no_row_and_ends_no_run() -> None:
         assert "no score to compare: the draft goes on" in reasons
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_where_a_budget_cuts_a_run_off_every_draft_is_a_row_or_counted(samples: int) -> None:
+    cut_off = 0
+    for tokens in range(15, 300, 15):
+        with pipeline(budget=Budget(tokens=tokens)) as made:
+            found = collection(made, tasks(1), Collect(logprobs=2, samples=samples))
+            rows = list(found.rows())
+            drafts = [call for call in calls(stored(made, found)[0], "small") if call[1] == "draft"]
+            assert len(rows) + found.unfinished == len(drafts)
+            assert found.unscored == 0
+            assert found.over_budget == (len(rows) < STEPS + 1)
+            cut_off += found.unfinished
+    assert cut_off > 2
+
+
+def test_drafts_that_the_large_engine_fails_beside_are_counted() -> None:
+    with pipeline() as made:
+        broken = made.engines["large"]
+        assert isinstance(broken, Scripted)
+        broken._answer = lambda request: EngineProtocol("no", engine="large")
+        found = collection(made, tasks(2))
+        assert list(found.rows()) == []
+        assert (found.unfinished, found.unscored, found.failed) == (2 * (STEPS + 1), 0, 0)
+
+
+def test_what_was_drafted_ahead_and_dropped_is_in_no_row() -> None:
+    with pipeline() as plain, pipeline(overlap=Overlap(ahead=2)) as ahead:
+        one, other = collection(plain, tasks(8)), collection(ahead, tasks(8))
+        assert any(event.kind == "dropped" for run in stored(ahead, other) for event in run.events)
+        told = [[(row.task, row.draft, row.score, row.targets) for row in each.rows()] for each in (one, other)]
+        assert told[0] == told[1]
+        assert (other.unscored, other.unfinished) == (0, 0)
+
+
 def test_a_run_that_failed_is_counted_and_tried_again(tmp_path: Path) -> None:
     db = str(tmp_path / "journal.db")
     with pipeline(db=db, failover=False) as made:
@@ -188,6 +235,12 @@ def test_the_large_engine_is_asked_once_for_each_step() -> None:
 def test_no_task_is_nothing_to_collect() -> None:
     with pipeline() as made, pytest.raises(UserError, match="no task"):
         Collection(made, [], POLICY)
+
+
+def summary(rows: Iterable[Row], scorer: str = "") -> Summary:
+    counts = Counts(scorer)
+    deque(counting(rows, [counts]), maxlen=0)
+    return counts.summary()
 
 
 def test_a_summary_says_what_an_oracle_would_send_and_what_that_would_waste() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,8 @@ def test_all_rows_of_a_task_are_in_one_split_and_splits_have_their_shares(easy: 
     tasks = [set(each.tasks.tolist()) for each in splits.values()]
     assert not tasks[0] & tasks[1] and not tasks[0] & tasks[2] and not tasks[1] & tasks[2]
     many = [split_of(str(number)) for number in range(4000)]
-    assert [round(many.count(name) / 4000, 1) for name in splits] == [0.7, 0.2, 0.1] or abs(
-        many.count("train") / 4000 - 0.7
-    ) < 0.03
+    shares = [many.count(name) / len(many) for name in splits]
+    assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.03)
 
 
 def test_hiding_who_wrote_before_takes_those_features_away_and_no_others() -> None:
@@ -110,10 +110,17 @@ def test_hiding_who_wrote_before_takes_those_features_away_and_no_others() -> No
 
 
 def test_rows_without_logprobs_are_learnt_from_by_their_text() -> None:
-    from dataclasses import replace
-
     about = replace(ABOUT, logprobs=0)
-    assert not any(name.startswith("entropy") for name in names_of(about, history=True))
+    wrong, right = "Perhaps 4*2=9, or 3+8=12?\n\n", "4*2=8\n3+8\n\n"
+    blind = [
+        replace(each, logprobs=(), draft=wrong if each.pays and number % 10 else right)
+        for number, each in enumerate(rows(300))
+    ]
+    made = table_of(about, blind, names_of(about, history=True))
+    found = measured(fit(made, shape="logistic").forecast, made.split("held-out"), 0.25)
+    assert found["auc"].low > 0.85
+    with pytest.raises(UserError, match="no tokens with logprobs"):
+        table(blind)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +213,6 @@ def test_what_is_wasted_is_told_by_the_exact_check_first_and_rows_there_twice_co
 
 
 def test_a_router_that_would_not_be_read_again_is_not_written(router: RouterFile, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(UserError, match="logprobs = 500"):
         write(replace(router, logprobs=500), tmp_path / "router.json")
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator.learning import labelled
 from orchestrator.learning.rows import About, Before, Row, Target
-from orchestrator.routers.forecast import Forecast, Served
 from orchestrator.types import Message, Stop
 
 pytest.importorskip("transformers")
@@ -182,7 +181,7 @@ def test_the_best_state_tells_both_labels_apart_before_it_ranks_well() -> None:
     assert ranks_only == (False, pytest.approx(1.0))
 
 
-def test_a_state_that_tells_nothing_is_left_as_it_says_and_another_is_calibrated_on_the_tasks_that_choose(
+def test_a_state_that_tells_nothing_is_no_router_and_another_is_calibrated_on_the_tasks_that_choose(
     data: Path, folder: Path, tmp_path: Path
 ) -> None:
     place = run.Place(data=data, checkpoint=str(folder), out=tmp_path, context=4096, micro_tokens=9999, evaluate=None)
@@ -190,5 +189,31 @@ def test_a_state_that_tells_nothing_is_left_as_it_says_and_another_is_calibrated
     labels = made.splits["validation"].labels
     forecast = made.calibrated([0.9 if label else 0.6 for label in labels])
     assert forecast.chance([0.9]) > 0.8 and forecast.chance([0.6]) < 0.2
-    assert made.calibrated([0.5] * len(labels)) == Forecast(shape=Served())
+    made.keep([0.9 if label else 0.6 for label in labels])
+    assert (tmp_path / "router/router.json").exists()
+    made.keep([0.5] * len(labels))
+    assert not (tmp_path / "router/router.json").exists() and list((tmp_path / "router").glob("*.safetensors"))
     assert "not calibrated" in (tmp_path / "log.jsonl").read_text()
+
+
+def test_a_training_that_ends_without_a_router_says_so_however_often_and_keeps_its_state(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run.Training, "probabilities", lambda training, split: [0.5] * len(split.ids))
+    command = [str(data), str(folder), str(tmp_path), "--batch", "16", "--threads", "1", "--updates", "1"]
+    missing = tmp_path / "router/router.json"
+    for _ in range(2):
+        assert run.main(command) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]  # after what transformers says of the new head
+        assert line.startswith(f"error: no {missing}: the best state, of update 1, says nothing about the validation")
+        assert "Collect more steps" in line
+    assert (tmp_path / "state.pt").exists() and list((tmp_path / "router").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("text", ["", '{"format": "orchestrator-rows", "version": 1}\n'])
+def test_a_data_set_that_is_none_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "data.jsonl").write_text(text)
+    assert run.main([str(tmp_path / "data.jsonl"), "checkpoint", str(tmp_path / "out")]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and "not a data set for a router" in line
+    assert not (tmp_path / "out").exists()

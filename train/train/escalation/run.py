@@ -10,6 +10,7 @@ command goes on where it was stopped; with another recipe, checkpoint or data se
 
 Kept is the state with the highest rank correlation on the validation tasks among those whose accuracy there is above
 one half for both labels, or among all where there is none such; its figures are from tasks that chose nothing.
+Where not even that state says anything about the validation tasks there is no router.json, and the end says so.
 
 Source: Arbitrage, arXiv:2512.05033; what differs in the recipe stands in recipe.py. Differs: bfloat16 products with
 single-precision weights on a GPU (there unsaid); the classifier's word is calibrated on the tasks that choose (there
@@ -53,6 +54,7 @@ from train.escalation.texts import Encoded
 __all__ = ["Training", "main"]
 
 SAVE_S = 240
+ROUTER = "router.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,17 @@ class Training:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        self.check_end()
+
+    def check_end(self) -> None:
+        """Raise UserError if the training is finished and the state it chose is no router."""
+        folder = self.place.out / "router"
+        if self.best is not None and self.update == self.updates and not (folder / ROUTER).exists():
+            raise UserError(
+                f"no {folder / ROUTER}: the best state, of update {self.best['update']}, says nothing about the "
+                "validation tasks; its weights are kept. Collect more steps, or train longer or at another --rate "
+                "into another folder"
+            )
 
     @property
     def rate(self) -> float:
@@ -204,38 +217,41 @@ class Training:
             self.best = {"update": self.update, "rank": list(now)}
             self.keep(probabilities)
 
-    def calibrated(self, probabilities: Sequence[float]) -> Forecast:
+    def calibrated(self, probabilities: Sequence[float]) -> Forecast | None:
         """Return what makes a probability of what the classifier says, given its word on the tasks that choose.
 
-        A state that tells nothing there, as early ones do, is left as it is, and the log says so.
+        None of a state that tells nothing there, as early ones do; the log says so.
         """
         try:
             slope, intercept = calibrated(log_odds(probabilities), np.array(self.splits["validation"].labels) > 0)
         except UserError as error:
             self.log(event="not calibrated", update=self.update, why=str(error))
-            return Forecast(shape=Served())
+            return None
         return Forecast(shape=Served(), slope=slope, intercept=intercept)
 
     def keep(self, probabilities: Sequence[float]) -> None:
-        """Write the folder that vLLM serves, with the file that the router `arbitrage` reads.
+        """Write the folder that vLLM serves, with the file that the router `arbitrage` reads if it can be calibrated.
 
         `probabilities` are those of the tasks that choose. Class accuracies are told at the base rate of the train
         tasks, where a calibrated prediction has the half of a balanced one.
         """
+        folder = self.place.out / "router"
+        (folder / ROUTER).unlink(missing_ok=True)  # that of an earlier state says nothing of these weights
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        head.save(self.network, self.tokenizer, folder, dtype)
         forecast, held_out = self.calibrated(probabilities), self.splits["held-out"]
+        if forecast is None:
+            return
         predicted = np.array([forecast.chance([chance]) for chance in self.probabilities(held_out)])
         labels = self.splits["train"].labels
         figures = plain(told(predicted, np.array(held_out.advantages), held_out.tasks, sum(labels) / len(labels)))
         self.log(event="measured", update=self.update, **figures)
-        folder = self.place.out / "router"
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        head.save(self.network, self.tokenizer, folder, dtype)
         seen = [self.splits[split].tasks for split in ("train", "validation")]
         rows = sum(len(split.ids) for split in self.splits.values())
         tasks = {task for split in self.splits.values() for task in split.tasks}
         about = {**self.about(), "rows": rows, "tasks": len(tasks), "fitted_on": sorted({*seen[0], *seen[1]})}
         router = served(self.first, forecast, {"update": self.update, **figures}, about)
-        write(router, folder / "router.json")
+        write(router, folder / ROUTER)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -265,7 +281,16 @@ def main(arguments: list[str] | None = None) -> int:
     if (threads := given.pop("threads")) is not None:
         torch.set_num_threads(threads)
     own = {name: given.pop(name) for name in Place.__dataclass_fields__}
-    training = Training(Recipe(**given), Place(**own))
+    try:
+        _train(Recipe(**given), Place(**own))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(recipe: Recipe, place: Place) -> None:
+    training = Training(recipe, place)
 
     def stop(number: int, frame: FrameType | None) -> None:
         training.is_stopped = True
@@ -273,7 +298,6 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     training.run()
-    return 0
 
 
 if __name__ == "__main__":
