@@ -14,14 +14,16 @@ Ends = Sequence[float | None] | None
 """A value with its interval; its ends may be unknown, or all of it."""
 _SAID = (0.9, 1.0)
 """Parts of the way to large-only's accuracy whose tokens are told in words."""
+_LEVELS = {"75%": "0.75", "90%": "0.9"}
+"""Those of the table, as the summary calls them."""
 
 
 def areas(summary: Mapping[str, Any], names: Names) -> list[str]:
-    """Return the table of areas, of distances to the oracle, and one for every two routers."""
+    """Return the table of areas, of distances to the oracle, and one for each router against those behind it."""
     found = summary.get("rivals")  # a summary of before there were these has none
     if not found:
         return []
-    parts = [_areas(found, names), *(_pair(pair, names) for pair in found["pairs"])]
+    parts = [_areas(found, names), *_against(found["pairs"], names)]
     return [*parts[:1], *([_below(found, names)] if found["versus_oracle"] else []), *parts[1:]]
 
 
@@ -64,22 +66,34 @@ def _below(found: Mapping[str, Any], names: Names) -> str:
     return columns(("below the oracle", "at equal large share", *(f"at equal {what}" for what in at_cost)), rows, note)
 
 
-def _pair(pair: Mapping[str, Any], names: Names) -> str:
-    one, other = (names.get(pair[which], pair[which]) for which in ("first", "second"))
-    rows = [
-        (f"at {100 * float(share):g}% large steps", _points(each))
-        for share, each in pair["accuracy_difference"].items()
-    ]
-    if least := pair.get("least_difference"):  # a summary of before has none
-        rows.append(("the least of them", _points(least)))
-    head = wrapped(f"{one}, less {other} at equal share, and tokens of the large engine at equal accuracy:")
-    table = columns(("at equal large share", "right, difference"), rows)
-    ratios = [
-        (f"{100 * float(level):g}% of the way to large-only", _ratio(each))
-        for level, each in pair["large_tokens_ratio"].items()
-    ]
-    note = "x: so many times fewer output tokens of the large engine by the first of the two, judge in them."
-    return f"{head}\n{table}\n\n{columns(('equally accurate', 'large tokens, x fewer'), ratios, note)}"
+def _against(pairs: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
+    """Return a table for each router that is the first of some pairs, a note behind the last."""
+    tables = []
+    for first in dict.fromkeys(pair["first"] for pair in pairs):
+        rows = [
+            (names.get(pair["second"], pair["second"]), _points(pair.get("least_difference")), *_ratios(pair))
+            for pair in pairs
+            if pair["first"] == first
+        ]
+        header = (
+            f"{names.get(first, first)} against",
+            "right, at worst",
+            *(f"x fewer at {level}" for level in _LEVELS),
+        )
+        tables.append(columns(header, rows))
+    if tables:
+        note = (
+            "right, at worst: points that the first has more right where it is least ahead, at equal shares of 10% to "
+            "60% of steps by the large engine. x fewer: times fewer output tokens of the large engine, judge in them, "
+            "where both are so far on the way from small-only to large-only's accuracy. Every share and level is in "
+            "summary.json."
+        )
+        tables[-1] += f"\n{wrapped(note)}"
+    return tables
+
+
+def _ratios(pair: Mapping[str, Any]) -> list[str]:
+    return [_ratio(pair["large_tokens_ratio"].get(level)) for level in _LEVELS.values()]
 
 
 def regrets(policies: Mapping[str, Any], names: Names) -> str:
@@ -106,7 +120,7 @@ def regrets(policies: Mapping[str, Any], names: Names) -> str:
 
 
 def in_words(summary: Mapping[str, Any], names: Names) -> str:
-    """Return a sentence for every router about its choice of steps, and for every two about which chooses better."""
+    """Return a sentence for every router about its choice of steps, and on whether the first one chooses better."""
     found = summary.get("rivals")
     if not found:
         return ""
@@ -119,7 +133,8 @@ def in_words(summary: Mapping[str, Any], names: Names) -> str:
             f"0 to {100 * found['up_to_share']:g}% of steps by the large engine{part}."
         )
     for pair in found["pairs"]:
-        lines += _compared(pair, names)
+        if pair["first"] == next(iter(found["families"])):
+            lines += _compared(pair, names)
     return "\n".join(wrapped(line) for line in lines)
 
 

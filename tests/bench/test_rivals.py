@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -156,6 +157,23 @@ def test_the_table_and_the_words_say_who_is_better_where() -> None:
     text = "\n\n".join(areas(summary, names))
     assert max(map(len, text.splitlines())) <= 80
     assert "The oracle is right on 100.0% at its own share of 20.0%" in " ".join(text.split())
+    against = text[text.index("good against") :].splitlines()
+    assert against[0].split() == [
+        "good",
+        "against",
+        "right,",
+        "at",
+        "worst",
+        "x",
+        "fewer",
+        "at",
+        "75%",
+        "x",
+        "fewer",
+        "at",
+        "90%",
+    ]
+    assert re.fullmatch(r"bad +\+\d\S+ \[\S+, \S+\] +\d\.\d\d \[\S+, \S+\] +\d\.\d\d \[\S+, \S+\]", against[1])
     words = " ".join(in_words(summary, {}).split())
     assert "good is more accurate at 10%, 20%, 30%, 40%, 50%, 60% of steps by the large engine than bad." in words
     twin = made(*[row(f"twin:threshold={place}", right, 2 * place) for place, right in ((1, 30), (2, 36))])
@@ -172,7 +190,7 @@ def test_routers_with_two_files_keep_apart_in_80_columns_and_are_called_the_same
     assert names[f"{files[0]}:threshold=0.04"] == "arbitrage:pocket_router:0.04"
     text = "\n\n".join([*areas(summary, names), in_words(summary, names)])
     assert max(map(len, text.splitlines())) <= 80
-    assert ".json" not in text
+    assert ".json" not in text.replace("summary.json", "")
     words = " ".join(in_words(summary, names).split())
     assert "arbitrage:pocket_router is " in words
     assert "The least difference at these shares is " in words
