@@ -120,11 +120,11 @@ def _uncertainty(of: Drafted) -> list[float]:
     lower, margin = (each.tolist() for each in entropies_and_margins(tokens))
     assert tokens  # or there would have been no entropies
     written = [logprob if logprob < 0 else 0.0 for _, _, logprob, _ in tokens if logprob == logprob]
-    behind = [gap for _, _, logprob, top in tokens if top and (gap := top[0].logprob - logprob) > 0]  # NaN is not
-    total = sum(written)
+    behind = [gap for token in tokens if (top := token[3]) and (gap := top[0][2] - token[2]) > 0]  # NaN is not
+    total, entropy = sum(written), sum(lower)
     return [
-        sum(lower) / len(lower),
-        sum(lower),
+        entropy / len(lower),
+        entropy,
         lower[-1],
         *_padded(sorted(lower, reverse=True)[:3]),
         sum(margin) / len(margin),
