@@ -18,9 +18,10 @@ with graph-routed steps, where 1.7% is to be saved; on the same machine minutes 
 below the bar, because the orchestration that stays is as large as a fifth of that. What there is to save at this
 profile is modest, 16% with no rejection and 2% at 60% of them, 4.5% there with a hedge, because a verdict takes 45 ms
 of 200 to 1,000; three steps ahead save as much as one. Where a verdict takes half a second one ahead saves 23% and
-three 69%. On the wall, between other jobs, 0.89 hidden (0.83 to 0.90). The embedded pair on those busy cores took 451
-ms a task without overlap (284 to 482), 352 ms one ahead (272 to 422) and 316 ms one ahead and hedged (273 to 468),
-with the same texts: the ranges lie over each other, so nothing is shown to be gained.
+three 69%. On the wall, between other jobs, 0.89 hidden (0.83 to 0.90). On quiet
+cores, the same day at 185e87a, 0.86 to 1.00 again, and 0.92 on the wall; the embedded pair took 226 ms a task without
+overlap (215 to 232), 194 ms one ahead (184 to 213) and 190 ms one ahead and hedged (188 to 204), with the same texts:
+the prediction that it would gain nothing was wrong.
 """
 
 from __future__ import annotations
