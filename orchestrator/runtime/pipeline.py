@@ -224,7 +224,7 @@ class Pipeline:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
-        return tuple(self._recipe.readings.told)
+        return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
         self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused")

@@ -12,8 +12,8 @@ class Readings:
     """Counts equal readings in a row over all runs of a pipeline: a single run is often too short to show them."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
-        """What was said, for people: a sentence per signal at most."""
+        self.told: dict[str, str] = {}
+        """What was said, for people, by signal: a sentence each."""
         self._in_a_row: dict[str, tuple[float, int]] = {}
 
     def count(self, name: str, value: float) -> str:
@@ -21,8 +21,7 @@ class Readings:
         last, number = self._in_a_row.get(name, (value, 0))
         number = number + 1 if last == value else 1
         self._in_a_row[name] = (value, number)
-        if number != SAME:
+        if number < SAME or name in self.told:
             return ""
-        why = f"the last {SAME} readings of {name} in a row are all {value:.3f}: does it tell drafts apart?"
-        self.told.append(why)
-        return why
+        self.told[name] = f"the last {SAME} readings of {name} in a row are all {value:.3f}: does it tell drafts apart?"
+        return self.told[name]

@@ -21,7 +21,7 @@ from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.collect import Collect
-from orchestrator.runtime.readings import SAME
+from orchestrator.runtime.readings import SAME, Readings
 from orchestrator.runtime.step import CONSTANT
 from orchestrator.types import Decision, History, Signal, Step, keep
 
@@ -105,6 +105,14 @@ def content(request: Request, num_steps: int) -> str:
     """Write the next of so many numbered steps, then an answer."""
     place = bytes(request.prompt.ids()).count(b"\n\n")
     return f"step {place}\n\n" if place < num_steps else "Answer: 1"
+
+
+def test_of_a_signal_that_is_now_and_then_the_same_for_long_it_is_said_once() -> None:
+    readings = Readings()
+    values = [*[0.9] * SAME, 0.1, *[0.9] * 2 * SAME]
+    assert [bool(readings.count("prm", value)) for value in values].count(True) == 1
+    assert [bool(readings.count("judge", 1.0)) for _ in range(SAME)] == [False] * (SAME - 1) + [True]
+    assert list(readings.told) == ["prm", "judge"]
 
 
 async def test_readings_that_differ_now_and_then_are_not_told() -> None:
