@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,14 +55,8 @@ FLAGS = (
     *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"),
 )
 DRAFTING = ("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed")
-RATING = (
-    *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
-    json.dumps({"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}),
-)
-GOOD_OR_NOT = (
-    *("--runner", "pooling", "--convert", "classify", "--hf-overrides"),
-    json.dumps({"classifier_from_token": ["0", "9"], "method": "from_2_way_softmax"}),
-)
+DIGITS = {"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}
+GOOD_OR_NOT = {"classifier_from_token": ["0", "9"], "method": "from_2_way_softmax"}
 """One class, as reward models have: its logit is how far that of 9 is above that of 0."""
 QUICK = ("--updates", "50", "--batch", "64", "--rate", "2e-3", "--threads", "1", "--evaluate", "10")
 """How a router of 0.2 million weights is trained in seconds; train/README.md has the published recipe."""
@@ -156,22 +150,30 @@ def pair(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def pooling_url(
+def rating(
     environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Address of a server of pocket-scorer as a pooling model: its classes are the ten digits."""
-    folder = tmp_path_factory.mktemp("pooling")
-    with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *RATING) as url:
+) -> Callable[[Any], AbstractContextManager[str]]:
+    """Serve pocket-scorer as a pooling model with classes from its tokens, and give the address."""
+
+    def serve(classes: Any) -> AbstractContextManager[str]:
+        flags = ("--runner", "pooling", "--convert", "classify", "--hf-overrides", json.dumps(classes))
+        folder = tmp_path_factory.mktemp("pooling")
+        return serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *flags)
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def pooling_url(rating: Callable[[Any], AbstractContextManager[str]]) -> Iterator[str]:
+    """Address of a server of pocket-scorer whose classes are the ten digits."""
+    with rating(DIGITS) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def one_class_url(
-    environment: Environment, pocket_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def one_class_url(rating: Callable[[Any], AbstractContextManager[str]]) -> Iterator[str]:
     """Address of a server of pocket-scorer with a single class."""
-    folder = tmp_path_factory.mktemp("one-class")
-    with serving(environment.python, "pocket-scorer", pocket_folders["pocket-scorer"], folder, *GOOD_OR_NOT) as url:
+    with rating(GOOD_OR_NOT) as url:
         yield url
 
 
