@@ -13,6 +13,8 @@ OrchestratorError
 │   ├── EngineRejected     the server refused this request
 │   │   └── ContextExceeded  the prompt does not fit the engine's context
 │   └── EngineProtocol     the reply could not be understood
+├── ModelMisbehaved        what an engine wrote broke the contract: the run goes on, the engine is told
+│   └── BadCall            a call of a tool that cannot be made
 ├── SignalUnavailable      a value that was asked for cannot be had; carries the reason
 ├── LimitExceeded          a budget ran out: a normal ending              -> exit 4
 └── StoreError             the database cannot be read or written         -> exit 2
@@ -25,6 +27,7 @@ OrchestratorError
 from __future__ import annotations
 
 __all__ = [
+    "BadCall",
     "BadConfig",
     "BadTask",
     "ContextExceeded",
@@ -35,6 +38,7 @@ __all__ = [
     "EngineUnavailable",
     "LimitExceeded",
     "MissingCapability",
+    "ModelMisbehaved",
     "OrchestratorError",
     "ResumeRefused",
     "SignalUnavailable",
@@ -150,6 +154,14 @@ class ContextExceeded(EngineRejected):
 
 class EngineProtocol(EngineError):
     """The server's reply is not what its interface promises."""
+
+
+class ModelMisbehaved(OrchestratorError):
+    """What an engine wrote is not what it was asked for. The text is written for the engine to read."""
+
+
+class BadCall(ModelMisbehaved):
+    """A call names no tool there is, or its arguments are not the tool's."""
 
 
 class SignalUnavailable(OrchestratorError):

@@ -5,6 +5,7 @@ step      one unit of progress of a run           draft     a candidate step tha
 engine    something that turns tokens into tokens history   the steps a run has kept
 signal    a measured value with unit and cost     plan      who drafts the next step
 decision  what a router chose, and why            budget    what a run may spend
+event     something a monitor noticed             mode      how much to think
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from orchestrator.errors import BadTask, UserError
 
 __all__ = [
     "Budget",
+    "Conclude",
     "Decision",
+    "Event",
+    "Handback",
     "Handoff",
     "History",
     "Keep",
     "Message",
+    "Mode",
     "Outcome",
     "Overlap",
     "Plan",
@@ -39,6 +44,8 @@ __all__ = [
     "Taken",
     "Task",
     "TokenLogprob",
+    "conclude",
+    "handback",
     "handoff",
     "keep",
     "question_of",
@@ -189,6 +196,47 @@ class Step:
     """Wall time of the calls that wrote it."""
 
 
+class Event(NamedTuple):
+    """Something a monitor noticed behind a kept step."""
+
+    kind: str
+    """What, in one word: `stuck`, `milestone`, `overthinking`, `drift`, `budget`, ..."""
+    reason: str
+    """In one line, for people."""
+    ends_run: bool = False
+    """The run stops here."""
+    concludes: bool = False
+    """The thinking is over: the thought is closed here and the answer asked for."""
+    value: float | None = None
+    """The reading it was noticed by, None where it is no number."""
+    threshold: float | None = None
+    """What the reading was held against."""
+    step: int = -1
+    """Index of the last kept step when it was noticed; the runtime says it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """How much to think about a task."""
+
+    name: str
+    """What the trace calls it: `no_think`, `think`, `think(512)`, ..."""
+    think: bool | None = None
+    """Whether the engines think before they answer; None leaves each to its own switch."""
+    budget: int | None = None
+    """Tokens of thought in a run, over all its steps and turns; None for no limit but the budget's."""
+    tools: bool = True
+    """Whether tools may be called, where the pipeline has any."""
+    max_tokens: int | None = None
+    """Tokens of what is written when nothing is thought; None for no limit of its own."""
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not 0 < value < _MOST):
+                raise UserError(f"mode {self.name}: {name} = {value!r} must be a whole number above 0")
+
+
 @dataclass(slots=True, kw_only=True)
 class History:
     """What a run has kept so far. Policies read it; only the runtime changes it."""
@@ -205,6 +253,16 @@ class History:
     learned: Mapping[str, Any] = field(default_factory=dict)
     """What the policy's `after_run` had made of earlier runs when this one began; empty if nothing yet, and
     for a policy without that door. A resumed run sees what it saw before."""
+    lengths: Mapping[str, Any] = field(default_factory=dict)
+    """The same of the mode's policy."""
+    events: list[Event] = field(default_factory=list)
+    """What monitors noticed behind the kept steps, in order."""
+    window: int = 0
+    """Index of the first step that monitors look at: that behind the last hand-over that ended, 0 before any did."""
+    mode: Mode | None = None
+    """How much to think; None until that is decided."""
+    thought_tokens: int = 0
+    """Tokens of thought in the kept steps."""
 
     @property
     def small(self) -> str:
@@ -304,6 +362,25 @@ class Handoff(Decision):
     until: int | None = None
     failed: str = ""
     """The engine that failed, where the runtime hands over because of that."""
+    turns: int | None = None
+    """Hand over for so many turns instead: a turn ends with what a tool answers, and every step is one where
+    there are no tools."""
+    note: str = ""
+    """What `engine` begins with, in its own voice, such as that something else should be tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handback(Decision):
+    """The hand-over in force ends: from here on the router is asked again."""
+
+    action = "handback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclude(Decision):
+    """The thought is closed and the answer asked for. What was kept stays."""
+
+    action = "conclude"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,8 +452,18 @@ def rollback(to_step: int, *signals: Signal, reason: str = "rolled back", **why:
 def handoff(
     engine: str, *signals: Signal, until: int | None = None, reason: str = "handed over", **why: Any
 ) -> Handoff:
-    """Throw the draft away and let `engine` write up to step `until`."""
+    """Throw the draft away and let `engine` write up to step `until`. `why` takes turns and note, too."""
     return Handoff(engine=engine, until=until, reason=reason, signals=signals, **why)
+
+
+def handback(*signals: Signal, reason: str = "handed back", **why: Any) -> Handback:
+    """End the hand-over in force."""
+    return Handback(reason=reason, signals=signals, **why)
+
+
+def conclude(*signals: Signal, reason: str = "thought enough", **why: Any) -> Conclude:
+    """Close the thought and ask for the answer."""
+    return Conclude(reason=reason, signals=signals, **why)
 
 
 def stop(*signals: Signal, status: Status | None = None, reason: str = "stopped", **why: Any) -> StopRun:

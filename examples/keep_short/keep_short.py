@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Step, keep, rewrite
 
 __all__ = ["KeepShort"]

@@ -11,6 +11,7 @@ from orchestrator import config
 from orchestrator.bench.spec import parse, swept
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
+from orchestrator.doors import Needs
 from orchestrator.engines.scorers import PRM
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.scorers.judge import Judge
@@ -18,7 +19,6 @@ from orchestrator.engines.scorers.reward import prm
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
-from orchestrator.routers.base import Needs
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
 from orchestrator.runtime.build import VERIFIER, router_of

@@ -10,10 +10,10 @@ from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import LARGE, ORACLE, SMALL, Policy, matched
 from orchestrator.bench.sample import Key, Sample
 from orchestrator.bench.workloads.base import Workload, fingerprint
+from orchestrator.doors import Needs
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.counterfactuals import compared, own_calls, own_signals
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.routers.base import Needs
+from orchestrator.doors import Needs
 from orchestrator.types import History, Plan
 
 __all__ = ["Whole"]

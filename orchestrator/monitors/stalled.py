@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.monitors.base import Event
-from orchestrator.types import History
+from orchestrator.types import Event, History
 
 __all__ = ["Stalled"]
 

@@ -28,8 +28,8 @@ from math import exp, sqrt
 from typing import Literal
 
 from orchestrator import uncertainty
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread, verdict
 from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
 

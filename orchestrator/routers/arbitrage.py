@@ -26,8 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.features import Drafted, features
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread, verdict
 from orchestrator.routers.router_file import RouterFile

@@ -17,73 +17,12 @@ of drafts that the run has rejected so far stands for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
-from orchestrator.types import Decision, History, Outcome, Plan, Signal, Step, StopRun, keep
+from orchestrator.doors import Ask, Needs
+from orchestrator.types import Decision, Event, History, Outcome, Plan, Step, StopRun, keep
 
-__all__ = ["UNASKED", "Ask", "Learner", "Needs", "Router", "draft_small", "keep_all"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a router cannot work without; checked against the engines when the pipeline is built."""
-
-    scorers: tuple[str, ...] = ()
-    """Names of scorers it asks."""
-    logprobs: int = 0
-    """Alternatives per token it reads from drafts."""
-    reads_rewrites: bool = False
-    """Reads the same of what an engine writes in a draft's place; else such a step carries no logprobs."""
-    redraws: bool = False
-    """Compares what an engine writes with what it would write another time, so at temperature 0 with itself."""
-    samples: int = 1
-    """How many alternatives of the largest engine it learns from at each step; at temperature 0 they are all one."""
-    engines: int = 1
-    """How many engines it routes between, at least."""
-    steps: bool = True
-    """Routes steps, so every engine must continue token ids. False: it decides before an engine writes,
-    and where one of them writes only whole turns (a chat-only API) the run is a single turn."""
-    targets: tuple[str, ...] = ()
-    """Engines it names to write what it rejects: each has to write here, and none can be the cheapest."""
-    calibrated: bool = False
-    """Its threshold means nothing until it was chosen for these engines: without a calibration for this very pair
-    it runs in experiments only."""
-
-
-class Ask(Protocol):
-    """How a router gets signals."""
-
-    @overload
-    async def score(self, name: str, draft: Step) -> Signal: ...
-    @overload
-    async def score(self, name: str, draft: Sequence[Step]) -> list[Signal]: ...
-    async def score(self, name: str, draft: Step | Sequence[Step]) -> Signal | list[Signal]:
-        """Score one draft, or several at once, with the scorer called `name`.
-
-        Raises SignalUnavailable if there is no honest score; what then is the router's own decision.
-        """
-        ...
-
-    async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
-        """Return what `engine` writes in the place of `draft`, from the same prefix; `sample` counts independent draws.
-
-        A draft like any other: it can be scored, and a later `rewrite` by that engine keeps sample 0 as it is.
-        What is not kept is discarded work. Raises EngineError.
-        """
-        ...
-
-    async def answers(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[str]:
-        """Return the answers that `engine` gives when it has to answer now, behind the kept steps and `draft`.
-
-        One entry per sample that held an answer, so at most `num`. Raises SignalUnavailable if the thought
-        cannot be closed there.
-        """
-        ...
-
-    def answer_in(self, text: str) -> str | None:
-        """Return the answer that the pipeline finds in a text, None for none: the same that a run ends with."""
-        ...
+__all__ = ["UNASKED", "Learner", "Router", "Watchful", "draft_small", "keep_all"]
 
 
 class Router(Protocol):
@@ -97,6 +36,18 @@ class Router(Protocol):
 
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
         """Say whether the draft stands. A rewrite that this asks for stands without asking again."""
+        ...
+
+
+class Watchful(Router, Protocol):
+    """A router that does something about what monitors notice."""
+
+    async def on_events(self, history: History, events: Sequence[Event], ask: Ask) -> Decision:
+        """Say what follows from the events raised behind the last kept step; there is at least one.
+
+        `keep` lets the run go on as it was; `handoff`, `handback`, `rollback`, `conclude` and `stop` do what they say
+        from the next step on. Not asked where an event ended the run or closed the thought by itself.
+        """
         ...
 
 

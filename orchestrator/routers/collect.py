@@ -18,8 +18,8 @@ from asyncio import gather
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.random import uniform
 from orchestrator.routers.router_file import MAX_LOGPROBS, MAX_SAMPLES
 from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite

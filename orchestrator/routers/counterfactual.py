@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, LimitExceeded, SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs, draft_small, keep_all
+from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.random import uniform
 from orchestrator.types import Decision, History, Keep, Plan, Rewrite, Step, StopRun
 

@@ -36,8 +36,8 @@ from typing import Literal
 import numpy as np
 
 from orchestrator import uncertainty
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
 from orchestrator.types import Decision, History, Plan, Rewrite, Signal, Step, TokenLogprob, keep, rewrite
 

@@ -18,8 +18,8 @@ from functools import cached_property
 from math import inf, isfinite
 
 from orchestrator import uncertainty
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.conditions import All, Condition, Linear, parse
 from orchestrator.routers.rejection import (
     ON_UNREADABLE,

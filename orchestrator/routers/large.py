@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.routers.base import Needs
+from orchestrator.doors import Needs
 from orchestrator.types import History, Plan
 
 __all__ = ["LargeOnly"]

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
+from orchestrator.doors import Needs
 from orchestrator.errors import UserError
-from orchestrator.routers.base import Needs
 from orchestrator.routers.random import uniform
 from orchestrator.routers.ridge import LEAST, MEND, Ridge
 from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task

@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Step, keep, rewrite
 
 __all__ = ["Oracle"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from orchestrator.doors import Needs
 from orchestrator.errors import UserError
-from orchestrator.routers.base import Needs
 from orchestrator.types import History, Plan
 
 __all__ = ["Random", "uniform"]

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
+from orchestrator.doors import Ask
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.routers.base import Ask
 from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
 
 __all__ = [

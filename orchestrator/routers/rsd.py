@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.rejection import (
     ON_UNREADABLE,
     TARGETS,

@@ -22,8 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, digits, unread, verdict
 from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
 

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, keep, rewrite
 
 __all__ = ["SpeculativeThinking"]

@@ -10,6 +10,7 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
+from orchestrator.doors import Choice, Trial
 from orchestrator.engines.answer_probe import AnswerProbe, Said
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.errors import EngineError, SignalUnavailable, UnknownName, UserError
@@ -69,6 +70,12 @@ class DraftAsk:
         if signal.value is None and signal.reason != _SILENT:
             raise SignalUnavailable(ANSWERS, signal.reason)
         return list(answers)
+
+    async def trials(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[Trial]:
+        raise SignalUnavailable(ANSWERS, "not yet")
+
+    async def choose(self, engine: str, question: str, words: Sequence[str], *, of_task: bool = True) -> Choice:
+        raise SignalUnavailable("choice", "not yet")
 
     def answer_in(self, text: str) -> str | None:
         """Return the answer that the pipeline finds in a text, None for none."""

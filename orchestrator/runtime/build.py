@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from orchestrator import engines as engine_room
 from orchestrator import registry, routers
 from orchestrator.config import router_file
+from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import MissingCapability, UserError
-from orchestrator.routers.base import Needs, draft_small, keep_all
+from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ANSWER, Doors

@@ -26,8 +26,8 @@ from hashlib import blake2b
 from os import PathLike
 from typing import Any
 
+from orchestrator.doors import Needs
 from orchestrator.errors import BadConfig, MissingCapability, UserError
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.build import policy_of, settings_of
 from orchestrator.runtime.calibration_file import FORMAT, VERSION, tables
 from orchestrator.runtime.circumstances import difference

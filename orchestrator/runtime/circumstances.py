@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities
 from orchestrator.engines.spec import ProbePrompt
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.build import settings_of
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.doors import Needs
 from orchestrator.engines.base import Completion, Prefix, Request
 from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scorers.reward import Reward
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
-from orchestrator.routers.base import Needs
 from orchestrator.types import Message, Sampling, Step, Stop
 
 if TYPE_CHECKING:

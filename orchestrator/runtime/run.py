@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.doors import Ask
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
 from orchestrator.engines.step_stream import StepStream
@@ -13,7 +14,6 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
 from orchestrator.memory.journal import Journal
 from orchestrator.monitors.base import Monitor
-from orchestrator.routers.base import Ask
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls

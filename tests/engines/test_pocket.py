@@ -12,9 +12,9 @@ import pytest
 import orchestrator as orc
 from orchestrator.bench.workloads.random_calculation import Calculation, calculations
 from orchestrator.bench.workloads.steps import check_step
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.in_process import Embedded
 from orchestrator.engines.pocket import BUNDLED, bundled, pocket_pair, pocket_scorer
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Message, Status, Step, keep
 
 MOST_BYTES = 40_000_000

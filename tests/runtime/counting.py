@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.doors import Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UserError
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import History, Message, Outcome, Plan, Task
 

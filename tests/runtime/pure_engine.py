@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineProtocol, StoreError
@@ -20,7 +21,6 @@ from orchestrator.memory.base import REMOVED, CallRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.routers import Random, SmallOnly, SpecReason
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget, Decision, History, Plan, Step, handoff, keep, rewrite, rollback
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, EngineUnavailable, UnknownName, UserError
-from orchestrator.routers.base import Ask
 from orchestrator.runtime.alternative import BAND
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from test_alternative import account, line, purposes
 
+from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import EngineSpec, ProbePrompt
 from orchestrator.errors import BadConfig, EngineProtocol, SignalUnavailable, UnknownName, UserError
-from orchestrator.routers.base import Ask
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Decision, History, Step, keep
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.judge import Judge
 from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import JudgePrompt
 from orchestrator.errors import BadConfig, MissingCapability, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.calibration import Calibration, read
 from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.pairing import FINGERPRINT, Pair, Writer

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from test_alternative import line
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget, Decision, History, Plan, Step, keep, rewrite

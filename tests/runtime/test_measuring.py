@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 import orchestrator as orc
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.types import Decision, History, Step, keep, rewrite
 
 ANSWER = "\\boxed{7}"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from learned import known
 from pure_engine import QUESTION, ROUTERS, draw
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers import SCORERS
@@ -21,17 +22,15 @@ from orchestrator.engines.scorers.verifier import Verifier
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineProtocol, EngineUnavailable, UserError
 from orchestrator.memory.base import StoredRun
-from orchestrator.monitors.base import Event
 from orchestrator.registry import names
 from orchestrator.routers import ROUTERS as TABLE
 from orchestrator.routers import Arbitrage, Oracle, Random, SpecReason
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.build import router_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Decision, History, Overlap, Status, Step, keep, rewrite, rollback, stop
+from orchestrator.types import Budget, Decision, Event, History, Overlap, Status, Step, keep, rewrite, rollback, stop
 
 PIECES = ("a", " b", "\n", "\n\n", "; ", "é", "", *"cdefghijklmnopqr", "```\n", "<tool_call>", "\\boxed{4}", "</think>")
 

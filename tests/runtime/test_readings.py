@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.base import Call
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.readings import SAME, Readings
 from orchestrator.runtime.step import CONSTANT

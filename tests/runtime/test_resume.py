@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pure_engine import QUESTION, content, num_requests, pipeline
 
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
@@ -20,14 +21,13 @@ from orchestrator.errors import EngineProtocol, EngineUnavailable, ResumeRefused
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.monitors.base import Event
 from orchestrator.routers import SpecReason
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import (
     Budget,
     Decision,
+    Event,
     History,
     Overlap,
     Plan,

@@ -14,12 +14,12 @@ import pytest
 from rich.cells import cell_len
 
 import orchestrator as orc
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Completion, Drafting, Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineRejected, EngineUnavailable
 from orchestrator.memory.base import StoredRun
-from orchestrator.routers.base import Ask, Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.calls import completion_of
 from orchestrator.runtime.timeline import timeline

@@ -16,9 +16,9 @@ from pair import TASKS, Pair, kept, runs, served
 from started import is_alive, until
 
 import orchestrator as orc
+from orchestrator.doors import Needs
 from orchestrator.engines.base import Completion, Request
 from orchestrator.engines.dialects.vllm import Vllm
-from orchestrator.routers.base import Needs
 from orchestrator.runtime.attempts import attempts
 from orchestrator.types import History, Plan, Status
 

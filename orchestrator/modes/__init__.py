@@ -1,0 +1,1 @@
+"""How much to think?  One policy, one file, one sentence."""

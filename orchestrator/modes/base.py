@@ -1,0 +1,57 @@
+"""What a mode's policy is: it decides how much to think about a task, before anything is written.
+
+A plain object with `choose`; what else it has of the doors below is used as well. It does no input or output of its
+own: `ask` is its only way to learn anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from orchestrator.doors import Ask, Needs
+from orchestrator.types import History, Mode, Outcome, Signal
+
+__all__ = ["Chosen", "Learning", "ModePolicy", "Reconsidering"]
+
+
+class Chosen(NamedTuple):
+    """A mode, and everything one needs to ask why. It is in the trace before anything is written in it."""
+
+    mode: Mode
+    reason: str
+    signals: tuple[Signal, ...] = ()
+    threshold: float | None = None
+    margin: float | None = None
+    """See types.Decision."""
+
+
+class ModePolicy(Protocol):
+    """Chooses a mode for each task."""
+
+    needs: Needs
+    """Without the attribute, nothing."""
+
+    async def choose(self, history: History, ask: Ask) -> Chosen:
+        """Say how much to think about the task; no step has been written.
+
+        A SignalUnavailable that it lets through ends in the pipeline's fallback mode, which the trace says.
+        """
+        ...
+
+
+class Reconsidering(ModePolicy, Protocol):
+    """May find that what was written in its mode does not do, once."""
+
+    async def reconsider(self, history: History, answer: str | None, ask: Ask) -> Chosen:
+        """Return the mode the run had if `answer` stands, or another one: everything is thrown away then, and the run
+        begins anew in that mode. Asked once, when a run that was not stopped by a limit is about to end."""
+        ...
+
+
+class Learning(ModePolicy, Protocol):
+    """Learns from how runs end."""
+
+    def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the state that follows from `state`; see routers.base.Learner. Runs find it as `history.lengths`."""
+        ...

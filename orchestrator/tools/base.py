@@ -1,0 +1,57 @@
+"""What a tool is: something an agent may do besides thinking, described so that an engine can ask for it.
+
+The rest of the house knows tools only through this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["ERROR", "Called", "Observation", "Tool"]
+
+ERROR = "error: "
+"""How the text of an observation begins that tells of an error."""
+
+
+class Called(NamedTuple):
+    """One call of a tool, as an engine wrote it."""
+
+    name: str
+    """Empty where the text was no call at all."""
+    arguments: Mapping[str, Any]
+    """By name, checked against the tool's schema and converted; empty where `error` says why there are none."""
+    error: str = ""
+    """What is wrong with the call, for the engine to read: no such tool, wrong arguments, malformed. Empty if it can
+    be made."""
+
+
+class Observation(NamedTuple):
+    """What a tool answered."""
+
+    text: str
+    """Printable text within the tool's cap; it begins with ERROR where something went wrong."""
+    seconds: float = 0.0
+    is_error: bool = False
+
+
+class Tool(Protocol):
+    """Something that can be called."""
+
+    name: str
+    description: str
+    """One sentence, for the engine."""
+    parameters: Mapping[str, Any]
+    """JSON schema of its arguments: an object."""
+    is_idempotent: bool
+    """May be made again where a process died and nobody knows whether it was made."""
+    needs_approval: bool
+    """A person is asked before every call."""
+
+    def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments converted to the tool's types. Raises BadCall, whose text the engine can read."""
+        ...
+
+    async def __call__(self, arguments: Mapping[str, Any]) -> Observation:
+        """Make the call. Never raises but on cancellation: what goes wrong is the observation."""
+        ...
