@@ -227,6 +227,8 @@ class Mode:
     """Tokens of thought in a run, over all its steps and turns; None for no limit but the budget's."""
     tools: bool = True
     """Whether tools may be called, where the pipeline has any."""
+    needs_tools: bool = False
+    """Whether it means nothing in a pipeline without tools."""
     max_tokens: int | None = None
     """Tokens of what is written when nothing is thought; None for no limit of its own."""
 
@@ -430,6 +432,12 @@ class Outcome:
     """In [0, 1]; None if nobody can say yet. It comes once: with the end of the run, or by itself later."""
     is_late: bool = False
     """The policy was told of this end before, and now of the reward."""
+    mode: str = ""
+    """Name of the mode the run ended in; empty where nobody chose one."""
+    thought_tokens: int = 0
+    """Tokens of thought in the kept steps."""
+    question: str = ""
+    """What the task asks, see question_of."""
 
 
 def keep(*signals: Signal, reason: str = "kept", **why: Any) -> Keep:
