@@ -58,11 +58,15 @@ class AnswerProbe:
 
     prompt: ProbePrompt = field(default_factory=ProbePrompt)
 
-    async def prefix(self, engine: str, stream: StepStream, draft: Step | None) -> Prefix:
-        """Return the prompt whose next tokens are the answer.
+    async def prefix(
+        self, engine: str, stream: StepStream, draft: Step | None, *, to_step: int | None = None
+    ) -> Prefix:
+        """Return the prompt whose next tokens are the answer; with `to_step`, behind the steps before that one only.
 
         Raises SignalUnavailable inside a code fence or a tool call, where a thought cannot be closed.
         """
+        if to_step is not None:
+            stream = stream.up_to(to_step)
         last = draft or next(reversed(stream.steps), None)
         if last is not None and last.kind is not StepKind.OBSERVATION and is_open(last.text):
             raise SignalUnavailable("answers", "a code fence or a tool call is open there")

@@ -19,6 +19,7 @@ __all__ = [
     "Completion",
     "Drafting",
     "Engine",
+    "Opened",
     "Prefix",
     "Progress",
     "Request",
@@ -27,6 +28,7 @@ __all__ = [
     "ThinkSwitch",
 ]
 
+Opened: TypeAlias = tuple[bool | None, bool | None, bool | None]
 Role: TypeAlias = Literal["user", "tool"]
 """Who speaks between two turns of the assistant."""
 Schema: TypeAlias = Mapping[str, Any]
@@ -205,6 +207,9 @@ class Capabilities:
     """How it is made to think or not: `template` where its chat template knows a switch; `block` where only a closed
     or open think block behind the prompt says it; empty where it has no tags of thinking, and writes as it always
     does."""
+    think_opened: Opened = (None, None, None)
+    """Whether its template begins a turn inside a think block (True), behind a closed one (False), or in neither
+    (None): told not to think, told to think, and told nothing."""
     thinking_budget: bool = False
     """Ends an open `<think>` at the `thinking_token_budget` of a call."""
     samples: bool = True

@@ -17,7 +17,7 @@ from copy import copy
 from itertools import pairwise
 from types import MappingProxyType
 
-from orchestrator.engines.base import Chain, Engine, Prefix, Schema, ThinkSwitch
+from orchestrator.engines.base import Chain, Engine, Opened, Prefix, Schema, ThinkSwitch
 from orchestrator.types import Message, Step, StepKind
 
 __all__ = ["StepStream", "is_open"]
@@ -27,6 +27,7 @@ _THINK = ("<think>", "</think>")
 _TAGS = re.compile("(</?think>)")
 _BEHIND = 2
 """Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
+_UNOPENED: Opened = (None, None, None)
 _NO_TAGS: tuple[Sequence[int], Sequence[int]] = ((), ())
 
 
@@ -40,8 +41,9 @@ class StepStream:
     """The kept steps of a run as a prompt for each of its engines.
 
     `tokenizers` names each engine's tokenizer: engines with equal names exchange ids. `think` says, by engine,
-    whether it is to think; None leaves it to its template. `think_tags` and `switches` are those of the engines'
-    Capabilities, `think_switch` there. `tools` are shown to an engine in its own template's way, at the beginning.
+    whether it is to think; None leaves it to its template. `think_tags`, `switches` and `opened` are those of the
+    engines' Capabilities, `think_switch` and `think_opened` there. `tools` are shown to an engine in its own
+    template's way, at the beginning.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class StepStream:
         think: Mapping[str, bool | None] = MappingProxyType({}),
         think_tags: Mapping[str, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({}),
         switches: Mapping[str, ThinkSwitch] = MappingProxyType({}),
+        opened: Mapping[str, Opened] = MappingProxyType({}),
         tools: Mapping[str, Sequence[Schema]] = MappingProxyType({}),
     ) -> None:
         self._engines = engines
@@ -61,6 +64,7 @@ class StepStream:
         self._think = think
         self._think_tags = think_tags
         self._switches = switches
+        self._opened = opened
         self._tools = tools
         self._steps: list[_Written] = []
         self._pending: tuple[_Written, ...] = ()
@@ -101,6 +105,13 @@ class StepStream:
         stream._pending = (*self._ahead_of(len(self._steps)), self._written(draft))
         return stream
 
+    def up_to(self, to_step: int) -> StepStream:
+        """Return another stream of the same task, with the kept steps before index `to_step` only."""
+        stream = copy(self)
+        stream._steps = self._steps[:to_step]
+        stream._pending, stream._drafts, stream._chains, stream._lengths = (), {}, {}, {}
+        return stream
+
     def _standing(self) -> list[_Written]:
         return [*self._steps, *self._ahead_of(len(self._steps))]
 
@@ -127,6 +138,14 @@ class StepStream:
         ids = await self._begun(engine, await self._engines[engine].render(self._messages, think=think, tools=tools))
         self._lengths.setdefault(engine, [len(ids)])
         return self._chains.setdefault(engine, Chain(ids))
+
+    def begins_open(self, engine: str) -> bool:
+        """Say whether a turn of `engine` begins inside a think block, by its template or because it was opened here."""
+        think, by = self._think.get(engine), self._switches.get(engine, "")
+        is_open = self._opened.get(engine, _UNOPENED)[2 if think is None else int(think)]
+        if not by or think is None or is_open is think or (is_open is None and by != "block"):
+            return is_open is True
+        return think and not is_open
 
     async def _begun(self, engine: str, ids: list[int]) -> list[int]:
         """Return the ids that begin a turn of `engine` with its think block opened or closed, where it has to be."""

@@ -15,7 +15,7 @@ import asyncio
 import secrets
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
@@ -169,9 +169,7 @@ class Journal:
             self._forget()
             raise
 
-    def _learn(
-        self, connection: sqlite3.Connection, run: int, reward: float | None, lessons: Sequence[Lesson]
-    ) -> None:
+    def _learn(self, connection: sqlite3.Connection, run: int, reward: float | None, lessons: Sequence[Lesson]) -> None:
         if reward is not None:
             learning.give(connection, run, reward)
         for lesson in lessons:

@@ -1,4 +1,4 @@
-"""A mode as people write it: `think`, `think(512)`, `effort(0.5)`, `auto(agreement)`, `first-try(num=8, first=instant)`.
+"""A mode as people write it: `think`, `think(512)`, `effort(0.5)`, `auto(agreement)`, `first-try(num=8)`.
 
 What stands in brackets is a budget for a fixed mode, and options for a policy: the first one may go without its name.
 """

@@ -70,11 +70,13 @@ class DraftAsk:
             raise SignalUnavailable(ANSWERS, signal.reason)
         return list(answers)
 
-    async def trials(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[Trial]:
+    async def trials(
+        self, engine: str, draft: Step | None = None, *, before: Step | None = None, num: int = 1
+    ) -> list[Trial]:
         """Return `num` answers with how sure the engine is of each; the first is greedy. Raises SignalUnavailable."""
         self._check_asked(engine, num)
-        place = self._place(draft)
-        samples = await self._samples(engine, draft, num, place, logprobs=_ALTERNATIVES)
+        place, to_step = self._place(draft), None if before is None else before.index
+        samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=_ALTERNATIVES)
         return [Trial(each.answer, each.logprob, each.entropy) for each in samples]
 
     async def choose(self, engine: str, question: str, words: Sequence[str], *, of_task: bool = True) -> Choice:
@@ -193,18 +195,25 @@ class DraftAsk:
         return answers, signal
 
     async def _samples(
-        self, engine: str, draft: Step | None, num: int, place: tuple[int, int], *, logprobs: int = 0
+        self,
+        engine: str,
+        draft: Step | None,
+        num: int,
+        place: tuple[int, int],
+        *,
+        to_step: int | None = None,
+        logprobs: int = 0,
     ) -> list[Said]:
         run = self._run
         if engine in run.chat_only:
             raise SignalUnavailable(ANSWERS, f"engine {engine!r} is chat-only: it cannot go on from a thought")
         probe = AnswerProbe(prompt=run.probes[engine])
-        prompt = await probe.prefix(engine, run.stream, draft)
+        prompt = await probe.prefix(engine, run.stream, draft, to_step=to_step)
 
         def sample(number: int) -> Coroutine[Any, Any, Said]:
             call = partial(run.call, place=place, drawn_as=(f"probe {number}" if number else "probe", place[1]))
             sampling = replace(run.samplings[engine], max_tokens=None) if number else GREEDY
-            key = ("sample", engine, draft and draft.attempt, number, logprobs)
+            key = ("sample", engine, draft and draft.attempt, to_step, number, logprobs)
             return self._once(key, partial(probe.sample, engine, prompt, call, sampling, logprobs=logprobs))
 
         return await _all([asyncio.ensure_future(sample(number)) for number in range(num)])

@@ -17,6 +17,8 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt
 from orchestrator.errors import MissingCapability, UserError
+from orchestrator.modes.fixed import Fixed
+from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
@@ -166,11 +168,11 @@ def _monitor(wanted: Any) -> Any:
 
 
 def mode_of(wanted: Any) -> Any:
-    """Return a mode or a mode's policy: a name is read as `modes.mode_of` does. Raises UserError."""
-    found = modes.mode_of(wanted) if isinstance(wanted, str) else wanted
-    if found is not None and not isinstance(found, Mode) and not hasattr(found, "choose"):
-        raise UserError(f"mode {wanted!r} is no mode: give a name, a Mode, or an object with choose")
-    return found
+    """Return a mode or a mode's policy, None for None; see modes/written.py. Raises UserError."""
+    if wanted is None:
+        return None
+    policy = read_mode(wanted)
+    return policy.mode if isinstance(policy, Fixed) else policy
 
 
 def fallback_of(wanted: Any) -> Mode | None:

@@ -231,7 +231,9 @@ def _assemble(
         messages,
         think=recipe.thinks,
         think_tags=think_tags,
-        tools=tools.schemas() if tools is not None and recipe.tool_prompt.is_native else (),
+        switches={name: can.think_switch for name, can in ready.items()},
+        opened={name: can.think_opened for name, can in ready.items()},
+        tools=dict.fromkeys(recipe.engines, tools.schemas()) if tools and recipe.tool_prompt.is_native else {},
     )
     run = Run(
         id=run_id,

@@ -27,7 +27,7 @@ class Thinking:
 
     def is_open(self, engine: str) -> bool:
         """Say whether what `engine` writes next is a thought."""
-        return self._stream.is_thinking(engine) if self._is_open is None else self._is_open
+        return self._stream.begins_open(engine) if self._is_open is None else self._is_open
 
     def may_begin(self, engine: str) -> bool:
         """Say whether `engine` may open a thought by itself: it can, and none was opened or closed yet in this turn."""

@@ -257,6 +257,7 @@ class LlamaCpp:
             chat_template=self._turns.has_template,
             think_tags=think_tags,
             think_switch=await self._turns.find_switch(think_tags),
+            think_opened=await self._turns.find_opened(),
             **await self._trial(missing),
             missing=missing,
         )

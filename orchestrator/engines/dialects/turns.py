@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.engines.base import Role, ThinkSwitch
+from orchestrator.engines.base import Opened, Role, ThinkSwitch
 from orchestrator.engines.dialects import plain
 from orchestrator.errors import EngineProtocol, EngineRejected
 from orchestrator.types import Message
@@ -22,6 +22,7 @@ from orchestrator.types import Message
 __all__ = ["Turns"]
 
 _SAID, _GIVEN = "mark7f3a9c", "mark2b8d1e"
+_TAGS = ("<think>", "</think>")
 _MOST_ASIDES = 64
 _INSIDE_TAGS = re.compile(r"(?<=<think)(?=>)|(?<=</think)(?=>)")
 
@@ -71,6 +72,18 @@ class Turns:
         if self.has_template and await self._fill(asked, True) != await self._fill(asked, False):
             return "template"
         return "block" if all(len(tag) == 1 for tag in think_tags) else ""
+
+    async def find_opened(self) -> Opened:
+        """Return how a turn begins by the template; see Capabilities.think_opened."""
+        if not self.has_template:
+            return (None, None, None)
+        asked = [Message("user", "?")]
+        ends = [(await self._fill(asked, think)).rstrip() for think in (False, True, None)]
+        opened, closed = _TAGS
+        first, second, third = (
+            True if end.endswith(opened) else False if end.endswith(closed) else None for end in ends
+        )
+        return (first, second, third)
 
     async def between(self, content: str, prefill: str, think: bool | None, role: Role) -> list[int]:
         """Return the ids between an assistant's open turn and its next one; see Engine.interject."""

@@ -69,6 +69,7 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
         metrics=times,
         speculates=speculates,
         think_switch=await tokenizer.turns.find_switch(think_tags),
+        think_opened=await tokenizer.turns.find_opened(),
         thinking_budget="thinking_budget" not in missing,
         samples="samples" not in missing,
         missing=missing,
