@@ -13,9 +13,9 @@ from orchestrator import registry, routers
 from orchestrator.config import router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
+from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
@@ -168,8 +168,11 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
         if name in MEASURED:
             if (engine := measuring.get(MEASURED[name])) is not None:
                 scorers[name] = make(engine, engines[engine])
+        elif name in SCORERS:
+            asked = largest.verdict or VerdictPrompt() if name == VERDICT else largest.judge or JudgePrompt()
+            scorers[name] = make(prompt=asked)
         else:
-            scorers[name] = make(prompt=largest.judge or JudgePrompt()) if name in SCORERS else make()
+            scorers[name] = make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:
