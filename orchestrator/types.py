@@ -265,6 +265,8 @@ class History:
     """How much to think; None until that is decided."""
     thought_tokens: int = 0
     """Tokens of thought in the kept steps."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that may be called in this run; empty where there are none."""
 
     @property
     def small(self) -> str:

@@ -177,8 +177,11 @@ class StepStream:
         return written.read[engine]
 
     async def with_draft(self, engine: str, draft: Step) -> Prefix:
-        """Return the prompt of `engine` as it would be if `draft` were kept."""
-        return (await self.prefix(engine)).extended(await self._ids(engine, self._written(draft)))
+        """Return the prompt of `engine` as it would be if `draft` were kept, or as it is where that is."""
+        prompt = await self.prefix(engine)
+        if draft.index < len(self._steps) and self._steps[draft.index].step.attempt == draft.attempt:
+            return prompt
+        return prompt.extended(await self._ids(engine, self._written(draft)))
 
     def _written(self, draft: Step) -> _Written:
         """Return a draft with its ids; the same draft made again, as a look-ahead does, is read only once."""

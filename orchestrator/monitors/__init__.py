@@ -6,10 +6,12 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["MONITORS", "Stalled", "find"]
+__all__ = ["MONITORS", "Chance", "Every", "Stalled", "find"]
 
 MONITORS = {
     "stalled": "orchestrator.monitors.stalled:Stalled",
+    "every": "orchestrator.monitors.every:Every",
+    "chance": "orchestrator.monitors.chance:Chance",
 }
 
 

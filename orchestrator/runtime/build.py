@@ -13,9 +13,13 @@ from orchestrator import modes, monitors, registry, routers
 from orchestrator.config import monitor_file, router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
+from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
+<<<<<<< HEAD
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt
+=======
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, VerdictPrompt
+>>>>>>> refs/heads/cascade
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.modes.fixed import Fixed
 from orchestrator.modes.written import mode_of as read_mode
@@ -244,8 +248,11 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
         if name in MEASURED:
             if (engine := measuring.get(MEASURED[name])) is not None:
                 scorers[name] = make(engine, engines[engine])
+        elif name in SCORERS:
+            asked = largest.verdict or VerdictPrompt() if name == VERDICT else largest.judge or JudgePrompt()
+            scorers[name] = make(prompt=asked)
         else:
-            scorers[name] = make(prompt=largest.judge or JudgePrompt()) if name in SCORERS else make()
+            scorers[name] = make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:
