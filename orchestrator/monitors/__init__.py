@@ -6,10 +6,14 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["MONITORS", "Stalled", "find"]
+__all__ = ["MONITORS", "Convergence", "Overthinking", "Saturation", "Stalled", "TrialAnswer", "find"]
 
 MONITORS = {
+    "convergence": "orchestrator.monitors.convergence:Convergence",
+    "overthinking": "orchestrator.monitors.overthinking:Overthinking",
+    "saturation": "orchestrator.monitors.saturation:Saturation",
     "stalled": "orchestrator.monitors.stalled:Stalled",
+    "trial-answer": "orchestrator.monitors.trial_answer:TrialAnswer",
 }
 
 
