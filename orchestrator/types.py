@@ -213,6 +213,8 @@ class Event(NamedTuple):
     """What the reading was held against."""
     step: int = -1
     """Index of the last kept step when it was noticed; the runtime says it."""
+    answer: str | None = None
+    """What an engine answered there when it had to; None where it had none, or nobody asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
