@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -52,23 +53,15 @@ class Effort:
         question = question_of(history.task.messages)
         kind = kind_of(question, self.similar)
         lengths = unpack(history.lengths).get(kind, Kind()).lengths
-        margin = float(len(lengths) - self.least)
+        chosen = partial(Chosen, threshold=self.least, margin=len(lengths) - self.least)
         if len(lengths) < self.least:
-            return Chosen(
-                THINK, f"no budget: {len(lengths)} of {self.least} earlier thoughts ({kind})", (), self.least, margin
-            )
+            return chosen(THINK, f"no budget: {len(lengths)} of {self.least} earlier thoughts ({kind})")
         mean = sum(lengths) / len(lengths)
         signals = (Signal(name="mean_length", value=None, raw=mean, unit="tokens"),)
         if Random(f"effort {history.seed} {question}").random() < self.free:
-            return Chosen(
-                THINK,
-                f"no budget: one of the {self.free:g} of runs that say what is usual",
-                signals,
-                self.least,
-                margin,
-            )
+            return chosen(THINK, f"no budget: one of the {self.free:g} of runs that say what is usual", signals)
         reason = f"{self.effort:g} of the mean of {len(lengths)} earlier thoughts, {mean:.0f} tokens ({kind})"
-        return Chosen(budgeted(THINK, max(1, round(self.effort * mean))), reason, signals, self.least, margin)
+        return chosen(budgeted(THINK, max(1, round(self.effort * mean))), reason, signals)
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Remember how long a thought without a budget was."""

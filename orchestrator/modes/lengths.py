@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -73,9 +74,9 @@ class Lengths:
         kind = kind_of(question_of(history.task.messages), self.similar)
         known = unpack(history.lengths).get(kind, Kind())
         number = len(known.lengths)
-        margin = float(number - self.least)
+        chosen = partial(Chosen, threshold=self.least, margin=number - self.least)
         if number < self.least:
-            return Chosen(THINK, f"no budget: {number} of {self.least} right answers ({kind})", (), self.least, margin)
+            return chosen(THINK, f"no budget: {number} of {self.least} right answers ({kind})")
         usual = float(np.quantile(known.lengths, self.quantile))
         wider = self.widen ** min(known.failures, WIDEST)
         budget = max(1, min(_MOST, ceil(usual * self.slack * wider)))
@@ -88,7 +89,7 @@ class Lengths:
             Signal(name="quantile_length", value=None, raw=usual, unit="tokens"),
             Signal(name="failures", value=None, raw=float(known.failures), unit="wrong answers in a row"),
         )
-        return Chosen(budgeted(THINK, budget), reason, signals, self.least, margin)
+        return chosen(budgeted(THINK, budget), reason, signals)
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Remember the length of a right answer's thought, or that the answer was wrong.

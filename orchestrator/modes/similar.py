@@ -23,7 +23,7 @@ __all__ = ["KINDS", "LATEST", "SIMILAR", "Kind", "Similar", "kind_of", "pack", "
 Similar = Literal["all", "length", "shape"]
 SIMILAR = ("all", "length", "shape")
 LATEST = 64
-KINDS = 512
+KINDS = 64
 _FORMAT = 1
 _PARTICULAR = re.compile(r"""\d+(?:[.,]\d+)*|"[^"]*"|`[^`]*`|“[^“”]*”|(?<!\w)'[^'\n]*'""")
 

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """A mode as people write it: `think`, `think(512)`, `effort(0.5)`, `auto(agreement)`, `first-try(num=8)`.
+=======
+"""A mode as people write it: `think`, `think(512)`, `auto(agreement)`, `first-try(judge, threshold=0.9)`.
+>>>>>>> refs/heads/modes
 
 What stands in brackets is a budget for a fixed mode, and options for a policy: the first one may go without its name.
 """
@@ -32,9 +36,9 @@ def mode_of(mode: str | Mode | ModePolicy) -> ModePolicy:
     found = find(name)
     if isinstance(found, Mode):
         return Fixed(mode=found if inner is None else budgeted(found, inner))
-    if not callable(found):
-        raise UserError(f"mode {name!r} is {found!r:.60}, neither a Mode nor a policy's class: mend its package")
-    policy: ModePolicy = found(**_options(name, found, inner or ""))
+    policy: ModePolicy | None = found(**_options(name, found, inner or "")) if callable(found) else None
+    if policy is None or not hasattr(policy, "choose"):
+        raise UserError(f"mode {name!r} is {found!r:.60}, no Mode and nothing that makes a policy: mend its package")
     return policy
 
 
