@@ -121,6 +121,9 @@ class Request:
     """Strings that end the call; the one that did is part of the text."""
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
+    think_budget: int | None = None
+    """Tokens an open think block may have, those in the prompt included; None for no limit. Engines without the
+    capability `thinking_budget` ignore it."""
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)

@@ -10,7 +10,7 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "VerdictPrompt", "check_bare"]
+__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "ToolPrompt", "VerdictPrompt", "check_bare"]
 
 POOLING = "pooling"
 """The kind that can write nothing: its engines read a prompt and answer with probabilities of classes."""
@@ -57,6 +57,18 @@ class VerdictPrompt:
             raise BadConfig(f"right = {self.right!r} and wrong = {self.wrong!r}: neither word may begin with the other")
         if self.max_tokens < 1:
             raise BadConfig(f"max_tokens = {self.max_tokens!r} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPrompt:
+    """How an engine is told of tools, and how it writes a call; one trained on tools brings its own words."""
+
+    format: Literal["plain", "hermes", "json"] = "plain"
+    """How a call is written; see tools/formats."""
+    told: str | None = None
+    """The system's message, `{names}` in it for the tools' names; None for a list with descriptions and the rule."""
+    is_native: bool = False
+    """The tools are given to the engine's chat template, which tells of them in its own words: no message of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,8 @@ class EngineSpec:
     """How it is asked to rate, where it is the judge; None for our words, or, of kind pooling, for no words at all."""
     verdict: VerdictPrompt | None = None
     """How it is asked whether a run goes right; None for our words."""
+    tools: ToolPrompt | None = None
+    """How it is told of tools and calls them; None for our words. The largest engine's goes for all of a pipeline."""
     probe: ProbePrompt | None = None
     """How it is made to answer at once; None for our words."""
     step_tag: str | None = None

@@ -134,8 +134,9 @@ class StepStream:
         return prompt
 
     async def _open(self, engine: str) -> Chain:
-        think, tools = self._think.get(engine), self._tools.get(engine, ())
-        ids = await self._begun(engine, await self._engines[engine].render(self._messages, think=think, tools=tools))
+        told = {"tools": self._tools[engine]} if engine in self._tools else {}
+        rendered = await self._engines[engine].render(self._messages, think=self._think.get(engine), **told)
+        ids = await self._begun(engine, rendered)
         self._lengths.setdefault(engine, [len(ids)])
         return self._chains.setdefault(engine, Chain(ids))
 

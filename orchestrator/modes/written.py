@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""A mode as people write it: `think`, `think(512)`, `effort(0.5)`, `auto(agreement)`, `first-try(num=8)`.
-=======
 """A mode as people write it: `think`, `think(512)`, `auto(agreement)`, `first-try(judge, threshold=0.9)`.
->>>>>>> refs/heads/modes
 
 What stands in brackets is a budget for a fixed mode, and options for a policy: the first one may go without its name.
 """

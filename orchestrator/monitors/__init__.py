@@ -6,23 +6,17 @@ from typing import Any
 
 from orchestrator import registry
 
-<<<<<<< HEAD
-__all__ = ["MONITORS", "Chance", "Every", "Stalled", "find"]
-=======
-__all__ = ["MONITORS", "Convergence", "Overthinking", "Saturation", "Stalled", "TrialAnswer", "find"]
->>>>>>> refs/heads/exits
+__all__ = ["MONITORS", "Chance", "Convergence", "Every", "Overthinking", "Saturation", "Stalled", "TrialAnswer", "find"]
+
 
 MONITORS = {
     "convergence": "orchestrator.monitors.convergence:Convergence",
     "overthinking": "orchestrator.monitors.overthinking:Overthinking",
     "saturation": "orchestrator.monitors.saturation:Saturation",
     "stalled": "orchestrator.monitors.stalled:Stalled",
-<<<<<<< HEAD
     "every": "orchestrator.monitors.every:Every",
     "chance": "orchestrator.monitors.chance:Chance",
-=======
     "trial-answer": "orchestrator.monitors.trial_answer:TrialAnswer",
->>>>>>> refs/heads/exits
 }
 
 

@@ -10,16 +10,12 @@ from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
 from orchestrator import modes, monitors, registry, routers
-from orchestrator.config import monitor_file, router_file
+from orchestrator.config import router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
-<<<<<<< HEAD
-from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt
-=======
-from orchestrator.engines.spec import EngineSpec, JudgePrompt, VerdictPrompt
->>>>>>> refs/heads/cascade
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.modes.fixed import Fixed
 from orchestrator.modes.written import mode_of as read_mode
@@ -168,7 +164,7 @@ def _monitor(wanted: Any) -> Any:
     found = monitors.find(wanted)() if isinstance(wanted, str) else wanted
     if isinstance(found, type) or not (hasattr(found, "watch") or hasattr(found, "look")):
         raise UserError(f"monitor {wanted!r} is no monitor: give a name, or an object with watch or look")
-    return found.with_file(monitor_file) if hasattr(found, "with_file") else found
+    return found.with_file(router_file) if hasattr(found, "with_file") else found
 
 
 def mode_of(wanted: Any) -> Any:

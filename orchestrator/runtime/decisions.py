@@ -149,7 +149,8 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
         case "mode":
             return Moded(mode=detail, **why)
         case "approve" | "deny" | "handback" | "conclude":
-            return _PLAIN[row.action](**why)
+            made: Decision = _PLAIN[row.action](**why)
+            return made
     return Keep(**why)
 
 

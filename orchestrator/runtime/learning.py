@@ -162,7 +162,9 @@ def outcome_of(stored: StoredRun, reward: float | None, engines: tuple[str, ...]
     for row in loads(outcome.ledger):
         output_tokens[row["engine"]] = output_tokens.get(row["engine"], 0) + row["output_tokens"]
         cost[row["engine"]] = cost.get(row["engine"], 0.0) + row["cost"]
-    thought = next((loads(event.detail) for event in reversed(stored.events) if event.kind == THOUGHT), {})
+    thought: dict[str, Any] = next(
+        (loads(event.detail) for event in reversed(stored.events) if event.kind == THOUGHT), {}
+    )
     return Outcome(
         run_id=stored.run.id,
         status=Status(outcome.status),

@@ -44,8 +44,8 @@ async def reconsider(run: Run, turn: Turn) -> str:
     assert run.owed is not None and run.history.mode is not None and run.mode_policy is not None
     index = len(run.history.steps)
     stored = run.stored.decisions.get((index, turn.attempt, MODE))
-    is_new = not isinstance(stored, Moded)
-    mode = _record(run, turn.attempt, await _thought_over(run)) if is_new else Mode(**stored.mode)
+    known = Mode(**stored.mode) if isinstance(stored, Moded) else None
+    mode = known or _record(run, turn.attempt, await _thought_over(run))
     run.has_reconsidered = True
     if mode == run.history.mode:
         return finish(run, *run.owed)

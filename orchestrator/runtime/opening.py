@@ -19,7 +19,6 @@ from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.modes.base import ModePolicy
-from orchestrator.monitors.base import Asking, Monitor
 from orchestrator.runtime import build, ending, learning, moding, turn
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
@@ -52,7 +51,8 @@ class Recipe:
     specs: Mapping[str, EngineSpec]
     router: Any
     doors: Doors
-    monitors: Sequence[Monitor | Asking]
+    monitors: Sequence[Any]
+    """Each has a door of monitors/base.py, or both."""
     scorers: Mapping[str, Scorer]
     budget: Budget
     answer: str | Extractor | Sequence[str | Extractor]
