@@ -231,6 +231,36 @@ async def test_a_milestone_of_a_middle_engine_is_verified_and_failing_it_goes_on
     assert (decision.engine, asked) == ("large", ["verdict"])
 
 
+async def test_what_is_noticed_behind_a_call_and_again_behind_its_answer_is_decided_on_once() -> None:
+    past = agent("small", "small")
+    answer = past.steps.pop()
+    assert isinstance((await decide(Cascade(), past, STUCK))[0], Handoff)
+    past.steps.append(answer)
+    decision, asked = await decide(Cascade(), past, STUCK, MILESTONE)
+    assert (type(decision), asked) == (Keep, [])
+    assert decision.reason == "stuck: the same call thrice; decided at an earlier step of the turn"
+
+
+async def test_an_event_of_the_turn_before_does_not_stand_in_the_way() -> None:
+    for past in (agent("small", "small", past=[behind(MILESTONE, 1)]), history([step(), step(index=1)])):
+        past.events = past.events or [STUCK._replace(step=0)]
+        assert isinstance((await decide(Cascade(), past, STUCK))[0], Handoff)
+
+
+async def test_a_hand_over_that_was_decided_behind_a_call_ends_with_its_milestone_too() -> None:
+    policy = Cascade(on_stuck="milestone")
+    past = agent("small", "small", "large", "large", past=[STUCK._replace(step=2), BY_FAILED])
+    assert isinstance((await decide(policy, past, MILESTONE))[0], Handback)
+    past = agent("small", "small", "large", "large", past=[MILESTONE._replace(step=2), BY_STUCK])
+    assert isinstance((await decide(policy, past, MILESTONE))[0], Keep)
+
+
+async def test_an_engine_that_stepped_in_without_an_event_is_not_sent_back() -> None:
+    past = agent("large", "large")
+    decision, _ = await decide(Cascade(on_stuck="milestone", on_failed="milestone"), past, MILESTONE)
+    assert isinstance(decision, Keep)
+
+
 # ---- behind a hand-over
 
 
