@@ -151,8 +151,11 @@ class Cascade:
             is_new = reign.turns < self.stay
             return f"{reign.engine} has had {reign.turns} of at least {self.stay} turns" if is_new else ""
         since = _num_turns(history, history.window)
-        is_back = history.window > 0 and self.dwell > 0 and since <= self.dwell
-        return f"{since} turns since the last hand-over, none before {self.dwell} are over" if is_back else ""
+        if history.window > 0 and self.dwell > 0 and since <= self.dwell:
+            return f"{since} turns since the last hand-over, none before {self.dwell} are over"
+        last = len(history.steps) - 1
+        was_decided = self._decided(history, _turn_start(history, last), last) != "ignore"
+        return "decided at an earlier step of the turn" if was_decided else ""
 
     async def _verify(self, history: History, why: _Why, ask: Ask) -> Decision:
         reign = _Reign.of(history)
@@ -175,8 +178,19 @@ class Cascade:
 
     def _begun_by(self, history: History, reign: _Reign) -> Action:
         """Return the action that the hand-over in force came of; `ignore` where no event of ours led to it."""
-        action, _ = self._first([each for each in history.events if each.step == reign.since - 1])
+        action = self._decided(history, _turn_start(history, reign.since - 1), reign.since)
         return self.on_failed if action == "verify" else action
+
+    def _decided(self, history: History, start: int, end: int) -> Action:
+        """Return what was done about the first events behind the steps of these indices; `ignore` for none.
+
+        The first alone count in a turn: what is wrong with a call may be noticed again behind the answer to it.
+        """
+        for step in range(start, end):
+            action, event = self._first([each for each in history.events if each.step == step])
+            if event is not None:
+                return action
+        return "ignore"
 
     def _act(self, action: Action, history: History, why: _Why) -> Decision:
         reign = _Reign.of(history)
@@ -234,6 +248,13 @@ class _Reign(NamedTuple):
 def _num_turns(history: History, since: int) -> int:
     steps: Sequence[Step] = history.steps[since:]
     return sum(step.kind is StepKind.OBSERVATION for step in steps) if history.tools else len(steps)
+
+
+def _turn_start(history: History, index: int) -> int:
+    """Return the index of the first step of the turn that has this one."""
+    while history.tools and index > 0 and history.steps[index - 1].kind is not StepKind.OBSERVATION:
+        index -= 1
+    return index
 
 
 class _Why(NamedTuple):
