@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
 from orchestrator import modes, monitors, registry, routers
+from orchestrator import tools as tool_room
 from orchestrator.config import router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
@@ -23,7 +24,7 @@ from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ACT, ANSWER, Doors
-from orchestrator.tools.toolset import as_tool
+from orchestrator.tools.function import Function
 from orchestrator.types import Mode, Overlap
 
 __all__ = [
@@ -192,7 +193,13 @@ def mode_name(mode: Any) -> str:
 
 def tools_of(wanted: Any) -> Any:
     """Return tools: names and functions are made into them; a function that makes a task's own stays as it is."""
-    return wanted if callable(wanted) else tuple(map(as_tool, wanted))
+    return wanted if callable(wanted) else tuple(map(_tool, wanted))
+
+
+def _tool(wanted: Any) -> Any:
+    if isinstance(wanted, str):
+        return tool_room.make(wanted)
+    return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
 
 
 def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -> ToolPrompt:

@@ -19,7 +19,7 @@ def told_of(messages: Sequence[Message], tools: Toolset, prompt: ToolPrompt) -> 
     """Return the task's messages with the tools in the system's; a template that is given them tells by itself."""
     if prompt.is_native:
         return tuple(messages)
-    told = tools.describe(prompt.told)
+    told = tools.describe()
     first, *others = messages
     if first.role == "system":
         return (Message("system", f"{first.content}\n\n{told}"), *others)

@@ -95,6 +95,8 @@ def _record(run: Run, attempt: int, chosen: Chosen) -> Mode:
 
 def unable(run: Run, mode: Mode) -> str:
     """Say which engines cannot think as much as the mode says, empty where all can."""
+    if mode.needs_tools and run.tools is None:
+        return "there are no tools"
     names = [name for name in run.samplings if _is_unable(run, name, mode)]
     return f"{', '.join(names)} cannot be told how much to think" if names else ""
 
@@ -108,4 +110,5 @@ def _is_unable(run: Run, name: str, mode: Mode) -> bool:
 def enter(run: Run, mode: Mode) -> None:
     """Think as much as `mode` says from here on; nothing has been written."""
     run.history.mode = mode
+    run.history.tools = run.tool_names if mode.tools else ()
     run.stream.switch(run.thinks if mode.think is None else dict.fromkeys(run.thinks, mode.think))

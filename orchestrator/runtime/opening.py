@@ -32,7 +32,7 @@ from orchestrator.runtime.resume import restore, spent_s
 from orchestrator.runtime.run import Approver, Doors, Reward, Run
 from orchestrator.runtime.thinking import Thinking
 from orchestrator.tools.base import Tool
-from orchestrator.tools.toolset import Toolset, as_tool
+from orchestrator.tools.toolset import LISTING, Toolset
 from orchestrator.types import Budget, History, Message, Mode, Overlap, Status, Task
 
 __all__ = ["Ready", "Recipe", "ToolsFor", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
@@ -97,8 +97,9 @@ class Recipe:
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
-        tools = self.tools(task) if callable(self.tools) else self.tools
-        return Toolset([as_tool(each) for each in tools], format=self.tool_prompt.format) if tools else None
+        tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
+        asked = self.tool_prompt
+        return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None
 
     @cached_property
     def settings(self) -> str:
@@ -233,12 +234,14 @@ def _assemble(
         think_tags=think_tags,
         switches={name: can.think_switch for name, can in ready.items()},
         opened={name: can.think_opened for name, can in ready.items()},
-        tools=dict.fromkeys(recipe.engines, tools.schemas()) if tools and recipe.tool_prompt.is_native else {},
+        tools=dict.fromkeys(recipe.engines, tools.schemas())
+        if tools is not None and recipe.tool_prompt.is_native
+        else {},
     )
     run = Run(
         id=run_id,
         key=key,
-        history=History(task=task, engines=writers, seed=seed),
+        history=History(task=task, engines=writers, seed=seed, tools=tuple(each.name for each in tools or ())),
         stream=stream,
         messages=messages,
         thinking=Thinking(stream, think_tags),

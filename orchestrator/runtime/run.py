@@ -300,6 +300,11 @@ class Run:
         return next(written, self.history.small)
 
     @property
+    def tool_names(self) -> tuple[str, ...]:
+        """The tools that there are."""
+        return tuple(tool.name for tool in self.tools or ())
+
+    @property
     def may_act(self) -> bool:
         """Whether tools can be called."""
         return self.tools is not None and (self.history.mode is None or self.history.mode.tools)

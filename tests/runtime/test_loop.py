@@ -6,13 +6,13 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 import orchestrator as orc
-from orchestrator.engines.base import Request
+from orchestrator.engines.base import Capabilities, Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import (
