@@ -13,9 +13,11 @@ from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.fork import inherited, origins
 from orchestrator.runtime.hidden import DROPPED, Drop, dropped
 from orchestrator.runtime.resume import leads_of
+from orchestrator.types import StepKind
 
-__all__ = ["Attempt", "attempts"]
+__all__ = ["OBSERVED", "Attempt", "attempts"]
 
+OBSERVED = "observed"
 _PURPOSES = {"rewrite": "replaces draft", "alternative": "written beside the draft", "answer": "asked to answer"}
 
 
@@ -27,7 +29,7 @@ class Attempt(NamedTuple):
     writer: str
     verdict: str
     """`kept`, `inherited`, `rejected`, `not taken` (an alternative), `rolled back`, `failed` or `unfinished`;
-    `dropped` where it was begun before its turn, which did not come."""
+    `dropped` where it was begun before its turn, which did not come; `observed` is what a tool answered."""
     reason: str
     text: str
     output_tokens: int
@@ -53,7 +55,32 @@ def attempts(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Att
 
     `ancestors`, oldest first, are the runs it was forked from.
     """
-    return [*_inherited(stored, ancestors), *_own(stored)]
+    tried = [*_inherited(stored, ancestors), *_own(stored), *_observed(stored)]
+    return sorted(tried, key=lambda each: each.step) if any(each.verdict == OBSERVED for each in tried) else tried
+
+
+def _observed(stored: StoredRun) -> Iterator[Attempt]:
+    """Return what tools answered: no engine wrote it."""
+    standing = {(row.step, row.attempt) for row in stored.kept()}
+    for row in stored.steps:
+        if row.kind == StepKind.OBSERVATION:
+            verdict = OBSERVED if (row.step, row.attempt) in standing else "rolled back"
+            yield Attempt(
+                step=row.step,
+                attempt=row.attempt,
+                writer=row.writer,
+                verdict=verdict,
+                reason="",
+                text=row.text,
+                output_tokens=0,
+                is_bound=False,
+                seconds=row.seconds,
+                first_token_s=None,
+                queue_s=None,
+                drafting=None,
+                signals=(),
+                decision=None,
+            )
 
 
 def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[Attempt]:

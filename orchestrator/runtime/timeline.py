@@ -26,11 +26,12 @@ from rich.text import Text
 from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import DecisionRow, SignalRow, StoredRun
-from orchestrator.runtime.attempts import Attempt, attempts
+from orchestrator.runtime.attempts import OBSERVED, Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
+from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.runtime.visible import first_words
 
 __all__ = ["timeline"]
@@ -52,7 +53,8 @@ def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: i
     """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    steps = _steps(_marked(attempts(stored, ancestors), counterfactuals_of(stored)), width)
+    tried = _marked(attempts(stored, ancestors), counterfactuals_of(stored))
+    steps = _steps(tried, remarks(stored), width)
     for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
@@ -129,12 +131,22 @@ def _calibrated(stored: StoredRun) -> Iterator[tuple[str, str]]:
         yield "", f"counterfactuals at {told.share:.0%} of the steps{scored}"
 
 
-def _steps(tried: Sequence[Attempt], width: int) -> Iterator[Text]:
+def _steps(tried: Sequence[Attempt], said: Sequence[Remark], width: int) -> Iterator[Text]:
     yield Text()
     titles = ("#", "writer", "verdict", "score", "need", "margin", "tokens", "ms", "reason")
     yield Text(_columns(*titles), "dim")
+    left = list(said)
     for each in tried:
+        while left and left[0].step <= each.step:
+            yield _remark(left.pop(0), width)
         yield from _step(each, width)
+    for remark in left:
+        yield _remark(remark, width)
+
+
+def _remark(remark: Remark, width: int) -> Text:
+    line = f"  -- {remark.what}{f': {remark.reason}' if remark.reason else ''}"
+    return Text("  " + first_words(line, width - 2), "bold")
 
 
 def _marked(tried: Sequence[Attempt], told: Counterfactuals | None) -> list[Attempt]:
@@ -155,7 +167,7 @@ def _columns(*cells: str) -> str:
 
 
 def _step(each: Attempt, width: int) -> Iterator[Text]:
-    stands = each.verdict in ("kept", "inherited")
+    stands = each.verdict in ("kept", "inherited", OBSERVED)
     reason = f"from run {first_words(each.origin, _RUN)}" if each.origin else each.reason
     style = "" if stands else "dim"
     decision = each.decision
@@ -217,8 +229,8 @@ def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
 
 def _events(stored: StoredRun, width: int) -> Iterator[Text]:
     for event in stored.events:
-        if event.kind == DROPPED:
-            continue  # each is among the attempts
+        if event.kind == DROPPED or told_between(event.kind, event.detail):
+            continue  # each is told where it happened
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")
