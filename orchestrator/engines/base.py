@@ -119,6 +119,9 @@ class Request:
     """Strings that end the call; the one that did is part of the text."""
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
+    think_budget: int | None = None
+    """Tokens of thought, those in the prompt's open think block among them, after which the server closes it;
+    None for no such limit. An engine that cannot (Capabilities.thinking_budget) writes on."""
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)

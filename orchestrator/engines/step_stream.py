@@ -179,6 +179,18 @@ class StepStream:
             ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
         return ids
 
+    async def aside(self, engine: str, messages: Sequence[Message]) -> Prefix:
+        """Return the prompt of `engine` in another conversation, in which it does not think."""
+        other = StepStream(
+            self._engines,
+            self._tokenizers,
+            messages,
+            think={engine: False},
+            think_tags=self._think_tags,
+            switches=self._switches,
+        )
+        return await other.prefix(engine)
+
     async def encoded(self, engine: str, text: str) -> Sequence[int]:
         """Return `text` as data in the ids of `engine`; see Engine.encode. Asked for once, then kept."""
         ids = self._texts.get((engine, text))

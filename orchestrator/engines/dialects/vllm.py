@@ -189,6 +189,8 @@ def _body(request: Request, prompt: list[int], can: Capabilities) -> dict[str, A
     }
     if request.logprobs:
         body["logprobs"] = request.logprobs
+    if request.think_budget is not None and can.thinking_budget:
+        body["thinking_token_budget"] = request.think_budget
     if max_tokens > 1:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
