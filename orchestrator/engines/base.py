@@ -107,7 +107,10 @@ class Request:
     prompt: Prefix | None = None
     """Token ids of the engine's own tokenizer, for engines that continue token for token."""
     messages: tuple[Message, ...] | None = None
-    """For chat-only engines, which write whole turns."""
+    """For chat-only engines, which write whole turns. A tool's message stands behind the turn that called it."""
+    tools: tuple[Schema, ...] = ()
+    """Tools that may be called, beside `messages`. A call is in the text of the turn that it ends, as
+    `<tool_call>{"name": ..., "arguments": ...}</tool_call>`."""
     sampling: Sampling
     max_tokens: int
     """Tokens this call may generate, > 0; what the budget has reserved for it."""
