@@ -131,7 +131,7 @@ class StepStream:
     async def _begun(self, engine: str, ids: list[int]) -> list[int]:
         """Return the ids that begin a turn of `engine` with its think block opened or closed, where it has to be."""
         think, by = self._think.get(engine), self._switches.get(engine, "")
-        is_open = _is_open(ids, self._think_tags.get(engine, _NO_TAGS))
+        is_open = _is_block_open(ids, self._think_tags.get(engine, _NO_TAGS))
         if not by or think is None or is_open is think:
             return ids
         if is_open:
@@ -226,7 +226,7 @@ class StepStream:
         if opened >= 0 or closed >= 0:
             return opened > closed
         asked = self._asked(engine) if observed is None else observed.read.get(engine, ())
-        return _is_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
+        return _is_block_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
 
     def _asked(self, engine: str) -> Sequence[int]:
         """Return the task in the ids of `engine`; none if it was not asked for yet."""
@@ -253,7 +253,7 @@ class StepStream:
                 chain.append(ids[start:end])
 
 
-def _is_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:
+def _is_block_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:
     """Say whether a prompt ends in an open think block; None where it ends in no think block, closed or open."""
     end = prompt[-max(map(len, tags)) - _BEHIND :]
     opened, closed = (_last(end, tag) for tag in tags)

@@ -53,11 +53,9 @@ class ToolCalls:
 def _written(name: str, arguments: str) -> str:
     given = arguments if _is_json(arguments) else json.dumps(arguments) if arguments.strip() else "{}"
     call = f'{{"name": {json.dumps(name)}, "arguments": {given}}}'
-    return f"<tool_call>{_TAG.sub(_spelled_out, call)}</tool_call>"
-
-
-def _spelled_out(_: re.Match[str]) -> str:
-    return "\\u003c"  # inside a JSON string, which is where a tag can only be, the same letter
+    # A tag can only be inside a JSON string, where this is the same letter.
+    call = _TAG.sub(r"\\u003c", call)
+    return f"<tool_call>{call}</tool_call>"
 
 
 def _is_json(text: str) -> bool:
