@@ -109,7 +109,10 @@ class Request:
     prompt: Prefix | None = None
     """Token ids of the engine's own tokenizer, for engines that continue token for token."""
     messages: tuple[Message, ...] | None = None
-    """For chat-only engines, which write whole turns."""
+    """For chat-only engines, which write whole turns. A tool's message stands behind the turn that called it."""
+    tools: tuple[Schema, ...] = ()
+    """Tools that may be called, beside `messages`. A call is in the text of the turn that it ends, as
+    `<tool_call>{"name": ..., "arguments": ...}</tool_call>`."""
     sampling: Sampling
     max_tokens: int
     """Tokens this call may generate, > 0; what the budget has reserved for it."""
@@ -122,8 +125,13 @@ class Request:
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
     think_budget: int | None = None
+<<<<<<< HEAD
     """Tokens an open think block may have, those in the prompt included; None for no limit. Engines without the
     capability `thinking_budget` ignore it."""
+=======
+    """Tokens of thought, those in the prompt's open think block among them, after which the server closes it;
+    None for no such limit. An engine that cannot (Capabilities.thinking_budget) writes on."""
+>>>>>>> refs/heads/engines
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)

@@ -151,7 +151,7 @@ class StepStream:
     async def _begun(self, engine: str, ids: list[int]) -> list[int]:
         """Return the ids that begin a turn of `engine` with its think block opened or closed, where it has to be."""
         think, by = self._think.get(engine), self._switches.get(engine, "")
-        is_open = _is_open(ids, self._think_tags.get(engine, _NO_TAGS))
+        is_open = _is_block_open(ids, self._think_tags.get(engine, _NO_TAGS))
         if not by or think is None or is_open is think:
             return ids
         if is_open:
@@ -202,6 +202,18 @@ class StepStream:
             ids = self._asides[key] = array("i", await self._engines[engine].interject(content, prefill, think=think))
         return ids
 
+    async def aside(self, engine: str, messages: Sequence[Message]) -> Prefix:
+        """Return the prompt of `engine` in another conversation, in which it does not think."""
+        other = StepStream(
+            self._engines,
+            self._tokenizers,
+            messages,
+            think={engine: False},
+            think_tags=self._think_tags,
+            switches=self._switches,
+        )
+        return await other.prefix(engine)
+
     async def encoded(self, engine: str, text: str) -> Sequence[int]:
         """Return `text` as data in the ids of `engine`; see Engine.encode. Asked for once, then kept."""
         ids = self._texts.get((engine, text))
@@ -237,7 +249,7 @@ class StepStream:
         if opened >= 0 or closed >= 0:
             return opened > closed
         asked = self._asked(engine) if observed is None else observed.read.get(engine, ())
-        return _is_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
+        return _is_block_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
 
     def _asked(self, engine: str) -> Sequence[int]:
         """Return the task in the ids of `engine`; none if it was not asked for yet."""
@@ -264,7 +276,7 @@ class StepStream:
                 chain.append(ids[start:end])
 
 
-def _is_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:
+def _is_block_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:
     """Say whether a prompt ends in an open think block; None where it ends in no think block, closed or open."""
     end = prompt[-max(map(len, tags)) - _BEHIND :]
     opened, closed = (_last(end, tag) for tag in tags)

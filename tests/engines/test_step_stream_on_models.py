@@ -42,6 +42,7 @@ async def test_llama_cpp_keeps_the_promise(promise: contract.Callable[..., objec
         contract.a_steps_text_is_the_decoding_of_its_ids,
         contract.a_token_keeps_what_it_carries_past_the_delimiter,
         contract.a_stranger_s_step_is_tokenised_once_as_data,
+        contract.a_tool_s_answer_is_data_in_a_turn_of_its_own,
     ],
 )
 async def test_llama_cpp_keeps_the_promise_about_ids(

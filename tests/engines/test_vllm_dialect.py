@@ -265,6 +265,18 @@ async def test_a_call_says_everything_that_shapes_the_text(stub: StubServer, eng
     ]
 
 
+@pytest.mark.parametrize(("thinking", "sent"), [(lambda budget: budget, 40), (lambda budget: None, None), (None, None)])
+async def test_a_thinking_budget_is_sent_to_a_server_that_keeps_to_it(
+    stub: StubServer, engine: Build, thinking: Callable[[int], int | None] | None, sent: int | None
+) -> None:
+    server = FakeVllm(stub, thinking=thinking)
+    small = engine()
+    for budget in (40, None):
+        server.answer(said(ids("4"), finish_reason="length"))
+        await small.complete(request(think_budget=budget))
+    assert [body.get("thinking_token_budget") for body in server.sent] == [sent, None]
+
+
 async def test_a_single_token_is_not_streamed(stub: StubServer, engine: Build) -> None:
     server = FakeVllm(stub)
     server.replies = [Reply(json=said(ids("7"), finish_reason="length") | {"usage": usage(4, 1, 0)["usage"]})]

@@ -69,10 +69,14 @@ async def test_a_text_that_ends_inside_think_is_said_to(asked: str, script: list
 
 async def test_a_think_block_that_the_template_opened_counts() -> None:
     class Thinks(Scripted):
+<<<<<<< HEAD
         async def start(self) -> Capabilities:
             return replace(await super().start(), think_switch="template", think_opened=(False, True, True))
 
         async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+=======
+        async def render(self, messages: Sequence[Message], *, think: bool | None = None, **_: Any) -> list[int]:
+>>>>>>> refs/heads/engines
             opened = await self.encode("<think>\n" if think is not False else "<think>\n\n</think>\n")
             return [*await super().render(messages), *opened]
 
@@ -379,7 +383,7 @@ async def test_the_owed_answer_counts_as_a_step_and_may_be_taken_over() -> None:
 
 
 class SlowToRender(Scripted):
-    async def render(self, messages: Any, *, think: bool | None = None) -> list[int]:
+    async def render(self, messages: Any, *, think: bool | None = None, **_: Any) -> list[int]:
         await asyncio.sleep(5)
         raise AssertionError("time was up long ago")
 
@@ -462,7 +466,7 @@ async def test_a_draft_made_again_under_another_prompt_is_not_taken_for_part_of_
     class Clock(Scripted):
         now = 1
 
-        async def render(self, messages: Any, *, think: bool | None = None) -> list[int]:
+        async def render(self, messages: Any, *, think: bool | None = None, **_: Any) -> list[int]:
             return [Clock.now, *await super().render(messages, think=think)]
 
     class FailsOnce:

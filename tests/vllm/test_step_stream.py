@@ -32,6 +32,7 @@ async def test_a_real_vllm_server_keeps_the_whole_step_stream_contract(engine: V
     await contract.delimiter_end_and_length_are_told_apart(engine)
     await contract.every_prompt_extends_the_one_before(engine)
     await contract.a_stranger_s_step_is_tokenised_once_as_data(engine, decode)
+    await contract.a_tool_s_answer_is_data_in_a_turn_of_its_own(engine, decode)
     await contract.a_judge_reads_a_prefix_of_the_next_prompt(engine)
     await contract.a_cancelled_call_is_counted_and_leaves_the_engine_usable(engine)
     await contract.a_rebuilt_stream_sends_the_same_prompt(engine)

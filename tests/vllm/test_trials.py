@@ -5,7 +5,7 @@ Later builds may do better: it is not asserted what the server can do, but that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from pair import Pair
@@ -66,6 +66,31 @@ async def test_a_thinking_budget_is_found_as_it_is(pocket: Vllm, pair: Pair) -> 
     await line.close()
     assert free.startswith("38*4-98*6\n\n")
     assert (await pocket.start()).thinking_budget == (len(cut) < len(free))
+
+
+async def test_a_budget_counts_what_the_prompt_has_thought_already(pocket: Vllm) -> None:
+    """Unless the server keeps to none, which the trial knows."""
+    can, start = await pocket.start(), await pocket.render(TASK, think=True)
+    assert (can.think_switch, "tool_role" in can.missing) == ("template", False)
+
+    async def think(thought: Sequence[int], budget: int | None) -> Completion:
+        asked = Request(
+            prompt=Chain([*start, *thought]).prefix(),
+            sampling=Sampling(temperature=0, top_p=1.0),
+            max_tokens=50,
+            seed=0,
+            stop=("</think>",),
+            think_budget=budget,
+        )
+        return await pocket.complete(asked)
+
+    free = (await think((), None)).ids
+    assert len(free) > 20
+    for budget, num_thought in ((8, 0), (16, 8), (8, 8), (8, 12)):
+        done = await think(free[:num_thought], budget)
+        if can.thinking_budget:
+            assert done.stop_text == "</think>"
+            assert len(done.ids) <= max(budget - num_thought, 0) + len(can.think_tags[1])
 
 
 async def test_a_reasoning_parser_takes_no_rating_away(pocket: Vllm) -> None:

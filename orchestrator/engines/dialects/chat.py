@@ -3,7 +3,8 @@
 Such an API renders the conversation itself and cannot go on inside an assistant's turn, so step
 routers refuse these engines; turn-level policies use them. Its reply does not tell a stop string from
 the end of the turn, so a turn that did not run into its limit counts as ended. Token counts are the
-server's; where it sends none, the pieces of the stream are counted, which is a lower bound.
+server's; where it sends none, the pieces of the stream are counted, which is a lower bound. Calls of
+tools are text of the turn here and apart from it there; see chat_tools.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from time import perf_counter
 from typing import Any, NoReturn
 
 from orchestrator.engines.base import Capabilities, Completion, Request, Role, Schema
+from orchestrator.engines.dialects.chat_tools import ToolCalls, sent
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
 from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
@@ -25,7 +27,10 @@ __all__ = ["Chat"]
 
 _COMPLETIONS = "/chat/completions"
 _UNKNOWN_CONTEXT = 1 << 30
-_ENDS = {"stop": Stop.END, "eos": Stop.END, "end_turn": Stop.END, "length": Stop.LENGTH, "max_tokens": Stop.LENGTH}
+_ENDS = {
+    **dict.fromkeys(("stop", "eos", "end_turn", "tool_calls"), Stop.END),
+    **dict.fromkeys(("length", "max_tokens"), Stop.LENGTH),
+}
 
 
 class Chat:
@@ -175,6 +180,7 @@ class _Turn:
         self.pieces = 0
         self._thoughts = ""
         self._content = ""
+        self._calls = ToolCalls()
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event of the stream."""
@@ -185,19 +191,22 @@ class _Turn:
             content = delta.get("content") or ""
             self._thoughts += thought
             self._content += content
-            self.pieces += bool(thought or content)
+            calls = delta.get("tool_calls") or ()
+            self._calls.add(calls)
+            self.pieces += bool(thought or content or calls)
             self.finish = choice.get("finish_reason") or self.finish
 
     @property
     def text(self) -> str:
-        """The turn as the model wrote it: thoughts that the server set apart are put back in front.
+        """The turn as the model wrote it: thoughts and calls that the server set apart are put back around it.
 
-        They stay open where nothing follows them: a run then says that its text ended inside <think>.
+        Thoughts stay open where nothing follows them: a run then says that its text ended inside <think>.
         """
+        said = "\n".join(filter(None, (self._content, self._calls.text)))
         if not self._thoughts:
-            return _joined(self._content)
-        closed = "</think>\n" if self._content else ""
-        return _joined(f"<think>{self._thoughts}{closed}{self._content}")
+            return _joined(said)
+        closed = "</think>\n" if said else ""
+        return _joined(f"<think>{self._thoughts}{closed}{said}")
 
     @property
     def output_tokens(self) -> int:
@@ -213,7 +222,7 @@ def _body(request: Request, model: str) -> dict[str, Any]:
     sampling = request.sampling
     body = {
         "model": model,
-        "messages": [message._asdict() for message in request.messages or ()],
+        "messages": sent(request.messages or (), has_tools=bool(request.tools)),
         "max_tokens": request.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -222,6 +231,8 @@ def _body(request: Request, model: str) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
     }
     # Not part of the common interface, and some APIs refuse what they do not know.
+    if request.tools:
+        body["tools"] = list(request.tools)
     if request.stop:
         body["stop"] = list(request.stop)
     if sampling.top_k:

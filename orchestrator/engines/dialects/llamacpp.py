@@ -149,7 +149,7 @@ class LlamaCpp:
     async def _prompt(self, request: Request) -> list[int]:
         if request.prompt is not None:
             return request.prompt.ids()
-        return await self.render(request.messages or ())
+        return await self.render(request.messages or (), tools=request.tools)
 
     async def _at_once(self, reply: Reply, body: dict[str, Any], request: Request) -> None:
         transport = await self._line()

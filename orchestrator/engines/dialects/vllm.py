@@ -79,7 +79,7 @@ class Vllm(VllmServer[VllmTokenizer]):
     async def complete(self, request: Request) -> Completion:
         """Generate. More than one token is streamed, so that progress counts ids as they arrive."""
         can = await self.start()
-        prompt = request.prompt.ids() if request.prompt is not None else await self.render(request.messages or ())
+        prompt = await self._prompt(request)
         if len(prompt) >= can.context:
             raise ContextExceeded.of(self.name, len(prompt), can.context)
         reply = Reply(request.logprobs)
@@ -97,6 +97,11 @@ class Vllm(VllmServer[VllmTokenizer]):
         """Close the connections."""
         self._ending.clear()
         await super().close()
+
+    async def _prompt(self, request: Request) -> list[int]:
+        if request.prompt is not None:
+            return request.prompt.ids()
+        return await self.render(request.messages or (), tools=request.tools)
 
     async def _endings(self, stop: str) -> set[int]:
         """Return the tokens that are known to hold a stop string: at first the one it is, if it is one."""
@@ -189,6 +194,8 @@ def _body(request: Request, prompt: list[int], can: Capabilities) -> dict[str, A
     }
     if request.logprobs:
         body["logprobs"] = request.logprobs
+    if request.think_budget is not None and can.thinking_budget:
+        body["thinking_token_budget"] = request.think_budget
     if max_tokens > 1:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
