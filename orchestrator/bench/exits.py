@@ -45,11 +45,11 @@ class Compared(NamedTuple):
     spent: int
     """Tokens of all looks."""
     mis_exits: float
-    """Share of the tasks that ended on a wrong answer."""
+    """Share of the tasks whose thought the policy ended on a wrong answer."""
     mis_exits_most: float
     """Upper end of the one-sided 95% interval of that."""
     harmed: float
-    """Share of the tasks that ended on a wrong answer, and whose whole thought came to a right one."""
+    """Share of the tasks whose thought it ended on a wrong answer, and whose whole thought came to a right one."""
     harmed_most: float
     """Upper end of the one-sided 95% interval of that."""
     accuracy: float
@@ -111,9 +111,14 @@ def compare(
 
 
 def at_risks(
-    thoughts: Sequence[Thought], risks: Sequence[float], mistake: Mistake = "wrong", confidence: float | None = None
+    thoughts: Sequence[Thought],
+    risks: Sequence[float],
+    mistake: Mistake = "wrong",
+    confidence: float | None = None,
+    *,
+    every_step: Sequence[Thought] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what each risk's threshold comes to on the thoughts that it is chosen by, as plain data.
+    """Return what each risk's threshold comes to on the thoughts that it is chosen by, as plain data; see `compare`.
 
     Fitted and measured on the same tasks it flatters: report others. A risk that has too few of them says what it
     needs.
@@ -126,6 +131,6 @@ def at_risks(
         except UserError as refusal:
             found.append({"risk": risk, "refused": str(refusal)})
         else:
-            measured = plain(compare(thoughts, threshold)._asdict())
+            measured = plain(compare(thoughts, threshold, every_step=every_step)._asdict())
             found.append({"risk": risk, "threshold": threshold, **measured})
     return found
