@@ -70,13 +70,14 @@ class Convergence:
 
     async def look(self, history: History, ask: Ask) -> Event | None:
         """Compare the thought that the last step ends with the one before; else see whether too much was used."""
-        if not is_thinking(history):
+        completed = _completed(history)
+        budget = None if history.mode is None else history.mode.budget
+        if not (completed or budget) or not is_thinking(history):
             return None
-        thoughts = thoughts_in(history.steps[history.window :])
-        look = await self._compared(history, thoughts[-2], ask) if _is_completed(thoughts) else None
+        look = await self._compared(history, completed[-1], ask) if completed else None
         if look is not None and look.concludes:
             return look
-        return self._too_much(history, len(thoughts) - 1) or look
+        return self._too_much(history, len(completed), budget) or look
 
     def scores(self, looks: Sequence[Event]) -> list[float]:
         """Return what the threshold is held against at each of the looks of a thought: equivalences in a row."""
@@ -112,12 +113,11 @@ class Convergence:
         choice = await ask.choose(self.engine, _question(before, answer), ("yes", "no"), of_task=False)
         return choice.word == "yes"
 
-    def _too_much(self, history: History, completed: int) -> Event | None:
+    def _too_much(self, history: History, completed: int, budget: int | None) -> Event | None:
         if not self.acts or not looks_of(history, NAME):
             return None
         if any(event.kind == UNDERTHINKING for event in history.events):
             return None
-        budget = history.mode and history.mode.budget
         used = history.thought_tokens / budget if budget else 0.0
         if used >= self.share:
             why = f"{used:.0%} of the thinking budget of {budget} tokens is used"
@@ -141,9 +141,9 @@ def thoughts_in(steps: Sequence[Step]) -> list[list[Step]]:
     return thoughts
 
 
-def _is_completed(thoughts: Sequence[Sequence[Step]]) -> bool:
-    """Return whether the last step is the first of a thought, so that the one before has just ended."""
-    return len(thoughts) > 1 and len(thoughts[-1]) == 1
+def _completed(history: History) -> list[list[Step]]:
+    """Return the thoughts that have ended, the last of them just now; none where the last step ends no thought."""
+    return thoughts_in(history.steps[history.window :])[:-1] if begins_anew(history.steps[-1].text) else []
 
 
 def _question(before: str, answer: str) -> str:

@@ -2,7 +2,8 @@
 
     {"format": "orchestrator-exits", "version": 1,
      "signal": {"name": "trial-answer", "options": {"when": "candidates", ...}},   # all but threshold and acts
-     "worst": [0.41, null, ...],     # of each task, the highest score of a wrong answer; null where none was wrong
+     "mistake": "wrong",             # what counts as one, see Mistake
+     "worst": [0.41, null, ...],     # of each task, the highest score at which ending is one; null where none is
      "pair": {...},                  # the engines it was measured on; it is refused for others
      "under": {...},                 # what it was measured under, such as delimiter and temperature
      "measured": {...},              # of thresholds chosen by it: risk, mis-exits, what was saved
@@ -19,25 +20,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf
-from typing import Any
+from typing import Any, Literal, get_args
 
 from orchestrator import document
 from orchestrator.conformal import above, quantile
 from orchestrator.document import is_number, is_table, is_text
 from orchestrator.errors import BadConfig, UserError
 
-__all__ = ["FORMAT", "KIND", "VERSION", "ExitFile", "parse", "threshold_of"]
+__all__ = ["FORMAT", "KIND", "VERSION", "ExitFile", "Mistake", "parse", "threshold_of"]
 
 FORMAT, VERSION = "orchestrator-exits", 1
 KIND = document.Kind("calibration of exits", FORMAT, VERSION, "orchestrator calibrate-exits")
 
 
-def threshold_of(worst: Sequence[float], risk: float, confidence: float | None = None) -> float:
-    """Return the threshold at which the next task ends its thought on a wrong answer with chance `risk` at most.
+Mistake = Literal["wrong", "harmful"]
+"""What an exit must not do: end a thought on a wrong answer, or on a wrong one where the whole thought came to a right
+one. Where the engines are wrong more often than the risk, however long they think, only the latter can be kept."""
 
-    `worst` has the highest score of a wrong answer for each task, minus infinity where none was wrong. However often a
-    thought is looked at, it can end wrongly only if its own highest wrong score reaches the threshold. At least 0.
-    Raises UserError where there are too few tasks for the risk.
+
+def threshold_of(worst: Sequence[float], risk: float, confidence: float | None = None) -> float:
+    """Return the threshold at which ending the next thought is a mistake with chance `risk` at most.
+
+    `worst` has the highest score at which it would be one for each task, minus infinity where it never would. However
+    often a thought is looked at, it can end by a mistake only if its own highest such score reaches the threshold. At
+    least 0. Raises UserError where there are too few tasks for the risk.
     """
     return max(0.0, above(quantile(worst, risk, confidence)))
 
@@ -49,6 +55,7 @@ class ExitFile:
     signal: str
     options: Mapping[str, Any]
     """Of the signal; under others its readings mean something else."""
+    mistake: Mistake
     worst: tuple[float, ...]
     """One for each task, in no order that matters."""
     pair: Mapping[str, Any]
@@ -80,6 +87,7 @@ class ExitFile:
             "format": FORMAT,
             "version": VERSION,
             "signal": {"name": self.signal, "options": dict(self.options)},
+            "mistake": self.mistake,
             "worst": [None if score == -inf else score for score in self.worst],
             "pair": dict(self.pair),
             "under": dict(self.under),
@@ -101,6 +109,7 @@ def parse(data: bytes, file: str) -> ExitFile:
     return ExitFile(
         signal=signal["name"],
         options=signal["options"],
+        mistake=given["mistake"],
         worst=tuple(-inf if score is None else float(score) for score in given["worst"]),
         pair=given["pair"],
         under=given["under"],
@@ -136,6 +145,7 @@ _SHAPE: Mapping[str, Any] = {
     "format": is_text,
     "version": lambda value: type(value) is int,
     "signal": {"name": is_text, "options": is_table},
+    "mistake": lambda value: is_text(value) and value in get_args(Mistake),
     "worst": _is_scores,
     "pair": is_table,
     "under": is_table,

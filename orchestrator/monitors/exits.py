@@ -49,12 +49,11 @@ def check_looks(name: str, exit: Looks) -> None:
 
 def is_place(history: History, name: str, exit: Looks) -> bool:
     """Return whether the exit called `name` looks behind the last step."""
-    if not is_thinking(history) or not _is_meant(history.steps[-1], exit.when):
+    if not _is_meant(history.steps[-1], exit.when):
         return False
-    if len(looks_of(history, name)) >= exit.max_looks:
+    if exit.every > 1 and sum(_is_meant(step, exit.when) for step in history.steps[history.window :]) % exit.every:
         return False
-    places = sum(_is_meant(step, exit.when) for step in history.steps[history.window :]) if exit.every > 1 else 0
-    return places % exit.every == 0
+    return len(looks_of(history, name)) < exit.max_looks and is_thinking(history)
 
 
 def is_thinking(history: History) -> bool:

@@ -1,7 +1,8 @@
-"""Stop thinking early at a risk that was asked for: of all runs, at most so many end their thought on a wrong answer.
+"""Stop thinking early at a risk that was asked for: of all runs, at most so many end their thought by mistake.
 
 A signal, one of the other exits, looks; its threshold is chosen for the risk by what it read on calibration tasks that
-were thought about to the end. The guarantee is for whole runs, however often each of them is looked at.
+were thought about to the end. The guarantee is for whole runs, however often each of them is looked at. The file says
+what is a mistake: a wrong answer, or one where the whole thought would have come to a right one.
 
 Source: LYNX, arXiv:2512.05325: split conformal thresholds for exits, with the risk as the user's only dial. Differs:
 - LYNX's level is per look and class; here the points are tasks, each with the highest score of its wrong answers, so
@@ -40,10 +41,10 @@ SIGNALS: Mapping[str, type[Exit]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Overthinking:
-    """Raise `overthinking` where a signal reads so high that stopping there is wrong in at most `risk` of the runs."""
+    """Raise `overthinking` where a signal reads so high that at most `risk` of all runs end by mistake."""
 
     risk: float = 0.05
-    """In (0, 1): the chance that a run ends its thought on a wrong answer."""
+    """In (0, 1): the chance that a run ends its thought by mistake."""
     signal: str = "trial-answer"
     """Which exit looks; one of SIGNALS."""
     file: str = ""
@@ -115,5 +116,5 @@ class Overthinking:
         event = await self.exit.look(history, ask)
         if event is None or event.kind != OVERTHINKING:
             return event
-        good_for = "uncalibrated" if self.learnt is None else f"risk {self.risk:g}"
+        good_for = "uncalibrated" if self.learnt is None else f"risk {self.risk:g} ({self.learnt.mistake})"
         return event._replace(reason=f"{good_for}: {event.reason}")
