@@ -6,10 +6,30 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["MONITORS", "Stalled", "find"]
+__all__ = [
+    "MONITORS",
+    "Drift",
+    "FailedSteps",
+    "FlawRepetition",
+    "Milestone",
+    "Repetition",
+    "Spent",
+    "Stalled",
+    "Stuck",
+    "ThinkAnswerMismatch",
+    "find",
+]
 
 MONITORS = {
     "stalled": "orchestrator.monitors.stalled:Stalled",
+    "stuck": "orchestrator.monitors.stuck:Stuck",
+    "milestone": "orchestrator.monitors.milestone:Milestone",
+    "drift": "orchestrator.monitors.drift:Drift",
+    "budget": "orchestrator.monitors.budget:Spent",
+    "repetition": "orchestrator.monitors.repetition:Repetition",
+    "flaw-repetition": "orchestrator.monitors.flaw_repetition:FlawRepetition",
+    "think-answer-mismatch": "orchestrator.monitors.think_answer_mismatch:ThinkAnswerMismatch",
+    "failed-steps": "orchestrator.monitors.failed_steps:FailedSteps",
 }
 
 
