@@ -25,7 +25,14 @@ IN_A_LAP = 50
 VOCABULARY = [
     f"{first}{last}" for first in ("pri", "lo", "ta", "se", "wor", "ne") for last in ("ce", "ok", "ke", "nd", "xt")
 ] * 2
-VOCABULARY += [f"{word}{end}" for word in VOCABULARY[:30] for end in ("s", "ing", "ed")] + ["the", "of", "so", "we"] * 8
+VOCABULARY += [f"{word}{end}" for word in VOCABULARY[:30] for end in ("s", "ing", "ed")] + [
+    "the",
+    "of",
+    "so",
+    "we",
+    "price",
+    "pens",
+] * 6
 
 
 def text(number: int, num_words: int = WORDS) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from orchestrator.errors import UserError
 from orchestrator.monitors.reading import mentioned, words
 from orchestrator.monitors.window import Move, moves_in, moves_of
-from orchestrator.types import Event, History
+from orchestrator.types import Event, History, StepKind
 
 __all__ = ["Drift"]
 
@@ -54,15 +54,16 @@ class Drift:
 
     def watch(self, history: History) -> Event | None:
         """Compare the last moves of the window with the first of the run."""
+        if history.steps[-1].kind is StepKind.ACTION:
+            return None
         if any(event.kind == "drift" and event.step >= history.window for event in history.events):
             return None
-        late = moves_of(history, last=self.moves)
-        early = moves_in(history.steps[: 8 * self.moves])[: self.moves]
-        if len(late) < self.moves or len(early) < self.moves or early[-1].last_step >= late[0].last_step:
-            return None
-        about = _about(history)
+        about, late = _about(history), moves_of(history, last=self.moves)
         now = mentioned(about, _told(late))
         if not about or now > self.threshold * len(about):  # whatever the first mention
+            return None
+        early = moves_in(history.steps[: 8 * self.moves])[: self.moves]
+        if len(late) < self.moves or len(early) < self.moves or early[-1].last_step >= late[0].last_step:
             return None
         began = mentioned(about, _told(early))
         value = now / began if began else float(now > 0)

@@ -35,10 +35,10 @@ _LONGEST_LOOP = 20_000
 """Characters of a text that are searched for phrases, its last ones."""
 _REPEATED = 0.9
 """Share of the phrases of a loop that occur more than once."""
-_SPACES = str.maketrans(punctuation + "\n\t\r", " " * (len(punctuation) + 3))
+_SPACES = str.maketrans(punctuation, " " * len(punctuation))
 _NO_FIGURE = re.compile(r"[^\d+\-*/=<>^%]+")
 _CLAIM = re.compile(
-    r"(?<![\w.)^+*/×·-])(?<![)^+*/×·-] )(\d[\d.]*) ?([-+*/×·]) ?(\d[\d.]*) ?= ?"
+    r"(\d(?<![\w.)^+*/×·-]\d)(?<![)^+*/×·-] \d)[\d.]*) ?([-+*/×·]) ?(\d[\d.]*) ?= ?"
     r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?![\d.]*\d)(?! ?[-+*/×·^])"
 )
 _FIRST = re.compile(r"[\d.]+")
@@ -64,9 +64,8 @@ def words(text: str) -> list[str]:
 
 
 def mentioned(terms: Iterable[str], text: str) -> int:
-    """Return how many of some words of `words` a text has."""
-    padded = f" {text.lower().translate(_SPACES)} "
-    return sum(f" {term} " in padded for term in terms)
+    """Return how many of some words, each counted once, a text has."""
+    return len(set(terms).intersection(words(text)))
 
 
 def figures(text: str) -> str:
@@ -135,17 +134,22 @@ def rights_of(left: str, text: str) -> list[str]:
 
 def _claim(found: re.Match[str]) -> Claim:
     one, sign, other, right = found.groups()
-    sign = "*" if sign in "×·" else sign
-    right = right.replace(",", "")
-    return Claim(f"{one}{sign}{other}", right, _holds(number(one), sign, number(other), number(right)))
+    sign, right = "*" if sign in "×·" else sign, right.replace(",", "")
+    return Claim(f"{one}{sign}{other}", right, _holds(_exact(one), sign, _exact(other), _exact(right)))
 
 
-def _holds(one: Fraction | None, sign: str, other: Fraction | None, right: Fraction | None) -> bool:
+def _exact(digits: str) -> int | Fraction | None:
+    if len(digits) > _DIGITS or digits.count(".") > 1:
+        return None
+    return Fraction(digits.rstrip(".")) if "." in digits else int(digits)
+
+
+def _holds(one: int | Fraction | None, sign: str, other: int | Fraction | None, right: int | Fraction | None) -> bool:
     if one is None or other is None or right is None:
         return False
     if sign == "/":
-        return other != 0 and one / other == right
-    return {"+": one + other, "-": one - other, "*": one * other}[sign] == right
+        return other != 0 and one == right * other
+    return right == (one + other if sign == "+" else one - other if sign == "-" else one * other)
 
 
 def number(text: str) -> Fraction | None:

@@ -18,7 +18,7 @@ _LONGEST = 4_000
 """Characters of either side that are read, its last ones."""
 _STEPS = 64
 """Steps back that the end of the thought is looked for."""
-_MARKED = re.compile(r"(?:\banswer(?: is| =|:)|####)[ *$]*([^\n]{1,200})", re.IGNORECASE)
+_MARKED = re.compile(r"(?:\banswer(?: is| =|:)|####)[ *$]*(?=([^\n]{1,200}))", re.IGNORECASE)
 _RIGHT_SIDE = re.compile(r"=[ $]*(-?\d[\d,]*(?:\.\d+)?(?:/\d+)?)(?! ?[-+*/×·^\d])")
 _ANY = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 

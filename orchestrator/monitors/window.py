@@ -84,7 +84,7 @@ def moves_in(steps: Iterable[Step], *, is_agent: bool = False) -> list[Move]:
         if step.kind is StepKind.OBSERVATION:
             is_agent = True
             if moves and moves[-1].action and not moves[-1].observation:
-                moves[-1] = moves[-1]._replace(observation=step.text.strip(), last_step=step.index)
+                moves[-1] = Move(*moves[-1][:3], step.text.strip(), step.index)
             else:
                 moves.append(Move(step.writer, "", "", step.text.strip(), step.index))
             continue
