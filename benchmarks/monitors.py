@@ -1,7 +1,7 @@
 """What the monitors that work by rules cost a step, all of them together, in CPU.
 
-Run `python benchmarks/monitors.py`. Two runs come by, a chain of thoughts and an agent with a tool, at step 10 and at
-step 1,000; steps have 150 tokens, about 100 words, with numbers in them. `one of 4,000 tokens` is a last step of
+Run `python benchmarks/monitors.py`. Two runs come by: a chain of thoughts, and an agent whose last step is a call or
+what came of it. Steps have 150 tokens, about 100 words, with equations in them. `one of 4,000 tokens` is a last step of
 that length, which comes at most a few times in a run: the bar does not speak of it.
 """
 
@@ -14,25 +14,23 @@ from typing import Any
 
 from measure import Options, Report, options
 
-from orchestrator.monitors import MONITORS, find
+from orchestrator.monitors import find
 from orchestrator.types import History, Step, StepKind, Stop, Task
 
 BAR_MS = 0.5
 BAR_GROWTH = 1.3
 WORDS = 100
+LONG_WORDS = 2_700
 IN_A_LAP = 50
 """Steps that one reading of the clock is about."""
-VOCABULARY = [
-    f"{first}{last}" for first in ("pri", "lo", "ta", "se", "wor", "ne") for last in ("ce", "ok", "ke", "nd", "xt")
-] * 2
-VOCABULARY += [f"{word}{end}" for word in VOCABULARY[:30] for end in ("s", "ing", "ed")] + [
-    "the",
-    "of",
-    "so",
-    "we",
-    "price",
-    "pens",
-] * 6
+RULES = (
+    "stalled", "stuck", "milestone", "drift", "budget", "repetition", "flaw-repetition", "think-answer-mismatch",
+    "failed-steps",
+)  # fmt: skip
+VOCABULARY = ["the", "of", "so", "we", "price", "pens"] * 8
+VOCABULARY += [
+    first + last for first in ("pri", "lo", "ta", "se", "wor") for last in ("ce", "ok", "kes", "nds", "xting")
+]
 
 
 def text(number: int, num_words: int = WORDS) -> str:
@@ -58,11 +56,12 @@ def step(index: int, kind: StepKind, content: str) -> Step:
     )
 
 
-def run_of(num_steps: int, *, is_agent: bool, last_words: int = WORDS) -> History:
-    """Return a run with so many kept steps; an agent's last one is an observation."""
-    kinds = [StepKind.ACTION, StepKind.OBSERVATION] if is_agent else [StepKind.THOUGHT]
+def run_of(num_steps: int, last: StepKind, last_words: int = WORDS) -> History:
+    """Return a run with so many kept steps, of thoughts or of an agent, that ends with a step of this kind."""
+    agent = [StepKind.ACTION, StepKind.OBSERVATION]
+    kinds = [last] if last is StepKind.THOUGHT else agent[:: 1 if last is agent[(num_steps - 1) % 2] else -1]
     steps = [
-        step(index, kinds[index % len(kinds)], text(index, last_words if index >= num_steps - len(kinds) else WORDS))
+        step(index, kinds[index % len(kinds)], text(index, last_words if index == num_steps - 1 else WORDS))
         for index in range(num_steps)
     ]
     task = Task.of("What is the price of 3 pens, 4 cups and 9 bags in the shop at the river?")
@@ -83,22 +82,20 @@ def main(chosen: Options) -> None:
     """Measure and print."""
     report = Report("monitors", chosen)
     laps, times = (2, 1) if chosen.is_quick else (IN_A_LAP, chosen.times(10))
-    names = [name for name in MONITORS if hasattr(find(name), "watch")]
-    together = [find(name)() for name in names]
-    for who in ("thoughts", "agent"):
-        young, old, long = (
-            run_of(*given, is_agent=who == "agent", last_words=words)
-            for given, words in (((10,), WORDS), ((1000,), WORDS), ((1000,), 2700))
-        )
-        found = [[lap_ms(together, run, laps) for run in (young, old, long)] for _ in range(times + 1)][1:]
-        at_10, at_1000, at_long = map(list, zip(*found, strict=True))
-        report.add(f"{who}: all, step 10", at_10, "ms", bar=BAR_MS)
-        report.add(f"{who}: all, step 1,000", at_1000, "ms", bar=BAR_MS)
-        growth = [late / early for late, early in zip(at_1000, at_10, strict=True)]
-        report.add(f"{who}: step 1,000 / step 10", growth, "x")
-        report.add(f"{who}: all, one of 4,000 tokens", at_long, "ms")
-        for name, monitor in zip(names, together, strict=True):
-            report.add(f"{who}: {name}", [lap_ms([monitor], old, laps) for _ in range(times)], "ms")
+    monitors = {name: find(name)() for name in RULES}
+    for last in (StepKind.THOUGHT, StepKind.ACTION, StepKind.OBSERVATION):
+        runs = {num: run_of(num, last) for num in (10, 50, 1000)}
+        long = run_of(1000, last, LONG_WORDS)
+        together = list(monitors.values())
+        rounds = [[lap_ms(together, run, laps) for run in (*runs.values(), long)] for _ in range(times + 1)]
+        *found, at_long = map(list, zip(*rounds[1:], strict=True))
+        for num, each in zip(runs, found, strict=True):
+            report.add(f"{last}: all, step {num:,}", each, "ms", bar=BAR_MS)
+        growth = [late / early for early, late in zip(*found[1:], strict=True)]
+        report.add(f"{last}: all, step 1,000 / step 50", growth, "x", bar=BAR_GROWTH)
+        report.add(f"{last}: all, one of 4,000 tokens", at_long, "ms")
+        for name, monitor in monitors.items():
+            report.add(f"{last}: {name}", [lap_ms([monitor], runs[1000], laps) for _ in range(times)], "ms")
     report.print()
 
 

@@ -20,7 +20,7 @@ from orchestrator.types import Event, History, StepKind
 __all__ = ["Drift"]
 
 _LONGEST = 2_000
-"""Characters of the task that are read, its last ones."""
+"""Characters of the task, and of every part of a move, that are read, the last ones."""
 _MOST = 64
 """Words of the task that are looked for, the last ones."""
 _IDLE = frozenset(
@@ -80,4 +80,4 @@ def _about(history: History) -> list[str]:
 
 
 def _told(moves: list[Move]) -> str:
-    return "\n".join("\n".join(move[1:4]) for move in moves)
+    return "\n".join("\n".join(part[-_LONGEST:] for part in move[1:4]) for move in moves)

@@ -17,7 +17,7 @@ from orchestrator.types import Event, History
 
 __all__ = ["FlawRepetition"]
 
-_LONGEST = 4_000
+_LONGEST = 2_000
 """Characters of a move that are read, its last ones."""
 _MOST = 8
 """Claims of a move that are looked up, its last ones."""

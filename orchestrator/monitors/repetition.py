@@ -47,9 +47,11 @@ class Repetition:
         if history.steps[-1].kind is StepKind.OBSERVATION:
             return None
         tokens = _tokens(self._last_steps(history))[-(self.repeats * self.longest + 1) :]
+        if len(tokens) < self.shortest or any(tokens.count(token) < self.repeats for token in tokens[-3:-1]):
+            return None  # every token of a loop is there as often
         ids = np.asarray(tokens, np.int64)
         for end in (len(tokens), len(tokens) - 1):
-            if length := self._pattern(ids[: max(end, 0)]):
+            if length := self._pattern(ids[:end]):
                 num = _times(tokens[:end], length)
                 reason = f"the last {length} tokens, {num} times in a row"
                 return Event("repetition", reason, concludes=True, value=num, threshold=self.repeats)

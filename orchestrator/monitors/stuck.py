@@ -52,13 +52,12 @@ class Stuck:
     def watch(self, history: History) -> Event | None:
         """Look at the last moves, and at the words of the last step."""
         moves = moves_of(history, last=self._reach)
-        if moves and history.steps[-1].kind is StepKind.ACTION:
-            moves.pop()  # what came of it is still to come
         if len(moves) < self.min_moves:
             return None
         told = max((event.step for event in history.events if event.kind == "stuck"), default=-1)
         is_told = told >= history.window
-        if not is_told or self._is_new(moves, moves_of(history, last=self._reach, until=told), told):
+        is_done = history.steps[-1].kind is not StepKind.ACTION  # else what comes of it is still to come
+        if is_done and (not is_told or self._is_new(moves, moves_of(history, last=self._reach, until=told), told)):
             for rule in (self._repeats, self._nears, self._errors, self._cycles, self._stale):
                 if event := rule(moves):
                     return event

@@ -11,17 +11,16 @@ from watched import agent, history, steps_of, thinking
 from orchestrator.monitors.window import has_just_thought, moves_of
 from orchestrator.types import StepKind
 
-TURNS = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from([StepKind.ACTION, StepKind.OBSERVATION, StepKind.ANSWER])), max_size=40
-)
+TURNS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40)
 
 
 @settings(max_examples=60, deadline=None)
 @given(turns=TURNS, last=st.integers(1, 12), window=st.integers(0, 6))
-def test_the_last_moves_are_the_end_of_all_moves(turns: list[tuple[int, StepKind]], last: int, window: int) -> None:
-    parts = [(StepKind.ACTION, "begin()")]
-    for num, (thoughts, kind) in enumerate(turns):
-        parts += [(StepKind.THOUGHT, f"thought {num}")] * thoughts + [(kind, f"text {num}")]
+def test_the_last_moves_are_the_end_of_all_moves(turns: list[tuple[int, bool]], last: int, window: int) -> None:
+    parts = [(StepKind.THOUGHT, "begin")]
+    for num, (thoughts, is_answered) in enumerate(turns):
+        parts += [(StepKind.THOUGHT, f"thought {num}")] * thoughts + [(StepKind.ACTION, f"call {num}")]
+        parts += [(StepKind.OBSERVATION, f"answer {num}")] * is_answered
     run = history(steps_of(*parts), window=min(window, len(parts) - 1))
     assume(any(kind in (StepKind.ACTION, StepKind.OBSERVATION) for kind, _ in parts[run.window :][-2 * last - 2 :]))
     assert moves_of(run, last=last) == moves_of(run)[-last:]
