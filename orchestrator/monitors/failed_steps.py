@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import Move, has_just_thought, moves_of
+from orchestrator.monitors.window import Move, has_ended, moves_of
 from orchestrator.types import Event, History
 
 __all__ = ["FailedSteps", "failed_of"]
@@ -56,7 +56,7 @@ class FailedSteps:
     def watch(self, history: History) -> Event | None:
         """Count once the last move gives something up; until then the share only falls."""
         last = moves_of(history, last=1)
-        if not has_just_thought(history, last) or not _gives_up(last[-1]):
+        if not has_ended(history, last) or not _gives_up(last[-1]):
             return None
         moves = moves_of(history, last=self.reach)
         failed = failed_of(moves)
@@ -77,7 +77,7 @@ def failed_of(moves: Sequence[Move]) -> set[int]:
     failed: set[int] = set()
     begun = 0
     for place, move in enumerate(moves):
-        opening = move.thought[:_OPENING]
+        opening = _opening(move)
         if _TURN.search(opening):
             failed.update(range(begun, place))
             begun = place
@@ -88,8 +88,12 @@ def failed_of(moves: Sequence[Move]) -> set[int]:
     return failed
 
 
+def _opening(move: Move) -> str:
+    return (move.thought or move.action)[:_OPENING]
+
+
 def _gives_up(move: Move) -> bool:
-    opening = move.thought[:_OPENING]
+    opening = _opening(move)
     return _TURN.search(opening) is not None or _is_slip(opening)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import UserError
 from orchestrator.monitors.reading import Claim, claims_in, rights_of, words
-from orchestrator.monitors.window import Move, has_just_thought, moves_of
+from orchestrator.monitors.window import Move, has_ended, moves_of
 from orchestrator.types import Event, History
 
 __all__ = ["FlawRepetition"]
@@ -53,7 +53,7 @@ class FlawRepetition:
     def watch(self, history: History) -> Event | None:
         """Look up what the last move claims in what was said before."""
         moves = moves_of(history, last=self.reach + 1)
-        if not has_just_thought(history, moves):
+        if not has_ended(history, moves):
             return None
         said = _said(moves[-1])
         claims = [claim for claim in claims_in(said)[-_MOST:] if not claim.is_true]
@@ -84,7 +84,7 @@ def _said(move: Move) -> str:
 
 def _hints_at_flaws(moves: list[Move]) -> bool:
     """Whether anything can have been called wrong: many times cheaper than to look where."""
-    folded = "\n".join(move.thought for move in moves).lower()
+    folded = "\n".join(move.thought or move.action for move in moves).lower()
     return any(hint in folded for hint in _HINTS)
 
 

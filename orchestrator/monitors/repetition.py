@@ -1,9 +1,9 @@
 """Notice that an engine says the same tokens over and over, and close the thought: nothing else is to come.
 
-Source: TrimR's cut of literal repetition and vLLM's repetition detection (a pattern of tokens
-several times in a row at the end of the text). Differs: behind kept steps and across them, not token by token; a
-stretch has to be long before it counts, since rulers and decimals repeat themselves, too; every length of pattern is
-tried at once, by a rolling hash, and what it finds is compared token by token.
+Source: TrimR's cut of literal repetition and vLLM's repetition detection (a pattern of tokens several times in a row
+at the end of the text). Differs: behind kept steps and across them, not token by token; a stretch has to be long before
+it counts, since rulers and decimals repeat themselves, too; every length of pattern is tried at once, by a rolling
+hash, and what it finds is compared token by token.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from orchestrator.monitors.reading import powers, words
 from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Repetition"]
+
+_LONGEST_WORD = 20
+"""Characters that a word and the space behind it have at most, on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Repetition:
         """Look at the end of what was written, with its last token, which may be half a delimiter, and without it."""
         if history.steps[-1].kind is StepKind.OBSERVATION:
             return None
-        tokens = _tokens(self._last_steps(history))[-(self.repeats * self.longest + 1) :]
+        tokens = _tokens(self._last_steps(history), self.repeats * self.longest + 1)
         if len(tokens) < self.shortest or any(tokens.count(token) < self.repeats for token in tokens[-3:-1]):
             return None  # every token of a loop is there as often
         ids = np.asarray(tokens, np.int64)
@@ -79,11 +82,13 @@ class Repetition:
         return 0
 
 
-def _tokens(steps: Sequence[Step]) -> list[int]:
+def _tokens(steps: Sequence[Step], most: int) -> list[int]:
+    """The last tokens of some steps, or numbers that stand for their last words."""
     if all(step.ids for step in steps):
-        return [each for step in steps for each in step.ids]
+        return [each for step in steps for each in step.ids[-most:]][-most:]
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(word, len(numbers)) for step in steps for word in words(step.text)]
+    found = [word for step in steps for word in words(step.text[-_LONGEST_WORD * most :])][-most:]
+    return [numbers.setdefault(word, len(numbers)) for word in found]
 
 
 def _candidates(ids: NDArray[np.int64], repeats: int, longest: int) -> NDArray[np.int64]:

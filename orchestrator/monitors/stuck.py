@@ -1,8 +1,8 @@
 """Notice that a run goes round in circles: the same moves, the same errors, nothing new, one phrase over and over.
 
 Source: the Stuck monitor of the step-level cascade ("repeats without progress, error loops, no meaningful progress
-for several steps") and SpecReason's stop on repeated steps. Differs: rules, not a classifier, so
-that it works without training; it reads what the tool answered; and one loop is told of once.
+for several steps") and SpecReason's stop on repeated steps. Differs: rules, not a classifier, so that it
+works without training; it reads what the tool answered; and one loop is told of once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from orchestrator.types import Event, History, StepKind
 __all__ = ["Stuck"]
 
 _LONGEST_CYCLE = 3
+_TAG = "<tool"
+"""How calls begin, where tags stand around them."""
 _VARIABLE = re.compile(r"\d+|'[^']*'|\"[^\"]*\"")
 
 
@@ -61,7 +63,7 @@ class Stuck:
             for rule in (self._repeats, self._nears, self._errors, self._cycles, self._stale):
                 if event := rule(moves):
                     return event
-        return self._phrases(history, told if is_told else None)
+        return self._phrases(history, moves[-1], told if is_told else None)
 
     @property
     def _reach(self) -> int:
@@ -101,13 +103,11 @@ class Stuck:
                 seen.add(move.observation)
         return _event("nothing new was seen", moves[-1], num, self.stale) if moves[-1].action else None
 
-    def _phrases(self, history: History, told: int | None) -> Event | None:
+    def _phrases(self, history: History, last: Move, told: int | None) -> Event | None:
         step = history.steps[-1]
-        if step.kind is StepKind.OBSERVATION:
-            return None
-        thought = step.text.rpartition("</think>")[0] if step.kind is StepKind.ACTION else step.text
+        thought = step.text if step.kind is StepKind.THOUGHT else last.thought
         phrase, num = repeated_phrase(thought, times=self.phrases)
-        if not phrase or (told is not None and phrase in " ".join(words(history.steps[told].text))):
+        if not phrase or (told is not None and phrase in _words_behind(history, told)):
             return None
         return Event("stuck", f"one phrase again and again: {phrase}", value=num, threshold=self.phrases)
 
@@ -140,8 +140,13 @@ def _in_a_row(moves: list[Move], belongs: Callable[[Move, Move], bool]) -> int:
 
 
 def _said(move: Move) -> str:
-    """What a move is the same by, beside what came of it: what was done, or else what was thought."""
-    return move.action or move.thought
+    """What a move is the same by, beside what came of it: the calls, whatever was said before, or what was thought."""
+    return move.action[max(move.action.find(_TAG), 0) :] or move.thought
+
+
+def _words_behind(history: History, told: int) -> str:
+    """The words of the step of an event, and of the call before what came of it."""
+    return " ".join(word for step in history.steps[max(told - 1, 0) : told + 1] for word in words(step.text))
 
 
 def _news(move: Move) -> str:
@@ -169,7 +174,7 @@ def _likeness(one: Move, other: Move) -> float:
 def _fail_alike(one: Move, other: Move) -> bool:
     if not (one.is_error and other.is_error):
         return False
-    return _again(one.action, other.action) or _kind(one) == _kind(other)
+    return _again(_said(one), _said(other)) or _kind(one) == _kind(other)
 
 
 def _kind(move: Move) -> str:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from orchestrator.tools.base import ERROR
 from orchestrator.types import History, Step, StepKind
 
-__all__ = ["Move", "has_just_thought", "moves_in", "moves_of", "text_of"]
+__all__ = ["Move", "has_ended", "moves_in", "moves_of", "text_of"]
 
 _CLOSED = "</think>"
 _DONE = (StepKind.ACTION, StepKind.OBSERVATION)
@@ -67,10 +67,10 @@ def moves_of(history: History, *, last: int | None = None, until: int | None = N
         reach *= 2
 
 
-def has_just_thought(history: History, moves: Sequence[Move]) -> bool:
-    """Whether the last kept step ended the thought of the last move: once a move, before what came of it is known."""
+def has_ended(history: History, moves: Sequence[Move]) -> bool:
+    """Whether the last kept step ended the last of these moves, with what came of it: true once a move."""
     last = history.steps[-1]
-    return bool(moves) and moves[-1].last_step == last.index and last.kind is not StepKind.OBSERVATION
+    return bool(moves) and moves[-1].last_step == last.index and last.kind is not StepKind.ACTION
 
 
 def moves_in(steps: Iterable[Step], *, is_agent: bool = False) -> list[Move]:

@@ -43,7 +43,7 @@ def test_the_event_carries_the_share_when_a_move_gives_something_up() -> None:
 
 def test_only_the_window_counts_and_an_agent_is_told_of_once_a_move() -> None:
     turns = [("go", "a()", "1"), ("on", "b()", "2"), ("on", "c()", "3"), ("Start over.", "d()", "4")]
-    assert [(event.step, event.value) for event in replay(FailedSteps(), agent(*turns))] == [(6, 0.75)]
+    assert [(event.step, event.value) for event in replay(FailedSteps(), agent(*turns))] == [(7, 0.75)]
     assert replay(FailedSteps(), agent(*turns, window=2)) == []
 
 

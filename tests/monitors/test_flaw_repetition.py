@@ -41,9 +41,9 @@ def test_the_reason_says_which_claim() -> None:
     assert event[:2] == ("flaw-repetition", "38*4 = 162 was corrected before")
 
 
-def test_an_agent_is_told_of_when_it_has_thought_and_not_again_behind_the_answer() -> None:
+def test_an_agent_is_told_of_once_a_move_behind_what_came_of_it() -> None:
     turns = [("38*4 = 162", "a()", "1"), ("38*4 = 152", "b()", "2"), ("38*4 = 162", "c()", "3")]
-    assert [event.step for event in replay(FlawRepetition(), agent(*turns))] == [4]
+    assert [event.step for event in replay(FlawRepetition(), agent(*turns))] == [5]
 
 
 def test_what_lies_before_the_window_or_out_of_reach_is_forgotten() -> None:

@@ -57,6 +57,17 @@ def test_every_kind_of_loop_of_an_agent_is_caught_at_its_move(
     assert moves_at(agent(*turns)) == expected
 
 
+def test_the_same_call_is_the_same_whatever_is_said_before_it() -> None:
+    turns = [(f"{why} <tool>lookup(x)</tool>", "31") for why in ("Look.", "Once more, to be sure.", "Again!", "So?")]
+    assert moves_at(agent(*turns)) == [3]
+    assert moves_at(agent(*[(f"Look. <tool>lookup({name})</tool>", "31") for name in "abcd"])) == []
+
+
+def test_a_phrase_in_the_thought_before_a_call_is_told_of_once_behind_what_came_of_it() -> None:
+    turns = [("so", "a()", "1"), (PHRASE * 5, "b()", "2"), (PHRASE * 6, "c()", "3"), ("done", "d()", "4")]
+    assert moves_at(agent(*turns)) == [2]
+
+
 def test_nothing_is_said_before_the_first_moves() -> None:
     run = agent(*[BUSY] * 8)
     for least in (1, 4, 7):

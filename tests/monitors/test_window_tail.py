@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from watched import agent, history, steps_of, thinking
 
-from orchestrator.monitors.window import has_just_thought, moves_of
+from orchestrator.monitors.window import has_ended, moves_of
 from orchestrator.types import StepKind
 
 TURNS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40)
@@ -32,12 +32,14 @@ def test_moves_until_a_step_leave_out_what_came_behind_it() -> None:
     assert [move.action for move in moves_of(run, until=1)] == ["a()"]
 
 
-def test_a_thought_has_just_ended_behind_a_call_and_not_behind_its_answer() -> None:
+def test_a_move_has_ended_with_what_came_of_it_and_only_then() -> None:
     run = agent(("so", "a()", "1"), ("then", "b()", "2"))
-    assert not has_just_thought(run, moves_of(run))
+    assert has_ended(run, moves_of(run))
     run.steps.pop()
-    assert has_just_thought(run, moves_of(run))
-    assert not has_just_thought(run, [])
+    assert not has_ended(run, moves_of(run))
+    assert not has_ended(run, [])
+    run = history(steps_of((StepKind.ACTION, "a()"), (StepKind.OBSERVATION, "1"), (StepKind.THOUGHT, "so")))
+    assert not has_ended(run, moves_of(run))
 
 
 def test_reading_the_end_takes_no_longer_in_a_long_run() -> None:
