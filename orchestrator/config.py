@@ -40,7 +40,7 @@ from orchestrator import document, registry, routers
 from orchestrator import engines as engine_room
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePrompt
+from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
@@ -384,10 +384,10 @@ def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin:
 
 
 def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> EngineSpec:
-    apart = ("sampling", "price", "judge", "probe", "serving")
+    apart = ("sampling", "price", "judge", "verdict", "tools", "probe", "serving")
     own = [each.name for each in fields(EngineSpec) if each.name not in apart]
     sampling = [each.name for each in fields(Sampling)]
-    origin.check_keys(table, [*own, *sampling, "price", "judge", "probe", "serve"], "engines", name)
+    origin.check_keys(table, [*own, *sampling, "price", "judge", "verdict", "tools", "probe", "serve"], "engines", name)
     kinds = registry.names("engines", engine_room.ENGINES)
     if (kind := table.get("kind")) not in kinds:
         said = f"kind = {origin.shown(('engines', name, 'kind'), kind)!r}" if "kind" in table else "no kind"
@@ -408,6 +408,8 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
         "sampling": _built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
         "price": _built(Price, table.get("price", {}), origin, *place, "price"),
         "judge": _built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
+        "verdict": _built(VerdictPrompt, table["verdict"], origin, *place, "verdict") if "verdict" in table else None,
+        "tools": _built(ToolPrompt, table["tools"], origin, *place, "tools") if "tools" in table else None,
         "probe": _built(ProbePrompt, table["probe"], origin, *place, "probe") if "probe" in table else None,
         "serving": _serving(table["serve"], kind, origin, folder, *place, "serve") if "serve" in table else None,
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import BadConfig
 
-__all__ = ["MAX_BYTES", "Kind", "is_number", "is_table", "is_text", "parse", "read"]
+__all__ = ["MAX_BYTES", "Kind", "is_number", "is_table", "is_text", "parse", "read", "strict_json"]
 
 MAX_BYTES = 16 << 20
 
@@ -43,7 +43,7 @@ def parse(data: bytes, file: str, kind: Kind) -> Mapping[str, Any]:
     if len(data) > MAX_BYTES:
         raise BadConfig(f"{file}: longer than {MAX_BYTES >> 20} MiB; is this the right file?")
     try:
-        given = json.loads(data.decode(), parse_constant=_refused, object_pairs_hook=_once)
+        given = strict_json(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadConfig(f"{file} is no {kind.noun}: not JSON that can be read: {error}") from error
     if not is_table(given) or given.get("format") != kind.format:
@@ -55,6 +55,12 @@ def parse(data: bytes, file: str, kind: Kind) -> Mapping[str, Any]:
         raise BadConfig(f"{file} has format version {version!r:.20}, and this program knows {kind.version}: update it")
     found: Mapping[str, Any] = given
     return found
+
+
+def strict_json(text: str) -> Any:
+    """Return the JSON value that is all of `text`. Raises ValueError for anything else, NaN and a name that is there
+    twice included, and RecursionError where it is nested too deeply."""
+    return json.loads(text, parse_constant=_refused, object_pairs_hook=_once)
 
 
 def is_number(value: Any) -> bool:

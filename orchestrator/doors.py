@@ -91,10 +91,14 @@ class Ask(Protocol):
         """Return the answer that the pipeline finds in a text, None for none: the same that a run ends with."""
         ...
 
-    async def trials(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[Trial]:
+    async def trials(
+        self, engine: str, draft: Step | None = None, *, before: Step | None = None, num: int = 1
+    ) -> list[Trial]:
         """Return `num` answers that `engine` gives when it has to answer now; the first is greedy.
 
-        As `answers`, with how sure the engine was of each. Raises SignalUnavailable.
+        As `answers`, with how sure the engine was of each. With `before`, a kept step, it has read what was kept
+        before that one only: so is an answer asked for again of an engine that has not seen it. Raises
+        SignalUnavailable.
         """
         ...
 

@@ -213,6 +213,8 @@ class Event(NamedTuple):
     """What the reading was held against."""
     step: int = -1
     """Index of the last kept step when it was noticed; the runtime says it."""
+    answer: str | None = None
+    """What an engine answered there when it had to; None where it had none, or nobody asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +229,8 @@ class Mode:
     """Tokens of thought in a run, over all its steps and turns; None for no limit but the budget's."""
     tools: bool = True
     """Whether tools may be called, where the pipeline has any."""
+    needs_tools: bool = False
+    """Whether it means nothing in a pipeline without tools."""
     max_tokens: int | None = None
     """Tokens of what is written when nothing is thought; None for no limit of its own."""
 
@@ -263,6 +267,8 @@ class History:
     """How much to think; None until that is decided."""
     thought_tokens: int = 0
     """Tokens of thought in the kept steps."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that may be called in this run; empty where there are none."""
 
     @property
     def small(self) -> str:
@@ -430,6 +436,12 @@ class Outcome:
     """In [0, 1]; None if nobody can say yet. It comes once: with the end of the run, or by itself later."""
     is_late: bool = False
     """The policy was told of this end before, and now of the reward."""
+    mode: str = ""
+    """Name of the mode the run ended in; empty where nobody chose one."""
+    thought_tokens: int = 0
+    """Tokens of thought in the kept steps."""
+    question: str = ""
+    """What the task asks, see question_of."""
 
 
 def keep(*signals: Signal, reason: str = "kept", **why: Any) -> Keep:

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.config import RunOptions, default_db, load
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import EngineSpec, JudgePrompt, ProbePrompt
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, ProbePrompt, VerdictPrompt
 from orchestrator.engines.speculation.profiles import Eagle, Eagle3, NGram
 from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
@@ -334,6 +334,14 @@ def test_a_reward_model_writes_nothing_drafts_nothing_and_is_asked_nothing_unles
     assert spec.serving == Serving(model="m", speculation=None)
     asked = loaded(POOLING + 'writes = false\n[engines.prm.judge]\nquestion = "Right?"\n' + SMALL).engines["prm"]
     assert asked.judge == JudgePrompt(question="Right?")
+
+
+def test_an_engine_s_words_for_a_verdict_are_read_from_the_file_and_checked() -> None:
+    spec = loaded(SMALL + '[engines.small.verdict]\nright = "YES"\nwrong = "NO"\n').engines["small"]
+    assert spec.verdict == VerdictPrompt(right="YES", wrong="NO")
+    assert loaded(SMALL).engines["small"].verdict is None
+    with pytest.raises(BadConfig, match=r"engines.small.verdict.*neither word may begin with the other"):
+        loaded(SMALL + '[engines.small.verdict]\nright = "YES"\nwrong = "Y"\n')
 
 
 @pytest.mark.parametrize(

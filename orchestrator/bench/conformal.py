@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import ceil, isfinite
+from math import isfinite
 from typing import NamedTuple
 
+from orchestrator.conformal import exact, least_points
 from orchestrator.errors import UserError
 
-__all__ = ["Scored", "least_points", "losses", "threshold"]
+__all__ = ["Scored", "losses", "threshold"]
 
 
 class Scored(NamedTuple):
@@ -27,11 +28,6 @@ class Scored(NamedTuple):
     """Higher is better; the step is accepted at every threshold up to it."""
     is_bad: bool
     """Accepting it would be a mistake."""
-
-
-def least_points(level: float) -> int:
-    """Return how many tasks a level, in (0, 1), needs at least: 1 / level, less one, rounded up."""
-    return ceil(1 / _exact(level)) - 1
 
 
 def threshold(tasks: Sequence[Sequence[Scored]], alpha: float) -> float | None:
@@ -49,7 +45,7 @@ def threshold(tasks: Sequence[Sequence[Scored]], alpha: float) -> float | None:
             mistakes[step.score] = mistakes.get(step.score, Fraction(0)) + Fraction(step.is_bad, len(task))
     loss = sum(mistakes.values(), Fraction(0))
     for score in sorted(mistakes):
-        if (loss + 1) / (len(tasks) + 1) <= _exact(alpha):
+        if (loss + 1) / (len(tasks) + 1) <= exact(alpha):
             return score
         loss -= mistakes[score]
     return None
@@ -61,13 +57,6 @@ def losses(tasks: Sequence[Sequence[Scored]], at: float) -> list[Fraction]:
         Fraction(sum(step.is_bad and step.score >= at for step in task), len(task)) if task else Fraction(0)
         for task in tasks
     ]
-
-
-def _exact(level: float) -> Fraction:
-    """Return a level as it was written: 0.05 is a twentieth, which its nearest binary number is not."""
-    if not 0 < level < 1:
-        raise UserError(f"a level of {level!r} is none: give a number between 0 and 1, both left out")
-    return Fraction(repr(float(level)))
 
 
 def _check_number(number: int, level: float) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
-__all__ = ["ONE_SIDED", "Interval", "Z", "paired", "wilson"]
+from orchestrator.conformal import at_most
+
+__all__ = ["ONE_SIDED", "Interval", "Z", "paired", "upper", "wilson"]
 
 Z = 1.959963984540054
 """Two-sided 95%."""
@@ -35,6 +37,22 @@ def wilson(hits: float, number: int, z: float = Z) -> Interval:
     centre = (share + z * z / (2 * number)) / (1 + z * z / number)
     reach = z * sqrt(share * (1 - share) / number + z * z / (4 * number * number)) / (1 + z * z / number)
     return Interval(share, min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach)))
+
+
+def upper(hits: int, number: int, confidence: float = 0.95) -> float:
+    """Return the upper end of the one-sided interval of the share hits / number; 1 for no observation.
+
+    The largest chance at which `hits` or fewer are seen with probability 1 - confidence.
+
+    Source: C. J. Clopper and E. S. Pearson, 1934.
+    """
+    if hits >= number:
+        return 1.0
+    low, high = hits / number, 1.0
+    for _ in range(60):  # halvings: beyond what a float tells apart
+        middle = (low + high) / 2
+        low, high = (middle, high) if at_most(hits, number, middle) > 1 - confidence else (low, middle)
+    return high
 
 
 def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interval:

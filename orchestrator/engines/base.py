@@ -6,14 +6,35 @@ The rest of the house knows engines only through this file. Implementations live
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
-__all__ = ["Capabilities", "Chain", "Completion", "Drafting", "Engine", "Prefix", "Progress", "Request"]
+__all__ = [
+    "Capabilities",
+    "Chain",
+    "Completion",
+    "Drafting",
+    "Engine",
+    "Opened",
+    "Prefix",
+    "Progress",
+    "Request",
+    "Role",
+    "Schema",
+    "ThinkSwitch",
+]
+
+Opened: TypeAlias = tuple[bool | None, bool | None, bool | None]
+Role: TypeAlias = Literal["user", "tool"]
+"""Who speaks between two turns of the assistant."""
+Schema: TypeAlias = Mapping[str, Any]
+"""A tool as servers take it: `{"type": "function", "function": {...}}` of name, description and parameters."""
+ThinkSwitch: TypeAlias = Literal["template", "block", ""]
+"""See Capabilities."""
 
 
 def _digest(before: bytes, ids: Sequence[int]) -> bytes:
@@ -100,6 +121,9 @@ class Request:
     """Strings that end the call; the one that did is part of the text."""
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
+    think_budget: int | None = None
+    """Tokens an open think block may have, those in the prompt included; None for no limit. Engines without the
+    capability `thinking_budget` ignore it."""
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)
@@ -182,6 +206,13 @@ class Capabilities:
     """Reports of each call how long it waited and computed."""
     speculates: bool = False
     """Reports of each call how many tokens were drafted and accepted."""
+    think_switch: ThinkSwitch = ""
+    """How it is made to think or not: `template` where its chat template knows a switch; `block` where only a closed
+    or open think block behind the prompt says it; empty where it has no tags of thinking, and writes as it always
+    does."""
+    think_opened: Opened = (None, None, None)
+    """Whether its template begins a turn inside a think block (True), behind a closed one (False), or in neither
+    (None): told not to think, told to think, and told nothing."""
     thinking_budget: bool = False
     """Ends an open `<think>` at the `thinking_token_budget` of a call."""
     samples: bool = True
@@ -203,16 +234,25 @@ class Engine(Protocol):
         """Make the engine ready and return what it can do. Later calls return the same object at once."""
         ...
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
         """Return the prompt ids of a conversation, ready for the assistant's reply.
 
-        `think` switches a template that honours `enable_thinking`; None leaves its default.
+        `think` switches a template that honours `enable_thinking`; None leaves its default. `tools` are shown by a
+        template that knows how, and by no other.
         """
         ...
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return the ids that close the assistant's open turn, let the user say `content`, and begin
-        the assistant's reply with `prefill`; `think` is as for `render`."""
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
+        """Return the ids that close the assistant's open turn, let `role` say `content`, and begin the assistant's
+        next turn with `prefill`; `think` is as for `render`.
+
+        What a tool says is data: no special tokens are parsed in it. Where the template has no such role it is the
+        user's message, and `tool_role` is missing among the Capabilities.
+        """
         ...
 
     async def encode(self, text: str) -> list[int]:

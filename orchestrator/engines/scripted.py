@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from inspect import isawaitable
 from time import perf_counter
 
-from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.base import Capabilities, Completion, Request, Role, Schema, ThinkSwitch
 from orchestrator.errors import ContextExceeded, EngineProtocol, MissingCapability
 from orchestrator.types import Message, Stop, TokenLogprob
 
@@ -38,7 +38,8 @@ class Scripted:
 
     An exception in the script is raised instead of answering. A list that runs out raises
     EngineProtocol: it never starts again from the front. Every request is kept in `requests`.
-    `family` names its tokenizer: engines of different families do not exchange ids. `writes` is EngineSpec's.
+    `family` names its tokenizer: engines of different families do not exchange ids. `writes` is EngineSpec's and
+    `think_switch` that of Capabilities; its own lines are the same whether it is to think or not.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Scripted:
         logprobs: int = 20,
         continues: bool = True,
         writes: bool = True,
+        think_switch: ThinkSwitch = "block",
     ) -> None:
         self.name = name
         self.writes = writes
@@ -72,6 +74,7 @@ class Scripted:
             token_ids=continues,
             logprobs=logprobs,
             think_tags=(list(_bytes("<think>")), list(_bytes("</think>"))) if continues else ((), ()),
+            think_switch=think_switch if continues else "",
             missing={} if logprobs else {"logprobs": "this script has none"},
         )
 
@@ -85,14 +88,18 @@ class Scripted:
         """Return the capabilities given at construction."""
         return self._capabilities
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
-        """Return `role: content` lines and an open assistant line, as bytes."""
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
+        """Return `role: content` lines and an open assistant line, as bytes; `think` and `tools` show nowhere."""
         lines = [f"{message.role}: {message.content}\n" for message in messages]
         return list(_bytes("".join(lines) + "assistant: "))
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return a user line and an open assistant line, as bytes."""
-        return list(_bytes(f"\nuser: {content}\nassistant: {prefill}"))
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
+        """Return a line of `role` and an open assistant line, as bytes."""
+        return list(_bytes(f"\n{role}: {content}\nassistant: {prefill}"))
 
     async def encode(self, text: str) -> list[int]:
         """Return the bytes of `text`."""

@@ -10,7 +10,7 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "check_bare"]
+__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "ToolPrompt", "VerdictPrompt", "check_bare"]
 
 POOLING = "pooling"
 """The kind that can write nothing: its engines read a prompt and answer with probabilities of classes."""
@@ -28,6 +28,47 @@ class JudgePrompt:
     """How the reply begins; the next token is the rating."""
     think: bool | None = None
     """Switches a chat template that can think or not; False where the rating must come at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictPrompt:
+    """How an engine is asked whether what was done so far is right, to be answered with one of two words."""
+
+    question: str = (
+        "Look at everything that was thought and done so far, and at what came of it. Is it right, and does it lead "
+        "to what was asked? Answer with one word: CORRECT or INCORRECT."
+    )
+    prefill: str = ""
+    """How the reply begins; the word comes next."""
+    think: bool | None = None
+    """Switches a chat template that can think or not; False where the word must come at once."""
+    right: str = "CORRECT"
+    """A single word, read in any case."""
+    wrong: str = "INCORRECT"
+    max_tokens: int = 10
+    """Tokens a reply may have, enough for either word."""
+
+    def __post_init__(self) -> None:
+        for name in ("right", "wrong"):
+            if not (value := getattr(self, name)).isalnum():
+                raise BadConfig(f"{name} = {value!r}: give a single word, of letters and digits")
+        right, wrong = self.right.casefold(), self.wrong.casefold()
+        if right.startswith(wrong) or wrong.startswith(right):
+            raise BadConfig(f"right = {self.right!r} and wrong = {self.wrong!r}: neither word may begin with the other")
+        if self.max_tokens < 1:
+            raise BadConfig(f"max_tokens = {self.max_tokens!r} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPrompt:
+    """How an engine is told of tools, and how it writes a call; one trained on tools brings its own words."""
+
+    format: Literal["plain", "hermes", "json"] = "plain"
+    """How a call is written; see tools/formats."""
+    told: str | None = None
+    """The system's message, `{names}` in it for the tools' names; None for a list with descriptions and the rule."""
+    is_native: bool = False
+    """The tools are given to the engine's chat template, which tells of them in its own words: no message of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +117,10 @@ class EngineSpec:
     """Switches this engine's chat template, where the run does not say; None leaves the template's default."""
     judge: JudgePrompt | None = None
     """How it is asked to rate, where it is the judge; None for our words, or, of kind pooling, for no words at all."""
+    verdict: VerdictPrompt | None = None
+    """How it is asked whether a run goes right; None for our words."""
+    tools: ToolPrompt | None = None
+    """How it is told of tools and calls them; None for our words. The largest engine's goes for all of a pipeline."""
     probe: ProbePrompt | None = None
     """How it is made to answer at once; None for our words."""
     step_tag: str | None = None

@@ -3,6 +3,9 @@
 Ids are the truth: a prompt is rendered once, the ids that an engine returned are appended as they
 are, and text that an engine of another tokenizer wrote is tokenised once, step by step. So the
 prompt of step k+1 extends the prompt of step k token for token and prefix caches keep hitting.
+
+What a tool answered is a step that no engine wrote: for each engine it closes the assistant's turn, is
+the tool's message, and begins the next turn, by that engine's own template.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from copy import copy
 from itertools import pairwise
 from types import MappingProxyType
 
-from orchestrator.engines.base import Chain, Engine, Prefix
-from orchestrator.types import Message, Step
+from orchestrator.engines.base import Chain, Engine, Opened, Prefix, Schema, ThinkSwitch
+from orchestrator.types import Message, Step, StepKind
 
 __all__ = ["StepStream", "is_open"]
 
@@ -24,6 +27,7 @@ _THINK = ("<think>", "</think>")
 _TAGS = re.compile("(</?think>)")
 _BEHIND = 2
 """Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
+_UNOPENED: Opened = (None, None, None)
 _NO_TAGS: tuple[Sequence[int], Sequence[int]] = ((), ())
 
 
@@ -36,8 +40,10 @@ def is_open(text: str) -> bool:
 class StepStream:
     """The kept steps of a run as a prompt for each of its engines.
 
-    `tokenizers` names each engine's tokenizer: engines with equal names exchange ids. `think` switches
-    the chat templates, by engine; see Engine.render. `think_tags` are those of the engines' Capabilities.
+    `tokenizers` names each engine's tokenizer: engines with equal names exchange ids. `think` says, by engine,
+    whether it is to think; None leaves it to its template. `think_tags`, `switches` and `opened` are those of the
+    engines' Capabilities, `think_switch` and `think_opened` there. `tools` are shown to an engine in its own
+    template's way, at the beginning.
     """
 
     def __init__(
@@ -48,12 +54,18 @@ class StepStream:
         *,
         think: Mapping[str, bool | None] = MappingProxyType({}),
         think_tags: Mapping[str, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({}),
+        switches: Mapping[str, ThinkSwitch] = MappingProxyType({}),
+        opened: Mapping[str, Opened] = MappingProxyType({}),
+        tools: Mapping[str, Sequence[Schema]] = MappingProxyType({}),
     ) -> None:
         self._engines = engines
         self._tokenizers = tokenizers
         self._messages = messages
         self._think = think
         self._think_tags = think_tags
+        self._switches = switches
+        self._opened = opened
+        self._tools = tools
         self._steps: list[_Written] = []
         self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
@@ -71,7 +83,16 @@ class StepStream:
     @property
     def steps(self) -> list[Step]:
         """The kept steps, in order."""
-        return [written.step for written in self._steps] + [each.step for each in self._ahead_of(len(self._steps))]
+        return [written.step for written in self._standing()]
+
+    def switch(self, think: Mapping[str, bool | None]) -> None:
+        """Change, by engine, whether it is to think; engines that are not named are left to their templates.
+
+        Only before the first step: no thought stands in the light of another prompt than it was written in.
+        """
+        assert not self._standing(), "the thinking is switched before anything is written"
+        self._think = think
+        self._chains, self._lengths, self._drafts = {}, {}, {}
 
     def ahead(self, draft: Step) -> StepStream:
         """Return this stream as it will be if `draft`, its next step, is kept, while that is not known.
@@ -83,6 +104,16 @@ class StepStream:
         stream = copy(self)
         stream._pending = (*self._ahead_of(len(self._steps)), self._written(draft))
         return stream
+
+    def up_to(self, to_step: int) -> StepStream:
+        """Return another stream of the same task, with the kept steps before index `to_step` only."""
+        stream = copy(self)
+        stream._steps = self._steps[:to_step]
+        stream._pending, stream._drafts, stream._chains, stream._lengths = (), {}, {}, {}
+        return stream
+
+    def _standing(self) -> list[_Written]:
+        return [*self._steps, *self._ahead_of(len(self._steps))]
 
     def _ahead_of(self, num_steps: int) -> list[_Written]:
         """Return the pending drafts that are not among the first `num_steps` kept steps by now."""
@@ -103,21 +134,55 @@ class StepStream:
         return prompt
 
     async def _open(self, engine: str) -> Chain:
-        ids = await self._engines[engine].render(self._messages, think=self._think.get(engine))
+        told = {"tools": self._tools[engine]} if engine in self._tools else {}
+        rendered = await self._engines[engine].render(self._messages, think=self._think.get(engine), **told)
+        ids = await self._begun(engine, rendered)
         self._lengths.setdefault(engine, [len(ids)])
         return self._chains.setdefault(engine, Chain(ids))
 
+    def begins_open(self, engine: str) -> bool:
+        """Say whether a turn of `engine` begins inside a think block, by its template or because it was opened here."""
+        think, by = self._think.get(engine), self._switches.get(engine, "")
+        is_open = self._opened.get(engine, _UNOPENED)[2 if think is None else int(think)]
+        if not by or think is None or is_open is think or (is_open is None and by != "block"):
+            return is_open is True
+        return think and not is_open
+
+    async def _begun(self, engine: str, ids: list[int]) -> list[int]:
+        """Return the ids that begin a turn of `engine` with its think block opened or closed, where it has to be."""
+        think, by = self._think.get(engine), self._switches.get(engine, "")
+        is_open = _is_open(ids, self._think_tags.get(engine, _NO_TAGS))
+        if not by or think is None or is_open is think:
+            return ids
+        if is_open:
+            return [*ids, *await self.words(engine, "</think>\n\n")]
+        if by == "block" and is_open is None:
+            return [*ids, *await self.words(engine, "<think>\n" if think else "<think>\n\n</think>\n\n")]
+        return ids
+
     async def _ids(self, engine: str, written: _Written) -> Sequence[int]:
         step, reader = written.step, self._tokenizers[engine]
+        if step.kind is StepKind.OBSERVATION:
+            return await self._observed(engine, written)
         if step.ids and reader == self._tokenizers[step.writer]:
             return written.own
         if reader not in written.read:
             written.read[reader] = array("i", await self._engines[engine].encode(step.text))
         return written.read[reader]
 
+    async def _observed(self, engine: str, written: _Written) -> Sequence[int]:
+        if engine not in written.read:  # by engine, as templates differ where tokenizers do not
+            think, text = self._think.get(engine), written.step.text
+            ids = await self._engines[engine].interject(text, "", think=think, role="tool")
+            written.read[engine] = array("i", await self._begun(engine, ids))
+        return written.read[engine]
+
     async def with_draft(self, engine: str, draft: Step) -> Prefix:
-        """Return the prompt of `engine` as it would be if `draft` were kept."""
-        return (await self.prefix(engine)).extended(await self._ids(engine, self._written(draft)))
+        """Return the prompt of `engine` as it would be if `draft` were kept, or as it is where that is."""
+        prompt = await self.prefix(engine)
+        if draft.index < len(self._steps) and self._steps[draft.index].step.attempt == draft.attempt:
+            return prompt
+        return prompt.extended(await self._ids(engine, self._written(draft)))
 
     def _written(self, draft: Step) -> _Written:
         """Return a draft with its ids; the same draft made again, as a look-ahead does, is read only once."""
@@ -161,16 +226,24 @@ class StepStream:
     def is_thinking(self, engine: str, *, behind: str = "") -> bool:
         """Say whether a think block is open behind the kept steps and the text `behind` them.
 
-        The template of `engine` may have opened it.
+        The template of `engine` may have opened it, with the task or with what a tool answered last: what stands
+        before that is another turn's. Before `engine` was given a prompt nothing is open that no step has opened.
         """
-        text = "".join(step.text for step in self.steps) + behind
+        turn = self._standing()
+        observed = next((each for each in reversed(turn) if each.step.kind is StepKind.OBSERVATION), None)
+        written = turn[turn.index(observed) + 1 :] if observed else turn
+        text = "".join(each.step.text for each in written) + behind
         opened, closed = map(text.rfind, _THINK)
-        if opened >= 0 or closed >= 0 or engine not in self._chains:
+        if opened >= 0 or closed >= 0:
             return opened > closed
-        tags = self._think_tags.get(engine, _NO_TAGS)
-        asked = self._chains[engine].prefix().ids()[: self._lengths[engine][0]]
-        opened, closed = (_last(asked[-len(tags[0]) - _BEHIND :], tag) for tag in tags)
-        return opened > closed
+        asked = self._asked(engine) if observed is None else observed.read.get(engine, ())
+        return _is_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
+
+    def _asked(self, engine: str) -> Sequence[int]:
+        """Return the task in the ids of `engine`; none if it was not asked for yet."""
+        if engine not in self._chains:
+            return ()
+        return self._chains[engine].prefix().ids()[: self._lengths[engine][0]]
 
     def keep(self, step: Step) -> None:
         """Make `step` part of every later prompt; other drafts of it are forgotten."""
@@ -189,6 +262,13 @@ class StepStream:
             # Step by step, as it was made: the digest of a prompt tells these from one long piece.
             for start, end in pairwise(lengths):
                 chain.append(ids[start:end])
+
+
+def _is_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:
+    """Say whether a prompt ends in an open think block; None where it ends in no think block, closed or open."""
+    end = prompt[-max(map(len, tags)) - _BEHIND :]
+    opened, closed = (_last(end, tag) for tag in tags)
+    return None if opened == closed else opened > closed
 
 
 def _last(ids: Sequence[int], tag: Sequence[int]) -> int:

@@ -15,7 +15,7 @@ import asyncio
 import secrets
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
@@ -135,21 +135,21 @@ class Journal:
         self._note(row)
         self._executing.discard(row.run)
 
-    def conclude(self, row: OutcomeRow, reward: float | None, lesson: Lesson) -> None:
+    def conclude(self, row: OutcomeRow, reward: float | None, lessons: Sequence[Lesson]) -> None:
         """Write how a run ended, what it was worth (None if nobody can say yet) and what was learned from it.
 
         All of that is on disk together or not at all. A run that has a reward, as one that failed and was
-        tried again can, keeps it. Raises whatever the lesson raises.
+        tried again can, keeps it. Raises whatever a lesson raises.
         """
         self.commit(row.run)
         with self._learning() as connection:
             self._write(connection, row)
             is_new = reward is not None and learning.reward_of(connection, row.run) is None
-            self._learn(connection, row.run, reward if is_new else None, lesson)
+            self._learn(connection, row.run, reward if is_new else None, lessons)
         self._executing.discard(row.run)
 
-    def reward(self, run: int, value: float, lesson: Lesson | None) -> None:
-        """Store what a run was worth, once, and what `lesson` makes of it, in one transaction.
+    def reward(self, run: int, value: float, lessons: Sequence[Lesson] = ()) -> None:
+        """Store what a run was worth, once, and what `lessons` make of it, in one transaction.
 
         Raises UserError, naming the run, if it has a reward.
         """
@@ -158,7 +158,7 @@ class Journal:
             if given is not None:
                 name = connection.execute(_ID, (run,)).fetchone()[0]
                 raise UserError(f"run {name} has its reward, {given:g}, and keeps it: a run is rewarded once")
-            self._learn(connection, run, value, lesson)
+            self._learn(connection, run, value, lessons)
 
     @contextmanager
     def _learning(self) -> Iterator[sqlite3.Connection]:
@@ -169,10 +169,10 @@ class Journal:
             self._forget()
             raise
 
-    def _learn(self, connection: sqlite3.Connection, run: int, reward: float | None, lesson: Lesson | None) -> None:
+    def _learn(self, connection: sqlite3.Connection, run: int, reward: float | None, lessons: Sequence[Lesson]) -> None:
         if reward is not None:
             learning.give(connection, run, reward)
-        if lesson is not None:
+        for lesson in lessons:
             known = learning.learned_by(connection, self._texts, lesson.policy)
             state = lesson.learn(Reader(connection, self._texts).run(run), reward, known.state)
             learning.add(connection, self._texts, lesson.policy, known.version + 1, state, run)

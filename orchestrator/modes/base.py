@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from orchestrator.doors import Ask, Needs
 from orchestrator.types import History, Mode, Outcome, Signal
 
-__all__ = ["Chosen", "Learning", "ModePolicy", "Reconsidering"]
+__all__ = ["Chosen", "Learning", "ModePolicy", "Needing", "Reconsidering"]
 
 
 class Chosen(NamedTuple):
@@ -29,14 +29,20 @@ class Chosen(NamedTuple):
 class ModePolicy(Protocol):
     """Chooses a mode for each task."""
 
-    needs: Needs
-    """Without the attribute, nothing."""
-
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Say how much to think about the task; no step has been written.
 
         A SignalUnavailable that it lets through ends in the pipeline's fallback mode, which the trace says.
         """
+        ...
+
+
+class Needing(ModePolicy, Protocol):
+    """Cannot work without something; checked when the pipeline is built."""
+
+    @property
+    def needs(self) -> Needs:
+        """Scorers that it asks, and what else doors.Needs has that means something before a step is written."""
         ...
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "RSD",
     "AnswerGate",
     "Arbitrage",
+    "Cascade",
     "Entropy",
     "Hybrid",
     "LargeOnly",
@@ -38,6 +39,7 @@ ROUTERS = {
     "answer-gate": "orchestrator.routers.answer_gate:AnswerGate",
     "hybrid": "orchestrator.routers.hybrid:Hybrid",
     "linucb": "orchestrator.routers.linucb:LinUCB",
+    "cascade": "orchestrator.routers.cascade:Cascade",
 }
 DOORS = ("needs", "before_step", "after_draft", "after_run")
 """What makes an object a router: one of these."""

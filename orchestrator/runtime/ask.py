@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from orchestrator.doors import Choice, Trial
 from orchestrator.engines.answer_probe import AnswerProbe, Said
+from orchestrator.engines.choice_probe import ChoiceProbe
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.errors import EngineError, SignalUnavailable, UnknownName, UserError
 from orchestrator.memory.base import SignalRow
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 ANSWERS = "answers"
 """Name of the signal that forced answers leave in the trace."""
+_ALTERNATIVES = 20
+"""Alternatives per token that say how sure an engine is of an answer; vLLM shows no more by default."""
 _SILENT = "no sample held an answer"
 
 
@@ -60,22 +63,49 @@ class DraftAsk:
 
         Raises SignalUnavailable where the thought cannot be closed, or the engine fails.
         """
-        if engine not in self._run.samplings:
-            known = ", ".join(self._run.samplings)
-            raise UnknownName(f"{self._run.doors.policy} asks engine {engine!r} to answer; the pipeline has {known}")
-        if num < 1:
-            raise UserError(f"{self._run.doors.policy} asks for {num} answers: at least 1")
+        self._check_asked(engine, num)
         asked = (ANSWERS, engine, draft and draft.attempt, num)
         answers, signal = await self._once(asked, partial(self._answered, engine, draft, num))
         if signal.value is None and signal.reason != _SILENT:
             raise SignalUnavailable(ANSWERS, signal.reason)
         return list(answers)
 
-    async def trials(self, engine: str, draft: Step | None = None, *, num: int = 1) -> list[Trial]:
-        raise SignalUnavailable(ANSWERS, "not yet")
+    async def trials(
+        self, engine: str, draft: Step | None = None, *, before: Step | None = None, num: int = 1
+    ) -> list[Trial]:
+        """Return `num` answers with how sure the engine is of each; the first is greedy. Raises SignalUnavailable."""
+        self._check_asked(engine, num)
+        place, to_step = self._place(draft), None if before is None else before.index
+        samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=_ALTERNATIVES)
+        return [Trial(each.answer, each.logprob, each.entropy) for each in samples]
 
     async def choose(self, engine: str, question: str, words: Sequence[str], *, of_task: bool = True) -> Choice:
-        raise SignalUnavailable("choice", "not yet")
+        """Let `engine` answer a question with one of `words`. Raises SignalUnavailable."""
+        self._check_asked(engine)
+        run = self._run
+        probe = ChoiceProbe(question=question, words=tuple(words))
+        messages = run.history.task.messages if of_task else ()
+        call = partial(run.call, place=self._place(None))
+        asked = ("choose", engine, question, tuple(words), of_task)
+        try:
+            return await self._once(asked, partial(probe.ask, engine, run.stream, messages, call))
+        except EngineError as error:
+            raise SignalUnavailable("choice", str(error)) from error
+
+    def _check_asked(self, engine: str, num: int = 1) -> None:
+        if engine not in self._run.samplings:
+            known = ", ".join(self._run.samplings)
+            raise UnknownName(f"{self._run.doors.policy} asks engine {engine!r} to answer; the pipeline has {known}")
+        if num < 1:
+            raise UserError(f"{self._run.doors.policy} asks for {num} answers: at least 1")
+
+    def _place(self, draft: Step | None) -> tuple[int, int]:
+        """Return where a call about a draft belongs; one about kept steps belongs to the step that follows them."""
+        index = len(self._run.history.steps)
+        if draft is not None and draft.index >= index:
+            return draft.index, draft.attempt
+        assert self._run.turn is not None
+        return index, self._run.turn.attempt
 
     def answer_in(self, text: str) -> str | None:
         """Return the answer that the pipeline finds in a text, None for none."""
@@ -97,31 +127,31 @@ class DraftAsk:
     # ---- scores
 
     async def _one(self, name: str, draft: Step) -> Signal:
-        signal = await self._once((name, draft.attempt), partial(self._scored, name, draft))
+        signal = await self._once((name, draft.index, draft.attempt), partial(self._scored, name, draft))
         if signal.value is None:
             raise SignalUnavailable(name, signal.reason)
         return signal
 
     async def _scored(self, name: str, draft: Step) -> Signal:
-        stored = self._run.stored.signals.get((draft.index, draft.attempt, name))
-        return await self._measure(name, draft) if stored is None else _checked(stored)
+        told = name if draft.index >= len(self._run.history.steps) else f"{name}@{draft.index}"
+        stored = self._run.stored.signals.get((*self._place(draft), told))
+        return await self._measure(name, draft, told) if stored is None else _checked(stored)
 
-    async def _measure(self, name: str, draft: Step) -> Signal:
+    async def _measure(self, name: str, draft: Step, told: str) -> Signal:
         if name not in self._scorers:
             raise UserError(f"the router asks for scorer {name!r}; the pipeline has {', '.join(self._scorers)}")
         scorer = self._scorers[name]
         run = self._run
         engine = scorer.engine or run.history.large
+        place = self._place(draft)
         try:
-            signal = await scorer.score(
-                engine, run.stream, draft, partial(run.call, place=(draft.index, draft.attempt))
-            )
+            signal = await scorer.score(engine, run.stream, draft, partial(run.call, place=place))
         except SignalUnavailable as missing:
             signal = Signal(name=name, value=None, reason=missing.reason)
         except EngineError as error:
             signal = Signal(name=name, value=None, reason=str(error))
-        signal = _checked(signal._replace(name=name))
-        self._record(draft.index, draft.attempt, signal)
+        signal = _checked(signal._replace(name=told))
+        self._record(*place, signal)
         return signal
 
     def _record(self, step: int, attempt: int, signal: Signal) -> None:
@@ -141,8 +171,7 @@ class DraftAsk:
     async def _answered(self, engine: str, draft: Step | None, num: int) -> tuple[list[str], Signal]:
         """Return the answers and how far they agree; what an earlier session could not have is not asked again."""
         run = self._run
-        assert run.turn is not None
-        place = (len(run.history.steps), draft.attempt if draft else run.turn.attempt)
+        place = self._place(draft)
         unit = f"share of {num} by {engine}{'' if draft else ', without the draft'}"
         stored = run.stored.probes.get((*place, unit))
         if stored is not None and stored.value is None:
@@ -165,18 +194,27 @@ class DraftAsk:
             self._record(*place, signal)
         return answers, signal
 
-    async def _samples(self, engine: str, draft: Step | None, num: int, place: tuple[int, int]) -> list[Said]:
+    async def _samples(
+        self,
+        engine: str,
+        draft: Step | None,
+        num: int,
+        place: tuple[int, int],
+        *,
+        to_step: int | None = None,
+        logprobs: int = 0,
+    ) -> list[Said]:
         run = self._run
         if engine in run.chat_only:
             raise SignalUnavailable(ANSWERS, f"engine {engine!r} is chat-only: it cannot go on from a thought")
         probe = AnswerProbe(prompt=run.probes[engine])
-        prompt = await probe.prefix(engine, run.stream, draft)
+        prompt = await probe.prefix(engine, run.stream, draft, to_step=to_step)
 
         def sample(number: int) -> Coroutine[Any, Any, Said]:
             call = partial(run.call, place=place, drawn_as=(f"probe {number}" if number else "probe", place[1]))
             sampling = replace(run.samplings[engine], max_tokens=None) if number else GREEDY
-            key = ("sample", engine, draft and draft.attempt, number)
-            return self._once(key, partial(probe.sample, engine, prompt, call, sampling))
+            key = ("sample", engine, draft and draft.attempt, to_step, number, logprobs)
+            return self._once(key, partial(probe.sample, engine, prompt, call, sampling, logprobs=logprobs))
 
         return await _all([asyncio.ensure_future(sample(number)) for number in range(num)])
 

@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
-from orchestrator import registry, routers
+from orchestrator import modes, monitors, registry, routers
+from orchestrator import tools as tool_room
 from orchestrator.config import router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS
+from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec, JudgePrompt
+from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UserError
+from orchestrator.modes.fixed import Fixed
+from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.runtime.run import ANSWER, Doors
+from orchestrator.runtime.run import ACT, ANSWER, Doors
+from orchestrator.tools.function import Function
+from orchestrator.types import Mode, Overlap
 
 __all__ = [
     "VERIFIER",
     "Policy",
     "check_engines",
     "check_needs",
+    "check_overlap",
     "check_sampling",
     "counterfactual_of",
     "counterfactual_settings",
     "doors_of",
     "engines_of",
+    "fallback_of",
+    "mode_name",
+    "mode_of",
+    "monitors_of",
     "policy_name",
     "policy_of",
     "router_of",
     "scorers_of",
     "settings_of",
+    "tool_prompt_of",
+    "tools_of",
     "writers_of",
 ]
 
+AS_IT_IS = "as-it-is"
+"""The mode that switches nothing."""
 VERIFIER = "verifier"
 """What a scorer is called that never errs; a workload brings it."""
-RESERVED = (ANSWER, "act", "reason", "__start__", "__end__")
+RESERVED = (ANSWER, ACT, "reason", "__start__", "__end__")
 
 
 def engines_of(wanted: Mapping[str, EngineSpec | Engine]) -> tuple[dict[str, Engine], dict[str, EngineSpec]]:
@@ -107,7 +121,8 @@ class Policy(NamedTuple):
 def policy_of(policy: Any) -> Policy:
     """Return name and version of a policy."""
     target = f"{type(policy).__module__}:{type(policy).__qualname__}"
-    known = {value: name for name, value in routers.ROUTERS.items()} | {_COLLECT: "collect"}
+    tables = (routers.ROUTERS, monitors.MONITORS, modes.MODES)
+    known = {value: name for table in tables for name, value in table.items()} | {_COLLECT: "collect"}
     if name := known.get(target):
         return Policy(name, _version())
     name, version = registry.foreign("routers").get(target, (target, ""))
@@ -134,7 +149,75 @@ def doors_of(router: Any, counterfactual: Counterfactual | None = None) -> Doors
         getattr(router, "after_run", None),
         getattr(router, "prior", None),
         getattr(router, "needs", Needs()).reads_rewrites,
+        getattr(router, "on_events", None),
     )
+
+
+def monitors_of(wanted: Iterable[Any]) -> tuple[Any, ...]:
+    """Return monitors, their files read if they have one: a name gives one with its defaults.
+
+    Raises UserError for an object without a door.
+    """
+    return tuple(map(_monitor, wanted))
+
+
+def _monitor(wanted: Any) -> Any:
+    found = monitors.find(wanted)() if isinstance(wanted, str) else wanted
+    if isinstance(found, type) or not (hasattr(found, "watch") or hasattr(found, "look")):
+        raise UserError(f"monitor {wanted!r} is no monitor: give a name, or an object with watch or look")
+    return found.with_file(router_file) if hasattr(found, "with_file") else found
+
+
+def mode_of(wanted: Any) -> Any:
+    """Return a mode or a mode's policy, None for None; see modes/written.py. Raises UserError."""
+    if wanted is None:
+        return None
+    policy = read_mode(wanted)
+    return policy.mode if isinstance(policy, Fixed) else policy
+
+
+def fallback_of(wanted: Any) -> Mode | None:
+    """Return the mode that stands in for one that cannot be had. Raises UserError for a policy."""
+    if wanted == AS_IT_IS:
+        return Mode(name=AS_IT_IS)
+    found = mode_of(wanted)
+    if found is not None and not isinstance(found, Mode):
+        raise UserError(f"fallback {wanted!r} chooses among modes: give a single one")
+    return found
+
+
+def mode_name(mode: Any) -> str:
+    """Return what the trace calls whoever chose the mode."""
+    return "pipeline" if isinstance(mode, Mode) else policy_name(mode)
+
+
+def tools_of(wanted: Any) -> Any:
+    """Return tools: names and functions are made into them; a function that makes a task's own stays as it is."""
+    return wanted if callable(wanted) else tuple(map(_tool, wanted))
+
+
+def _tool(wanted: Any) -> Any:
+    if isinstance(wanted, str):
+        return tool_room.make(wanted)
+    return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
+
+
+def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -> ToolPrompt:
+    """Return how engines are told of tools: in the words that the largest one brings, if nothing else is said."""
+    *_, largest = specs.values()
+    return wanted or largest.tools or ToolPrompt()
+
+
+def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:
+    """Raise UserError where steps would be drafted ahead of something that may change what is drafted."""
+    reasons = {
+        "tools": bool(recipe["tools"]),
+        "a mode": recipe["mode"] is not None,
+        "monitors that ask": any(hasattr(each, "look") for each in recipe["monitors"]),
+        "a router that heeds events": recipe["doors"].on_events is not None,
+    }
+    if overlap.is_on and (why := [what for what, is_so in reasons.items() if is_so]):
+        raise UserError(f"overlap does not go together with {' and '.join(why)}: leave it out")
 
 
 def counterfactual_of(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counterfactual | None:
@@ -168,8 +251,11 @@ def scorers_of(given: Mapping[str, Scorer], engines: Mapping[str, EngineSpec]) -
         if name in MEASURED:
             if (engine := measuring.get(MEASURED[name])) is not None:
                 scorers[name] = make(engine, engines[engine])
+        elif name in SCORERS:
+            asked = largest.verdict or VerdictPrompt() if name == VERDICT else largest.judge or JudgePrompt()
+            scorers[name] = make(prompt=asked)
         else:
-            scorers[name] = make(prompt=largest.judge or JudgePrompt()) if name in SCORERS else make()
+            scorers[name] = make()
     scorers.update(given)
     for name, scorer in scorers.items():
         if scorer.engine is not None and scorer.engine not in engines:

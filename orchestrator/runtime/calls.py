@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from json import dumps, loads
@@ -24,15 +24,18 @@ from orchestrator.ledger import Entry, Fate, Ledger
 from orchestrator.memory.base import CallIntent, CallResult
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.budget import Spender
+from orchestrator.tools.base import ERROR, Observation
 from orchestrator.types import Message, Sampling, Stop, TokenLogprob
 
 if TYPE_CHECKING:
     from orchestrator.runtime.ahead import AheadCalls
 
-__all__ = ["WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
+__all__ = ["TOOL", "WRITING", "Booked", "Calls", "call_seed", "completion_of", "drafting_of", "entry_of", "run_seed"]
 
 WRITING = frozenset({"draft", "rewrite", "alternative", "answer"})
 """Purposes of calls whose text may become a step."""
+TOOL = "tool"
+"""Purpose of a call that is made to a tool: no tokens, and the tool's name stands for the engine's."""
 REST_S = 30.0
 """An engine that stayed unavailable through all retries is left alone for this long."""
 
@@ -125,11 +128,43 @@ class Calls:
         self._policy = policy
         self._resting = resting
         self._finished: dict[_Key, list[CallResult]] = {}
+        self._cut_off: set[_Key] = set()
 
     def replay(self, intent: CallIntent, result: CallResult) -> None:
         """Remember a finished call of an earlier session: asked for again, it is answered from here."""
         key = _Key(intent.step, intent.attempt, intent.purpose, intent.engine, intent.seed, intent.digest)
         self._finished.setdefault(key, []).append(result)
+
+    def cut_off_before(self, intent: CallIntent) -> None:
+        """Remember a call of a tool that an earlier session began and did not see the end of."""
+        self._cut_off.add(_Key(intent.step, intent.attempt, intent.purpose, intent.engine, intent.seed, intent.digest))
+
+    def was_cut_off(self, name: str, place: Place, digest: bytes) -> bool:
+        """Say whether an earlier session began the same call of a tool and nobody knows what came of it."""
+        key = _Key(*place, TOOL, name, 0, digest)
+        return key in self._cut_off and key not in self._finished
+
+    async def tool(
+        self, name: str, place: Place, digest: bytes, make: Callable[[], Awaitable[Observation]]
+    ) -> Observation:
+        """Return what a tool answers to the call that `digest` names: journaled before and after, made once."""
+        key = _Key(*place, TOOL, name, 0, digest)
+        if self._finished.get(key):
+            earlier = self._finished[key].pop()
+            return Observation(earlier.text, earlier.seconds, earlier.text.startswith(ERROR))
+        seq, started = self.number(), time()
+        self._journal.intent(CallIntent(self._run, seq, *place, TOOL, name, 0, digest, 0, 0, started))
+        seen: Observation | None = None
+        try:
+            await self._journal.written(self._run)
+            seen = await make()
+        finally:
+            status, text = ("done", seen.text) if seen else ("aborted", "")
+            result = _tool_result(self._run, seq, status, text, time() - started)
+            self._ledger.add(name, TOOL, Fate.USED if seen else Fate.INTERRUPTED, entry_of(result))
+            self._journal.result(result)
+            self._journal.commit(self._run)
+        return seen
 
     def take(self, place: Place) -> list[Booked]:
         """Return, once, the writing calls of the candidate at `place`, which is kept."""
@@ -161,6 +196,7 @@ class Calls:
         logprobs: int = 0,
         stop: tuple[str, ...] = (),
         drawn_as: tuple[str, int] | None = None,
+        think_budget: int | None = None,
     ) -> Completion:
         """Return what `engine` answers to a call for the step and attempt at `place`.
 
@@ -180,6 +216,7 @@ class Calls:
             purpose=purpose,
             stop=stop,
             logprobs=logprobs,
+            think_budget=think_budget,
         )
         return await self._ask(Asked(engine, place, ask, prompt.digest, prompt_tokens))
 
@@ -397,6 +434,26 @@ def entry_of(result: CallResult) -> Entry:
         streamed=int(result.first_token_s is not None),
         queue_s=result.queue_s or 0.0,
         queued=int(result.queue_s is not None),
+    )
+
+
+def _tool_result(run: int, seq: int, status: str, text: str, seconds: float) -> CallResult:
+    return CallResult(
+        run,
+        seq,
+        status,
+        text=text,
+        ids=b"",
+        stop="",
+        stop_text="",
+        prompt_tokens=0,
+        cached_tokens=None,
+        output_tokens=0,
+        uncertain=0,
+        seconds=seconds,
+        first_token_s=None,
+        error="",
+        logprobs=None,
     )
 
 

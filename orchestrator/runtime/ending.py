@@ -9,9 +9,9 @@ from orchestrator.memory.base import OutcomeRow
 from orchestrator.runtime import learning
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Run
-from orchestrator.runtime.step import end
+from orchestrator.runtime.step import finish
 from orchestrator.runtime.trace import Trace
-from orchestrator.types import Status
+from orchestrator.types import Status, StepKind
 
 __all__ = ["conclude", "reopen"]
 
@@ -22,7 +22,7 @@ async def conclude(run: Run) -> RunResult:
         return run.outcome
     await run.call.cut_off()
     assert run.ending is not None
-    answer = run.find_answer("".join(step.text for step in run.history.steps))
+    answer = run.find_answer(run.text())
     status = run.ending.status or _status(run, answer)
     outcome = _result(run, status, answer, run.ending.reason, run.spender.elapsed_s)
     error = str(run.error) if run.error else ""
@@ -36,9 +36,10 @@ async def conclude(run: Run) -> RunResult:
         dumps(run.ledger.rows()),
         time(),
     )
-    if run.known is not None:
-        lesson = learning.lesson_of(run.doors.after_run, run.known.policy, is_late=False)
-        run.journal.conclude(row, learning.reward_at_end(run, status, answer), lesson)
+    if run.history.mode is not None:
+        learning.note_thought(run, run.history.mode)
+    if run.known:
+        run.journal.conclude(row, learning.reward_at_end(run, status, answer), learning.lessons_of(run))
     else:
         run.journal.outcome(row)
         run.journal.commit(run.key)
@@ -48,7 +49,7 @@ async def conclude(run: Run) -> RunResult:
 
 def reopen(run: Run, stored: OutcomeRow) -> None:
     """Give a restored run the outcome it had."""
-    end(run, Status(stored.status), stored.reason)
+    finish(run, Status(stored.status), stored.reason)
     run.outcome = _result(run, Status(stored.status), stored.answer, stored.reason, stored.seconds)
 
 
@@ -57,7 +58,7 @@ def _result(run: Run, status: Status, answer: str | None, reason: str, seconds: 
         run_id=run.id,
         status=status,
         answer=answer,
-        text="".join(step.text for step in run.history.steps),
+        text="".join(step.text for step in run.history.steps if step.kind is not StepKind.OBSERVATION),
         steps=tuple(run.history.steps),
         ledger=run.ledger,
         reason=reason,

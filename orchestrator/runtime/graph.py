@@ -1,4 +1,4 @@
-"""The graph is the routing: one node per engine, `answer`, and the router's decision is the edge a run takes.
+"""The graph is the routing: one node per engine, `act` where there are tools, `answer`; a decision is the edge taken.
 
 The state holds only which run, which step and which node comes next: no text ever reaches a
 checkpoint. A node that is entered again (retry, interrupt, resume) finds the run where it stands.
@@ -16,8 +16,8 @@ from langgraph.types import Command
 
 from orchestrator.runtime.ending import conclude
 from orchestrator.runtime.portal import run_sync
-from orchestrator.runtime.run import ANSWER, Run
-from orchestrator.runtime.step import take_turn
+from orchestrator.runtime.run import ACT, ANSWER, Run
+from orchestrator.runtime.turn import take_turn
 
 __all__ = ["FUSED", "State", "build_graph"]
 
@@ -55,8 +55,8 @@ class _Node(Runnable[State, Any]):
         return await self._visit(input)
 
 
-def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bool) -> Any:
-    """Return the compiled graph of a pipeline whose engines are `engines`.
+def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bool, acts: bool = False) -> Any:
+    """Return the compiled graph of a pipeline whose engines are `engines`; with tools, it `acts`.
 
     `enter` finds the run a state belongs to; `leave` lets go of a run that is over or cut off.
     """
@@ -66,8 +66,9 @@ def build_graph(engines: Sequence[str], enter: Enter, leave: Leave, *, fused: bo
         graph.add_edge(START, FUSED)
         graph.add_edge(FUSED, END)
     else:
-        places = (*engines, ANSWER)
-        for engine in engines:
+        nodes = (*engines, ACT) if acts else tuple(engines)
+        places = (*nodes, ANSWER)
+        for engine in nodes:
             graph.add_node(engine, _Node(engine, _one_step(engine, enter, leave)), destinations=places)
         graph.add_node(ANSWER, _Node(ANSWER, _answer(enter, leave)))
         graph.add_conditional_edges(START, lambda state: state.get("next", engines[0]), list(places))

@@ -20,11 +20,12 @@ from langgraph.errors import GraphInterrupt
 
 from orchestrator.errors import UserError
 
-__all__ = ["door", "outside_graph"]
+__all__ = ["can_interrupt", "door", "outside_graph"]
 
 # LangGraph has no public names for these. A run outside a graph has neither.
 _SCRATCHPAD = "__pregel_scratchpad"
 _SEND = "__pregel_send"
+_CHECKPOINTER = "__pregel_checkpointer"
 
 
 @contextmanager
@@ -53,6 +54,12 @@ def door(policy: str) -> Iterator[list[Any]]:
         raise
     finally:
         var_child_runnable_config.reset(token)
+
+
+def can_interrupt() -> bool:
+    """Say whether there is a graph around whose checkpointer keeps a question until somebody answers it."""
+    config: RunnableConfig = var_child_runnable_config.get() or {}
+    return bool(config.get("configurable", {}).get(_CHECKPOINTER))
 
 
 def outside_graph() -> Context:

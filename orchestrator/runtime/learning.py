@@ -1,4 +1,4 @@
-"""What a learning router knows at the start of a run, and what it is told at the end: its third door.
+"""What a learning router, or mode's policy, knows at the start of a run, and what it is told at the end.
 
 A run sees one version of what was learned, the newest when it begins, and the journal keeps which one
 it was; so a resumed run decides as it would have. What the run teaches goes on top of whatever is the
@@ -13,7 +13,7 @@ from json import dumps, loads
 from time import time
 from typing import Any, NamedTuple
 
-from orchestrator import config, registry, routers
+from orchestrator import config, modes, registry, routers
 from orchestrator.engines.base import Capabilities
 from orchestrator.errors import UserError
 from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
@@ -21,35 +21,46 @@ from orchestrator.memory.journal import Journal
 from orchestrator.runtime import build
 from orchestrator.runtime.run import Known, Run
 from orchestrator.runtime.tasks import is_correct
-from orchestrator.types import Outcome, Status, Taken
+from orchestrator.types import Message, Mode, Outcome, Status, Taken, question_of
 
 __all__ = [
     "LEARNED",
+    "MODE",
+    "ROUTER",
+    "THOUGHT",
     "UNREWARDED",
     "Rewarded",
     "give_reward",
     "lesson_of",
+    "lessons_of",
     "look_up",
+    "note_thought",
     "outcome_of",
     "policy_key",
     "reward_at_end",
 ]
 
+ROUTER, MODE = "router", "mode"
+"""Who learns."""
 LEARNED = "learned"
 """Kind of the event that says which version a run had."""
+THOUGHT = "thought"
+"""Kind of the event that says in which mode a run ended, and how much it had thought."""
 UNREWARDED = "unrewarded"
 """Kind of the event that says why a run has no reward though there is a function for it."""
 
 
-def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabilities], experience: str) -> str:
-    """Return what names the state of a learning router, as JSON: the router, its options, the engines it chooses from.
+def policy_key(
+    policy: Any, writers: Sequence[str], ready: Mapping[str, Capabilities], experience: str, kind: str = ROUTER
+) -> str:
+    """Return what names the state of a learning policy, as JSON: its name, its options, the engines it chooses from.
 
-    Another router, other options, other engines or another name of the experience learn apart from it.
+    Another one, other options, other engines or another name of the experience learn apart from it.
     """
-    options = build.settings_of(router) if is_dataclass(router) else {}
+    options = build.settings_of(policy) if is_dataclass(policy) else {}
     return dumps(
         {
-            "router": build.policy_of(router).name,
+            kind: build.policy_of(policy).name,
             "options": {name: value for name, value in options.items() if name != "policy"},
             "engines": [[name, ready[name].model] for name in writers],
             "experience": experience,
@@ -58,23 +69,38 @@ def policy_key(router: Any, writers: Sequence[str], ready: Mapping[str, Capabili
     )
 
 
-def look_up(run: Run, policy: str, stored: StoredRun | None = None) -> None:
-    """Give a run of a learning router what is known: what it knew before, if `stored` says, else the newest."""
-    before = _known(stored) if stored is not None else None
+def look_up(run: Run, policy: str, stored: StoredRun | None = None, kind: str = ROUTER) -> None:
+    """Give a run of a learning policy what is known: what it knew before, if `stored` says, else the newest."""
+    before = _known(stored, kind) if stored is not None else None
     if before is not None:
-        run.known = before
-        run.history.learned = run.journal.learned(*before).state
+        run.known[kind] = before
+        _give(run, kind, run.journal.learned(*before).state)
         return
     newest = run.journal.learned(policy)
-    run.known = Known(policy, newest.version)
-    run.history.learned = newest.state
+    run.known[kind] = Known(policy, newest.version)
+    _give(run, kind, newest.state)
     said = {"policy": policy, "version": newest.version, "reason": f"version {newest.version}"}
     run.journal.event(EventRow(run.key, len(run.history.steps), LEARNED, dumps(said), time()))
 
 
-def _known(stored: StoredRun) -> Known | None:
+def _give(run: Run, kind: str, state: Mapping[str, Any]) -> None:
+    if kind == ROUTER:
+        run.history.learned = state
+    else:
+        run.history.lengths = state
+
+
+def _known(stored: StoredRun, kind: str = ROUTER) -> Known | None:
     details = (loads(event.detail) for event in stored.events if event.kind == LEARNED)
-    return next((Known(each["policy"], each["version"]) for each in details), None)
+    found = (Known(each["policy"], each["version"]) for each in details if kind in loads(each["policy"]))
+    return next(found, None)
+
+
+def note_thought(run: Run, mode: Mode) -> None:
+    """Note how much a run that ends has thought, and in which mode."""
+    tokens = run.thinking.tokens
+    said = {"reason": f"{tokens} tokens in mode {mode.name}", "mode": mode.name, "tokens": tokens}
+    run.journal.event(EventRow(run.key, len(run.history.steps), THOUGHT, dumps(said), time()))
 
 
 def reward_at_end(run: Run, status: Status, answer: str | None) -> float | None:
@@ -112,10 +138,22 @@ def checked(value: Any, whose: str) -> float:
 
 def lesson_of(after_run: Any, policy: str, *, is_late: bool) -> Lesson:
     """Return the lesson that the door `after_run` makes of a run."""
-    return Lesson(policy, lambda stored, reward, state: after_run(outcome_of(stored, reward, is_late=is_late), state))
+    engines = tuple(name for name, _ in loads(policy)["engines"])
+
+    def learn(stored: StoredRun, reward: float | None, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        new: Mapping[str, Any] = after_run(outcome_of(stored, reward, engines, is_late=is_late), state)
+        return new
+
+    return Lesson(policy, learn)
 
 
-def outcome_of(stored: StoredRun, reward: float | None, *, is_late: bool) -> Outcome:
+def lessons_of(run: Run) -> list[Lesson]:
+    """Return what the policies of a run that ends learn from it."""
+    doors = {ROUTER: run.doors.after_run, MODE: getattr(run.mode_policy, "after_run", None)}
+    return [lesson_of(doors[kind], known.policy, is_late=False) for kind, known in run.known.items()]
+
+
+def outcome_of(stored: StoredRun, reward: float | None, engines: tuple[str, ...], *, is_late: bool) -> Outcome:
     """Return how a stored run ended."""
     outcome = stored.outcome
     assert outcome is not None
@@ -124,12 +162,13 @@ def outcome_of(stored: StoredRun, reward: float | None, *, is_late: bool) -> Out
     for row in loads(outcome.ledger):
         output_tokens[row["engine"]] = output_tokens.get(row["engine"], 0) + row["output_tokens"]
         cost[row["engine"]] = cost.get(row["engine"], 0.0) + row["cost"]
-    known = _known(stored)
-    assert known is not None
+    thought: dict[str, Any] = next(
+        (loads(event.detail) for event in reversed(stored.events) if event.kind == THOUGHT), {}
+    )
     return Outcome(
         run_id=stored.run.id,
         status=Status(outcome.status),
-        engines=tuple(name for name, _ in loads(known.policy)["engines"]),
+        engines=engines,
         decisions=tuple(map(_taken, stored.decisions)),
         writers=tuple(row.writer for row in stored.kept()),
         failed=_failed(stored),
@@ -138,7 +177,14 @@ def outcome_of(stored: StoredRun, reward: float | None, *, is_late: bool) -> Out
         cost=cost,
         reward=reward,
         is_late=is_late,
+        mode=thought.get("mode", ""),
+        thought_tokens=thought.get("tokens", 0),
+        question=_question(stored),
     )
+
+
+def _question(stored: StoredRun) -> str:
+    return question_of([Message(*message) for message in loads(stored.run.task)["messages"]])
 
 
 def _taken(row: DecisionRow) -> Taken:
@@ -164,10 +210,10 @@ class Rewarded(NamedTuple):
     """The router that has learned from it; empty where it does not learn."""
 
 
-def give_reward(journal: Journal, name: str, value: Any, router: Any = None) -> Rewarded:
+def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mode: Any = None) -> Rewarded:
     """Store what a run that has ended was worth, and let its router learn from it.
 
-    `router` is used if the run was made with it; any other is built again from the run's settings.
+    `router` and `mode` are used if the run was made with them; any other is built again from the run's settings.
     Raises UnknownName, listing near ids, or UserError: no reward, a run that has not ended or has its reward,
     a router that cannot be built.
     """
@@ -175,13 +221,27 @@ def give_reward(journal: Journal, name: str, value: Any, router: Any = None) -> 
     stored = journal.run(name)
     if stored.outcome is None:
         raise UserError(f"run {stored.run.id} has not ended: reward it when it has")
+    lessons = []
     known = _known(stored)
-    lesson = None
     if known is not None:
-        after_run = build.doors_of(_router_of(stored, router)).after_run
-        lesson = lesson_of(after_run, known.policy, is_late=True)
-    journal.reward(stored.key, number, lesson)
-    return Rewarded(stored.run.id, loads(known.policy)["router"] if known else "")
+        lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
+    if (of_mode := _known(stored, MODE)) is not None:
+        lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
+    journal.reward(stored.key, number, lessons)
+    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
+
+
+def _mode_of(stored: StoredRun, given: Any) -> Any:
+    settings = loads(stored.run.settings)["mode"]
+    if given is not None and build.settings_of(given) == settings:
+        return given
+    options = dict(settings)
+    name = options.pop("policy").rpartition(" ")[0]
+    if name not in registry.names("modes", modes.MODES):
+        raise UserError(
+            f"run {stored.run.id} has the mode {name}, which has no registered name: reward it through its pipeline"
+        )
+    return modes.find(name)(**options)
 
 
 def _router_of(stored: StoredRun, given: Any) -> Any:

@@ -24,10 +24,12 @@ from orchestrator.routers.base import keep_all
 from orchestrator.runtime.ahead import AheadCalls, end_of
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.calls import Calls
+from orchestrator.runtime.deciding import decide
 from orchestrator.runtime.interrupts import outside_graph
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.run import Run, Stored, Turn
-from orchestrator.runtime.step import advance, decide, rewriting
+from orchestrator.runtime.step import rewriting
+from orchestrator.runtime.watch import advance
 from orchestrator.runtime.write import write
 from orchestrator.types import Decision, History, Keep, Overlap, Rewrite, Step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from json import dumps, loads
@@ -12,27 +12,33 @@ from typing import Any
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec, ProbePrompt
+from orchestrator.engines.spec import EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused
 from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
-from orchestrator.monitors.base import Monitor
-from orchestrator.runtime import build, ending, learning, step
+from orchestrator.modes.base import ModePolicy
+from orchestrator.runtime import build, ending, learning, moding, turn
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
+from orchestrator.runtime.calling import told_of
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.resume import restore, spent_s
-from orchestrator.runtime.run import Doors, Reward, Run
-from orchestrator.types import Budget, History, Message, Overlap, Status, Task
+from orchestrator.runtime.run import Approver, Doors, Reward, Run
+from orchestrator.runtime.thinking import Thinking
+from orchestrator.tools.base import Tool
+from orchestrator.tools.toolset import LISTING, Toolset
+from orchestrator.types import Budget, History, Message, Mode, Overlap, Status, Task
 
-__all__ = ["Ready", "Recipe", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
+__all__ = ["Ready", "Recipe", "ToolsFor", "begin", "is_over", "probed", "reopen", "task_json", "task_of"]
 
+ToolsFor = Callable[[Task], Sequence[Any]]
+"""Tools that are made for a task, and for it alone: a simulation, whose calls can be made again from the start."""
 Ready = Mapping[str, Capabilities]
 """What the engines can do; empty before they were started."""
 
@@ -45,7 +51,8 @@ class Recipe:
     specs: Mapping[str, EngineSpec]
     router: Any
     doors: Doors
-    monitors: Sequence[Monitor]
+    monitors: Sequence[Any]
+    """Each has a door of monitors/base.py, or both."""
     scorers: Mapping[str, Scorer]
     budget: Budget
     answer: str | Extractor | Sequence[str | Extractor]
@@ -57,6 +64,12 @@ class Recipe:
     failover: bool
     retries: RetryPolicy
     overlap: Overlap
+    tools: Sequence[Tool] | ToolsFor = ()
+    tool_prompt: ToolPrompt = ToolPrompt()  # noqa: RUF009 - frozen
+    approve: Approver | None = None
+    mode: Mode | ModePolicy | None = None
+    fallback: Mode | None = None
+    """The mode where none could be chosen, or the engines cannot honour it; None: such a run is refused."""
     calibration: Calibration | None = None
     counterfactuals: Mapping[str, Any] | None = None
     """Share of steps and scorer; None for none."""
@@ -76,6 +89,17 @@ class Recipe:
     def _calibrated(self) -> dict[str, str] | None:
         of = self.calibration
         return None if of is None else {"said": str(of), "digest": of.digest}
+
+    @property
+    def _tools(self) -> Any:
+        listed = self.tools if callable(self.tools) else [each.name for each in self.tools]
+        return {"tools": listed, "prompt": self.tool_prompt}
+
+    def toolset(self, task: Task) -> Toolset | None:
+        """Return the tools of a run, None for none."""
+        tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
+        asked = self.tool_prompt
+        return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None
 
     @cached_property
     def settings(self) -> str:
@@ -99,6 +123,8 @@ class Recipe:
                     "calibration": self._calibrated,
                     "counterfactuals": self.counterfactuals,
                     **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
+                    **({"tools": self._tools} if self.tools else {}),
+                    **({"mode": self.mode, "fallback": self.fallback} if self.mode is not None else {}),
                     **({"experience": self.experience} if self.experience and self.doors.after_run else {}),
                 }
             ),
@@ -120,7 +146,9 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
     )
     run = _assemble(recipe, journal, ready, task, run_id, journal.open_run(row), spent_s=0.0)
     _learn(recipe, ready, run)
-    step.plan(run)
+    if isinstance(recipe.mode, Mode):
+        moding.begin(run, recipe.mode)
+    turn.settle(run)
     return run
 
 
@@ -142,14 +170,15 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         ending.reopen(run, stored.outcome)
     else:
         journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
-        step.settle(run)
+        turn.settle(run)
     return run
 
 
 def _learn(recipe: Recipe, ready: Ready, run: Run, stored: StoredRun | None = None) -> None:
-    if recipe.doors.after_run is not None:
-        key = learning.policy_key(recipe.router, run.history.engines, ready, recipe.experience)
-        learning.look_up(run, key, stored)
+    for kind, policy in ((learning.ROUTER, recipe.router), (learning.MODE, recipe.mode)):
+        if hasattr(policy, "after_run"):
+            key = learning.policy_key(policy, run.history.engines, ready, recipe.experience, kind)
+            learning.look_up(run, key, stored, kind)
 
 
 def is_over(stored: StoredRun) -> bool:
@@ -195,17 +224,42 @@ def _assemble(
     contexts = {name: can.context for name, can in ready.items()}
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
+    tools = recipe.toolset(task)
+    messages = task.messages if tools is None else told_of(task.messages, tools, recipe.tool_prompt)
+    stream = StepStream(
+        recipe.engines,
+        tokenizers,
+        messages,
+        think=recipe.thinks,
+        think_tags=think_tags,
+        switches={name: can.think_switch for name, can in ready.items()},
+        opened={name: can.think_opened for name, can in ready.items()},
+        tools=dict.fromkeys(recipe.engines, tools.schemas())
+        if tools is not None and recipe.tool_prompt.is_native
+        else {},
+    )
     run = Run(
         id=run_id,
         key=key,
-        history=History(task=task, engines=writers, seed=seed),
-        stream=StepStream(recipe.engines, tokenizers, task.messages, think=recipe.thinks, think_tags=think_tags),
+        history=History(task=task, engines=writers, seed=seed, tools=tuple(each.name for each in tools or ())),
+        stream=stream,
+        messages=messages,
+        thinking=Thinking(stream, think_tags),
+        thinks=recipe.thinks,
+        served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
+        mode_policy=None if isinstance(recipe.mode, Mode) else recipe.mode,
+        mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
+        fallback=recipe.fallback,
+        tools=tools,
+        is_simulation=callable(recipe.tools),
+        approve=recipe.approve,
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,
         spender=spender,
         journal=journal,
         doors=recipe.doors,
-        monitors=recipe.monitors,
+        monitors=[each for each in recipe.monitors if hasattr(each, "watch")],
+        asking=[each for each in recipe.monitors if hasattr(each, "look")],
         scorers=recipe.scorers,
         readings=recipe.readings,
         samplings={name: recipe.specs[name].sampling for name in writers},

@@ -15,14 +15,12 @@ from orchestrator.config import default_db
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec
+from orchestrator.engines.spec import EngineSpec, ToolPrompt
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.ledger import Price
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.monitors.base import Monitor
-from orchestrator.monitors.stalled import Stalled
 from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read
@@ -30,11 +28,12 @@ from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.learning import give_reward
+from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.run import Reward, Run
+from orchestrator.runtime.run import Approver, Reward, Run
 from orchestrator.runtime.untraced import untraced
 from orchestrator.types import Budget, Message, Overlap, Task
 
@@ -59,6 +58,14 @@ class Pipeline:
     is in the journal, and another name of `experience` starts afresh. `overlap` says what
     is begun before a verdict has come: it, too, keeps the same texts.
 
+    `monitors` are names or objects (monitors/base.py); `tools` are typed functions, names or Tools, or a function that
+    makes those of a task, which then are a simulation: a resumed run makes the calls again that bring them to where
+    they were. `tool_prompt` says how engines are told of them and how they write calls. `approve` is asked before a
+    tool that wants approval is called; without it, and outside a graph with a checkpointer, such calls are denied.
+    `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
+    (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
+    honour the one that was chosen, or whose policy cannot choose; None refuses such a run.
+
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
 
@@ -69,7 +76,7 @@ class Pipeline:
         *,
         calibration: str | PathLike[str] | Calibration | None = None,
         counterfactuals: float = 0.0,
-        monitors: Iterable[Monitor] = (Stalled(),),
+        monitors: Iterable[Any] = ("stalled",),
         scorers: Mapping[str, Scorer] | None = None,
         budget: Budget = Budget(tokens=16384),  # noqa: B008 - frozen
         answer: str | Extractor | Sequence[str | Extractor] = ("boxed", "marked", "after_think"),
@@ -82,6 +89,11 @@ class Pipeline:
         granularity: Literal["steps", "fused"] = "steps",
         failover: bool = True,
         overlap: Overlap = Overlap(),  # noqa: B008 - frozen
+        tools: Sequence[Any] | ToolsFor = (),
+        tool_prompt: ToolPrompt | None = None,
+        approve: Approver | None = None,
+        mode: Any = None,
+        fallback: Any = "as-it-is",
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         reward: Reward | None = None,
         experience: str = "",
@@ -112,7 +124,12 @@ class Pipeline:
             doors=build.doors_of(self.router, self._counterfactual),
             calibration=given,
             counterfactuals=build.counterfactual_settings(self._counterfactual),
-            monitors=tuple(monitors),
+            monitors=build.monitors_of(monitors),
+            tools=build.tools_of(tools),
+            tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
+            approve=approve,
+            mode=build.mode_of(mode),
+            fallback=build.fallback_of(fallback),
             scorers=self._scorers,
             answer=answer,
             find_answer=extractor(answer),
@@ -126,6 +143,7 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
+        build.check_overlap(overlap, self._recipe_with.keywords)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -151,6 +169,9 @@ class Pipeline:
         counterfactuals: float = 0.0,
         reward: Reward | None = None,
         experience: str = "",
+        monitors: Iterable[Any] | None = None,
+        mode: Any = None,
+        tools: Sequence[Any] | ToolsFor = (),
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
@@ -177,6 +198,9 @@ class Pipeline:
             reward=self._recipe.reward if reward is None else reward,
             readings=Readings(),
             experience=experience,
+            monitors=self._recipe.monitors if monitors is None else build.monitors_of(monitors),
+            mode=self._recipe.mode if mode is None else build.mode_of(mode),
+            tools=build.tools_of(tools) if tools else self._recipe.tools,
         )
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -227,7 +251,8 @@ class Pipeline:
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
-        self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused")
+        acts = bool(self._recipe_with.keywords["tools"])
+        self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused", acts=acts)
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     @cached_property
@@ -295,7 +320,7 @@ class Pipeline:
         For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
-        return give_reward(self.journal, run_id, value, self.router).run_id
+        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided and Kept events as they happen, then the RunResult."""

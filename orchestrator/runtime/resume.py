@@ -12,32 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from json import loads
-from typing import Any
 
 from orchestrator.ledger import Fate
 from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
-from orchestrator.runtime.alternative import Adopt, plain
+from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
-from orchestrator.runtime.calls import WRITING, completion_of, entry_of
+from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
+from orchestrator.runtime.decisions import Moded, decision_of
 from orchestrator.runtime.hidden import dropped
-from orchestrator.runtime.run import Ending, Lead, Run
-from orchestrator.runtime.step import Planned
+from orchestrator.runtime.moding import MODE, enter
+from orchestrator.runtime.run import Ending, Forced, Lead, Run
+from orchestrator.runtime.watch import RAISED
 from orchestrator.runtime.write import LEAD, led
-from orchestrator.types import (
-    Decision,
-    Handoff,
-    Keep,
-    Rewrite,
-    Rollback,
-    Signal,
-    Status,
-    Step,
-    StepKind,
-    Stop,
-    StopRun,
-)
+from orchestrator.types import Event, Mode, Signal, Status, Step, StepKind, Stop, StopRun
 
-__all__ = ["decision_of", "failovers", "leads_of", "restore", "spent_s", "step_of"]
+__all__ = ["failovers", "leads_of", "restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -53,6 +42,7 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
         writers.update(_writing_calls(each))
         leads.update(leads_of(each))
     run.leads = leads_of(stored)
+    turned = _enter_mode(run, stored, tip)
     spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
     standing: set[int] = set()
     for row in kept:
@@ -60,6 +50,7 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
         calls = _behind(row, writers.get((row.step, row.attempt), []), lead)
         standing.update(result.seq for result in calls if result.run == stored.key)
         step = step_of(row, calls, lead)
+        run.thinking.keep(step)
         if calls and spoken[calls[0].run].get(row.writer) != spoken[stored.key].get(row.writer):
             step = replace(step, ids=[])  # a fork may have other engines: they read the text
         run.history.steps.append(step)
@@ -67,7 +58,9 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
         run.stream.keep(step)
         run.written.append([])
     run.taken_over.update((row.step, row.attempt + 1) for row in failovers(stored))
-    _count_attempts(run, stored, tip)
+    run.history.thought_tokens = run.thinking.tokens
+    _count_attempts(run, stored, tip, turned)
+    _restore_events(run, stored, tip)
     _end_if_stopped(run, stored)
     _lay_ready(run, stored, tip)
     carried_out = [
@@ -151,15 +144,50 @@ def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> 
     )
 
 
-def _count_attempts(run: Run, stored: StoredRun, tip: int) -> None:
-    removals = sum(row.kind == REMOVED for row in stored.steps)
+def _enter_mode(run: Run, stored: StoredRun, tip: int) -> DecisionRow | None:
+    """Enter the mode that the run is in; return the decision that turned it to that mode after another one."""
+    rows = [row for row in stored.decisions if row.door == MODE]
+    if not rows or (len(rows) == 1 and tip == 0 and run.mode_policy is not None):
+        return None  # it is still to be entered
+    first, *later = rows
+    again = next((row for row in later if (0, row.attempt) in _removals(stored)), None)
+    run.has_reconsidered = again is not None
+    mode = decision_of(again or first, ())
+    assert isinstance(mode, Moded)
+    enter(run, Mode(**mode.mode))
+    return again
+
+
+def _removals(stored: StoredRun) -> set[tuple[int, int]]:
+    return {(row.step, row.attempt) for row in stored.steps if row.kind == REMOVED}
+
+
+def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:
+    """Put back what was noticed behind steps that stand; behind the last one monitors look again."""
+    attempts = {row.step: row.attempt for row in stored.kept()}
+    for row in stored.events:
+        detail = loads(row.detail) if row.detail else {}
+        if RAISED in detail and detail[RAISED] == attempts.get(row.step) and row.step < tip - 1:
+            numbers = (detail.get("value"), detail.get("threshold"))
+            run.history.events.append(Event(row.kind, detail["reason"], False, False, *numbers, row.step))
+
+
+def _count_attempts(run: Run, stored: StoredRun, tip: int, turned: DecisionRow | None) -> None:
+    removals = sum(row.kind == REMOVED for row in stored.steps) - (turned is not None)
     for row in stored.decisions:
-        if row.action == "rollback" and removals:  # one without its removal is still to be carried out
-            removals -= 1
+        if (row.action == "rollback" and removals) or row is turned:  # else its removal is still to be carried out
+            removals -= row is not turned
             _start_above(run, row)
             run.forced = None
-        elif row.action == "handoff" and row.door != "runtime" and row.step < tip:
-            run.forced = (row.engine, loads(row.detail)["until"] if row.detail else None)
+            to_step = 0 if row is turned else loads(row.detail)["to_step"]
+            run.history.window = min(run.history.window, to_step)
+        elif row.step >= tip:
+            continue
+        elif row.action == "handoff" and row.door != "runtime":
+            detail = {key: value for key, value in loads(row.detail or "{}").items() if key != "failed"}
+            run.forced = Forced(row.engine, since=row.step, **detail)
+        elif row.action == "handback":
+            run.forced, run.history.window = None, row.step
     standing: list[StepRow] = []
     for step in stored.steps:
         for removed in standing[step.step :]:
@@ -187,7 +215,12 @@ def _end_if_stopped(run: Run, stored: StoredRun) -> None:
 
 def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
     first = run.first_attempts.get(tip, 0)
-    run.stored.events = {(row.step, row.kind) for row in stored.events if row.step == tip - 1}
+    attempt = run.history.steps[-1].attempt if tip else 0
+    run.stored.events = {
+        (row.step, row.kind)
+        for row in stored.events
+        if row.step == tip - 1 and loads(row.detail or "{}").get(RAISED, attempt) == attempt
+    }
     for signal in stored.signals:
         if signal.step == tip and plain(signal.attempt) >= first:
             run.call.measured.add((signal.step, signal.attempt))
@@ -217,32 +250,6 @@ def signal_of(row: SignalRow) -> Signal:
     )
 
 
-def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
-    """Return a stored decision."""
-    why: dict[str, Any] = {
-        "reason": row.reason,
-        "signals": signals,
-        "threshold": row.threshold,
-        "margin": row.margin,
-        "alternatives": tuple(row.alternatives.split(",")) if row.alternatives else (),
-    }
-    detail = loads(row.detail) if row.detail else {}
-    if row.action == "plan":
-        detail["features"] = tuple(detail.get("features", ()))
-        return Planned(engine=row.engine, **detail, **why)
-    if row.action == "rewrite" and "attempt" in detail:
-        return Adopt(engine=row.engine, **detail, **why)
-    if row.action == "rewrite":
-        return Rewrite(engine=row.engine, max_tokens=detail.get("max_tokens"), **why)
-    if row.action == "handoff":
-        return Handoff(engine=row.engine, until=detail.get("until"), failed=detail.get("failed", ""), **why)
-    if row.action == "rollback":
-        return Rollback(to_step=detail["to_step"], **why)
-    if row.action == "stop":
-        return StopRun(status=Status(detail["status"]) if detail else None, **why)
-    return Keep(**why)
-
-
 def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
     over = dropped(stored)
     goes_on = stored.outcome is None or stored.outcome.status == Status.FAILED
@@ -262,6 +269,8 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
+        elif intent.purpose == TOOL and is_ready:
+            run.call.cut_off_before(intent)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
     if goes_on:

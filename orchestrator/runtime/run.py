@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,23 +14,79 @@ from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
 from orchestrator.memory.journal import Journal
-from orchestrator.monitors.base import Monitor
+from orchestrator.modes.base import ModePolicy
+from orchestrator.monitors.base import Asking, Monitor
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Decision, History, Outcome, Plan, Sampling, Signal, Status, Step, StopRun, Task
+from orchestrator.runtime.thinking import Thinking
+from orchestrator.tools.toolset import Toolset
+from orchestrator.types import (
+    Decision,
+    Event,
+    History,
+    Message,
+    Mode,
+    Outcome,
+    Plan,
+    Sampling,
+    Signal,
+    Status,
+    Step,
+    StepKind,
+    StopRun,
+    Task,
+)
 
 if TYPE_CHECKING:
     from orchestrator.runtime.lookahead import LookAhead
 
-__all__ = ["ANSWER", "Decided", "Doors", "Ending", "Kept", "Known", "Lead", "Reward", "Run", "Stored", "Turn"]
+__all__ = [
+    "ACT",
+    "ANSWER",
+    "CHOOSE",
+    "RECONSIDER",
+    "WATCH",
+    "Approval",
+    "Approver",
+    "Decided",
+    "Doors",
+    "Ending",
+    "Forced",
+    "Kept",
+    "Known",
+    "Lead",
+    "Reward",
+    "Run",
+    "Stored",
+    "Turn",
+]
 
 Reward = Callable[[Task, str | None], float | None]
 """A task and what was answered, None for nothing -> what that is worth in [0, 1], or None for unknown."""
 ANSWER = "answer"
-"""The node where a run ends; no engine may have this name."""
+"""The node where a run ends; no engine may have this name. Also the purpose of a turn that answers."""
+ACT = "act"
+"""The node where tools are called; no engine may have this name."""
+CHOOSE, WATCH, RECONSIDER = "choose", "watch", "reconsider"
+"""Purposes of turns in which nothing is written: the mode is chosen, monitors that ask are heard and events heeded,
+the mode is thought over. They are spent at the node of an engine."""
+
+
+class Approval(NamedTuple):
+    """What a person is asked before a tool is called."""
+
+    run_id: str
+    tool: str
+    arguments: Mapping[str, Any]
+    reason: str
+    """Why one is asked."""
+
+
+Approver = Callable[[Approval], "bool | str | Awaitable[bool | str]"]
+"""Answers True to let a tool be called, False not to, or not to with a text that the engine is told."""
 
 
 class Turn(NamedTuple):
@@ -51,6 +108,21 @@ class Turn(NamedTuple):
     """See Plan."""
     rewrite_logprobs: int = 0
     """Alternatives per token of what is written in its place."""
+    thought_left: int | None = None
+    """Tokens of thought that may still be written; None for no limit."""
+
+
+class Forced(NamedTuple):
+    """A hand-over in force."""
+
+    engine: str
+    until: int | None = None
+    """Index of the first step that is routed again; None for none."""
+    turns: int | None = None
+    """It lasts so many turns from step `since` on; None where it is not counted in turns."""
+    since: int = 0
+    note: str = ""
+    """What the first step of it begins with."""
 
 
 class Lead(NamedTuple):
@@ -103,6 +175,8 @@ class Doors(NamedTuple):
     """The chance that a draft is rejected, from what is at hand."""
     reads_rewrites: bool = False
     """See Needs."""
+    on_events: Callable[[History, Sequence[Event], Ask], Awaitable[Decision]] | None = None
+    """None where the router does nothing about what monitors notice."""
 
 
 @dataclass(slots=True)
@@ -134,6 +208,9 @@ class Run:
     journal: Journal
     doors: Doors
     monitors: Sequence[Monitor]
+    """Those that see what they look for in the history."""
+    asking: Sequence[Asking]
+    """Those that have to ask."""
     scorers: Mapping[str, Scorer]
     samplings: Mapping[str, Sampling]
     probes: Mapping[str, ProbePrompt]
@@ -144,8 +221,8 @@ class Run:
     can_fail_over: bool
     reward: Reward | None = None
     """Says what an answer is worth, for a router that learns; None: whether it is the gold one."""
-    known: Known | None = None
-    """None where the router learns nothing, or the run is over."""
+    known: dict[str, Known] = field(default_factory=dict)
+    """What its router, and its mode's policy, knew; nothing of one that learns nothing, or where the run is over."""
     chat_only: frozenset[str] = frozenset()
     """Engines that write whole turns; where there is one, the run is a single turn."""
     stored: Stored = field(default_factory=Stored)
@@ -153,8 +230,35 @@ class Run:
     """None once the run is ending."""
     step_tokens: int | None = None
     """Tokens the last planned step could have; what is written without a plan may have as many."""
-    forced: tuple[str, int | None] | None = None
-    """A hand-over in force: engine, and the index of the first step that is routed again."""
+    writes_whole: bool = False
+    """Whether the last planned step was a whole turn; what is written without a plan is so, too."""
+    forced: Forced | None = None
+    thinking: Thinking
+    thinks: Mapping[str, bool | None]
+    """The thinking switch of each engine, where the mode does not say."""
+    messages: Sequence[Message]
+    """The task as engines are given it: what tools there are is in it."""
+    served_budgets: frozenset[str] = frozenset()
+    """Engines whose server ends a thought at its budget."""
+    mode_policy: ModePolicy | None = None
+    """None where the mode is fixed, or there is none."""
+    mode_name: str = ""
+    """Name and version of the mode's policy, for the trace."""
+    fallback: Mode | None = None
+    """The mode of a run whose policy could not decide, or whose engines cannot honour what was chosen."""
+    has_reconsidered: bool = False
+    owed: Ending | None = None
+    """How the run ends if the mode it has stands."""
+    tools: Toolset | None = None
+    is_simulation: bool = False
+    """The tools were made for this task alone: a resumed run brings them to where they were by the same calls."""
+    caught_up: int = 0
+    """Kept steps whose calls the tools of a simulation have seen."""
+    approve: Approver | None = None
+    noticed: list[Event] = field(default_factory=list)
+    """Events behind the last kept step that nothing was done about yet."""
+    late: list[asyncio.Task[Event | None]] = field(default_factory=list)
+    """Questions of late monitors about the last kept step."""
     first_attempts: dict[int, int] = field(default_factory=dict)
     """Where attempts of a step start counting; above 0 only after a rollback."""
     written: list[list[Booked]] = field(default_factory=list)
@@ -188,6 +292,53 @@ class Run:
     def is_degraded(self) -> bool:
         """Whether a failover is part of how the kept text came to be."""
         return any((step.index, step.attempt) in self.taken_over for step in self.history.steps)
+
+    @property
+    def last_writer(self) -> str:
+        """The engine that wrote last; the cheapest where nothing is written yet."""
+        written = (step.writer for step in reversed(self.history.steps) if step.kind is not StepKind.OBSERVATION)
+        return next(written, self.history.small)
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """The tools that there are."""
+        return tuple(tool.name for tool in self.tools or ())
+
+    @property
+    def may_act(self) -> bool:
+        """Whether tools can be called."""
+        return self.tools is not None and (self.history.mode is None or self.history.mode.tools)
+
+    @property
+    def can_reconsider(self) -> bool:
+        """Whether the mode's policy still has to say that the answer will do."""
+        return not self.has_reconsidered and hasattr(self.mode_policy, "reconsider")
+
+    def thought_left(self, engine: str) -> int | None:
+        """Return how many tokens of thought may still be written; None for no limit, or where nothing is thought."""
+        mode = self.history.mode
+        if mode is None or mode.budget is None:
+            return None
+        is_thinking = self.thinking.is_open(engine) or (mode.think is not False and self.thinking.may_begin(engine))
+        return mode.budget - self.thinking.tokens if is_thinking else None
+
+    def conversation(self) -> tuple[Message, ...]:
+        """Return the task and what was written since as messages, for an engine that writes whole turns."""
+        messages = list(self.messages)
+        said = ""
+        for step in self.history.steps:
+            if step.kind is StepKind.OBSERVATION:
+                messages += [Message("assistant", said), Message("tool", step.text)]
+                said = ""
+            else:
+                said += step.text
+        return (*messages, Message("assistant", said)) if said else tuple(messages)
+
+    def text(self) -> str:
+        """Return what engines wrote since a tool answered last: where the answer is."""
+        steps = self.history.steps
+        behind = next((each.index + 1 for each in reversed(steps) if each.kind is StepKind.OBSERVATION), 0)
+        return "".join(step.text for step in steps[behind:])
 
     def tell(self, event: Any) -> None:
         """Pass `event` to whoever listens."""

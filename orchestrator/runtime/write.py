@@ -9,6 +9,7 @@ from time import time
 from orchestrator.engines.base import Completion
 from orchestrator.engines.step_stream import is_open
 from orchestrator.memory.base import EventRow
+from orchestrator.runtime.calling import is_call
 from orchestrator.runtime.run import ANSWER, Lead, Run, Turn
 from orchestrator.types import Step, StepKind, Stop
 
@@ -37,16 +38,25 @@ async def write(run: Run, turn: Turn) -> Step:
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
         limit = sampling.max_tokens or turn.max_tokens or TURN_TOKENS
-        whole = await run.call.turn(turn.engine, run.history.task.messages, turn.purpose, place, sampling, limit)
-        return _step(index, turn, [whole])
+        whole = await run.call.turn(turn.engine, run.conversation(), turn.purpose, place, sampling, limit)
+        return _step(run, turn, [whole], None, is_thinking=False)
     prompt = await run.stream.prefix(turn.engine)
+    is_thinking = run.thinking.is_open(turn.engine)
     lead = await _lead(run, turn, place)
     if lead is not None:
         prompt = prompt.extended(lead.ids)
     default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
     own = None if turn.whole else sampling.max_tokens  # which is a step's
     left = min(filter(None, (turn.max_tokens, own)), default=default)
+    think_budget = None
+    if turn.purpose != ANSWER and (thought_left := run.thought_left(turn.engine)) is not None:
+        if turn.engine in run.served_budgets:
+            think_budget = thought_left + run.thinking.in_block  # a server counts the thought in the prompt
+        else:
+            left = min(left, max(thought_left, 1))
     stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
+    if run.may_act and run.tools is not None:
+        stop = (*stop, *run.tools.closers)
     parts: list[Completion] = []
     while True:
         part = await run.call(
@@ -59,11 +69,12 @@ async def write(run: Run, turn: Turn) -> Step:
             logprobs=turn.logprobs,
             stop=stop,
             drawn_as=turn.drawn_as,
+            think_budget=think_budget,
         )
         parts.append(part)
         left -= part.output_tokens
         if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts, lead):
-            return _step(index, turn, parts, lead)
+            return _step(run, turn, parts, lead, is_thinking=is_thinking)
         prompt = prompt.extended(part.ids)
 
 
@@ -86,7 +97,7 @@ def _goes_on(parts: list[Completion], lead: Lead | None) -> bool:
     return is_open(text) or (not text.strip() and len(parts) < BLANK_CALLS)
 
 
-def _step(index: int, turn: Turn, parts: list[Completion], lead: Lead | None = None) -> Step:
+def _step(run: Run, turn: Turn, parts: list[Completion], lead: Lead | None, *, is_thinking: bool) -> Step:
     first = parts[0]
     is_single = len(parts) == 1
     text = first.text if is_single else "".join(part.text for part in parts)
@@ -95,17 +106,23 @@ def _step(index: int, turn: Turn, parts: list[Completion], lead: Lead | None = N
         ids = led(lead, text, ids)
         text = lead.text + text
     return Step(
-        index=index,
+        index=len(run.history.steps),
         attempt=turn.attempt,
         writer=turn.engine,
         text=text,
         ids=ids,
         num_tokens=sum(part.output_tokens for part in parts),
         stop=parts[-1].stop,
-        kind=StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT,
+        kind=_kind(run, turn, text, is_thinking=is_thinking),
         logprobs=[entry for part in parts for entry in part.logprobs or ()] if turn.logprobs else None,
         seconds=sum(part.seconds for part in parts),
     )
+
+
+def _kind(run: Run, turn: Turn, text: str, *, is_thinking: bool) -> StepKind:
+    if run.may_act and is_call(run, text, is_thinking=is_thinking):
+        return StepKind.ACTION
+    return StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT
 
 
 def led(lead: Lead, text: str, ids: Sequence[int]) -> Sequence[int]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench.conformal import Scored, least_points, losses, threshold
+from orchestrator.bench.conformal import Scored, losses, threshold
+from orchestrator.conformal import least_points
 from orchestrator.errors import UserError
 
 

@@ -75,6 +75,8 @@ class FakeVllm:
         reports_cache: bool = True,
         block: int = 16,
         has_template: bool = True,
+        tool_role: str = "[tool]{}<|im_end|>",
+        has_switch: bool = True,
         reports_times: bool = True,
         speculates: bool = True,
         drafted: tuple[float, ...] = (-0.1, -3.0),
@@ -87,7 +89,9 @@ class FakeVllm:
         """`block` is the prefix cache's, in tokens; 0 for no cache. `drafted` are the logprobs of a drafted token and
         of its alternatives, all 0.0 for the last `zeros` tokens; `draws_worst` says that a draw above temperature 0
         is the last of them. `thinking` tells after how many tokens </think> comes under a budget, `ends_early` that
-        the model ends its text before that if it may. `trials` answers these two trials in their place."""
+        the model ends its text before that if it may. `tool_role` lays out what a tool says, empty where the template
+        refuses it; `has_switch` says that it honours enable_thinking. `trials` answers these two trials in their
+        place."""
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         """Bodies of the real completions."""
@@ -97,6 +101,8 @@ class FakeVllm:
         self._block = block
         self._prompts: list[list[int]] = []
         self._has_template = has_template
+        self._tool_role = tool_role
+        self._has_switch = has_switch
         self._context = context
         self._metrics = {
             "queue_time_ms": 0.5 if reports_times else None,
@@ -122,7 +128,10 @@ class FakeVllm:
     def _tokenize(self, seen: Seen) -> Reply:
         if "messages" in seen.body and not self._has_template:
             return refused("As of transformers v4.44, default chat template is no longer allowed")
-        laid_out = _laid_out(seen.body) if "messages" in seen.body else seen.body["prompt"]
+        turns = seen.body.get("messages", ())
+        if not self._tool_role and any(turn["role"] == "tool" for turn in turns):
+            return refused("Conversation roles must alternate user/assistant/user/assistant/...")
+        laid_out = self._laid_out(seen.body) if turns else seen.body["prompt"]
         tokens = ([BOS] if seen.body.get("add_special_tokens") else []) + ids(laid_out)
         names = [VOCABULARY[id_].decode("latin-1") for id_ in tokens] if seen.body.get("return_token_strs") else None
         return Reply(json={"tokens": tokens, "token_strs": names, "max_model_len": self._context})
@@ -181,8 +190,11 @@ class FakeVllm:
         number = len(reply["choices"][0]["token_ids"])
         return Reply(json=reply | {"usage": {"prompt_tokens": 1, "completion_tokens": number}})
 
-
-def _laid_out(body: dict[str, Any]) -> str:
-    turns = "".join(f"[{turn['role']}]{turn['content']}<|im_end|>" for turn in body["messages"])
-    thinks = body.get("chat_template_kwargs", {}).get("enable_thinking", False)
-    return turns + "[assistant]" + ("<think>" if thinks else "")
+    def _laid_out(self, body: dict[str, Any]) -> str:
+        layouts = {"tool": self._tool_role}
+        turns = [
+            layouts.get(turn["role"], f"[{turn['role']}]{{}}<|im_end|>").format(turn["content"])
+            for turn in body["messages"]
+        ]
+        thinks = self._has_switch and body.get("chat_template_kwargs", {}).get("enable_thinking", False)
+        return "".join(turns) + "[assistant]" + ("<think>" if thinks else "")

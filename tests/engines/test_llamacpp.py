@@ -225,6 +225,8 @@ async def test_a_borrowed_template_is_not_used(stub: StubServer) -> None:
 
 async def test_an_interjection_is_asked_for_once(stub: StubServer) -> None:
     engine = scripted(stub)
+    await engine.start()
+    stub.seen.clear()
     for _ in range(3):
         ids = await engine.interject("Well?", "Score:")
         assert text_of(ids) == "</><user>Well?</><assistant>Score:"
@@ -235,9 +237,43 @@ async def test_an_interjection_is_asked_for_once(stub: StubServer) -> None:
 
 async def test_interjections_are_not_remembered_without_end(stub: StubServer) -> None:
     engine = scripted(stub)
+    await engine.start()
+    stub.seen.clear()
     for number in [*range(100), 0, 99]:
         assert text_of(await engine.interject(f"{number}?", "")) == f"</><user>{number}?</><assistant>"
     assert len(stub.bodies("/apply-template")) == 101  # the first was forgotten, the last was not
+    await engine.close()
+
+
+def deaf_template(seen: Seen) -> Reply:
+    """Honours no switch, and refuses tools."""
+    if seen.body["messages"][-1]["role"] == "tool":
+        return Reply(status=400, json={"error": {"code": 400, "message": "roles must alternate"}})
+    return template(seen._replace(body={"messages": seen.body["messages"]}))
+
+
+async def test_a_tool_s_answer_is_the_user_s_where_the_template_refuses_tools(stub: StubServer) -> None:
+    engine = scripted(stub, template=deaf_template)
+    assert "roles must alternate" in (await engine.start()).missing["tool_role"]
+    assert text_of(await engine.interject("12", "", role="tool")) == "</><user>12</><assistant>"
+    await engine.close()
+
+
+async def test_a_tool_s_answer_is_tokenised_as_data(stub: StubServer) -> None:
+    engine = scripted(stub)
+    ids = await engine.interject("12</think><|im_start|>", "", role="tool")
+    assert text_of(ids) == "</><tool>12</think><|im_start|></><assistant>"
+    read = {body["content"]: body.get("parse_special") for body in stub.bodies("/tokenize")}
+    parts = ("</><tool>", "12</think", "><|im_start|>", "</><assistant>")
+    assert [read[part] for part in parts] == [True, False, False, True]
+    await engine.close()
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(template, "template"), (deaf_template, "")])
+async def test_how_thinking_is_switched_is_found_by_trying(stub: StubServer, answer: Answer, expected: str) -> None:
+    """The tags of thinking are no tokens of this vocabulary."""
+    engine = scripted(stub, template=answer)
+    assert (await engine.start()).think_switch == expected
     await engine.close()
 
 

@@ -73,3 +73,10 @@ async def test_texts_round_trip_even_when_they_are_no_valid_unicode() -> None:
     engine = Scripted([])
     assert bytes(await engine.encode("a\udc80é")).decode("utf-8", "surrogatepass") == "a\udc80é"
     assert bytes(await engine.render([Message("user", "hi")])).decode() == "user: hi\nassistant: "
+
+
+async def test_a_tool_speaks_in_a_line_of_its_own() -> None:
+    engine = Scripted([])
+    assert bytes(await engine.interject("12", "So", role="tool")).decode() == "\ntool: 12\nassistant: So"
+    assert bytes(await engine.interject("Well?", "")).decode() == "\nuser: Well?\nassistant: "
+    assert [(await Scripted([], continues=each).start()).think_switch for each in (True, False)] == ["block", ""]

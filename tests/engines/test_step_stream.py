@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.engines.base import Capabilities, Chain, Completion, Request
+from orchestrator.engines.base import Capabilities, Chain, Completion, Request, Role, Schema
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.step_stream import StepStream, is_open
 from orchestrator.types import Message, Step, Stop
@@ -23,16 +23,22 @@ class Greedy:
     def __init__(self, family: str, vocabulary: Sequence[str]) -> None:
         self.name = family
         self.encoded: list[str] = []
+        self.observed: list[str] = []
         self._vocabulary = vocabulary
 
     async def start(self) -> Capabilities:
         raise NotImplementedError
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
         return [1, *self.ids("".join(message.content for message in messages))]
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        return self.ids(content + prefill)
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
+        self.observed += [content] if role == "tool" else []
+        return [2, *self.ids(content + prefill)]
 
     async def encode(self, text: str) -> list[int]:
         self.encoded.append(text)
@@ -52,7 +58,7 @@ class Greedy:
         return found
 
     def text(self, ids: Sequence[int]) -> str:
-        return "".join(self._vocabulary[id - 100] if id < 1000 else chr(id - 1000) for id in ids if id != 1)
+        return "".join(self._vocabulary[id - 100] if id < 1000 else chr(id - 1000) for id in ids if id > 2)
 
 
 def step(index: int, writer: str, text: str, ids: Sequence[int] = (), attempt: int = 0) -> Step:

@@ -188,7 +188,7 @@ def test_an_older_file_is_read_as_one_where_nothing_was_learned_and_then_learns(
     with Store(path) as store:
         journal = Journal(store)
         journal.claim(1)
-        journal.conclude(make.outcome(), 0.5, Lesson("p", lambda run, reward, state: {"seen": [run.run.id, reward]}))
+        journal.conclude(make.outcome(), 0.5, [Lesson("p", lambda run, reward, state: {"seen": [run.run.id, reward]})])
         assert (journal.learned("p"), journal.reward_of(1)) == ((1, {"seen": ["0000000000000001", 0.5]}), 0.5)
         assert columns_of(Database(store.connection)) == COLUMNS
 
@@ -197,7 +197,7 @@ def test_every_version_of_a_state_stays_readable(journal: Journal, make: SimpleN
     for number in range(3):
         key = journal.open_run(make.run(id=f"run{number}"))
         lesson = Lesson("p", lambda run, reward, state: {"count": state.get("count", 0) + 1})
-        journal.conclude(make.outcome(run=key), None, lesson)
+        journal.conclude(make.outcome(run=key), None, [lesson])
     assert [journal.learned("p", version).state for version in range(4)] == [{}, *({"count": n} for n in (1, 2, 3))]
     assert journal.learned("another") == (0, {})
 
@@ -207,18 +207,18 @@ def test_a_lesson_that_raises_leaves_neither_outcome_nor_reward_nor_state(
 ) -> None:
     key = journal.open_run(make.run())
     with pytest.raises(ZeroDivisionError):
-        journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: {"x": 1 // 0}))
+        journal.conclude(make.outcome(run=key), 1.0, [Lesson("p", lambda run, reward, state: {"x": 1 // 0})])
     assert (journal.run("last").outcome, journal.reward_of(key), journal.learned("p")) == (None, None, (0, {}))
-    journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: {"x": 1}))
+    journal.conclude(make.outcome(run=key), 1.0, [Lesson("p", lambda run, reward, state: {"x": 1})])
     assert (journal.reward_of(key), journal.learned("p")) == (1.0, (1, {"x": 1}))
 
 
 def test_a_run_that_has_its_reward_keeps_it(journal: Journal, make: SimpleNamespace) -> None:
     key = journal.open_run(make.run())
-    journal.conclude(make.outcome(run=key), None, Lesson("p", lambda run, reward, state: {}))
-    journal.reward(key, 0.25, None)
+    journal.conclude(make.outcome(run=key), None, [Lesson("p", lambda run, reward, state: {})])
+    journal.reward(key, 0.25)
     with pytest.raises(UserError, match=r"has its reward, 0\.25, and keeps it"):
-        journal.reward(key, 1.0, None)
+        journal.reward(key, 1.0)
     told = []
-    journal.conclude(make.outcome(run=key), 1.0, Lesson("p", lambda run, reward, state: told.append(reward) or {}))
+    journal.conclude(make.outcome(run=key), 1.0, [Lesson("p", lambda run, reward, state: told.append(reward) or {})])
     assert (journal.reward_of(key), told) == (0.25, [None])

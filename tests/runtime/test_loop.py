@@ -6,13 +6,13 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 import orchestrator as orc
-from orchestrator.engines.base import Request
+from orchestrator.engines.base import Capabilities, Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import (
@@ -69,6 +69,9 @@ async def test_a_text_that_ends_inside_think_is_said_to(asked: str, script: list
 
 async def test_a_think_block_that_the_template_opened_counts() -> None:
     class Thinks(Scripted):
+        async def start(self) -> Capabilities:
+            return replace(await super().start(), think_switch="template", think_opened=(False, True, True))
+
         async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
             opened = await self.encode("<think>\n" if think is not False else "<think>\n\n</think>\n")
             return [*await super().render(messages), *opened]

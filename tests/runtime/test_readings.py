@@ -21,8 +21,8 @@ from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.collect import Collect
+from orchestrator.runtime.decisions import CONSTANT
 from orchestrator.runtime.readings import SAME, Readings
-from orchestrator.runtime.step import CONSTANT
 from orchestrator.types import Decision, History, Signal, Step, keep
 
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from time import perf_counter
 from typing import Any, NoReturn
 
-from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.base import Capabilities, Completion, Request, Role, Schema
 from orchestrator.engines.dialects.openai_api import cached_tokens, chosen
 from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
@@ -67,11 +67,15 @@ class Chat:
         """
         return await self._found.get()
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
         """Raise MissingCapability: the API renders conversations itself."""
         self._refuse("returns no token ids of a prompt")
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
         """Raise MissingCapability: there is no open turn to interrupt."""
         self._refuse("cannot begin a reply for the assistant")
 

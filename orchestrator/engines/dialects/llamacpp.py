@@ -7,18 +7,18 @@ reply without saying so, which is why its transport keeps no connections.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import PurePath
 from time import perf_counter
 from typing import Any
 
-from orchestrator.engines.base import Capabilities, Completion, Request
+from orchestrator.engines.base import Capabilities, Completion, Request, Role, Schema
 from orchestrator.engines.dialects import plain
 from orchestrator.engines.dialects.fingerprint import PROBES, fingerprint
 from orchestrator.engines.dialects.llamacpp_reply import Reply
 from orchestrator.engines.dialects.openai_api import chosen
+from orchestrator.engines.dialects.turns import Turns
 from orchestrator.engines.http import Transport
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.start_once import StartOnce
@@ -28,7 +28,6 @@ from orchestrator.types import Message, Sampling
 
 __all__ = ["LlamaCpp"]
 
-_MOST_INTERJECTIONS = 64
 _TRIAL_LOGPROBS = 100
 _TRIAL_TEXT = "One, two, three, four,"
 _CHATML = "<|im_start|>"
@@ -64,7 +63,7 @@ class LlamaCpp:
         self._timeout_s = timeout_s
         self._transport: Transport | None = None
         self._first_ids: list[int] = []
-        self._interjections: dict[tuple[str, str, bool | None], list[int]] = {}
+        self._turns = self._fresh_turns()
         self._pieces = Pieces(self._decode)
         self._started = StartOnce(self._probe)
 
@@ -82,37 +81,32 @@ class LlamaCpp:
         """Find out, by trying, what the server can do."""
         return await self._started.get()
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
         """Return the prompt ids of a conversation, laid out by the model's template if it has one.
 
         Names of special tokens inside the messages are read as such, as by every chat server.
         """
         if (await self.start()).chat_template:
-            text = await self._templated(messages, think)
+            text = await self._templated(messages, think, tools)
         else:
             text = plain.render(messages)
-        ids = await self._tokenize(text, parse_special=True)
+        ids = await self._parse(text)
         # Some templates write the first token themselves, some leave it to the tokenizer; it is wanted once.
         return ids if ids[: len(self._first_ids)] == self._first_ids else self._first_ids + ids
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return the ids that close the open turn, let the user say `content` and begin a reply with `prefill`."""
-        ids = self._interjections.get((content, prefill, think))
-        if ids is None:
-            if (await self.start()).chat_template:
-                text = await self._between_turns(content, think) + prefill
-            else:
-                text = plain.interject(content, prefill)
-            ids = await self._tokenize(text, parse_special=True)
-            if len(self._interjections) >= _MOST_INTERJECTIONS:
-                self._interjections.clear()
-            self._interjections[content, prefill, think] = ids
-        return list(ids)
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
+        """Return the ids that close the open turn, let `role` say `content` and begin a reply with `prefill`."""
+        await self.start()
+        return await self._turns.between(content, prefill, think, role)
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data."""
         await self.start()
-        return await self._tokenize(text, parse_special=False)
+        return await self._encode(text)
 
     async def complete(self, request: Request) -> Completion:
         """Generate; streamed unless one token is wanted. Raises ContextExceeded before anything is sent."""
@@ -128,7 +122,7 @@ class LlamaCpp:
             first_token_s = None
         else:
             first_token_s = await self._streamed(reply, body, request, started)
-        await reply.settle(self._pieces, lambda text: self._tokenize(text, parse_special=False))
+        await reply.settle(self._pieces, self._encode)
         assert reply.stop is not None
         return Completion(
             text=reply.text,
@@ -192,23 +186,25 @@ class LlamaCpp:
 
     # --- prompts ------------------------------------------------------------------------------
 
-    async def _templated(self, messages: Sequence[Message], think: bool | None = None) -> str:
+    def _fresh_turns(self) -> Turns:
+        return Turns(self.name, self._templated, self._parse, self._encode)
+
+    async def _templated(self, messages: Sequence[Message], think: bool | None, tools: Sequence[Schema] = ()) -> str:
         body: dict[str, Any] = {"messages": [message._asdict() for message in messages]}
         if think is not None:
             body["chat_template_kwargs"] = {"enable_thinking": think}
+        if tools:
+            body["tools"] = list(tools)
         transport = await self._line()
         answer = await transport.post("/apply-template", body)
         with transport.reading("/apply-template"):
             return str(answer["prompt"])
 
-    async def _between_turns(self, content: str, think: bool | None) -> str:
-        """Return what the template puts between the assistant's last word and its next."""
-        mark = secrets.token_hex(16)
-        turns = [Message("user", "-"), Message("assistant", mark), Message("user", content)]
-        _, found, behind = (await self._templated(turns, think)).partition(mark)
-        if not found:
-            raise (await self._line()).misunderstood("/apply-template", "the template drops the assistant's words")
-        return behind
+    async def _parse(self, text: str) -> list[int]:
+        return await self._tokenize(text, parse_special=True)
+
+    async def _encode(self, text: str) -> list[int]:
+        return await self._tokenize(text, parse_special=False)
 
     async def _tokenize(self, text: str, **options: bool) -> list[int]:
         if not text and not options.get("add_special"):
@@ -244,21 +240,24 @@ class LlamaCpp:
             context = int(props["default_generation_settings"]["n_ctx"])
             template, build = str(props.get("chat_template") or ""), str(props.get("build_info") or "")
         self._first_ids = await self._tokenize("", add_special=True)
-        self._interjections.clear()
+        self._turns = self._fresh_turns()
         missing: dict[str, str] = {}
-        if not (has_template := await self._fits(template)):
+        self._turns.has_template = await self._fits(template)
+        if not self._turns.has_template:
             missing["chat_template"] = "the model file brings none: prompts are laid out plainly"
+        if why := await self._turns.find_tool_role():
+            missing["tool_role"] = why
+        think_tags = (await self._parse("<think>"), await self._parse("</think>"))
         return Capabilities(
             server=f"llama.cpp {build}".strip(),
             model=str(card["id"]),
             context=context,
-            tokenizer=fingerprint([await self._tokenize(probe, parse_special=False) for probe in PROBES]),
+            tokenizer=fingerprint([await self._encode(probe) for probe in PROBES]),
             continues=True,
-            chat_template=has_template,
-            think_tags=(
-                await self._tokenize("<think>", parse_special=True),
-                await self._tokenize("</think>", parse_special=True),
-            ),
+            chat_template=self._turns.has_template,
+            think_tags=think_tags,
+            think_switch=await self._turns.find_switch(think_tags),
+            think_opened=await self._turns.find_opened(),
             **await self._trial(missing),
             missing=missing,
         )
@@ -279,14 +278,12 @@ class LlamaCpp:
 
         Without one, llama.cpp shows ChatML, whose tags are mere letters to such a model.
         """
-        return bool(template) and (
-            _CHATML not in template or len(await self._tokenize(_CHATML, parse_special=True)) == 1
-        )
+        return bool(template) and (_CHATML not in template or len(await self._parse(_CHATML)) == 1)
 
     async def _trial(self, missing: dict[str, str]) -> dict[str, Any]:
         """Return the capabilities that only two tokens and a repetition can tell."""
         transport = await self._line()
-        prompt = self._first_ids + await self._tokenize(_TRIAL_TEXT, parse_special=False)
+        prompt = self._first_ids + await self._encode(_TRIAL_TEXT)
         body = {
             "prompt": prompt,
             "n_predict": 2,

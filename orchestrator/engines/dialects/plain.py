@@ -14,7 +14,7 @@ def render(messages: Sequence[Message]) -> str:
     return "".join(f"{message.role.capitalize()}: {message.content}\n\n" for message in messages) + "Assistant:"
 
 
-def interject(content: str, prefill: str) -> str:
-    """Return what closes the assistant's paragraph, lets the user say `content` and begins a reply with `prefill`."""
+def interject(role: str, content: str, prefill: str) -> str:
+    """Return what closes the assistant's paragraph, lets `role` say `content` and begins a reply with `prefill`."""
     reply = f" {prefill}" if prefill else ""
-    return f"\n\nUser: {content}\n\nAssistant:{reply}"
+    return f"\n\n{role.capitalize()}: {content}\n\nAssistant:{reply}"

@@ -56,6 +56,8 @@ async def probe(line: Transport, model: str | None, step_tag: str | None) -> tup
     tokenizer = PoolingTokenizer(line, str(card["id"]))
     if why := await tokenizer.find_template():
         missing["chat_template"] = why
+    if why := await tokenizer.turns.find_tool_role():
+        missing["tool_role"] = why
     if step_tag is not None:
         tokenizer.tag = tuple(await tokenizer.parse(step_tag))
     elif why := await seams(tokenizer):
@@ -69,7 +71,7 @@ async def probe(line: Transport, model: str | None, step_tag: str | None) -> tup
         continues=True,
         token_ids=False,
         logprobs=await _classes(line, str(card["id"]), encoded[0], tokenizer.num_steps(encoded[0])),
-        chat_template=tokenizer.has_template,
+        chat_template=tokenizer.turns.has_template,
         missing=missing,
     ), tokenizer
 

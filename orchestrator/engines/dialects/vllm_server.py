@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from orchestrator.engines.base import Capabilities
+from orchestrator.engines.base import Capabilities, Role, Schema
 from orchestrator.engines.dialects.vllm_tokenizer import VllmTokenizer
 from orchestrator.engines.http import Transport
 from orchestrator.engines.start_once import StartOnce
@@ -47,13 +47,17 @@ class VllmServer(Generic[T]):
         """
         return (await self._found.get())[0]
 
-    async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+    async def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, tools: Sequence[Schema] = ()
+    ) -> list[int]:
         """Return the prompt ids of a conversation as the model's own template lays it out."""
-        return await (await self._tokenizer()).render(messages, think)
+        return await (await self._tokenizer()).render(messages, think, tools)
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
-        """Return the ids that close the assistant's turn, let the user speak and begin a reply with `prefill`."""
-        return await (await self._tokenizer()).interject(content, prefill, think=think)
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
+        """Return the ids that close the assistant's turn, let `role` speak and begin a reply with `prefill`."""
+        return await (await self._tokenizer()).interject(content, prefill, think=think, role=role)
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data; see literal.py."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.engines.base import Role, Schema
 from orchestrator.engines.dialects import plain
 from orchestrator.engines.dialects.literal import Literal, Tokens
+from orchestrator.engines.dialects.turns import Turns
 from orchestrator.engines.http import Transport
 from orchestrator.engines.whole import Pieces
 from orchestrator.errors import EngineRejected
@@ -15,50 +17,40 @@ from orchestrator.types import Message
 __all__ = ["COMPLETIONS", "VllmTokenizer"]
 
 COMPLETIONS = "/v1/completions"
-_MARK = "mark7f3a9c"
-_MOST_INTERJECTIONS = 256
 
 
 class VllmTokenizer:
     """The tokenizer and the chat template of one served model."""
 
     def __init__(self, line: Transport, model: str) -> None:
-        self.has_template = True
-        """Whether the model brings a chat template; see `find_template`."""
         self.pieces = Pieces(self.decode)
         """The texts of single tokens, as far as they were asked for."""
         self._line = line
         self._model = model
         self._literal = Literal(line.engine, self._tokens, self.is_special)
-        self._interjections: dict[tuple[str, str, bool | None], list[int]] = {}
+        self.turns = Turns(line.engine, self._laid_out, self.parse, self._literal.encode)
+        """What the chat template, if there is one, puts between two turns; see `find_template`."""
 
     async def find_template(self) -> str:
         """Try the chat template; return why there is none, or nothing where there is one."""
         try:
             await self._fill((Message("user", "?"),), None)
         except EngineRejected as error:
-            self.has_template = False
+            self.turns.has_template = False
             return str(error)
         return ""
 
-    async def render(self, messages: Sequence[Message], think: bool | None) -> list[int]:
+    async def render(self, messages: Sequence[Message], think: bool | None, tools: Sequence[Schema] = ()) -> list[int]:
         """Return the prompt ids of a conversation; laid out plainly where there is no chat template."""
-        if self.has_template:
-            return await self._fill(messages, think)
+        if self.turns.has_template:
+            return await self._fill(messages, think, tools)
         return (await self._ask(prompt=plain.render(messages), add_special_tokens=True)).ids
 
-    async def interject(self, content: str, prefill: str, *, think: bool | None = None) -> list[int]:
+    async def interject(
+        self, content: str, prefill: str, *, think: bool | None = None, role: Role = "user"
+    ) -> list[int]:
         """Return the ids between an assistant's open turn and its next one, which begins with `prefill`."""
-        key = (content, prefill, think)
-        if key not in self._interjections:
-            if len(self._interjections) >= _MOST_INTERJECTIONS:
-                self._interjections.clear()
-            if self.has_template:
-                text = await self._between(content, think) + prefill
-            else:
-                text = plain.interject(content, prefill)
-            self._interjections[key] = await self.parse(text)
-        return list(self._interjections[key])
+        return await self.turns.between(content, prefill, think, role)
 
     async def encode(self, text: str) -> list[int]:
         """Tokenise `text` as data; see literal.py."""
@@ -76,18 +68,15 @@ class VllmTokenizer:
         with self._line.reading("/detokenize"):
             return str(reply["prompt"])
 
-    async def _fill(self, messages: Sequence[Message], think: bool | None) -> list[int]:
+    async def _fill(self, messages: Sequence[Message], think: bool | None, tools: Sequence[Schema] = ()) -> list[int]:
         options: dict[str, Any] = {} if think is None else {"chat_template_kwargs": {"enable_thinking": think}}
+        if tools:
+            options["tools"] = list(tools)
         listed = [message._asdict() for message in messages]
         return (await self._ask(messages=listed, add_generation_prompt=True, **options)).ids
 
-    async def _between(self, content: str, think: bool | None) -> str:
-        """Return what the template puts behind an assistant's words up to those of its next turn."""
-        turns = (Message("user", "?"), Message("assistant", _MARK), Message("user", content))
-        _, mark, behind = (await self.decode(await self._fill(turns, think))).partition(_MARK)
-        if not mark:
-            raise self._line.misunderstood("/tokenize", "the chat template leaves out the assistant's turn")
-        return behind
+    async def _laid_out(self, messages: Sequence[Message], think: bool | None) -> str:
+        return await self.decode(await self._fill(messages, think))
 
     async def _tokens(self, text: str) -> Tokens:
         return await self._ask(prompt=text, add_special_tokens=False, return_token_strs=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["ESCALATION", "MEASURED", "PLAIN", "PRM", "SCORERS"]
+__all__ = ["ESCALATION", "MEASURED", "PLAIN", "PRM", "SCORERS", "VERDICT"]
 
 PRM = "prm"
+VERDICT = "verdict"
 ESCALATION = "escalation"
 PLAIN = "escalation-plain"
 
 SCORERS = {
     "judge": "orchestrator.engines.scorers.judge:Judge",
     "judge-average": "orchestrator.engines.scorers.judge:average",
+    VERDICT: "orchestrator.engines.scorers.verdict:Verdict",
     PRM: "orchestrator.engines.scorers.reward:prm",
     ESCALATION: "orchestrator.engines.scorers.escalation:escalation",
     PLAIN: "orchestrator.engines.scorers.escalation:plain",

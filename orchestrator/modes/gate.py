@@ -1,0 +1,73 @@
+"""What the policies that may think share: readings, and what a reading makes of a cheap mode.
+
+A cheap mode stands where the reading is at least the threshold, and never where there is no reading.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import exp
+
+from orchestrator.doors import Trial
+from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.modes.base import Chosen
+from orchestrator.types import Mode, Signal
+
+__all__ = ["check_choice", "check_gate", "confidence_in", "most_frequent", "plain", "reading", "verdict"]
+
+
+def verdict(cheap: Mode, dear: Mode, *signals: Signal, value: float, threshold: float, read: str) -> Chosen:
+    """Return `cheap` where the value is at least the threshold, else `dear`; `read` tells people what was read."""
+    margin = value - threshold
+    stands = margin >= 0
+    reason = f"{read}: {'at least' if stands else 'below'} {threshold:g}"
+    return Chosen(cheap if stands else dear, reason, signals, threshold, margin)
+
+
+def reading(name: str, value: float, unit: str) -> Signal:
+    """Return a reading as a signal. Raises SignalUnavailable if it is not in [0, 1], which NaN is not."""
+    if not 0 <= value <= 1:
+        raise SignalUnavailable(name, f"{value!r} is not in [0, 1]")
+    return Signal(name=name, value=value, raw=value, unit=unit)
+
+
+def plain(answer: str) -> str:
+    """Return an answer as it is compared: white space and capitals do not count."""
+    return " ".join(answer.split()).casefold()
+
+
+def most_frequent(trials: Sequence[Trial]) -> tuple[str, int]:
+    """Return the plain answer that is given most often and how often; the earlier one on a tie, ("", 0) for none."""
+    counts = Counter(plain(trial.answer) for trial in trials if trial.answer is not None)
+    return counts.most_common(1)[0] if counts else ("", 0)
+
+
+def confidence_in(answer: str, trials: Sequence[Trial]) -> Signal:
+    """Return how sure the engine was of `answer`: the geometric mean of its tokens' probabilities, mean over trials.
+
+    0 where no trial gave that answer. Raises SignalUnavailable where one did and nobody said how sure it was.
+    """
+    same = [trial for trial in trials if trial.answer is not None and plain(trial.answer) == plain(answer)]
+    if not same:
+        return reading("confidence", 0.0, "no trial gave this answer")
+    known = [exp(min(trial.logprob, 0.0)) for trial in same if trial.logprob is not None]
+    if not known:
+        raise SignalUnavailable("confidence", "the engine shows no logprobs of its answers")
+    return reading("confidence", sum(known) / len(known), "probability per token")
+
+
+def check_gate(policy: str, threshold: float, num: int) -> None:
+    """Raise UserError if a gate's options are out of range."""
+    if not 0 <= threshold <= 1.01:
+        raise UserError(
+            f"{policy}: threshold = {threshold!r} is not in [0, 1.01] (above 1, every task is thought about)"
+        )
+    if not 1 <= num <= 64:
+        raise UserError(f"{policy}: num = {num!r} must be from 1 to 64")
+
+
+def check_choice(policy: str, option: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise UserError if an option's value is none of those known."""
+    if value not in known:
+        raise UserError(f"{policy}: {option} = {value!r}; known: {', '.join(known)}")

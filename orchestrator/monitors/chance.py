@@ -1,0 +1,42 @@
+"""Notice nothing and raise an event by chance: what a monitor has to beat at the same number of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from orchestrator.errors import UserError
+from orchestrator.monitors.every import moves_done
+from orchestrator.types import Event, History
+
+__all__ = ["Chance"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chance:
+    """Raise an event behind a share of the moves, drawn anew for each.
+
+    The draw is a function of the run's seed, the monitor's seed, the event and the step's index: a resumed run
+    draws the same. A share of 0 is never, a share of 1 behind every move.
+    """
+
+    share: float = 0.2
+    """In [0, 1]."""
+    kind: str = "stuck"
+    """What the event is called, and so what is done about it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UserError(f"chance: share = {self.share!r} is not in [0, 1]")
+        if not self.kind.strip():
+            raise UserError("chance: kind is empty: name the event, such as stuck or milestone")
+
+    def watch(self, history: History) -> Event | None:
+        """Draw."""
+        if not moves_done(history):
+            return None
+        drawn = Random(f"{history.seed}:{self.seed}:{self.kind}:{history.steps[-1].index}").random()
+        if drawn >= self.share:
+            return None
+        return Event(self.kind, f"drew {drawn:.3f} < share {self.share:g}", value=drawn, threshold=self.share)

@@ -1,0 +1,154 @@
+"""Stop thinking when one thought after another comes to the same answer, or when too many come to none.
+
+The text is split into thoughts where a step begins with a word of reflection. The answer of a thought that has ended is
+compared with that of the one before: equal when written alike, else as a verifier says, yes or no. `threshold`
+equivalences in a row are overthinking. A part of the thinking budget, or a number of thoughts, that is used up without
+as many is underthinking: the thought is concluded as well, once there is any answer to conclude with.
+
+Source: TrimR, arXiv:2505.17155 (no code): split at "Wait", "But", "Alternatively"; a small verifier that answers yes or
+no; M = 2 equivalences; the verifier runs beside the decoding. Differs:
+- the answer of a thought is what its text states, or a forced one (`answers`); there the verifier is first asked
+  whether the last sentences hold one, and a thought without any answer is passed over here as there;
+- answers that are written alike are not asked about, and without a verifier (`engine`) only these are equal;
+- a verifier that fails cuts nothing: the event says so and the count begins again;
+- the shares for underthinking are not in the paper; ours are 0.9 of the mode's budget, and 20 thoughts;
+- both end with the pipeline's own words that close a thought, not with a prompt of their own; literal repetition is
+  another monitor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.doors import Ask, Needs
+from orchestrator.errors import EngineError, SignalUnavailable, UserError
+from orchestrator.monitors.candidates import begins_anew, candidate_in, plain
+from orchestrator.monitors.exits import is_thinking, looks_of, told
+from orchestrator.types import Event, History, Step
+
+__all__ = ["UNDERTHINKING", "Convergence", "thoughts_in"]
+
+NAME = "convergence"
+UNDERTHINKING = "underthinking"
+"""Kind of the event that ends a thought which comes to no agreement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convergence:
+    """Raise `overthinking` where thoughts come to one answer again and again, `underthinking` where they do not."""
+
+    threshold: float = 2
+    """The paper's M, >= 0: equivalences in a row, so one less than the number of equal answers."""
+    answers: Literal["text", "trial"] = "text"
+    """What a thought's answer is: what its text states, or what its writer answers when it has to."""
+    engine: str = ""
+    """The verifier of answers that are written differently; empty for none."""
+    share: float = 0.9
+    """Of the mode's thinking budget: used without agreement it is underthinking. Above 1, never."""
+    max_thoughts: int = 20
+    """As many completed thoughts without agreement are underthinking."""
+    acts: bool = True
+    """False: look and record, and let the thought go on."""
+
+    needs = Needs()
+
+    def __post_init__(self) -> None:
+        if self.answers not in ("text", "trial"):
+            raise UserError(f"{NAME}: answers = {self.answers!r}; known: text, trial")
+        for option, least in (("threshold", 0), ("max_thoughts", 1)):
+            if not (value := getattr(self, option)) >= least:
+                raise UserError(f"{NAME}: {option} = {value!r} must be at least {least}")
+        if not self.share > 0:
+            raise UserError(f"{NAME}: share = {self.share!r} must be above 0")
+
+    @property
+    def is_late(self) -> bool:
+        """Whoever is asked answers while the next step is written; what is in the text is noticed at once."""
+        return bool(self.engine) or self.answers == "trial"
+
+    async def look(self, history: History, ask: Ask) -> Event | None:
+        """Compare the thought that the last step ends with the one before; else see whether too much was used."""
+        if not is_thinking(history):
+            return None
+        thoughts = thoughts_in(history.steps[history.window :])
+        look = await self._compared(history, thoughts[-2], ask) if _is_completed(thoughts) else None
+        if look is not None and look.concludes:
+            return look
+        return self._too_much(history, len(thoughts) - 1) or look
+
+    def scores(self, looks: Sequence[Event]) -> list[float]:
+        """Return what the threshold is held against at each of the looks of a thought: equivalences in a row."""
+        return [look.value or 0.0 for look in looks]
+
+    async def _compared(self, history: History, thought: Sequence[Step], ask: Ask) -> Event | None:
+        answer = await self._answer(thought, ask)
+        if answer is None:
+            return None
+        before = next(reversed(looks_of(history, NAME)), None)
+        number, seen = 0, f"a thought came to {answer[:40]!r}"
+        try:
+            if before is not None and await self._is_same(before.answer or "", answer, ask):
+                number = int(before.value or 0) + 1
+                seen = f"{number + 1} thoughts in a row came to {answer[:40]!r}"
+        except (SignalUnavailable, EngineError) as error:
+            seen += f"; no verdict whether that is new: {error}"
+        look = Event(NAME, seen, value=float(number), threshold=self.threshold, answer=answer)
+        return told(look, history, exits=self.acts and number >= self.threshold, why=seen)
+
+    async def _answer(self, thought: Sequence[Step], ask: Ask) -> str | None:
+        if self.answers == "trial":
+            trial, *_ = await ask.trials(thought[-1].writer, num=1)
+            return trial.answer
+        stated = map(candidate_in, (step.text for step in reversed(thought)))
+        return next((answer for answer in stated if answer is not None), None)
+
+    async def _is_same(self, before: str, answer: str, ask: Ask) -> bool:
+        if plain(before) == plain(answer):
+            return True
+        if not self.engine:
+            return False
+        choice = await ask.choose(self.engine, _question(before, answer), ("yes", "no"), of_task=False)
+        return choice.word == "yes"
+
+    def _too_much(self, history: History, completed: int) -> Event | None:
+        if not self.acts or not looks_of(history, NAME):
+            return None
+        if any(event.kind == UNDERTHINKING for event in history.events):
+            return None
+        budget = history.mode and history.mode.budget
+        used = history.thought_tokens / budget if budget else 0.0
+        if used >= self.share:
+            why = f"{used:.0%} of the thinking budget of {budget} tokens is used"
+            return self._cut(history, why, used, self.share)
+        if completed >= self.max_thoughts:
+            return self._cut(history, f"{completed} thoughts are completed", float(completed), float(self.max_thoughts))
+        return None
+
+    def _cut(self, history: History, why: str, value: float, threshold: float) -> Event:
+        reason = f"{why} without {self.threshold:g} equivalences in a row; {history.thought_tokens} tokens were thought"
+        return Event(UNDERTHINKING, reason, concludes=True, value=value, threshold=threshold)
+
+
+def thoughts_in(steps: Sequence[Step]) -> list[list[Step]]:
+    """Return the steps as thoughts, in order: one begins with the first step and with each that begins anew."""
+    thoughts: list[list[Step]] = []
+    for step in steps:
+        if not thoughts or begins_anew(step.text):
+            thoughts.append([])
+        thoughts[-1].append(step)
+    return thoughts
+
+
+def _is_completed(thoughts: Sequence[Sequence[Step]]) -> bool:
+    """Return whether the last step is the first of a thought, so that the one before has just ended."""
+    return len(thoughts) > 1 and len(thoughts[-1]) == 1
+
+
+def _question(before: str, answer: str) -> str:
+    return (
+        "Two attempts at the same problem came to these final answers.\n\n"
+        f"First: {before}\nSecond: {answer}\n\n"
+        "Are the two answers equivalent? Reply with yes or no."
+    )

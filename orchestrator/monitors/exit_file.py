@@ -1,0 +1,146 @@
+"""What was measured to stop thinking by, as one JSON document: plain numbers with all that says what they are good for.
+
+    {"format": "orchestrator-exits", "version": 1,
+     "signal": {"name": "trial-answer", "options": {"when": "candidates", ...}},   # all but threshold and acts
+     "worst": [0.41, null, ...],     # of each task, the highest score of a wrong answer; null where none was wrong
+     "pair": {...},                  # the engines it was measured on; it is refused for others
+     "under": {...},                 # what it was measured under, such as delimiter and temperature
+     "measured": {...},              # of thresholds chosen by it: risk, mis-exits, what was saved
+     "tasks": {"workload": "...", "split": "calibration", "fingerprints": ["...", ...]},
+     "made": "2026-11-27", "package": "0.1.0"}
+
+Nothing in it is ever executed. Reading the bytes is for those who do input and output.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf
+from typing import Any
+
+from orchestrator import document
+from orchestrator.conformal import above, quantile
+from orchestrator.document import is_number, is_table, is_text
+from orchestrator.errors import BadConfig, UserError
+
+__all__ = ["FORMAT", "KIND", "VERSION", "ExitFile", "parse", "threshold_of"]
+
+FORMAT, VERSION = "orchestrator-exits", 1
+KIND = document.Kind("calibration of exits", FORMAT, VERSION, "orchestrator calibrate-exits")
+
+
+def threshold_of(worst: Sequence[float], risk: float, confidence: float | None = None) -> float:
+    """Return the threshold at which the next task ends its thought on a wrong answer with chance `risk` at most.
+
+    `worst` has the highest score of a wrong answer for each task, minus infinity where none was wrong. However often a
+    thought is looked at, it can end wrongly only if its own highest wrong score reaches the threshold. At least 0.
+    Raises UserError where there are too few tasks for the risk.
+    """
+    return max(0.0, above(quantile(worst, risk, confidence)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitFile:
+    """What one signal read on tasks that were thought about to the end."""
+
+    signal: str
+    options: Mapping[str, Any]
+    """Of the signal; under others its readings mean something else."""
+    worst: tuple[float, ...]
+    """One for each task, in no order that matters."""
+    pair: Mapping[str, Any]
+    """As runtime/pairing.py writes it."""
+    under: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    workload: str
+    split: str
+    fitted_on: tuple[str, ...]
+    """Fingerprints of the tasks: what is reported must be others."""
+    made: str
+    package: str
+
+    def __repr__(self) -> str:
+        return f"<exits by {self.signal} {self.digest}>"
+
+    @property
+    def digest(self) -> str:
+        """Names what is in it, wherever the file lies."""
+        return blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def settings(self) -> str:
+        """Return what names it among the settings of a run."""
+        return self.digest
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "signal": {"name": self.signal, "options": dict(self.options)},
+            "worst": [None if score == -inf else score for score in self.worst],
+            "pair": dict(self.pair),
+            "under": dict(self.under),
+            "measured": dict(self.measured),
+            "tasks": {"workload": self.workload, "split": self.split, "fingerprints": list(self.fitted_on)},
+            "made": self.made,
+            "package": self.package,
+        }
+
+
+def parse(data: bytes, file: str) -> ExitFile:
+    """Return what is in the bytes of a file. Raises BadConfig, naming `file` and what is wrong with it."""
+    given = document.parse(data, file, KIND)
+    try:
+        _check(given, _SHAPE, "")
+    except UserError as error:
+        raise BadConfig(f"{file} is no {KIND.noun}: {error}") from error
+    signal, tasks = given["signal"], given["tasks"]
+    return ExitFile(
+        signal=signal["name"],
+        options=signal["options"],
+        worst=tuple(-inf if score is None else float(score) for score in given["worst"]),
+        pair=given["pair"],
+        under=given["under"],
+        measured=given["measured"],
+        workload=tasks["workload"],
+        split=tasks["split"],
+        fitted_on=tuple(tasks["fingerprints"]),
+        made=given["made"],
+        package=given["package"],
+    )
+
+
+def _check(given: Any, shape: Mapping[str, Any], within: str) -> None:
+    if not is_table(given) or given.keys() != shape.keys():
+        wrong = sorted(map(str, set(shape) ^ set(given))) if is_table(given) else sorted(shape)
+        raise UserError(f"{within or 'it'} has keys too many or too few: {', '.join(wrong)[:80]}")
+    for key, wanted in shape.items():
+        if isinstance(wanted, Mapping):
+            _check(given[key], wanted, key)
+        elif not wanted(given[key]):
+            raise UserError(f"{within}{'.' * bool(within)}{key} = {given[key]!r:.60}")
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, list) and all(each is None or is_number(each) for each in value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+_SHAPE: Mapping[str, Any] = {
+    "format": is_text,
+    "version": lambda value: type(value) is int,
+    "signal": {"name": is_text, "options": is_table},
+    "worst": _is_scores,
+    "pair": is_table,
+    "under": is_table,
+    "measured": is_table,
+    "tasks": {"workload": is_text, "split": is_text, "fingerprints": _is_texts},
+    "made": is_text,
+    "package": is_text,
+}

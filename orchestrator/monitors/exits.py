@@ -1,0 +1,92 @@
+"""What the exits share: where in a thought they look, and what they say about what they saw.
+
+Every look is an event. One that ends the thought is called `overthinking`; any other has the exit's own name, so that
+later looks know what earlier ones read, and so that a run which thought to its end holds all that is needed to say
+where it could have stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, get_args
+
+from orchestrator.errors import UserError
+from orchestrator.monitors.candidates import candidate_in, has_cue
+from orchestrator.types import Event, History, Step, StepKind, Stop
+
+__all__ = ["OVERTHINKING", "When", "check_looks", "is_place", "is_thinking", "looks_of", "told"]
+
+OVERTHINKING = "overthinking"
+"""Kind of the events that end a thought."""
+
+When = Literal["candidates", "cues", "steps"]
+"""Where to look: behind steps that state an answer, behind those with a sentence that doubts one, behind any."""
+
+_CLOSED = "</think>"
+
+
+class Looks(Protocol):
+    """The options of an exit that say where it looks."""
+
+    @property
+    def when(self) -> When: ...
+    @property
+    def every(self) -> int:
+        """Look behind each so-manyth of these steps."""
+
+    @property
+    def max_looks(self) -> int:
+        """Looks in a thought, at most."""
+
+
+def check_looks(name: str, exit: Looks) -> None:
+    """Raise UserError for options that say no place."""
+    if exit.when not in get_args(When):
+        raise UserError(f"{name}: when = {exit.when!r}; known: {', '.join(get_args(When))}")
+    for option in ("every", "max_looks"):
+        if (value := getattr(exit, option)) < 1:
+            raise UserError(f"{name}: {option} = {value!r} must be at least 1")
+
+
+def is_place(history: History, name: str, exit: Looks) -> bool:
+    """Return whether the exit called `name` looks behind the last step."""
+    if not is_thinking(history) or not _is_meant(history.steps[-1], exit.when):
+        return False
+    if len(looks_of(history, name)) >= exit.max_looks:
+        return False
+    places = sum(_is_meant(step, exit.when) for step in history.steps[history.window :]) if exit.every > 1 else 0
+    return places % exit.every == 0
+
+
+def is_thinking(history: History) -> bool:
+    """Return whether a thought is open behind the last step: no answer is being written, and the text has not ended."""
+    last = history.steps[-1]
+    is_off = history.mode is not None and history.mode.think is False
+    if is_off or last.kind is not StepKind.THOUGHT or last.stop is Stop.END:
+        return False
+    for step in reversed(history.steps):
+        if step.kind is not StepKind.THOUGHT:
+            break  # a turn ended there, and the next one thinks anew
+        if _CLOSED in step.text:
+            return False
+    return True
+
+
+def looks_of(history: History, name: str) -> list[Event]:
+    """Return what the exit called `name` saw in the window, in order."""
+    return [event for event in history.events if event.kind == name and event.step >= history.window]
+
+
+def told(look: Event, history: History, *, exits: bool, why: str) -> Event:
+    """Return a look as it is told: by itself, or as the end of the thought for the reason `why`."""
+    if not exits:
+        return look
+    thought = f"{history.thought_tokens} tokens were thought"
+    return look._replace(kind=OVERTHINKING, reason=f"{why}; {thought}", concludes=True)
+
+
+def _is_meant(step: Step, when: When) -> bool:
+    if step.kind is not StepKind.THOUGHT:
+        return False
+    if when == "candidates":
+        return candidate_in(step.text) is not None
+    return when == "steps" or has_cue(step.text)

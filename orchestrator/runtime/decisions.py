@@ -1,0 +1,157 @@
+"""Decisions on their way to the journal and back: what each kind of them says besides its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import dumps, loads
+from time import time
+from typing import Any
+
+from orchestrator.errors import UnknownName
+from orchestrator.memory.base import DecisionRow, EventRow
+from orchestrator.runtime.alternative import Adopt
+from orchestrator.runtime.run import Run
+from orchestrator.types import (
+    Conclude,
+    Decision,
+    Handback,
+    Handoff,
+    Keep,
+    Rewrite,
+    Rollback,
+    Signal,
+    Status,
+    StopRun,
+)
+
+__all__ = ["CONSTANT", "Approve", "Deny", "Moded", "Planned", "check_engine", "decision_of", "record"]
+
+CONSTANT = "constant"
+"""Kind of the event that says that a scorer, or a prediction, reads the same again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(Decision):
+    """What the journal keeps of a Plan that gives a reason."""
+
+    action = "plan"
+    engine: str
+    max_tokens: int | None = None
+    logprobs: int = 0
+    whole: bool = False
+    lead: str = ""
+    features: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moded(Decision):
+    """A mode was chosen: how much to think from here on."""
+
+    action = "mode"
+    mode: dict[str, Any]
+    """The fields of a types.Mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approve(Decision):
+    """A person lets a tool be called."""
+
+    action = "approve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny(Decision):
+    """A tool is not called; the engine is told why."""
+
+    action = "deny"
+
+
+def check_engine(run: Run, engine: str | None) -> None:
+    """Raise UnknownName if a policy chose an engine that does not write here."""
+    if engine is not None and engine not in run.samplings:
+        raise UnknownName(f"{run.doors.policy} chose engine {engine!r}; the pipeline has {', '.join(run.samplings)}")
+
+
+def record(run: Run, attempt: int, door: str, decision: Decision, *, policy: str | None = None) -> None:
+    """Write a decision to the journal's next transaction, and what it was decided by if that tells nothing apart.
+
+    `policy` decided; None for the router.
+    """
+    for signal in decision.signals:
+        if signal.value is not None and (why := run.readings.count(signal.name, signal.value)):
+            run.journal.event(EventRow(run.key, len(run.history.steps), CONSTANT, dumps({"reason": why}), time()))
+    run.journal.decision(
+        DecisionRow(
+            run.key,
+            len(run.history.steps),
+            attempt,
+            door,
+            decision.action,
+            getattr(decision, "engine", ""),
+            decision.reason,
+            decision.threshold,
+            decision.margin,
+            ",".join(decision.alternatives),
+            run.doors.policy if policy is None else policy,
+            _detail(decision),
+        )
+    )
+
+
+def _detail(decision: Decision) -> str:
+    match decision:
+        case Keep() | Handoff(until=None, turns=None, note="") | StopRun(status=None):
+            return ""
+        case Adopt(max_tokens=max_tokens, attempt=attempt):
+            return dumps({"max_tokens": max_tokens, "attempt": attempt})
+        case Rewrite(max_tokens=max_tokens):
+            return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
+        case Handoff(until=until, failed=failed, turns=turns, note=note):
+            others = {"failed": failed, "turns": turns, "note": note}
+            return dumps({"until": until, **{name: value for name, value in others.items() if value}})
+        case StopRun(status=status):
+            return dumps({"status": status})
+        case Rollback(to_step=to_step):
+            return dumps({"to_step": to_step})
+        case Moded(mode=mode):
+            return dumps(mode)
+        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead, features=features):
+            said: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
+            said = said if any(said.values()) or lead else {}
+            said |= {"lead": lead} if lead else {}
+            said |= {"features": [float(each) for each in features]} if features else {}
+            return dumps(said) if said else ""
+    return ""
+
+
+def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
+    """Return a stored decision."""
+    why: dict[str, Any] = {
+        "reason": row.reason,
+        "signals": signals,
+        "threshold": row.threshold,
+        "margin": row.margin,
+        "alternatives": tuple(row.alternatives.split(",")) if row.alternatives else (),
+    }
+    detail = loads(row.detail) if row.detail else {}
+    match row.action:
+        case "plan":
+            detail["features"] = tuple(detail.get("features", ()))
+            return Planned(engine=row.engine, **detail, **why)
+        case "rewrite" if "attempt" in detail:
+            return Adopt(engine=row.engine, **detail, **why)
+        case "rewrite" | "handoff":
+            return (Rewrite if row.action == "rewrite" else Handoff)(engine=row.engine, **detail, **why)
+        case "rollback":
+            return Rollback(to_step=detail["to_step"], **why)
+        case "stop":
+            return StopRun(status=Status(detail["status"]) if detail else None, **why)
+        case "mode":
+            return Moded(mode=detail, **why)
+        case "approve" | "deny" | "handback" | "conclude":
+            made: Decision = _PLAIN[row.action](**why)
+            return made
+    return Keep(**why)
+
+
+_PLAIN: dict[str, Any] = {each.action: each for each in (Approve, Deny, Handback, Conclude)}

@@ -1,0 +1,174 @@
+"""Typed Python functions as tools: what they return, raise or never return is an observation, and the run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from math import isfinite
+from time import monotonic
+from typing import Any, overload
+
+from orchestrator.errors import UserError
+from orchestrator.tools.base import ERROR, Observation
+from orchestrator.tools.observing import MIN_CHARS, as_text, blame, observe
+from orchestrator.tools.signature import signature
+
+__all__ = ["Function", "tool"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_GRACE_S = 1.0
+"""How long an async function may clean up once it is cancelled."""
+
+
+class Function:
+    """A function that engines may call.
+
+    A plain function runs in a daemon thread of its own: one that hangs holds up neither the run nor the end of the
+    program, but nothing can stop it, and the observation says so. An async function runs on the run's loop and is
+    cancelled; one that blocks the loop blocks the run. Whatever either raises, SystemExit and KeyboardInterrupt
+    included, is an observation. Cancelling the run is passed on.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        timeout_s: float = 30.0,
+        max_chars: int = 4000,
+        is_idempotent: bool = False,
+        needs_approval: bool = False,
+    ) -> None:
+        """Make a tool of `function`; its parameters need types, its docstring says what it does.
+
+        `timeout_s` in seconds, > 0; `max_chars` caps an observation, >= 100. Raises UserError.
+        """
+        name = getattr(function, "__name__", "") if name is None else name
+        if not _NAME.fullmatch(name):
+            raise UserError(f"tool name {name!r}: give name= with letters, digits, _ and -, at most 64")
+        if not (isfinite(timeout_s) and timeout_s > 0):
+            raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
+        if max_chars < MIN_CHARS:
+            raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be at least {MIN_CHARS}")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise UserError(f"tool {name!r} is a generator: return a list or a text")
+        self.function = function
+        self.name = name
+        self.timeout_s = timeout_s
+        self.max_chars = max_chars
+        self.is_idempotent = is_idempotent
+        self.needs_approval = needs_approval
+        self._signature = signature(function)
+        self.description = self._signature.description
+        self.parameters: Mapping[str, Any] = self._signature.parameters
+
+    def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments converted to the function's types. Raises BadCall."""
+        return self._signature.check(self.name, arguments)
+
+    async def __call__(self, arguments: Mapping[str, Any]) -> Observation:
+        """Call the function with arguments that `check` returned."""
+        began = monotonic()
+        if inspect.iscoroutinefunction(self.function):
+            text = await self._awaited(arguments)
+        else:
+            text = await self._in_a_thread(arguments)
+        return observe(text, self.max_chars, monotonic() - began)
+
+    async def _awaited(self, arguments: Mapping[str, Any]) -> str:
+        task = asyncio.create_task(_account_of(self.function, arguments))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self.timeout_s)
+            if done:
+                return task.result()
+        finally:  # a timeout, or the run is cancelled
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_GRACE_S)
+        return self._too_late("it was cancelled" if task.done() else "it may still be running")
+
+    async def _in_a_thread(self, arguments: Mapping[str, Any]) -> str:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
+
+        def deliver(text: str) -> None:
+            if not answer.done():
+                answer.set_result(text)
+
+        def work() -> None:
+            text = _account(lambda: self.function(**arguments))
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(deliver, text)
+
+        thread = threading.Thread(target=copy_context().run, args=(work,), name=f"tool {self.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            return blame(error)
+        done, _ = await asyncio.wait({answer}, timeout=self.timeout_s)
+        return answer.result() if done else self._too_late("it may still be running")
+
+    def _too_late(self, state: str) -> str:
+        return f"{ERROR}{self.name} gave no answer within {self.timeout_s:g} s; {state}"
+
+
+def _account(call: Callable[[], Any]) -> str:
+    """Return what came of a call, as text; never raises."""
+    try:
+        return as_text(call())
+    except BaseException as error:  # SystemExit and the like are the tool's, not the run's
+        return blame(error)
+
+
+async def _account_of(function: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]) -> str:
+    """Return what came of an async call, as text; raises only if it is being cancelled."""
+    try:
+        result = await function(**arguments)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return blame(error)
+    except BaseException as error:
+        return blame(error)
+    return _account(lambda: result)
+
+
+@overload
+def tool(function: Callable[..., Any]) -> Function: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    timeout_s: float = 30.0,
+    max_chars: int = 4000,
+    idempotent: bool = False,
+    needs_approval: bool = False,
+) -> Callable[[Callable[..., Any]], Function]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    timeout_s: float = 30.0,
+    max_chars: int = 4000,
+    idempotent: bool = False,
+    needs_approval: bool = False,
+) -> Function | Callable[[Callable[..., Any]], Function]:
+    """Make a tool of a function: `@tool`, `@tool(timeout_s=5, idempotent=True)` or `tool(function)`."""
+
+    def made(function: Callable[..., Any]) -> Function:
+        return Function(
+            function,
+            name=name,
+            timeout_s=timeout_s,
+            max_chars=max_chars,
+            is_idempotent=idempotent,
+            needs_approval=needs_approval,
+        )
+
+    return made if function is None else made(function)

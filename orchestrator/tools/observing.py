@@ -1,0 +1,81 @@
+"""Whatever a tool gave back or raised, made into text that an engine may read: printable, short, without our paths."""
+
+from __future__ import annotations
+
+import re
+from inspect import isawaitable
+from typing import Any
+from unicodedata import category
+
+from pydantic_core import to_json
+
+from orchestrator.errors import BadCall
+from orchestrator.tools.base import ERROR, Observation
+
+__all__ = ["MIN_CHARS", "as_text", "blame", "observe", "printable"]
+
+MIN_CHARS = 100
+"""The smallest cap a tool may have: the note that says what was cut has to fit."""
+_BLAME_CHARS = 500
+_HARMLESS = {"\n", "\t", "\u200c", "\u200d"}  # joiners belong to Persian words and to emoji
+_FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s'\"/:]+/)+")
+
+
+def observe(text: str, max_chars: int, seconds: float = 0.0) -> Observation:
+    """Return the observation: at most `max_chars` characters of `text`, made printable; a note says what was cut.
+
+    It tells of an error exactly where it begins with ERROR.
+    """
+    shown = printable(text[:max_chars])  # spelling out makes text longer, never shorter
+    if len(text) > max_chars or len(shown) > max_chars:
+        note = f"\n[cut here: the whole has {len(text)} characters]"
+        shown = shown[: max_chars - len(note)] + note
+    return Observation(shown, seconds, is_error=shown.startswith(ERROR))
+
+
+def printable(text: str) -> str:
+    """Return `text` with terminal escapes, control and invisible characters and lone surrogates spelled out."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if _is_harmless(letter) else ascii(letter)[1:-1] for letter in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter.isprintable() or letter in _HARMLESS or category(letter) == "Zs"
+
+
+def as_text(result: Any) -> str:
+    """Return a result as text: a text as it is, everything else as JSON. Raises BadCall where that cannot be."""
+    if isinstance(result, str):
+        return str.__str__(result)  # a subclass may say anything of itself
+    kind = type(result).__name__
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        raise BadCall(f"the tool returned {kind}, which are no text: it has to decode them")
+    if hasattr(result, "__next__") or hasattr(result, "__anext__") or isawaitable(result):
+        _close(result)
+        raise BadCall(f"the tool returned a {kind}, which may have no end: it has to return a list or a text")
+    try:
+        return to_json(result).decode()
+    except Exception as error:
+        raise BadCall(f"the tool returned a {kind}, which cannot be written as JSON: {_said(error)}") from None
+
+
+def _close(result: Any) -> None:
+    if hasattr(result, "close"):
+        result.close()
+
+
+def blame(error: BaseException) -> str:
+    """Return one line that begins with ERROR: the class and what it says, without folders; never raises.
+
+    A BadCall speaks for itself, without its class.
+    """
+    try:
+        said, kind = _said(error), "" if isinstance(error, BadCall) else type(error).__name__
+        return ERROR + (": ".join(filter(None, (kind, said))) or "the tool failed")
+    except BaseException:  # an error can lie in how it is shown, too
+        return f"{ERROR}the tool failed, and what it raised cannot be shown"
+
+
+def _said(error: BaseException) -> str:
+    return _FOLDERS.sub("", " ".join(str.__str__(str(error))[:_BLAME_CHARS].split()))
