@@ -88,6 +88,15 @@ def test_the_own_work_of_every_router_is_held_against_the_bar_where_no_engine_is
     assert all(row["median"] < 10 * row["bar"] for name, row in rows.items() if name in judged)
 
 
+def test_monitors_by_rules_are_held_against_the_bar_at_every_length_of_a_run() -> None:
+    rows = figures("monitors")
+    for last in ("thought", "action", "observation"):
+        for num in ("10", "50", "1,000"):
+            row = rows[f"{last}: all, step {num} [ms]"]
+            assert 0 < row["median"] < 10 * row["bar"]
+        assert rows[f"{last}: all, step 1,000 / step 50 [x]"]["median"] < 10
+
+
 def test_overlap_never_hides_more_than_there_is_beyond_the_ideal() -> None:
     rows = figures("overlap")
     hidden = {name: row for name, row in rows.items() if name.endswith(", hidden [share]") and row["bar"] is not None}

@@ -6,14 +6,39 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["MONITORS", "Chance", "Convergence", "Every", "Overthinking", "Saturation", "Stalled", "TrialAnswer", "find"]
-
+__all__ = [
+    "MONITORS",
+    "Chance",
+    "Convergence",
+    "Drift",
+    "Every",
+    "FailedSteps",
+    "FlawRepetition",
+    "Milestone",
+    "Overthinking",
+    "Repetition",
+    "Saturation",
+    "Spent",
+    "Stalled",
+    "Stuck",
+    "ThinkAnswerMismatch",
+    "TrialAnswer",
+    "find",
+]
 
 MONITORS = {
     "convergence": "orchestrator.monitors.convergence:Convergence",
     "overthinking": "orchestrator.monitors.overthinking:Overthinking",
     "saturation": "orchestrator.monitors.saturation:Saturation",
     "stalled": "orchestrator.monitors.stalled:Stalled",
+    "stuck": "orchestrator.monitors.stuck:Stuck",
+    "milestone": "orchestrator.monitors.milestone:Milestone",
+    "drift": "orchestrator.monitors.drift:Drift",
+    "budget": "orchestrator.monitors.budget:Spent",
+    "repetition": "orchestrator.monitors.repetition:Repetition",
+    "flaw-repetition": "orchestrator.monitors.flaw_repetition:FlawRepetition",
+    "think-answer-mismatch": "orchestrator.monitors.think_answer_mismatch:ThinkAnswerMismatch",
+    "failed-steps": "orchestrator.monitors.failed_steps:FailedSteps",
     "every": "orchestrator.monitors.every:Every",
     "chance": "orchestrator.monitors.chance:Chance",
     "trial-answer": "orchestrator.monitors.trial_answer:TrialAnswer",

@@ -14,14 +14,16 @@ is in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from orchestrator.tools.base import ERROR
 from orchestrator.types import History, Step, StepKind
 
-__all__ = ["Move", "moves_in", "moves_of", "text_of"]
+__all__ = ["Move", "has_ended", "moves_in", "moves_of", "text_of"]
 
 _CLOSED = "</think>"
+_DONE = (StepKind.ACTION, StepKind.OBSERVATION)
 
 
 class Move(NamedTuple):
@@ -44,21 +46,45 @@ class Move(NamedTuple):
         return self.observation.startswith(ERROR)
 
 
-def moves_of(history: History) -> list[Move]:
-    """Return the moves of a run from where its window begins."""
-    return moves_in(history.steps[history.window :])
+def moves_of(history: History, *, last: int | None = None, until: int | None = None) -> list[Move]:
+    """Return the moves of a run from where its window begins, or the last of them, in time that does not grow.
+
+    `until` is the index of the last step that is looked at. With `last`, an agent that has done nothing in the last
+    2 * `last` steps is read like one without tools: each of its thoughts is a move.
+    """
+    end = len(history.steps) if until is None else until + 1
+    if last is None:
+        return moves_in(history.steps[history.window : end])
+    reach = 2 * last + 2
+    while True:
+        begin = max(history.window, end - reach)
+        tail = history.steps[begin:end]
+        has_acted = begin > history.window and any(step.kind in _DONE for step in tail)
+        is_agent = has_acted and any(step.kind in _DONE for step in islice(history.steps, history.window, begin))
+        moves = moves_in(tail, is_agent=is_agent)
+        if begin == history.window or len(moves) > last:  # the first may be half a move
+            return moves[-last:]
+        reach *= 2
 
 
-def moves_in(steps: Iterable[Step]) -> list[Move]:
-    """Return the moves that the steps make up, in order; the last one may be unfinished."""
+def has_ended(history: History, moves: Sequence[Move]) -> bool:
+    """Whether the last kept step ended the last of these moves, with what came of it: true once a move."""
+    last = history.steps[-1]
+    return bool(moves) and moves[-1].last_step == last.index and last.kind is not StepKind.ACTION
+
+
+def moves_in(steps: Iterable[Step], *, is_agent: bool = False) -> list[Move]:
+    """Return the moves that the steps make up, in order; the last one may be unfinished.
+
+    `is_agent` says that something was done before them, so that thoughts belong to what is done next.
+    """
     moves: list[Move] = []
     thoughts: list[str] = []
-    is_agent = False
     for step in steps:
         if step.kind is StepKind.OBSERVATION:
             is_agent = True
             if moves and moves[-1].action and not moves[-1].observation:
-                moves[-1] = moves[-1]._replace(observation=step.text.strip(), last_step=step.index)
+                moves[-1] = Move(*moves[-1][:3], step.text.strip(), step.index)
             else:
                 moves.append(Move(step.writer, "", "", step.text.strip(), step.index))
             continue

@@ -1,0 +1,101 @@
+"""Say which share of a run was thrown away by its own words: moves in branches that it gave up.
+
+Source: the Failed-Step Fraction (FSF), a share of the steps of the graph of a whole chain that
+predicts whether it is right. Differs: online and by rules on how moves begin, where the paper has a large engine draw
+the graph; what a move takes back within itself does not count, because moves are what is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import UserError
+from orchestrator.monitors.window import Move, has_ended, moves_of
+from orchestrator.types import Event, History
+
+__all__ = ["FailedSteps", "failed_of"]
+
+_OPENING = 160
+"""Characters of a move's beginning that its cue stands in."""
+_TURN = re.compile(
+    r"\b(?:alternatively|go(?:ing)? back|start(?:ing)? (?:over|again)|backtrack"
+    r"|(?:another|different|other) (?:approach|way|idea|method))\b",
+    re.IGNORECASE,
+)
+_SLIP = re.compile(
+    r"^\W*(?:wait|hmm|hold on|oops)\b|\b(?:wrong|incorrect|(?:a|my) mistake|not right|not correct)\b|^\W*no, ",
+    re.IGNORECASE,
+)
+_FINE = re.compile(
+    r"\b(?:is|was|are|that's) (?:right|correct|fine)\b|\bchecks out\b|\b(?:not|nothing) wrong\b", re.IGNORECASE
+)
+_TRY = re.compile(r"\b(?:let's try|let us try|let me try|try|suppose|assume)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedSteps:
+    """Raise `failed-steps` when a move gives something up and the share that was given up has come to the threshold."""
+
+    threshold: float = 0.3
+    """Given-up moves of all, in (0, 1]."""
+    reach: int = 50
+    """How many of the last moves are counted."""
+    min_moves: int = 4
+    """Moves before anything is said."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise UserError(f"monitor failed-steps: threshold = {self.threshold!r} must be above 0 and at most 1")
+        for name in ("reach", "min_moves"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UserError(f"monitor failed-steps: {name} = {value!r} must be a whole number above 0")
+
+    def watch(self, history: History) -> Event | None:
+        """Count once the last move gives something up; until then the share only falls."""
+        last = moves_of(history, last=1)
+        if not has_ended(history, last) or not _gives_up(last[-1]):
+            return None
+        moves = moves_of(history, last=self.reach)
+        failed = failed_of(moves)
+        share = len(failed) / len(moves)
+        if len(moves) < self.min_moves or share < self.threshold:
+            return None
+        reason = f"{len(failed)} of {len(moves)} moves were given up"
+        return Event("failed-steps", reason, value=share, threshold=self.threshold)
+
+
+def failed_of(moves: Sequence[Move]) -> set[int]:
+    """Return the places of the moves that were given up.
+
+    A move that begins with "wait" or calls something wrong gives up the move before it, unless it says at once that
+    all is right. One that goes back, or another way, gives up its branch: the moves from the last "try" or "suppose"
+    on, else from where the last branch was given up, else from the first.
+    """
+    failed: set[int] = set()
+    begun = 0
+    for place, move in enumerate(moves):
+        opening = _opening(move)
+        if _TURN.search(opening):
+            failed.update(range(begun, place))
+            begun = place
+        elif place and _is_slip(opening):
+            failed.add(place - 1)
+        elif _TRY.search(opening):
+            begun = place
+    return failed
+
+
+def _opening(move: Move) -> str:
+    return (move.thought or move.action)[:_OPENING]
+
+
+def _gives_up(move: Move) -> bool:
+    opening = _opening(move)
+    return _TURN.search(opening) is not None or _is_slip(opening)
+
+
+def _is_slip(opening: str) -> bool:
+    return _SLIP.search(opening) is not None and _FINE.search(opening) is None

@@ -1,0 +1,89 @@
+"""Notice that a run answers something else than what it had thought.
+
+Source: Think-Answer Mismatch, in the study "Are Reasoning Models More Prone to Hallucination?" (the final answer
+differs from what was thought). Differs: rules, not an engine, find both answers, and numbers are compared as numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.monitors.reading import number
+from orchestrator.types import Event, History, StepKind, Stop
+
+__all__ = ["ThinkAnswerMismatch"]
+
+_LONGEST = 4_000
+"""Characters of either side that are read, its last ones."""
+_STEPS = 64
+"""Steps back that the end of the thought is looked for."""
+_MARKED = re.compile(r"(?:\banswer(?: is| =|:)|####)[ *$]*(?=([^\n]{1,200}))", re.IGNORECASE)
+_RIGHT_SIDE = re.compile(r"=[ $]*(-?\d[\d,]*(?:\.\d+)?(?:/\d+)?)(?! ?[-+*/×·^\d])")
+_ANY = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThinkAnswerMismatch:
+    r"""Raise `think-answer-mismatch` behind the last step when the answer differs from the thought's last one.
+
+    An answer is what the last `\boxed{...}` or `answer is ...` holds; inside the thought, where there is none, the
+    right side of the last equation, else the last number. Outside, where there is none, every number of the text may
+    be meant. Silent where either side has none, or one is a number and the other is not.
+    """
+
+    def watch(self, history: History) -> Event | None:
+        """Compare both sides of the last `</think>`, once the run has written its end."""
+        last = history.steps[-1]
+        if last.stop is not Stop.END and last.kind is not StepKind.ANSWER:
+            return None
+        tail = history.steps[history.window :][-_STEPS:]
+        text = "".join(step.text for step in tail if step.kind is not StepKind.OBSERVATION)
+        thought, closed, answer = text.rpartition("</think>")
+        if not closed:
+            return None
+        thought, answer = thought.rpartition("<think>")[2][-_LONGEST:], answer[-_LONGEST:]
+        inside = _stated(thought) or _last(_RIGHT_SIDE, thought) or _last(_ANY, thought)
+        outside = [stated] if (stated := _stated(answer)) else _ANY.findall(answer)
+        if inside is None or not outside or any(_agree(inside, each) for each in outside):
+            return None
+        return Event("think-answer-mismatch", f"thought {inside[:80]!r}, answered {outside[-1][:80]!r}")
+
+
+def _stated(text: str) -> str | None:
+    boxed, marked = text.rfind(r"\boxed{"), _last_match(_MARKED, text)
+    if marked and marked.start() > boxed and r"\boxed{" not in marked.group(1):
+        return _before_the_point(marked.group(1))
+    return _braced(text[boxed + len(r"\boxed{") :]) if boxed >= 0 else None
+
+
+def _before_the_point(text: str) -> str | None:
+    return re.split(r"[.;!](?:\s|$)", text)[0].strip(" *$.") or None
+
+
+def _braced(text: str) -> str | None:
+    """What stands before the brace that closes the one before `text`."""
+    depth = 1
+    for place, char in enumerate(text):
+        depth += (char == "{") - (char == "}")
+        if not depth:
+            return text[:place].strip() or None
+    return None
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str | None:
+    found = _last_match(pattern, text)
+    return found.group(found.re.groups) if found else None
+
+
+def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    found = list(pattern.finditer(text))
+    return found[-1] if found else None
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether two answers are the same, or cannot be compared."""
+    left, right = number(one), number(other)
+    if left is None and right is None:
+        return one.casefold().split() == other.casefold().split()
+    return left is None or right is None or left == right
