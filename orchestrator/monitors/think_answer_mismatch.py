@@ -7,13 +7,15 @@ differs from what was thought). Differs: rules, not an engine, find both answers
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.monitors.reading import number
-from orchestrator.types import Event, History, StepKind, Stop
+from orchestrator.types import Event, History, Step, StepKind, Stop
 
 __all__ = ["ThinkAnswerMismatch"]
 
+_KIND = "think-answer-mismatch"
 _LONGEST = 4_000
 """Characters of either side that are read, its last ones."""
 _STEPS = 64
@@ -25,7 +27,7 @@ _ANY = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 
 @dataclass(frozen=True, kw_only=True)
 class ThinkAnswerMismatch:
-    r"""Raise `think-answer-mismatch` behind the last step when the answer differs from the thought's last one.
+    r"""Raise `think-answer-mismatch` when the answer differs from the thought's last one, once a window.
 
     An answer is what the last `\boxed{...}` or `answer is ...` holds; inside the thought, where there is none, the
     right side of the last equation, else the last number. Outside, where there is none, every number of the text may
@@ -33,21 +35,26 @@ class ThinkAnswerMismatch:
     """
 
     def watch(self, history: History) -> Event | None:
-        """Compare both sides of the last `</think>`, once the run has written its end."""
+        """Compare both sides of the last `</think>`, once there is an answer."""
         last = history.steps[-1]
-        if last.stop is not Stop.END and last.kind is not StepKind.ANSWER:
+        thought, answer = _sides(history.steps[history.window :][-_STEPS:])
+        is_over = last.stop is Stop.END or last.kind is StepKind.ANSWER or _stated(answer)
+        if not is_over or any(event.kind == _KIND and event.step >= history.window for event in history.events):
             return None
-        tail = history.steps[history.window :][-_STEPS:]
-        text = "".join(step.text for step in tail if step.kind is not StepKind.OBSERVATION)
-        thought, closed, answer = text.rpartition("</think>")
-        if not closed:
-            return None
-        thought, answer = thought.rpartition("<think>")[2][-_LONGEST:], answer[-_LONGEST:]
         inside = _stated(thought) or _last(_RIGHT_SIDE, thought) or _last(_ANY, thought)
         outside = [stated] if (stated := _stated(answer)) else _ANY.findall(answer)
         if inside is None or not outside or any(_agree(inside, each) for each in outside):
             return None
-        return Event("think-answer-mismatch", f"thought {inside[:80]!r}, answered {outside[-1][:80]!r}")
+        return Event(_KIND, f"thought {inside[:80]!r}, answered {outside[-1][:80]!r}")
+
+
+def _sides(steps: Sequence[Step]) -> tuple[str, str]:
+    """The ends of the last thought and of what stands behind it; two empty texts while nothing does."""
+    texts = [step.text for step in steps if step.kind is not StepKind.OBSERVATION]
+    thought, closed, answer = "".join(texts).rpartition("</think>")
+    if not closed and steps[-1].kind is StepKind.ANSWER:
+        thought, closed, answer = "".join(texts[:-1]), "where the engine has no tags", texts[-1]
+    return (thought.rpartition("<think>")[2][-_LONGEST:], answer[-_LONGEST:]) if closed else ("", "")
 
 
 def _stated(text: str) -> str | None:

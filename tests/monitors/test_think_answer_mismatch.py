@@ -42,9 +42,16 @@ def test_a_run_that_ends_is_compared(name: str) -> None:
     assert [event.reason for event in events] == ([reason] if reason else [])
 
 
-def test_it_waits_for_the_end() -> None:
-    text = CASES["other box"][0]
-    assert replay(ThinkAnswerMismatch(), history(steps_of((StepKind.THOUGHT, text)))) == []
+def test_it_waits_for_an_answer() -> None:
+    parts = ["3*4 = 12</think>", "So we have", r"\boxed{13}", "as I said"]
+    run = history(steps_of(*((StepKind.THOUGHT, f"{part}\n\n") for part in parts)))
+    assert [event.step for event in replay(ThinkAnswerMismatch(), run)] == [2]
+
+
+def test_an_engine_without_tags_has_thought_what_stands_before_its_answer() -> None:
+    run = history(steps_of((StepKind.THOUGHT, "3*4 = 12\n\n"), (StepKind.ANSWER, r"The answer is \boxed{13}")))
+    (event,) = replay(ThinkAnswerMismatch(), run)
+    assert event.reason == "thought '12', answered '13'"
 
 
 def test_thought_and_answer_may_be_steps_of_their_own() -> None:
