@@ -125,13 +125,8 @@ class Request:
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
     think_budget: int | None = None
-<<<<<<< HEAD
-    """Tokens an open think block may have, those in the prompt included; None for no limit. Engines without the
-    capability `thinking_budget` ignore it."""
-=======
     """Tokens of thought, those in the prompt's open think block among them, after which the server closes it;
     None for no such limit. An engine that cannot (Capabilities.thinking_budget) writes on."""
->>>>>>> refs/heads/engines
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from orchestrator.doors import Choice, Trial
 from orchestrator.engines.answer_probe import AnswerProbe, Said
-from orchestrator.engines.choice_probe import ChoiceProbe
+from orchestrator.engines.choice_probe import CHOICE, ChoiceProbe
 from orchestrator.engines.scorers.judge import GREEDY
 from orchestrator.errors import EngineError, SignalUnavailable, UnknownName, UserError
 from orchestrator.memory.base import SignalRow
@@ -76,21 +76,24 @@ class DraftAsk:
         """Return `num` answers with how sure the engine is of each; the first is greedy. Raises SignalUnavailable."""
         self._check_asked(engine, num)
         place, to_step = self._place(draft), None if before is None else before.index
-        samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=_ALTERNATIVES)
+        samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=self._shown(engine))
         return [Trial(each.answer, each.logprob, each.entropy) for each in samples]
 
     async def choose(self, engine: str, question: str, words: Sequence[str], *, of_task: bool = True) -> Choice:
         """Let `engine` answer a question with one of `words`. Raises SignalUnavailable."""
         self._check_asked(engine)
-        run = self._run
-        probe = ChoiceProbe(question=question, words=tuple(words))
-        messages = run.history.task.messages if of_task else ()
-        call = partial(run.call, place=self._place(None))
-        asked = ("choose", engine, question, tuple(words), of_task)
+        run, place = self._run, self._place(None)
+        probe = ChoiceProbe(question=question, words=tuple(words), of_task=of_task)
+        ask = partial(probe.choose, engine, run.stream, partial(run.call, place=place), logprobs=self._shown(engine))
         try:
-            return await self._once(asked, partial(probe.ask, engine, run.stream, messages, call))
+            chosen = await self._once((CHOICE, engine, question, tuple(words), of_task), ask)
         except EngineError as error:
-            raise SignalUnavailable("choice", str(error)) from error
+            raise SignalUnavailable(CHOICE, str(error)) from error
+        return Choice(chosen.word, chosen.share)
+
+    def _shown(self, engine: str) -> int:
+        """Return how many alternatives per token are asked for."""
+        return min(_ALTERNATIVES, self._run.shows.get(engine, 0))
 
     def _check_asked(self, engine: str, num: int = 1) -> None:
         if engine not in self._run.samplings:

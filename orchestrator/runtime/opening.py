@@ -246,6 +246,7 @@ def _assemble(
         messages=messages,
         thinking=Thinking(stream, think_tags),
         thinks=recipe.thinks,
+        shows={name: can.logprobs for name, can in ready.items()},
         served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
         mode_policy=None if isinstance(recipe.mode, Mode) else recipe.mode,
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from json import loads
+from typing import Any
 
 from orchestrator.ledger import Fate
 from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
@@ -168,8 +169,8 @@ def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:
     for row in stored.events:
         detail = loads(row.detail) if row.detail else {}
         if RAISED in detail and detail[RAISED] == attempts.get(row.step) and row.step < tip - 1:
-            numbers = (detail.get("value"), detail.get("threshold"))
-            run.history.events.append(Event(row.kind, detail["reason"], False, False, *numbers, row.step))
+            known: dict[str, Any] = {name: detail.get(name) for name in ("value", "threshold", "answer")}
+            run.history.events.append(Event(row.kind, detail["reason"], step=row.step, **known))
 
 
 def _count_attempts(run: Run, stored: StoredRun, tip: int, turned: DecisionRow | None) -> None:

@@ -238,6 +238,8 @@ class Run:
     """The thinking switch of each engine, where the mode does not say."""
     messages: Sequence[Message]
     """The task as engines are given it: what tools there are is in it."""
+    shows: Mapping[str, int]
+    """Alternatives per token that each engine shows."""
     served_budgets: frozenset[str] = frozenset()
     """Engines whose server ends a thought at its budget."""
     mode_policy: ModePolicy | None = None

@@ -71,8 +71,8 @@ def _note(run: Run, step: Step, event: Event) -> None:
     run.history.events.append(event)
     if (step.index, event.kind) not in run.stored.events:
         detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt}
-        numbers = {"value": event.value, "threshold": event.threshold}
-        detail |= {name: value for name, value in numbers.items() if value is not None}
+        known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
+        detail |= {name: value for name, value in known.items() if value is not None}
         run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
 
 

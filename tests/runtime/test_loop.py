@@ -69,14 +69,10 @@ async def test_a_text_that_ends_inside_think_is_said_to(asked: str, script: list
 
 async def test_a_think_block_that_the_template_opened_counts() -> None:
     class Thinks(Scripted):
-<<<<<<< HEAD
         async def start(self) -> Capabilities:
             return replace(await super().start(), think_switch="template", think_opened=(False, True, True))
 
-        async def render(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
-=======
         async def render(self, messages: Sequence[Message], *, think: bool | None = None, **_: Any) -> list[int]:
->>>>>>> refs/heads/engines
             opened = await self.encode("<think>\n" if think is not False else "<think>\n\n</think>\n")
             return [*await super().render(messages), *opened]
 
