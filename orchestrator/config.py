@@ -44,6 +44,8 @@ from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePro
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
+from orchestrator.monitors import monitor_file as monitor_files
+from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.router_file import KIND, RouterFile, parse
 from orchestrator.types import Budget, Overlap, Sampling
 
@@ -55,6 +57,7 @@ __all__ = [
     "engines_folder",
     "is_debug",
     "load",
+    "monitor_file",
     "router",
     "router_file",
 ]
@@ -98,6 +101,11 @@ def router(name: str, options: Mapping[str, Any], where: str) -> Any:
 def router_file(path: str) -> RouterFile:
     """Return the trained router in a file. Raises BadConfig naming the file and what is wrong with it."""
     return parse(document.read(path, KIND), path)
+
+
+def monitor_file(path: str) -> MonitorFile:
+    """Return the trained monitor in a file. Raises BadConfig naming the file and what is wrong with it."""
+    return monitor_files.parse(document.read(path, monitor_files.KIND), path)
 
 
 def is_debug() -> bool:

@@ -6,9 +6,10 @@ from typing import Any
 
 from orchestrator import registry
 
-__all__ = ["MONITORS", "Stalled", "find"]
+__all__ = ["MONITORS", "Classified", "Stalled", "find"]
 
 MONITORS = {
+    "classified": "orchestrator.monitors.classified:Classified",
     "stalled": "orchestrator.monitors.stalled:Stalled",
 }
 
