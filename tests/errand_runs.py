@@ -22,8 +22,6 @@ Turn = tuple[str, str, str]
 class Loops:
     """A monitor of rules for tests: stuck where the last three turns are the same; a milestone at a good answer."""
 
-    kind = "stuck"
-
     def watch(self, history: History) -> Event | None:
         last = [step.text for step in history.steps if step.kind is StepKind.OBSERVATION][-3:]
         is_stuck = len(last) == 3 and len(set(last)) == 1 and last[0].startswith("error")

@@ -61,7 +61,7 @@ _MIN_MOVES = {"stuck": 3, "milestone": 2}
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.pass_context
 def train_monitor(ctx: click.Context, /, **given: Any) -> None:
-    """Fit a monitor on the runs of a journal: one that notices stuck runs, or milestones.
+    """Fit a monitor on stored runs: one that notices where a run is stuck, or at a milestone.
 
     A pipeline's monitor `classified` runs it. It reads the last moves as text. Every run that has ended is
     learnt from, up to where it was handed over. A file of labels has a `run`, a `step` and a `label`, true
@@ -109,7 +109,7 @@ def _runs(journal: Journal, given: Mapping[str, Any]) -> list[Watched]:
 async def _train_by_engine(given: Mapping[str, Any], people: Sequence[Path]) -> None:
     from orchestrator.cli.source import open_source
 
-    pipeline, concurrency = await open_source(given)
+    pipeline, concurrency = await open_source({**given, "seed": None})  # ours is of the draw of moves
     async with pipeline:
         runs = _runs(pipeline.journal, given)
         _train(given, runs, people, await _asked(given, runs, pipeline, concurrency))

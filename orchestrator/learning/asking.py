@@ -47,13 +47,15 @@ class Asked:
         self._voters = [
             pipeline.but(router="large", scorers={}, seed=seed + vote, stop_on_answer=True) for vote in range(votes)
         ]
-        self._looks = looks
+        self._looks: dict[str, list[Look]] = {}  # what reads the same is asked once
+        for look in looks:
+            self._looks.setdefault(look.text, []).append(look)
         self._question = QUESTIONS[kind] + _HOW
         self._found: list[dict[tuple[str, int], bool]] = [{} for _ in self._voters]
         self.unanswered = 0
         """Questions without a yes or no."""
         self.output_tokens = 0
-        """What the answers took, those that were there before included."""
+        """Of all answers, those that were there before included."""
 
     def __len__(self) -> int:
         return len(self._voters) * len(self._looks)
@@ -65,17 +67,17 @@ class Asked:
 
     async def run(self, concurrency: int, listener: Callable[[RunResult], None] = lambda _: None) -> None:
         """Ask what was not asked before. Raises MissingCapability or EngineError where nobody can be asked."""
-        waiting = iter([(vote, place) for vote in range(len(self._voters)) for place in range(len(self._looks))])
+        waiting = iter([(vote, *each) for vote in range(len(self._voters)) for each in enumerate(self._looks)])
 
         async def work() -> None:
-            for vote, place in waiting:
-                listener(await self._ask(vote, place))
+            for vote, place, text in waiting:
+                listener(await self._ask(vote, place, text))
 
         await side_by_side(work, concurrency)
 
-    async def _ask(self, vote: int, place: int) -> RunResult:
-        voter, look = self._voters[vote], self._looks[place]
-        task = Task.of(self._question.format(text=look.text))
+    async def _ask(self, vote: int, place: int, text: str) -> RunResult:
+        voter = self._voters[vote]
+        task = Task.of(self._question.replace("{text}", text))
         name = blake2b(voter.settings.encode(), digest_size=10).hexdigest()
         asked = derived("train-monitor", name, question_of(task.messages))
         result = await voter.arun(task, run_id=asked, batch=ASKED + name, position=place)
@@ -84,7 +86,7 @@ class Asked:
         if label is None:
             self.unanswered += 1
         else:
-            self._found[vote][look.run, look.step] = label
+            self._found[vote].update({(look.run, look.step): label for look in self._looks[text]})
         return result
 
 

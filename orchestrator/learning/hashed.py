@@ -17,8 +17,8 @@ __all__ = ["Texts", "Weighed", "descended", "texts_of"]
 class Texts(NamedTuple):
     """Texts as numbers: entry i says that text `rows[i]` has `values[i]` in `places[i]`."""
 
-    rows: NDArray[np.int32]
-    places: NDArray[np.int32]
+    rows: NDArray[np.intp]
+    places: NDArray[np.intp]
     values: NDArray[np.float32]
     number: int
     """Texts, those with nothing in them included."""
@@ -43,8 +43,8 @@ def texts_of(texts: Sequence[str]) -> Texts:
     found = [ngrams.counted(text) for text in texts]
     lengths = [len(each.places) for each in found]
     return Texts(
-        rows=np.repeat(np.arange(len(found), dtype=np.int32), lengths),
-        places=np.concatenate([each.places.astype(np.int32) for each in found] or [np.empty(0, np.int32)]),
+        rows=np.repeat(np.arange(len(found), dtype=np.intp), lengths),
+        places=np.concatenate([each.places for each in found] or [np.empty(0, np.intp)]).astype(np.intp),
         values=np.concatenate([each.values for each in found] or [np.empty(0, np.float32)]),
         number=len(found),
     )

@@ -72,6 +72,8 @@ def train(
     `false_alarms` is the share of the healthy validation runs in which it may speak, see monitor_report. Raises
     UserError if there is nothing to learn from, or if what was learnt tells nothing.
     """
+    if not 0 <= false_alarms <= 1:
+        raise UserError(f"--false-alarms {false_alarms!r}: a share is in [0, 1]")
     given = list(labelled)
     splits = {name: _split([each for each in given if split_of(each[0].task) == name]) for name in SPLITS}
     _check(splits)
@@ -150,7 +152,7 @@ def _chosen(split: _Split) -> Texts:
     """Return the texts of the labelled looks alone."""
     places = np.cumsum(split.is_labelled) - 1
     here = split.is_labelled[split.texts.rows]
-    rows = places[split.texts.rows[here]].astype(np.int32)
+    rows = places[split.texts.rows[here]].astype(np.intp)
     return Texts(rows, split.texts.places[here], split.texts.values[here], len(split.truth))
 
 

@@ -271,3 +271,26 @@ def test_a_corrupt_or_huge_file_is_refused_in_one_line(tmp_path: Path, data: byt
     with pytest.raises(BadConfig) as refused:
         monitor_file(str(path))
     assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=30)
+def test_no_bytes_are_read_as_a_monitor_by_chance(data: bytes) -> None:
+    with pytest.raises(BadConfig):
+        parse(data, "m.json")
+
+
+KEYS = sorted(made().to_json().keys() - {"measured", "made", "package"})
+JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
+
+
+@given(st.sampled_from(KEYS), JSON)
+@settings(max_examples=40)
+def test_a_file_with_another_value_in_it_is_refused_or_means_that_value(key: str, value: Any) -> None:
+    document = {**made().to_json(), key: value}
+    try:
+        known = parse(json.dumps(document).encode(), "m.json")
+    except BadConfig as refused:
+        assert "m.json" in str(refused) and "\n" not in str(refused)
+    else:
+        assert known.to_json() == document
