@@ -39,6 +39,9 @@ _MIN_MOVES = {"stuck": 3, "milestone": 2}
     help="Who says at which moves: the monitor of rules, the large engine, or a file; may be repeated.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.json", help="The monitor.")
+@click.option(
+    "--rules", metavar="TARGET", help="The rules, a monitor in Python: file.py:object; `stuck` as it is unless given."
+)
 @engine_flags
 @click.option(
     "--false-alarms",
@@ -78,10 +81,10 @@ def train_monitor(ctx: click.Context, /, **given: Any) -> None:
     people = [Path(each) for each in given["labels"] if each not in (_RULES, _ENGINE)]
     read = (*people, given["db"], given["config"])
     check_out(given["out"], [Path(each) for each in read if each is not None])
+    _check_flags(given)
     if _ENGINE not in given["labels"]:
         from orchestrator.cli.stored import open_journal
 
-        _check_engine_flags(given)
         with open_journal(given) as journal:
             _train(given, _runs(journal, given), people, [])
         return
@@ -92,7 +95,11 @@ def train_monitor(ctx: click.Context, /, **given: Any) -> None:
         ctx.exit(interrupted.exit_code)
 
 
-def _check_engine_flags(given: Mapping[str, Any]) -> None:
+def _check_flags(given: Mapping[str, Any]) -> None:
+    if given["rules"] is not None and _RULES not in given["labels"]:
+        raise UserError("--rules is for --labels rules: nothing else reads it")
+    if _ENGINE in given["labels"]:
+        return
     for flag in ("pipeline", "small", "large", "concurrency", "budget_tokens"):
         if given[flag] is not None:
             raise UserError(f"--{flag.replace('_', '-')} is for --labels engine: nothing else asks an engine")
@@ -134,7 +141,6 @@ async def _asked(
 
 
 def _train(given: Mapping[str, Any], runs: list[Watched], people: Sequence[Path], asked: Sequence[Labels]) -> None:
-    from orchestrator import monitors
     from orchestrator.learning.labelling import by_rules, from_file, voted
     from orchestrator.learning.monitoring import train, write
 
@@ -142,7 +148,7 @@ def _train(given: Mapping[str, Any], runs: list[Watched], people: Sequence[Path]
     if not given["quiet"]:
         _note_unused(labellings[: len(people)], runs)
     if _RULES in given["labels"]:
-        labellings.append(by_rules(monitors.find(given["kind"])(), given["kind"], runs))
+        labellings.append(by_rules(_rules(given), given["kind"], runs))
     made = train(
         voted(labellings, runs),
         kind=given["kind"],
@@ -153,6 +159,20 @@ def _train(given: Mapping[str, Any], runs: list[Watched], people: Sequence[Path]
     )
     write(made, given["out"])
     _tell(made, given)
+
+
+def _rules(given: Mapping[str, Any]) -> Any:
+    from orchestrator import monitors
+    from orchestrator.cli.source import load_object
+
+    if given["rules"] is not None:
+        return load_object(given["rules"], "--rules", object)
+    if given["kind"] == "milestone":
+        raise UserError(
+            "what is a milestone depends on your tasks: give --rules file.py:object, the monitor `milestone` with "
+            "subgoals, or take other labels"
+        )
+    return monitors.find(given["kind"])()
 
 
 def _note_unused(labellings: Sequence[Labels], runs: Sequence[Watched]) -> None:

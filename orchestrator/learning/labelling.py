@@ -36,10 +36,10 @@ _MOST = 0.75
 def by_rules(monitor: Any, kind: str, runs: Iterable[Watched]) -> Labels:
     """Return the labels that a monitor of rules gives, looking back: for `milestone` what it says, as it says it.
 
-    Raises UserError if it has to ask an engine.
+    Raises UserError for what cannot watch, as a class, or a monitor that has to ask an engine.
     """
-    if not hasattr(monitor, "watch"):
-        raise UserError(f"labels by rules: {type(monitor).__name__} asks an engine; stored runs can only be watched")
+    if isinstance(monitor, type) or not hasattr(monitor, "watch"):
+        raise UserError(f"labels by rules: {monitor!r} cannot watch a stored run: give a monitor with `watch`")
     found: dict[tuple[str, int], bool] = {}
     for run in runs:
         noticed = _noticed(monitor, kind, run)
@@ -57,10 +57,13 @@ def _stuck(from_here: Sequence[bool], has_succeeded: bool) -> bool | None:
 
 
 def _noticed(monitor: Any, kind: str, run: Watched) -> list[bool]:
-    """Return whether the monitor spoke, for each look: at it, or since the one before."""
+    """Return whether the monitor spoke, for each look: at it, or since the one before.
+
+    Whoever tells of a loop once must not know that it did: while the run is stuck, it has to say so.
+    """
     spoken: list[Event] = []
     for history in prefixes(run.history):
-        event = monitor.watch(replace(history, events=list(spoken)))
+        event = monitor.watch(replace(history, events=[] if kind == "stuck" else list(spoken)))
         if event is not None and event.kind == kind:
             spoken.append(event._replace(step=history.steps[-1].index))
     before = [-1, *(look.step for look in run.looks)]

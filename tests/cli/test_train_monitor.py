@@ -113,6 +113,9 @@ def test_the_large_engine_labels_and_the_same_command_asks_nothing_twice(
         (["--labels", "none.jsonl"], "none.jsonl: No such file"),
         (["--labels", "bad.jsonl"], "bad.jsonl:1: no label"),
         (["--labels", "rules", "--small", "http://127.0.0.1:1"], "--small is for --labels engine"),
+        (["--labels", "bad.jsonl", "--rules", "a.py:b"], "--rules is for --labels rules"),
+        (["--labels", "rules", "--rules", "none.py:rules"], "there is no file none.py"),
+        (["--labels", "rules", "--rules", "errand_runs:Loops"], "cannot watch a stored run"),
         (["--labels", "rules", "--concurrency", "2"], "--concurrency is for --labels engine"),
         (["--labels", "rules", "--db", "none.db"], "none.db"),
         (["--labels", "rules", "--db", "bad.jsonl"], "bad.jsonl is not a SQLite database"),
@@ -135,6 +138,18 @@ def test_what_cannot_be_trained_on_is_one_line_and_leaves_everything_as_it_was(
     assert len(done.stderr.strip().splitlines()) == 1
     assert not Path("stuck.json").exists()
     assert {each.name for each in here.iterdir()} - before <= {"journal.db-wal", "journal.db-shm"}
+
+
+def test_rules_are_given_as_a_monitor_and_milestones_have_no_others(
+    orchestrator: Call, journal: dict[str, bool], here: Path
+) -> None:
+    command = ("train-monitor", "milestone", "--db", "journal.db", "--labels", "rules", "--out", "milestone.json")
+    refused = orchestrator(*command)
+    assert refused.exit_code == 2 and "what is a milestone depends on your tasks" in refused.stderr
+    (here / "mine.py").write_text("from errand_runs import Goods\n\nrules = Goods()\n")
+    done = orchestrator(*command, "--rules", "mine.py:rules", "--false-alarms", "0.3")
+    assert done.exit_code == 0, done.output
+    assert monitor_file("milestone.json").min_moves == 2
 
 
 def test_labels_that_tell_nothing_make_no_file(orchestrator: Call, journal: dict[str, bool]) -> None:

@@ -138,6 +138,16 @@ def test_what_rules_notice_between_two_looks_belongs_to_the_second_and_they_see_
     assert list(by_rules(OnceAtAnAction(), "milestone", [run]).values()) == [False, True, False]
 
 
+def test_rules_that_tell_of_a_loop_once_label_it_to_its_end() -> None:
+    class Once:
+        def watch(self, history: History) -> Event | None:
+            return None if history.events else Event("stuck", "")
+
+    looks = tuple(Look("r", 3 * place + 2, "") for place in range(6))
+    run = watched_by_hand(looks, steps_of([("a", "b", "c")] * 6), has_succeeded=False)
+    assert list(by_rules(Once(), "stuck", [run]).values()) == [True] * 6
+
+
 def test_rules_label_milestones_as_they_notice_them(journal: Journal) -> None:
     errand = errands_drawn(1)[0]
     turns = [("a", "b", "error: busy"), ("a", "b", "error: busy"), ("a", "b", "7"), ("a", "b", "error: no")]
@@ -146,12 +156,13 @@ def test_rules_label_milestones_as_they_notice_them(journal: Journal) -> None:
     assert [labels[look.run, look.step] for look in run.looks][-2:] == [True, False]
 
 
-def test_rules_that_have_to_ask_an_engine_are_refused(runs: list[Watched]) -> None:
+def test_rules_that_have_to_ask_an_engine_and_a_class_are_refused(runs: list[Watched]) -> None:
     class Asks:
         async def look(self, history: History, ask: Any) -> None: ...
 
-    with pytest.raises(UserError, match="Asks asks an engine"):
-        by_rules(Asks(), "stuck", runs)
+    for given in (Asks(), Loops):
+        with pytest.raises(UserError, match="cannot watch a stored run"):
+            by_rules(given, "stuck", runs)
 
 
 @pytest.mark.parametrize(

@@ -39,5 +39,5 @@ def test_a_monitor_is_found_by_name(name: str) -> None:
 
 
 def test_an_unknown_monitor_is_named_with_those_that_exist() -> None:
-    with pytest.raises(UnknownName, match="'nobody'; known: .*stalled"):
-        find("nobody")
+    with pytest.raises(UnknownName, match=r"'stucked'; known: .*stalled"):
+        find("stucked")
