@@ -1,4 +1,4 @@
-"""A text as numbers: which words and pieces of words are in it, how often, and which lines it says again.
+"""A text as numbers: which words and pieces of words are in it, how often, and which parts it says again.
 
 Words and pairs of words have one half of the places, pieces of three to five bytes share them; which place each has
 is a hash that is the same on every machine. Either kind is scaled to length 1, so that the many pieces do not drown
@@ -21,7 +21,7 @@ NAME = "ngrams-1"
 """Names what the numbers mean: weights that were fitted on others are refused."""
 _BITS = 14
 _LABELS = ("Step", "Thought", "Action", "Observation")
-"""What lines begin with in the text of moves; lines that begin otherwise go on with the part above."""
+"""What parts begin with in the text of moves; lines that begin otherwise go on with the part above."""
 SIZE = (1 << _BITS) + len(_LABELS)
 """Places."""
 _LENGTHS = (3, 4, 5)
@@ -75,13 +75,16 @@ def _scaled(places: NDArray[np.int64]) -> Counted:
 
 
 def _again(text: str) -> Counted:
-    """Return, for each label, the share of its lines that stand further up already."""
+    """Return, for each label, the share of its parts that stand further up already, word for word."""
     told: dict[str, list[str]] = {label: [] for label in _LABELS}
-    label = _LABELS[0]
+    parts = told[_LABELS[0]]
     for line in text.split("\n"):
-        name = line.partition(":")[0].partition(" ")[0]
-        label = name if name in told else label
-        told[label].append(line)
-    shares = [1 - len(set(lines)) / len(lines) if lines else 0.0 for lines in told.values()]
+        label = line.partition(":")[0].partition(" ")[0]
+        if label in told:
+            parts = told[label]
+            parts.append(line)
+        elif parts:
+            parts[-1] += f"\n{line}"
+    shares = [1 - len(set(parts)) / len(parts) if parts else 0.0 for parts in told.values()]
     places = np.array([place for place, share in enumerate(shares) if share], dtype=np.int64)
     return Counted(places + (1 << _BITS), np.array([share for share in shares if share], dtype=np.float32))
