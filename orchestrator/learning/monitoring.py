@@ -92,7 +92,7 @@ def train(
         threshold=threshold,
         measured=plain({**figures, "false_alarms_wanted": false_alarms}),
         data={
-            "fingerprint": blake2b(json.dumps(rows, default=str).encode(), digest_size=10).hexdigest(),
+            "fingerprint": blake2b(json.dumps(rows).encode(), digest_size=10).hexdigest(),
             "labels": list(labels),
             "rows": sum(label is not None for *_, label in rows),
             "dropped": sum(label is None for *_, label in rows),
