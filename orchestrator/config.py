@@ -44,6 +44,10 @@ from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePro
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UnknownName, UserError
 from orchestrator.ledger import Price
+from orchestrator.monitors import exit_file as exit_files
+from orchestrator.monitors import monitor_file as monitor_files
+from orchestrator.monitors.exit_file import ExitFile
+from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.router_file import KIND, RouterFile, parse
 from orchestrator.types import Budget, Overlap, Sampling
 
@@ -55,6 +59,7 @@ __all__ = [
     "engines_folder",
     "is_debug",
     "load",
+    "monitor_file",
     "router",
     "router_file",
 ]
@@ -98,6 +103,13 @@ def router(name: str, options: Mapping[str, Any], where: str) -> Any:
 def router_file(path: str) -> RouterFile:
     """Return the trained router in a file. Raises BadConfig naming the file and what is wrong with it."""
     return parse(document.read(path, KIND), path)
+
+
+def monitor_file(path: str) -> MonitorFile | ExitFile:
+    """Return the trained monitor, or the calibrated exits, in a file. Raises BadConfig naming the file."""
+    data = document.read(path, monitor_files.KIND)
+    is_exits = f'"{exit_files.FORMAT}"'.encode() in data[:200]
+    return exit_files.parse(data, path) if is_exits else monitor_files.parse(data, path)
 
 
 def is_debug() -> bool:

@@ -97,6 +97,14 @@ def test_monitors_by_rules_are_held_against_the_bar_at_every_length_of_a_run() -
         assert rows[f"{last}: all, step 1,000 / step 50 [x]"]["median"] < 10
 
 
+def test_a_look_of_a_trained_monitor_is_held_against_the_bar() -> None:
+    rows = figures("classified")
+    looks = {name: row for name, row in rows.items() if row["unit"] == "ms"}
+    assert {name.partition(",")[0] for name in looks} == {"stuck", "milestone"} and len(looks) == 4
+    assert all(row["bar"] == 10 and 0 < row["median"] < 100 for row in looks.values())
+    assert rows["training on 400 looks [s]"]["median"] > 0
+
+
 def test_overlap_never_hides_more_than_there_is_beyond_the_ideal() -> None:
     rows = figures("overlap")
     hidden = {name: row for name, row in rows.items() if name.endswith(", hidden [share]") and row["bar"] is not None}

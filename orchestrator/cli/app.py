@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
     "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
+    "train-monitor": ("orchestrator.cli.train_monitor:train_monitor", "Fit a monitor on stored runs."),
     "export-router-data": (
         "orchestrator.cli.export_router_data:export_router_data",
         "Write collected steps as the published router learns from them.",

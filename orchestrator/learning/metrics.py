@@ -17,11 +17,14 @@ __all__ = [
     "Bin",
     "Figure",
     "auc",
+    "average_precision",
+    "best_f1",
     "bootstrapped",
     "caught",
     "class_accuracy",
     "ece",
     "plain",
+    "precision_recall_f1",
     "ranks",
     "reliability",
     "spearman",
@@ -86,6 +89,48 @@ def auc(predicted: Floats, truth: Bools) -> float:
         return float("nan")
     total = float(ranks(predicted)[truth].sum())
     return (total - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def average_precision(predicted: Floats, truth: Bools) -> float:
+    """Return the area under precision over recall, as steps; equal predictions are one step. NaN if none is true."""
+    positives, _, found, taken = _taken(predicted, truth)
+    if not positives:
+        return float("nan")
+    return float(np.diff(found, prepend=0) @ (found / taken)) / positives
+
+
+def best_f1(predicted: Floats, truth: Bools) -> tuple[float, float]:
+    """Return the best F1 that a threshold can have, and that threshold, in the middle of its range; the highest of
+    several. NaN if none is true."""
+    positives, values, found, taken = _taken(predicted, truth)
+    if not positives:
+        return float("nan"), float("nan")
+    scores = 2 * found / (taken + positives)
+    best = int(np.argmax(scores))
+    following = values[best + 1] if best + 1 < len(values) else values[best]
+    return float(scores[best]), float((values[best] + following) / 2)
+
+
+def _taken(predicted: Floats, truth: Bools) -> tuple[int, Floats, Floats, Floats]:
+    """Return the number of true rows and, for each prediction as a threshold, highest first: it, and how many rows
+    that are true, and that are any, are at it or above."""
+    order = np.argsort(-predicted, kind="stable")
+    values = predicted[order]
+    ends = np.flatnonzero(np.diff(values, append=-np.inf))
+    found: Floats = np.cumsum(truth[order])[ends].astype(float)
+    return int(truth.sum()), values[ends], found, (ends + 1).astype(float)
+
+
+def precision_recall_f1(predicted: Floats, truth: Bools, threshold: float) -> tuple[float, float, float]:
+    """Return precision, recall and F1 where the rows at the threshold or above are called true; NaN as 0 by 0."""
+    called = predicted >= threshold
+    right, calls, positives = int((called & truth).sum()), int(called.sum()), int(truth.sum())
+    nan = float("nan")
+    return (
+        right / calls if calls else nan,
+        right / positives if positives else nan,
+        2 * right / (calls + positives) if calls + positives else nan,
+    )
 
 
 def class_accuracy(predicted: Floats, truth: Bools, threshold: float, of: bool) -> float:

@@ -9,6 +9,7 @@ from orchestrator import registry
 __all__ = [
     "MONITORS",
     "Chance",
+    "Classified",
     "Convergence",
     "Drift",
     "Every",
@@ -30,6 +31,7 @@ MONITORS = {
     "convergence": "orchestrator.monitors.convergence:Convergence",
     "overthinking": "orchestrator.monitors.overthinking:Overthinking",
     "saturation": "orchestrator.monitors.saturation:Saturation",
+    "classified": "orchestrator.monitors.classified:Classified",
     "stalled": "orchestrator.monitors.stalled:Stalled",
     "stuck": "orchestrator.monitors.stuck:Stuck",
     "milestone": "orchestrator.monitors.milestone:Milestone",

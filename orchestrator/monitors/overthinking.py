@@ -23,7 +23,7 @@ from typing import Any
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.convergence import Convergence
-from orchestrator.monitors.exit_file import ExitFile, threshold_of
+from orchestrator.monitors.exit_file import KIND, ExitFile, threshold_of
 from orchestrator.monitors.exits import OVERTHINKING
 from orchestrator.monitors.saturation import Saturation
 from orchestrator.monitors.trial_answer import TrialAnswer
@@ -67,14 +67,17 @@ class Overthinking:
                 "give the same, or calibrate again"
             )
 
-    def with_file(self, read: Callable[[str], ExitFile]) -> Overthinking:
+    def with_file(self, read: Callable[[str], object]) -> Overthinking:
         """Return the monitor with what its file holds; itself if it has none, or was read before.
 
         Raises UserError for a file that has too few tasks for the risk or is of another signal, and what `read` raises.
         """
         if self.learnt is not None or not self.file:
             return self
-        known = replace(self, learnt=read(self.file))
+        found = read(self.file)
+        if not isinstance(found, ExitFile):
+            raise BadConfig(f"overthinking: {self.file} holds no calibrated exits; `{KIND.maker}` makes them")
+        known = replace(self, learnt=found)
         _ = known.exit
         return known
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from orchestrator import engines as engine_room
 from orchestrator import modes, monitors, registry, routers
 from orchestrator import tools as tool_room
-from orchestrator.config import router_file
+from orchestrator.config import monitor_file, router_file
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
@@ -20,6 +20,8 @@ from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, Verdi
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.modes.fixed import Fixed
 from orchestrator.modes.written import mode_of as read_mode
+from orchestrator.monitors.exit_file import ExitFile
+from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
@@ -165,7 +167,7 @@ def _monitor(wanted: Any) -> Any:
     found = monitors.find(wanted)() if isinstance(wanted, str) else wanted
     if isinstance(found, type) or not (hasattr(found, "watch") or hasattr(found, "look")):
         raise UserError(f"monitor {wanted!r} is no monitor: give a name, or an object with watch or look")
-    return found.with_file(router_file) if hasattr(found, "with_file") else found
+    return found.with_file(monitor_file) if hasattr(found, "with_file") else found
 
 
 def mode_of(wanted: Any) -> Any:
@@ -341,7 +343,7 @@ def _check_logprobs(who: str, engine: str, can: Capabilities, wanted: int) -> No
 
 def settings_of(value: Any) -> Any:
     """Return `value` as plain JSON data that names every option: what a resumed run is compared by."""
-    if isinstance(value, EngineSpec | RouterFile):
+    if isinstance(value, EngineSpec | RouterFile | MonitorFile | ExitFile):
         return value.settings()
     if is_dataclass(value) and not isinstance(value, type):
         settings = [each.name for each in fields(value) if each.metadata.get("is_setting", True)]
