@@ -24,12 +24,13 @@ _TURN = re.compile(
     r"|(?:another|different|other) (?:approach|way|idea|method))\b",
     re.IGNORECASE,
 )
-_SLIP = re.compile(
-    r"^\W*(?:wait|hmm|hold on|oops)\b|\b(?:wrong|incorrect|(?:a|my) mistake|not right|not correct)\b|^\W*no, ",
-    re.IGNORECASE,
+_WRONG = re.compile(
+    r"(?<!not )(?<!nothing )\b(?:wrong|incorrect|(?:a|my) mistake|not right|not correct)\b", re.IGNORECASE
 )
-_FINE = re.compile(
-    r"\b(?:is|was|are|that's) (?:right|correct|fine)\b|\bchecks out\b|\b(?:not|nothing) wrong\b", re.IGNORECASE
+_DOUBT = re.compile(r"^\W*(?:wait|hmm|hold on|oops|no,)(?!\w)", re.IGNORECASE)
+_CHECK = re.compile(
+    r"\b(?:is|was|are|that's) (?:it |that |this )?(?:right|correct|fine)\b|\b(?:check|checks out|verify|make sure)\b",
+    re.IGNORECASE,
 )
 _TRY = re.compile(r"\b(?:let's try|let us try|let me try|try|suppose|assume)\b", re.IGNORECASE)
 
@@ -70,9 +71,10 @@ class FailedSteps:
 def failed_of(moves: Sequence[Move]) -> set[int]:
     """Return the places of the moves that were given up.
 
-    A move that begins with "wait" or calls something wrong gives up the move before it, unless it says at once that
-    all is right. One that goes back, or another way, gives up its branch: the moves from the last "try" or "suppose"
-    on, else from where the last branch was given up, else from the first.
+    A move that calls something wrong gives up the move before it, and so does one that begins with "wait" and the
+    like, unless it only checks or says at once that all is right. One that goes back, or another way, gives up its
+    branch: the moves from the last "try" or "suppose" on, else from where the last branch was given up, else from the
+    first.
     """
     failed: set[int] = set()
     begun = 0
@@ -98,4 +100,5 @@ def _gives_up(move: Move) -> bool:
 
 
 def _is_slip(opening: str) -> bool:
-    return _SLIP.search(opening) is not None and _FINE.search(opening) is None
+    doubts = _DOUBT.search(opening) is not None and _CHECK.search(opening) is None
+    return doubts or _WRONG.search(opening) is not None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from random import Random
 
 import pytest
 from watched import agent, errand_turns, replay, thinking
 
+from orchestrator.bench.workloads.expression import read_expression
+from orchestrator.bench.workloads.random_calculation import calculations
+from orchestrator.bench.workloads.solution import reason
 from orchestrator.bench.workloads.tool_tasks import errands
 from orchestrator.errors import UserError
 from orchestrator.monitors import Stuck
@@ -153,6 +157,12 @@ def test_healthy_thoughts_are_left_alone(texts: list[str]) -> None:
 def test_two_hundred_generated_errands_are_left_alone() -> None:
     found = [moves_at(agent(*errand_turns(errand))) for errand in islice(errands("train", 1), 200)]
     assert sum(map(bool, found)) == 0
+
+
+def test_two_hundred_generated_chains_of_thought_with_a_re_check_are_left_alone() -> None:
+    for number, task in enumerate(islice(calculations("mid", "train", 1), 200)):
+        steps = reason(read_expression(task.expression), Random(number), rechecks=1)
+        assert replay(Stuck(), thinking(*[step.text for step in steps])) == []
 
 
 def test_a_loop_planted_in_two_hundred_errands_is_caught_within_three_repeats() -> None:
