@@ -44,9 +44,7 @@ class Asked:
 
     def __init__(self, pipeline: Pipeline, kind: str, looks: Sequence[Look], votes: int = 1) -> None:
         seed: int = loads(pipeline.settings)["seed"]
-        self._voters = [
-            pipeline.but(router="large", scorers={}, seed=seed + vote, stop_on_answer=True) for vote in range(votes)
-        ]
+        self._voters = [_bare(pipeline, seed + vote) for vote in range(votes)]
         self._looks: dict[str, list[Look]] = {}  # what reads the same is asked once
         for look in looks:
             self._looks.setdefault(look.text, []).append(look)
@@ -95,3 +93,8 @@ def drawn(runs: Iterable[Watched], number: int, seed: int) -> list[Look]:
     looks = [look for run in runs for look in run.looks]
     chosen = set(Random(f"looks/{seed}").sample(range(len(looks)), min(number, len(looks))))
     return [look for place, look in enumerate(looks) if place in chosen]
+
+
+def _bare(pipeline: Pipeline, seed: int) -> Pipeline:
+    """Return a pipeline whose large engine answers a question and nothing else happens."""
+    return pipeline.but(router="large", scorers={}, seed=seed, stop_on_answer=True, monitors=(), tools=(), mode=None)

@@ -39,6 +39,8 @@ from orchestrator.types import Budget, Message, Overlap, Task
 
 __all__ = ["Pipeline"]
 
+SAME: Any = object()
+"""What a pipeline that differs in something else keeps."""
 Given = str | Task | Sequence[Message]
 
 
@@ -169,13 +171,13 @@ class Pipeline:
         counterfactuals: float = 0.0,
         reward: Reward | None = None,
         experience: str = "",
-        monitors: Iterable[Any] | None = None,
-        mode: Any = None,
-        tools: Sequence[Any] | ToolsFor = (),
+        monitors: Iterable[Any] = SAME,
+        mode: Any = SAME,
+        tools: Sequence[Any] | ToolsFor = SAME,
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are. `reward` is this one's unless it is given. It is for experiments: a
+        `scorers` are added to the ones there are. `reward`, `monitors`, `mode` and `tools` are this one's unless given. It is for experiments: a
         router that needs a calibration runs without one, marked as uncalibrated, because how else would it get one.
         """
         other = copy(self)
@@ -198,9 +200,9 @@ class Pipeline:
             reward=self._recipe.reward if reward is None else reward,
             readings=Readings(),
             experience=experience,
-            monitors=self._recipe.monitors if monitors is None else build.monitors_of(monitors),
-            mode=self._recipe.mode if mode is None else build.mode_of(mode),
-            tools=build.tools_of(tools) if tools else self._recipe.tools,
+            monitors=self._recipe.monitors if monitors is SAME else build.monitors_of(monitors),
+            mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
+            tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
         )
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -251,7 +253,7 @@ class Pipeline:
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
-        acts = bool(self._recipe_with.keywords["tools"])
+        acts = bool(self._recipe.tools if "_recipe" in self.__dict__ else self._recipe_with.keywords["tools"])
         self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused", acts=acts)
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
