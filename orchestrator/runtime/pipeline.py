@@ -177,8 +177,9 @@ class Pipeline:
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are. `reward`, `monitors`, `mode` and `tools` are this one's unless given. It is for experiments: a
-        router that needs a calibration runs without one, marked as uncalibrated, because how else would it get one.
+        `scorers` are added to the ones there are; `reward`, `monitors`, `mode` and `tools` are this one's unless given.
+        It is for experiments: a router that needs a calibration runs without one, marked as uncalibrated, because how
+        else would it get one.
         """
         other = copy(self)
         other.calibration = calibration
