@@ -27,7 +27,7 @@ def find(name: str) -> Any:
     return registry.find("tools", name, TOOLS)
 
 
-def make(name: str, **options: Any) -> Any:
+def make(name: str, /, **options: Any) -> Any:
     """Return the tool registered as `name`, made with `options`.
 
     Raises UnknownName, or UserError where what is registered is no tool, or is made already and takes no options.

@@ -95,7 +95,7 @@ class Python(Function):
             Path(folder, PROGRAM).write_text(code, encoding="utf-8", errors="replace")
             end = await self._ended(folder)
         if end.is_flood:
-            return f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n{end.printed}"
+            return f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n{end.printed}".rstrip("\n")
         if end.status:
             return f"{ERROR}{self._why(end)}\n{end.printed}".rstrip("\n")
         return end.printed or "(nothing was printed)"
@@ -115,10 +115,10 @@ class Python(Function):
         )
         assert process.stdout is not None and process.stderr is not None
         try:
-            (printed, is_flood), (complaint, _) = await asyncio.gather(
+            (printed, too_much), (complaint, too_loud) = await asyncio.gather(
                 self._read(process, process.stdout), self._read(process, process.stderr)
             )
-            return _End(await process.wait(), printed, complaint, is_flood)
+            return _End(await process.wait(), printed.rstrip("\n"), complaint, too_much or too_loud)
         finally:
             _kill(process)
             await process.wait()
