@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.bench.workloads import tool_tasks
 from orchestrator.errors import UnknownName
 from orchestrator.tools.base import Called
-from orchestrator.tools.calls import MAX_CALLS, MAX_CHARS, calls_in, closers, has_call, is_open, written
+from orchestrator.tools.calls import MAX_CALLS, MAX_CHARS, calls_in, closers, has_call, is_open, native, written
 from orchestrator.tools.formats import FORMATS
 from orchestrator.tools.function import Function, tool
 
@@ -62,6 +62,8 @@ def plain(inside: str) -> Called:
         (' calc ("3 + 4") ', "calc", {"expression": "3 + 4"}),
         ("calc(expression=3)", "calc", {"expression": "3"}),
         ("calc(expression='(')", "calc", {"expression": "("}),
+        ("calc(expression = 3\nprint(expression))", "calc", {"expression": "expression = 3\nprint(expression)"}),
+        ("calc(expression='3\n4')", "calc", {"expression": "3\n4"}),
         ("calc(other=3)", "calc", {"expression": "other=3"}),
         ("calc(expression==3)", "calc", {"expression": "expression==3"}),
         ('calc("a" + "b")', "calc", {"expression": '"a" + "b"'}),
@@ -195,6 +197,19 @@ def test_a_turn_that_is_a_json_call_is_read_strictly(turn: str, error: str) -> N
 )
 def test_a_turn_that_is_an_answer_in_braces_is_no_json_call(turn: str) -> None:
     assert calls_in(turn, TOOLS, "json") == [] and not has_call(turn, "json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        ('{"x": 3}', Called("plot", {"x": 3})),
+        ('{"x": "</tool_call></think>"}', Called("plot", {}, "plot: x: Input should be a valid integer")),
+        ("[3]", Called("plot", {}, "the call must be one JSON object")),
+        ("", Called("plot", {}, "the call is not JSON that can be read: Expecting value: line 1 column 1 (char 0)")),
+    ],
+)
+def test_a_call_that_a_chat_api_gave_apart_is_read_as_strictly(arguments: str, outcome: Called) -> None:
+    assert calls_in("Hm.\n" + native("plot", arguments), TOOLS, "hermes") == [outcome]
 
 
 CALL = "<tool>calc(1)</tool>"

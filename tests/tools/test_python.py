@@ -114,7 +114,8 @@ async def test_what_a_program_may_not_do_is_an_error_it_can_read(code: str, text
         "class P(str):\n    def startswith(self, *_): return True\n    def __add__(self, _): return 'x'\n"
         "open(P('/etc/passwd'))",
         "class P:\n    def __fspath__(self): return '/etc/passwd'\nopen(P())",
-        "import builtins, os\nbuiltins.str = builtins.type = lambda *_: int\nos.open('/etc/passwd', 0)",
+        "import builtins, os\nkept = str, type\nbuiltins.str = builtins.type = lambda *_: int\n"
+        "try:\n    os.open('/etc/passwd', 0)\nfinally:\n    builtins.str, builtins.type = kept",
         "import os\nd = os.open(os.path.dirname(os.__file__), 0)\nos.open('os.py', 0, dir_fd=d)",
         "import os\nopen(os.__file__, 'a')",
         "import os\nos.open(os.__file__, os.O_RDWR)",
