@@ -20,6 +20,8 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["MACHINES", "main"]
 
@@ -141,7 +143,7 @@ def main(path: str, cpu_s: int, memory_mib: int) -> None:
     _do(libc.syscall, number, arguments[0], arguments, environment, *map(ctypes.c_ulong, secret))
 
 
-def _do(call: ctypes._NamedFuncPointer, *arguments: object) -> None:
+def _do(call: Callable[..., Any], *arguments: object) -> None:
     if call(*(ctypes.c_ulong(each) if isinstance(each, int) else each for each in arguments)) < 0:
         raise OSError(ctypes.get_errno(), "the fence cannot be put up")
 

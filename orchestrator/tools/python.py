@@ -68,10 +68,9 @@ class Python(Function):
         `max_chars` caps what it answers, >= 100. Raises UserError where a limit is out of range, or where this
         system cannot put up the fence: it takes Linux with seccomp, on x86_64 or aarch64.
         """
-        if cpu_s < 1:
-            raise UserError(f"tool {name!r}: cpu_s = {cpu_s!r} must be at least 1")
-        if memory_mib < 64:
-            raise UserError(f"tool {name!r}: memory_mib = {memory_mib!r} must be at least 64")
+        for option, value, least in (("cpu_s", cpu_s, 1), ("memory_mib", memory_mib, 64)):
+            if type(value) is not int or value < least:
+                raise UserError(f"tool {name!r}: {option} = {value!r} must be a whole number, at least {least}")
         if lack := _lack():
             raise UserError(f"tool {name!r} cannot be fenced in here: {lack}; leave it out or run it on Linux")
         self.cpu_s = cpu_s

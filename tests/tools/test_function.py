@@ -143,8 +143,11 @@ def test_a_function_that_cannot_be_called_by_name_is_refused_in_one_line(functio
     [
         ({"timeout_s": 0}, "tool 't': timeout_s = 0 must be"),
         ({"timeout_s": float("nan")}, "tool 't': timeout_s = nan must be"),
-        ({"max_chars": 99}, "tool 't': max_chars = 99 must be at least 100"),
+        ({"max_chars": 99}, "tool 't': max_chars = 99 must be a whole number, at least 100"),
+        ({"timeout_s": "5"}, "tool 't': timeout_s = '5' must be"),
+        ({"max_chars": 1e3}, "tool 't': max_chars = 1000.0 must be"),
         ({"name": "a b"}, "tool name 'a b'"),
+        ({"name": 3}, "tool name 3"),
     ],
 )
 def test_an_option_out_of_range_is_named(options: dict[str, Any], said: str) -> None:

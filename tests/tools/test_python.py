@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import pytest
 
@@ -255,12 +256,13 @@ def test_the_filter_knows_both_machines_and_lets_one_start_pass() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"cpu_s": 0}, "cpu_s = 0 must be at least 1"),
-        ({"memory_mib": 63}, "memory_mib = 63 must be at least 64"),
+        ({"cpu_s": 0}, "cpu_s = 0 must be a whole number, at least 1"),
+        ({"memory_mib": 63}, "memory_mib = 63 must be a whole number, at least 64"),
+        ({"cpu_s": 1.5}, "cpu_s = 1.5 must be a whole number"),
         ({"timeout_s": -1}, "timeout_s = -1 must be"),
     ],
 )
-def test_a_limit_out_of_range_is_named(options: dict[str, int], said: str) -> None:
+def test_a_limit_out_of_range_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Python(**options)
 

@@ -93,6 +93,10 @@ def test_options_of_a_tool_are_given_by_name() -> None:
     assert make("calculator", name="calc").name == "calc"
     with pytest.raises(UnknownName, match="'shell'; known: calculator, python"):
         make("shell")
+    with pytest.raises(UnknownName, match="tool 'calculator' has no option 'cpu_s'; known: name, timeout_s, max_chars"):
+        make("calculator", cpu_s=3)
+    with pytest.raises(UserError, match="tool 'calculator': timeout_s = '5' must be a number"):
+        make("calculator", timeout_s="5")
 
 
 def test_the_rooms_names_are_there_and_no_others() -> None:
