@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.source import engine_flags, router_flags, run_flags
+from orchestrator.cli.source import agent_flags, engine_flags, router_flags, run_flags
 from orchestrator.errors import UserError
 
 __all__ = ["run"]
@@ -21,6 +21,7 @@ __all__ = ["run"]
 @click.argument("what", required=False, metavar="[QUESTION | TASKS.jsonl]")
 @engine_flags
 @router_flags
+@agent_flags
 @run_flags
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Results of a file of tasks; new, or --resume."
