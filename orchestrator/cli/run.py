@@ -41,6 +41,9 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     What runs comes from --pipeline, from --small and --large, or from orchestrator.toml; the other
     flags override the file. Every run is journaled and can be shown with `orchestrator trace show`.
 
+    Tools run only where they are named. At a terminal you are asked before a tool that wants approval is
+    called, and before a call that was interrupted is made again; elsewhere, or with --quiet, it is denied.
+
     Exit code of a file: 2 if a line was bad or a prompt longer than a context, else 1 if a task failed
     or got no answer, else 4 if a budget stopped one, else 0. Of a question: 0 with an answer, 1 without
     one or failed, 2, 3 (engine) or 4 (budget). After Ctrl-C 130, after SIGTERM 143; --resume goes on.
