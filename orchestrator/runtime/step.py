@@ -236,7 +236,8 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
     run.forced = None
     if forced.turns is not None:
         run.history.window = len(run.history.steps)
-        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {forced.turns} turns"))
+        turns = f"{forced.turns} turn{'s' if forced.turns > 1 else ''}"
+        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {turns}"))
 
 
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
