@@ -28,6 +28,10 @@ COMMANDS = {
     "reward": ("orchestrator.cli.reward:reward", "Say afterwards what a run was worth."),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
+    "calibrate-exits": (
+        "orchestrator.cli.calibrate_exits:calibrate_exits",
+        "Find out on your own tasks where thoughts can be ended early.",
+    ),
     "collect": ("orchestrator.cli.collect:collect", "Let both engines write every step."),
     "train-router": ("orchestrator.cli.train_router:train_router", "Fit a router on collected steps."),
     "train-monitor": ("orchestrator.cli.train_monitor:train_monitor", "Fit a monitor on stored runs."),

@@ -15,11 +15,15 @@ from orchestrator.memory.ids import derived
 from orchestrator.monitors.overthinking import Exit
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.tasks import fingerprint
+from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Task
 
 __all__ = ["Watching"]
+
+
+def _is_gold(task: Task, answer: str | None) -> bool:
+    return is_correct(answer, task.answer or "")
 
 
 class Watching:
@@ -68,9 +72,14 @@ class Watching:
 
         await side_by_side(work, concurrency)
 
-    def thoughts(self) -> list[Thought]:
-        """Return what was seen of each task, in their order; a run that is not there, or failed, gives nothing."""
-        journal = self._pipeline.journal
-        found = [stored for run_id in self.run_ids if (stored := journal.stored(run_id)) is not None]
-        ended = [run for run in found if run.outcome is not None and run.outcome.status != Status.FAILED]
-        return [thought_in(run, self._exit) for run in ended]
+    def thoughts(self, is_right: Callable[[Task, str | None], bool] = _is_gold) -> list[Thought]:
+        """Return what was seen of each task, in their order; a run that is not there, or failed, gives nothing.
+
+        `is_right` says whether an answer to a task is right.
+        """
+        found = []
+        for task, run_id in zip(self._tasks, self.run_ids, strict=True):
+            stored = self._pipeline.journal.stored(run_id)
+            if stored is not None and stored.outcome is not None and stored.outcome.status != Status.FAILED:
+                found.append(thought_in(stored, self._exit, lambda answer, _, task=task: is_right(task, answer)))
+        return found

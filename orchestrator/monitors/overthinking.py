@@ -110,6 +110,11 @@ class Overthinking:
         return None if self.learnt is None else self.learnt.pair
 
     @property
+    def under(self) -> Mapping[str, Any]:
+        """What it was calibrated under, besides the pair; empty without a file."""
+        return {} if self.learnt is None else self.learnt.under
+
+    @property
     def fitted_on(self) -> tuple[str, ...]:
         """Fingerprints of the tasks it was calibrated on."""
         return () if self.learnt is None else self.learnt.fitted_on

@@ -38,6 +38,7 @@ __all__ = [
     "Calibration",
     "check_calibrated",
     "check_fit",
+    "check_monitor",
     "name_of",
     "options_of",
     "read",
@@ -177,6 +178,19 @@ def check_fit(router: Any, calibration: Calibration | None, pair: Pair, under: M
             raise BadConfig(f"router {name_of(router)} was trained for another pair: {difference}; train one for these")
     if calibration is not None:
         calibration.check(pair, under)
+
+
+def check_monitor(monitor: Any, pair: Pair, under: Mapping[str, Any]) -> None:
+    """Raise BadConfig naming what differs if a monitor's file was made with other engines or circumstances.
+
+    What the file does not speak of may be anything.
+    """
+    named = f"monitor {name_of(monitor)}"
+    if found := Pair.from_json(monitor.pair).differs_from(pair):
+        raise BadConfig(f"{named} was calibrated for another pair: {found}; calibrate it for these")
+    spoken = {name: under.get(name) for name in monitor.under}
+    if found := difference(monitor.under, spoken):
+        raise BadConfig(f"{named} was calibrated with {found}; give the same, or calibrate again")
 
 
 def check_calibrated(router: Any, calibration: Calibration | None) -> None:

@@ -1,7 +1,8 @@
-"""What a choice for a router was made under, besides the pair: how engines write, where steps end, how scorers ask.
+"""What a choice for a policy was made under, besides the pair: how engines write, where steps end, how scorers ask.
 
-What is not in here does not shape a step or its reading: budgets, monitors, seeds, and when a run stops. The weights
-of an engine that only measures are not in here either: of it there are the served name and the tokenizer.
+A monitor looks at what a router and a mode let happen, so its choice is made under these, too. What is not in here does
+not shape a step or its reading: budgets, other monitors, seeds, and when a run stops. The weights of an engine that
+only measures are not in here either: of it there are the served name and the tokenizer.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["circumstances", "difference"]
 
 
-def circumstances(recipe: Recipe, router: Any, found: Mapping[str, Capabilities], largest: str) -> dict[str, Any]:
+def circumstances(recipe: Recipe, policy: Any, found: Mapping[str, Capabilities], largest: str) -> dict[str, Any]:
     """Return them as plain data. `found` is what the started engines can do; `largest` serves scorers that name none.
 
     That goes for a function, too, which asks nobody.
     """
-    needs: Needs = getattr(router, "needs", Needs())
+    needs: Needs = getattr(policy, "needs", Needs())
     engines = {
         name: {
             "sampling": spec.sampling,
@@ -41,7 +42,9 @@ def circumstances(recipe: Recipe, router: Any, found: Mapping[str, Capabilities]
         if (scorer := recipe.scorers.get(name)) is not None:
             can = found[scorer.engine or largest]
             scorers[name] = {"asks": scorer, "serves": can.model, "tokenizer": can.tokenizer}
-    named = {"delimiter": recipe.delimiter, "engines": engines, "scorers": scorers}
+    named: dict[str, Any] = {"delimiter": recipe.delimiter, "engines": engines, "scorers": scorers}
+    if policy in recipe.monitors:
+        named |= {"router": recipe.router, "mode": getattr(recipe.mode, "name", recipe.mode)}
     plain: dict[str, Any] = json.loads(json.dumps(_unversioned(settings_of(named))))
     return plain
 

@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
+from types import MappingProxyType
 from typing import Any, Literal
 
 from orchestrator.config import default_db
@@ -23,7 +24,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime import build, opening
 from orchestrator.runtime.answer import Extractor, extractor
-from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, read
+from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
@@ -165,9 +166,9 @@ class Pipeline:
         self,
         *,
         router: Any,
-        scorers: Mapping[str, Scorer],
-        seed: int,
-        stop_on_answer: bool,
+        scorers: Mapping[str, Scorer] = MappingProxyType({}),
+        seed: int = SAME,
+        stop_on_answer: bool = SAME,
         calibration: Calibration | None = None,
         counterfactuals: float = 0.0,
         reward: Reward | None = None,
@@ -178,7 +179,8 @@ class Pipeline:
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are; `reward`, `monitors`, `mode` and `tools` are this one's unless given.
+        `scorers` are added to the ones there are; `reward`, `monitors`, `mode`, `tools`, `seed` and `stop_on_answer`
+        are this one's unless given.
         It is for experiments: a router that needs a calibration runs without one, marked as uncalibrated, because how
         else would it get one.
         """
@@ -195,8 +197,8 @@ class Pipeline:
             router=other.router,
             doors=build.doors_of(other.router, other._counterfactual),
             scorers=other._scorers,
-            seed=seed,
-            stop_on_answer=stop_on_answer,
+            seed=self._recipe.seed if seed is SAME else seed,
+            stop_on_answer=self._recipe.stop_on_answer if stop_on_answer is SAME else stop_on_answer,
             calibration=calibration,
             counterfactuals=build.counterfactual_settings(other._counterfactual),
             reward=self._recipe.reward if reward is None else reward,
@@ -233,6 +235,11 @@ class Pipeline:
     def measuring(self) -> tuple[str, ...]:
         """The engines that only measure."""
         return tuple(name for name in self.engines if name not in self.writers)
+
+    @property
+    def monitors(self) -> Sequence[Any]:
+        """What watches its runs, in order."""
+        return self._recipe.monitors
 
     @property
     def scorers(self) -> Mapping[str, Scorer]:
@@ -395,6 +402,9 @@ class Pipeline:
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
             build.check_needs(self._counterfactual or self.router, self._scorers, capabilities, self.writers)
+            for monitor in self.monitors:
+                if hasattr(monitor, "needs"):
+                    build.check_needs(monitor, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities
@@ -405,18 +415,22 @@ class Pipeline:
             self._pairs.append(await pair_of(self.engines, await self.start(), self.writers))
         return self._pairs[0]
 
-    async def circumstances(self, router: Any) -> dict[str, Any]:
-        """Return what a choice for `router` would be made under, besides the pair."""
-        return circumstances(self._recipe, router, await self.start(), self.writers[-1])
+    async def circumstances(self, policy: Any) -> dict[str, Any]:
+        """Return what a choice for a router, or a monitor, would be made under, besides the pair."""
+        return circumstances(self._recipe, policy, await self.start(), self.writers[-1])
 
     async def check_fit(self) -> None:
-        """Raise BadConfig or MissingCapability, once the engines are started, if the router is not for these engines:
-        it or its calibration was made for others, or it needs a calibration and has none."""
+        """Raise BadConfig or MissingCapability, once the engines are started, if the router or a monitor is not for
+        these engines: it or its calibration was made for others, or a router needs a calibration and has none."""
         if not self._is_experiment:
             check_calibrated(self.router, self.calibration)
-        if self._is_fit or (self.calibration is None and getattr(self.router, "pair", None) is None):
-            return
-        check_fit(self.router, self.calibration, await self.pair(), await self.circumstances(self.router))
+        fitted = [each for each in self.monitors if getattr(each, "pair", None) is not None]
+        is_routed = self.calibration is not None or getattr(self.router, "pair", None) is not None
+        if not self._is_fit and (is_routed or fitted):
+            pair = await self.pair()
+            check_fit(self.router, self.calibration, pair, await self.circumstances(self.router))
+            for monitor in fitted:
+                check_monitor(monitor, pair, await self.circumstances(monitor))
         self._is_fit = True
 
     @property
