@@ -48,7 +48,7 @@ def _line(row: Mapping[str, Any], *, is_chosen: bool) -> tuple[str, ...]:
     of_oracle = row["of_oracle"]
     return (
         f"risk {written(row['risk'])}{' <' if is_chosen else ''}",
-        f"{row['threshold']:.4g}",
+        f"{row['threshold']:.6g}",
         str(row["exits"]),
         _percent(row["saved"]),
         "-" if of_oracle is None else _percent(of_oracle),
@@ -61,7 +61,7 @@ def _line(row: Mapping[str, Any], *, is_chosen: bool) -> tuple[str, ...]:
 def _choice(chosen: Mapping[str, Any], mistake: Mistake) -> str:
     return wrapped(
         f"At a risk of {written(chosen['risk'])} a new run {_MISTAKES[mistake]} with that chance at most, where its "
-        f"task is drawn as these were: a thought ends from {chosen['threshold']:.4g} on. The threshold was chosen on "
+        f"task is drawn as these were: a thought ends from {chosen['threshold']:.6g} on. The threshold was chosen on "
         "these tasks, so report what it does on others."
     )
 
