@@ -30,7 +30,7 @@ def table(thoughts: Sequence[Thought], rows: Sequence[Mapping[str, Any]], risk: 
     """Return the report on `rows`, which are those of `at_risks`; the row of `risk` is the choice."""
     chosen = next(row for row in rows if row["risk"] == risk)
     right = sum(thought.is_right for thought in thoughts)
-    lines = [("whole thoughts", "", "0", "0.0", "", "", "", _percent(right / len(thoughts)))]
+    lines: list[tuple[str, ...]] = [("whole thoughts", "", "0", "0.0", "", "", "", _percent(right / len(thoughts)))]
     lines += [_line(row, is_chosen=row is chosen) for row in rows if "refused" not in row]
     lines.append(("oracle", "", "", _percent(oracle_saving(thoughts)), "100.0", "", "", ""))
     note = (

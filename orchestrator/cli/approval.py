@@ -56,12 +56,10 @@ def _question(approval: Approval) -> str:
 
 async def _typed() -> str:
     """Return the line that is typed, without holding up the loop: a terminal is ready to be read once a line is."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    descriptor = sys.stdin.fileno()
-    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(None))
+    loop, ready, descriptor = asyncio.get_running_loop(), asyncio.Event(), sys.stdin.fileno()
+    loop.add_reader(descriptor, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(descriptor)
     return os.read(descriptor, 1 << 12).decode(errors="replace")

@@ -163,7 +163,7 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
 def _agent(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables of the flags for mode, monitors and tools, as the configuration takes them."""
     named = map(monitor_of, given.get("monitor", ()))
-    tables = {
+    tables: dict[str, Any] = {
         "mode": given.get("mode"),
         "monitors": {str(place): table for place, table in enumerate(named, 1)},
         "tools": {name: {} for name in given.get("tool", ())},

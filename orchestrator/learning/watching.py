@@ -7,6 +7,7 @@ from the journal, as are the looks of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 
 from orchestrator.errors import UserError
@@ -24,6 +25,10 @@ __all__ = ["Watching"]
 
 def _is_gold(task: Task, answer: str | None) -> bool:
     return is_correct(answer, task.answer or "")
+
+
+def _judged(is_right: Callable[[Task, str | None], bool], task: Task, answer: str | None, gold: str) -> bool:
+    return is_right(task, answer)
 
 
 class Watching:
@@ -81,5 +86,5 @@ class Watching:
         for task, run_id in zip(self._tasks, self.run_ids, strict=True):
             stored = self._pipeline.journal.stored(run_id)
             if stored is not None and stored.outcome is not None and stored.outcome.status != Status.FAILED:
-                found.append(thought_in(stored, self._exit, lambda answer, _, task=task: is_right(task, answer)))
+                found.append(thought_in(stored, self._exit, partial(_judged, is_right, task)))
         return found
