@@ -15,6 +15,7 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.workloads.base import Workload
+    from orchestrator.cli.source import Source
     from orchestrator.learning.exits import Thought
     from orchestrator.learning.watching import Watching
     from orchestrator.monitors.overthinking import Exit
@@ -103,13 +104,13 @@ async def _calibrate(given: Mapping[str, Any]) -> int:
     _check_out(given["out"])
     exit, workload = _exit(given), workload_of(given["tasks"])
     tasks = _tasks(workload, given)
-    pipeline = await _pipeline(given)
+    pipeline, concurrency = await _source(given)
     async with pipeline:
         watched = _watched(pipeline, exit)
         watching = Watching(watched, tasks, exit)
         bar = RunBar(len(watching), is_quiet=given["quiet"])
         try:
-            await watching.run(given["concurrency"] or 1, bar.advance)
+            await watching.run(concurrency, bar.advance)
         finally:
             bar.end()
         if watching.failed:
@@ -160,13 +161,13 @@ def _tasks(workload: Workload, given: Mapping[str, Any]) -> list[Task]:
     return tasks
 
 
-async def _pipeline(given: Mapping[str, Any]) -> Pipeline:
+async def _source(given: Mapping[str, Any]) -> Source:
     db = given["db"]
     if db is None and not given["pipeline"]:
         work = given["out"].with_name(given["out"].name + ".work")
         work.mkdir(parents=True, exist_ok=True)
         db = str(work / "journal.db")
-    return (await open_source({**given, "counterfactuals": None, "db": db})).pipeline
+    return await open_source({**given, "counterfactuals": None, "db": db})
 
 
 def _watched(pipeline: Pipeline, exit: Exit) -> Pipeline:

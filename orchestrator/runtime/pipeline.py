@@ -119,6 +119,8 @@ class Pipeline:
             self.router = given.laid_over(self.router)
         build.check_engines(self.router, self.writers, self.specs)
         self.budget = budget
+        self.monitors = build.monitors_of(monitors)
+        """What watches its runs, in order."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
         self._check_budget()
@@ -129,7 +131,7 @@ class Pipeline:
             doors=build.doors_of(self.router, self._counterfactual),
             calibration=given,
             counterfactuals=build.counterfactual_settings(self._counterfactual),
-            monitors=build.monitors_of(monitors),
+            monitors=self.monitors,
             tools=build.tools_of(tools),
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
             mode=build.mode_of(mode),
@@ -192,6 +194,8 @@ class Pipeline:
         build.check_engines(other.router, self.writers, self.specs)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         other._counterfactual = build.counterfactual_of(other.router, counterfactuals, other._scorers)
+        if monitors is not SAME:
+            other.monitors = build.monitors_of(monitors)
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -204,7 +208,7 @@ class Pipeline:
             reward=self._recipe.reward if reward is None else reward,
             readings=Readings(),
             experience=experience,
-            monitors=self._recipe.monitors if monitors is SAME else build.monitors_of(monitors),
+            monitors=other.monitors,
             mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
             tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
         )
@@ -235,11 +239,6 @@ class Pipeline:
     def measuring(self) -> tuple[str, ...]:
         """The engines that only measure."""
         return tuple(name for name in self.engines if name not in self.writers)
-
-    @property
-    def monitors(self) -> Sequence[Any]:
-        """What watches its runs, in order."""
-        return self._recipe.monitors
 
     @property
     def scorers(self) -> Mapping[str, Scorer]:
