@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from typing import Any
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
 from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
-from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL
+from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL, is_routing
 from orchestrator.bench.profiles import Hardware, Prices, varied
 from orchestrator.bench.regret import regret
 from orchestrator.bench.resampling import held_out, ratio_ends, speed_up_interval
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.sample import Sample
+from orchestrator.bench.spec import parts
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
@@ -94,8 +96,7 @@ def _asked(settings: Mapping[str, Any]) -> list[str]:
     """Return every policy that a comparison should have, each with its random control behind it."""
     found = []
     for label in settings.get("policies", ()):
-        is_control = family_of(label) in (SMALL, LARGE, ORACLE, RANDOM)
-        found += [label] if is_control else [label, f"{RANDOM}@{label}"]
+        found += [label, f"{RANDOM}@{label}"] if is_routing(label) else [label]
     return found
 
 
@@ -202,19 +203,26 @@ def _families(rows: Rows) -> list[str]:
 
 
 def family_of(label: str) -> str:
-    """Return the router that a policy's label belongs to, with the judge where that was replaced."""
+    """Return the router that a policy's label belongs to, with the judge where that was replaced, and the names of its
+    other parts."""
     if label.startswith(f"{RANDOM}@"):
         return RANDOM
-    name, *options = label.split(":")
-    return ":".join([name, *(option for option in options if option.startswith("judge="))])
+    first, *others = parts(label)
+    name, *options = first.split(":")
+    router = ":".join([name, *(option for option in options if option.startswith("judge="))])
+    return "+".join([router, *(re.split("[:=]", each)[0] for each in others)])
 
 
 def sweep_of(label: str) -> str:
     """Return what a policy's label has in common with those that differ in numbers only: one curve's settings."""
-    family, *options = family_of(label), *label.split(":")[1:]
-    if family in CONTROLS:
+    if (family := family_of(label)) in CONTROLS:
         return family
-    return ":".join([label.split(":")[0], *(option for option in options if not _is_number(option.partition("=")[2]))])
+    return "+".join(map(_without_numbers, parts(label)))
+
+
+def _without_numbers(part: str) -> str:
+    name, *options = part.split(":")
+    return ":".join([name, *(option for option in options if not _is_number(option.partition("=")[2]))])
 
 
 def _is_number(text: str) -> bool:
