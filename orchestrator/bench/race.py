@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from json import loads
 from typing import Any, NamedTuple
 
@@ -206,7 +207,7 @@ class Race:
             steps=len(writers),
             large_steps=writers.count(engines[-1]),
             escalations=sum(row.door != "runtime" and row.action in ("rewrite", "handoff") for row in stored.decisions),
-            returns=sum(row.action == "handback" for row in stored.decisions),
+            returns=sum(engines.index(one) > engines.index(other) for one, other in pairwise(writers)),
             events=dict(Counter(row.kind for row in stored.events if RAISED in loads(row.detail or "{}"))),
             seconds=result.seconds,
             uses=uses_of(own_calls(stored, policy.asked), engines),

@@ -54,7 +54,7 @@ class Sample:
     engine's step; None where nobody could score it. `uses` are without what looking cost, `purposes` with it."""
     error: str = ""
     returns: int = 0
-    """Hand-overs that the router ended before their time."""
+    """Times that an engine wrote on behind a larger one."""
     events: Mapping[str, int] = field(default_factory=dict)
     """What monitors noticed, how often, by kind."""
 

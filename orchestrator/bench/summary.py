@@ -11,6 +11,7 @@ from math import ceil
 from statistics import mean, median
 from typing import Any
 
+from orchestrator.bench.agents import agents
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
 from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
@@ -74,7 +75,8 @@ def summarise(
         "matched_accuracy": {
             family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
         },
-        "rivals": rivals(rows, sweep_of, _costs(machine, prices)),
+        "rivals": rivals(_routing(rows), sweep_of, _costs(machine, prices)),
+        "agents": agents(rows, {each.name: priced(each) for each in prices}),
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *warnings(rows)],
     }
@@ -83,13 +85,20 @@ def summarise(
 def _costs(machine: Hardware, prices: Sequence[Prices]) -> dict[str, Callable[[Sample], float]]:
     """Return what a run costs, by the name of what is counted."""
 
-    def priced(of: Prices) -> Callable[[Sample], float]:
-        return lambda sample: cost(sample.uses, of)
-
     return {
         "modelled_s": lambda sample: modelled_s(sample.uses, machine),
         **{each.name: priced(each) for each in prices},
     }
+
+
+def priced(of: Prices) -> Callable[[Sample], float]:
+    """Return what a run costs under a price profile."""
+    return lambda sample: cost(sample.uses, of)
+
+
+def _routing(rows: Rows) -> Rows:
+    """Return the policies that are compared by who writes which step: those with monitors are another table's."""
+    return {label: samples for label, samples in rows.items() if is_routing(label) or family_of(label) in CONTROLS}
 
 
 def _asked(settings: Mapping[str, Any]) -> list[str]:
