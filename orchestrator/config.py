@@ -36,7 +36,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_type_hints
 
-from orchestrator import document, registry, routers
+from orchestrator import document, monitors, registry, routers
 from orchestrator import engines as engine_room
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
@@ -59,6 +59,7 @@ __all__ = [
     "engines_folder",
     "is_debug",
     "load",
+    "monitor",
     "monitor_file",
     "router",
     "router_file",
@@ -98,6 +99,20 @@ def router(name: str, options: Mapping[str, Any], where: str) -> Any:
     Raises BadConfig, which calls their place `where`.
     """
     return _router({"name": name, **options}, _Origin(where, {}), Path())
+
+
+def monitor(name: str, options: Mapping[str, Any], where: str) -> Any:
+    """Return the monitor called `name` with options checked by name and type; its file, if it has one, is not read.
+
+    Raises BadConfig, which calls their place `where`, or UnknownName, listing all monitors.
+    """
+    policy = monitors.find(name)
+    origin = _Origin(where, {})
+    if not is_dataclass(policy):
+        origin.check_keys(options, (), name)
+        return policy()
+    assert isinstance(policy, type)
+    return _built(policy, options, origin, name)
 
 
 def router_file(path: str) -> RouterFile:
