@@ -74,6 +74,7 @@ def _note(run: Run, step: Step, event: Event) -> None:
         known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
         detail |= {name: value for name, value in known.items() if value is not None}
         run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
+        run.tell(event)
 
 
 async def heed(run: Run) -> str:
