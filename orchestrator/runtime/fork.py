@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from json import dumps
+from collections.abc import Iterator, Sequence
+from json import dumps, loads
 from time import time
 
 from orchestrator.errors import UserError
-from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
+from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.moding import MODE
 from orchestrator.runtime.resume import failovers
+from orchestrator.runtime.watch import RAISED
 
 __all__ = ["ancestors", "fork", "inherited", "origins"]
 
@@ -22,7 +24,9 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
 
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
-    parent. A hand-over in force at that step ends: the router is asked anew.
+    parent. It stays in the mode it is in, with what monitors had noticed. A hand-over in force at that
+    step ends: the router is asked anew. What tools did behind that step is not taken back, and a call
+    that is asked for again is made again.
 
     Raises UserError if `to_step` is below 0.
     """
@@ -37,12 +41,39 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     for decision in failovers(stored):
         if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
+    for decision in _still_in_force(stored, to_step):
+        journal.decision(decision._replace(run=key))
+    standing = {(row.step, row.attempt) for row in stored.kept()[:to_step]}
+    for event in stored.events:
+        detail = loads(event.detail) if event.detail else {}
+        if (event.step, detail.get(RAISED)) in standing:
+            journal.event(event._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
     journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
     journal.commit(key)
     journal.release(key)  # whoever opens it claims it
     return child
+
+
+def _still_in_force(stored: StoredRun, to_step: int) -> Iterator[DecisionRow]:
+    """Return what was decided for a whole run: its mode, and from where on monitors look since a hand-over ended."""
+    modes = [row for row in stored.decisions if row.door == MODE]
+    anew = [row for row in modes[1:] if (0, row.attempt) in {(row.step, row.attempt) for row in _removals(stored)}]
+    for row in [*anew, *modes][:1] if to_step else ():
+        yield row._replace(step=0, attempt=len(anew))
+    handed_back: DecisionRow | None = None
+    for row in stored.decisions:
+        if row.action == "handback" and row.step < to_step:
+            handed_back = row
+        elif row.action == "rollback" and handed_back is not None:
+            handed_back = handed_back._replace(step=min(handed_back.step, loads(row.detail)["to_step"]))
+    if handed_back is not None:
+        yield handed_back
+
+
+def _removals(stored: StoredRun) -> Iterator[StepRow]:
+    return (row for row in stored.steps if row.kind == REMOVED)
 
 
 def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:

@@ -147,6 +147,7 @@ class Pipeline:
             overlap=overlap,
         )
         build.check_overlap(overlap, self._recipe_with.keywords)
+        build.check_tools(self._recipe_with.keywords["tools"], self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith

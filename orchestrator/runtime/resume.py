@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.ledger import Fate
 from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.runtime.act import ANSWERED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
@@ -37,11 +38,14 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     """
     kept = stored.kept()
     tip = len(kept)
+    places = {(row.step, row.attempt) for row in kept}
     writers: dict[tuple[int, int], list[CallResult]] = {}
     leads: dict[tuple[int, int], Lead] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
         leads.update(leads_of(each))
+        run.answers.update(answers_of(each))
+        _recall_tools(run, each, None if each is stored else places)
     run.leads = leads_of(stored)
     turned = _enter_mode(run, stored, tip)
     spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
@@ -116,6 +120,19 @@ def leads_of(stored: StoredRun) -> dict[tuple[int, int], Lead]:
     return {(step, each["attempt"]): Lead(each["text"], each["ids"]) for step, each in told}
 
 
+def answers_of(stored: StoredRun) -> dict[tuple[int, int], Sequence[int]]:
+    """Return the lengths of what calls were answered, by step and attempt, where one step holds several answers."""
+    told = [(event.step, loads(event.detail)) for event in stored.events if event.kind == ANSWERED]
+    return {(step, each["attempt"]): each["lengths"] for step, each in told}
+
+
+def _recall_tools(run: Run, stored: StoredRun, places: set[tuple[int, int]] | None) -> None:
+    """Remember which tools were called, at `places` only or, for None, at all."""
+    for intent, result in stored.calls:
+        if intent.purpose == TOOL and (places is None or (intent.step, intent.attempt) in places):
+            run.call.recall(intent, is_done=result is not None and result.status == "done")
+
+
 def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[CallResult]:
     """Return the calls whose texts make up the step: the last ones, where an earlier session's were not used again."""
     text = row.text.removeprefix(lead.text) if lead else row.text
@@ -128,7 +145,7 @@ def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[Ca
 def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> Step:
     """Return a stored step, its ids and logprobs taken from the calls that wrote it and from what it starts with."""
     written = [completion_of(result) for result in calls]
-    ids: Sequence[int] = [id for completion in written for id in completion.ids]
+    ids: Sequence[int] = [id for completion in written for id in completion.ids] if calls else ()
     if lead is not None:
         ids = led(lead, row.text.removeprefix(lead.text), ids)
     return Step(
@@ -152,7 +169,7 @@ def _enter_mode(run: Run, stored: StoredRun, tip: int) -> DecisionRow | None:
         return None  # it is still to be entered
     first, *later = rows
     again = next((row for row in later if (0, row.attempt) in _removals(stored)), None)
-    run.has_reconsidered = again is not None
+    run.has_reconsidered = again is not None or first.attempt > 0  # a fork has only the mode that it began in
     mode = decision_of(again or first, ())
     assert isinstance(mode, Moded)
     enter(run, Mode(**mode.mode))
@@ -270,8 +287,6 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
-        elif intent.purpose == TOOL and is_ready:
-            run.call.cut_off_before(intent)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
     if goes_on:
@@ -298,7 +313,7 @@ def _interrupted(intent: CallIntent) -> CallResult:
         prompt_tokens=intent.prompt_tokens,
         cached_tokens=None,
         output_tokens=intent.max_tokens,
-        uncertain=1,
+        uncertain=int(intent.purpose != TOOL),
         seconds=0.0,
         first_token_s=None,
         error="",

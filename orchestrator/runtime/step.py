@@ -117,7 +117,8 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
     run.history.events = [event for event in run.history.events if event.step < to_step]
     run.history.window = min(run.history.window, to_step)
     run.forced = None
-    run.caught_up = min(run.caught_up, to_step)
+    if run.make_tools is not None and to_step < run.caught_up:
+        run.tools, run.caught_up = run.make_tools(), 0
     run.journal.step(StepRow(run.key, to_step, attempt, REMOVED, "", "", "", 0, 0.0))
 
 
@@ -125,6 +126,10 @@ def go_on(run: Run) -> str:
     """Behind a kept step that nothing more is to be said about: end the run, act, or plan the next step."""
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
+        try:
+            run.spender.check_steps(len(run.history.steps))
+        except LimitExceeded as limit:
+            return end(run, Status.BUDGET, str(limit))
         run.turn = Turn(ACT, ACT, run.first_attempts.get(len(run.history.steps), 0), stands=True)
         return ACT
     if step.kind is StepKind.OBSERVATION:

@@ -18,6 +18,7 @@ from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import check_engine, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Forced, Run, Turn
 from orchestrator.runtime.step import close_thought, discard, end, go_on, plan, roll_back
 from orchestrator.types import (
@@ -156,6 +157,8 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
             "conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
+    if isinstance(decision, Rollback):
+        decision = reachable(run, decision)
     record(run, attempt, "on_events", decision)
     return decision
 
