@@ -10,7 +10,8 @@ from orchestrator.errors import UserError
 from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.resume import failovers
+from orchestrator.runtime.moding import MODE
+from orchestrator.runtime.resume import failovers, mode_of, noticed
 
 __all__ = ["ancestors", "fork", "inherited", "origins"]
 
@@ -37,6 +38,11 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     for decision in failovers(stored):
         if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
+    if to_step and (mode := mode_of(stored)) is not None:  # its steps were written in it
+        journal.decision(mode._replace(run=key, step=0, attempt=0, door=MODE))
+    for event in noticed(stored):
+        if event.step < to_step - 1:  # behind the last one monitors look again
+            journal.event(event._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
     journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
