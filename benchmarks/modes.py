@@ -53,27 +53,33 @@ class Writing:
 
 
 class Recording:
-    """Answer at once, and ask before and after whatever a policy of modes might ask."""
+    """Answer at once, and ask before and after whatever a policy of modes might ask; on the report split, only what
+    the calibration split found worth it."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, *, asks_all: bool) -> None:
         self._engine = engine
+        self._asks_all = asks_all
         self.seen: dict[str, Any] = {}
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Force answers to the bare task, and let the engine classify it."""
         before = await ask.trials(self._engine, num=NUM)
-        try:
-            classified = await SelfClassified(engine=self._engine).choose(history, ask)
-            says = {"mode": classified.mode.name, "share": classified.signals[0].value}
-        except SignalUnavailable as missing:
-            says = {"missing": missing.reason}
-        self.seen = {"before": [(each.answer, each.logprob) for each in before], "self": says}
+        self.seen = {"before": [(each.answer, each.logprob) for each in before]}
+        if self._asks_all:
+            self.seen["self"] = await self._classified(history, ask)
         return Chosen(NO_THINK, "to be recorded")
+
+    async def _classified(self, history: History, ask: Ask) -> dict[str, Any]:
+        try:
+            found = await SelfClassified(engine=self._engine).choose(history, ask)
+        except SignalUnavailable as missing:
+            return {"missing": missing.reason}
+        return {"mode": found.mode.name, "share": found.signals[0].value}
 
     async def reconsider(self, history: History, answer: str | None, ask: Ask) -> Chosen:
         """Read the answer's own tokens, and force it again."""
         last = history.steps[-1]
-        again = await ask.trials(self._engine, before=last, num=NUM)
+        again = await ask.trials(self._engine, before=last, num=NUM if self._asks_all else 1)
         self.seen["again"] = [(each.answer, each.logprob) for each in again]
         self.seen["written"] = mean_logprob(last.logprobs or ())
         assert history.mode is not None
@@ -85,7 +91,7 @@ async def collect(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / f"{given.engine}-{given.split}.jsonl"
     done = {json.loads(line)["task"] for line in file.read_text().splitlines()} if file.exists() else set()
-    recording = Recording(given.engine)
+    recording = Recording(given.engine, asks_all=given.split == "calibration")
     lent = Pipeline(
         pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
     )
@@ -123,7 +129,7 @@ def mixture(split: str, number: int) -> Iterator[tuple[str, Task]]:
 
 
 async def ran(pipeline: Pipeline, task: Task, name: str) -> dict[str, Any]:
-    """Return what came of a task: answer, whether it is right, tokens written, and those of each question on the way."""
+    """Return what came of a task: whether it is right, tokens written, and those of each question on the way."""
     result = await pipeline.arun(task)
     stored = pipeline.journal.stored(result.run_id)
     assert stored is not None and task.answer is not None
