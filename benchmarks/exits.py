@@ -15,8 +15,9 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from orchestrator.bench.exit_controls import AtRandom, Knowing, Stated
 from orchestrator.bench.exit_race import Ran, Way, run
@@ -36,6 +37,8 @@ from orchestrator.monitors.trial_answer import TrialAnswer
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget, Task
 
+BAR: Mistake = "harmful"
+"""The mistakes that the bar is claimed for."""
 RISKS = (0.02, 0.05, 0.1)
 CONFIDENCE = 0.95
 MAIN = "trial-answer candidates"
@@ -52,99 +55,121 @@ AT = 0.05
 
 
 async def main(given: argparse.Namespace) -> None:
-    """Calibrate, then run what is not there yet."""
-    file = given.out / f"{given.engine}-{given.preset}.jsonl"
+    """Calibrate where that was not done, then run what is not there yet."""
+    stem = given.out / f"{given.engine}-{given.preset}"
+    file, chosen = stem.with_suffix(".jsonl"), stem.with_suffix(".settings.json")
     given.out.mkdir(parents=True, exist_ok=True)
     workload = workload_of("random-calculation", {"preset": given.preset})
     lent = Pipeline(
         pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
     )
     async with lent:
-        ways = await calibrated(lent, workload.draw("calibration", 0, given.calibration), given)
+        if not chosen.exists():
+            notes = await calibrated(lent, workload.draw("calibration", 0, given.calibration), stem)
+            chosen.write_text(json.dumps(notes, indent=1) + "\n")
+        ways = [(way, is_main, but(lent, way)) for way, is_main in ways_of(json.loads(chosen.read_text()), stem)]
         with (given.out / "where.jsonl").open("a") as places:
             places.write(json.dumps({"file": file.name, **where()}) + "\n")
         done = {(row.way, row.task) for row in rows_in(file)}
-        tasks = workload.draw("report", 0, given.tasks)
         with file.open("a") as out:
-            for place, task in enumerate(tasks):
-                for way, is_main in ways:
+            for place, task in enumerate(workload.draw("report", 0, given.tasks)):
+                for way, is_main, pipeline in ways:
                     if (way.name, str(task.id)) not in done and (is_main or place < given.others):
-                        ran = await run(but(lent, way.monitors, way.mode), way, task)
-                        out.write(json.dumps(ran._asdict()) + "\n")
+                        out.write(json.dumps((await run(pipeline, way, task))._asdict()) + "\n")
                 out.flush()
 
 
-def but(lent: Pipeline, monitors: Sequence[Any], mode: Any = "think") -> Pipeline:
-    """Return the pipeline with other monitors."""
-    return lent.but(router=lent.router, scorers={}, seed=0, stop_on_answer=True, monitors=monitors, mode=mode)
+def but(lent: Pipeline, way: Way) -> Pipeline:
+    """Return the pipeline that ends its thoughts this way."""
+    return lent.but(router=lent.router, scorers={}, seed=0, stop_on_answer=True, monitors=way.monitors, mode=way.mode)
 
 
-async def calibrated(lent: Pipeline, tasks: Sequence[Task], given: argparse.Namespace) -> list[tuple[Way, bool]]:
-    """Return all ways, and whether each is run on all tasks; what they were chosen by is written to the folder."""
+def exits_in(stem: Path, signal: str) -> Path:
+    """Return the file of a signal's calibration."""
+    return stem.with_name(f"{stem.name}-{signal.replace(' ', '-')}.exits.json")
+
+
+async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[str, Any]:
+    """Return the thresholds of all ways, and how the controls save as much; each signal's calibration is written."""
     await lent.start()
     pair = (await lent.pair()).to_json()
-    ways = [(Way(WHOLE), True), (Way(KNOWING, (Knowing(),)), True), (Way("states an answer", (Stated(),)), True)]
     notes: dict[str, Any] = {"calibration tasks": len(tasks), "confidence": CONFIDENCE, "pair": PAIR_ID, "ways": {}}
     thoughts: dict[str, list[Thought]] = {}
     for signal, (exit, share) in SIGNALS.items():
-        watching = Watching(but(lent, [exit]), tasks[: int(share * len(tasks))], exit)
+        watching = Watching(but(lent, Way(signal, (exit,))), tasks[: int(share * len(tasks))], exit)
         await watching.run(2)
         thoughts[signal] = watching.thoughts()
         known = ExitFile(
-            signal=name_of(exit), options=exit_options(exit), mistake="harmful", worst=worst(thoughts[signal], "harmful"),
-            pair=pair, under={"mode": "think"}, measured={}, workload=f"random-calculation:preset={given.preset}",
-            split="calibration", fitted_on=tuple(watching.fingerprints), made=where()["started"][:10], package="0.1.0",
-        )  # fmt: skip
-        (given.out / f"{given.engine}-{given.preset}-{signal.replace(' ', '-')}.exits.json").write_text(
-            json.dumps(known.to_json()) + "\n"
+            signal=name_of(exit),
+            options=exit_options(exit),
+            mistake=BAR,
+            worst=worst(thoughts[signal], BAR),
+            pair=pair,
+            under={"mode": "think"},
+            measured={},
+            workload=f"random-calculation:preset={stem.name.partition('-')[2]}",
+            split="calibration",
+            fitted_on=tuple(watching.fingerprints),
+            made=where()["started"][:10],
+            package=version("reasoning-orchestrator"),
         )
-        for mistake in ("harmful", "wrong"):
-            found = at_each_risk(signal, replace(known, mistake=mistake, worst=worst(thoughts[signal], mistake)), notes)
-            ways += [
-                (way, signal == MAIN and mistake == "harmful")
-                for way in found
-                if mistake == "harmful" or signal == MAIN
-            ]
-    saving = equal_saving(thoughts, notes)
-    ways += [(way, False) for way in saving]
-    ways += [
+        exits_in(stem, signal).write_text(json.dumps(known.to_json()) + "\n")
+        for mistake in get_args(Mistake):
+            notes["ways"] |= at_each_risk(signal, mistake, worst(thoughts[signal], mistake))
+    return {**notes, "controls": equal_saving(thoughts, notes)}
+
+
+def at_each_risk(signal: str, mistake: Mistake, scores: Sequence[float]) -> dict[str, Any]:
+    """Return each risk's threshold; risks that come to the same one are run once, as the first of them."""
+    found: dict[str, Any] = {}
+    named: dict[float, str] = {}
+    for risk in RISKS:
+        name = f"{signal}, {risk:g} {mistake}"
+        try:
+            threshold = threshold_of(scores, risk, CONFIDENCE)
+        except UserError as refusal:
+            found[name] = {"refused": str(refusal)}
+            continue
+        found[name] = {"threshold": threshold, "tasks": len(scores), "runs as": named.setdefault(threshold, name)}
+    return found
+
+
+def ways_of(notes: dict[str, Any], stem: Path) -> list[tuple[Way, bool]]:
+    """Return all ways, and whether each is run on all tasks."""
+    ways = [(Way(WHOLE), True), (Way(KNOWING, (Knowing(),)), True), (Way("states an answer", (Stated(),)), True)]
+    for name, chosen in notes["ways"].items():
+        signal, _, asked = name.partition(", ")
+        risk, mistake = asked.split()
+        if chosen.get("runs as") != name or (mistake != BAR and signal != MAIN):
+            continue
+        exit, _ = SIGNALS[signal]
+        if mistake == BAR:
+            known = parse(exits_in(stem, signal).read_bytes(), signal)
+            exits = Overthinking(risk=float(risk), signal=known.signal, confidence=CONFIDENCE, learnt=known)
+            assert exits.exit.threshold == chosen["threshold"]
+            ways.append((Way(name, (exits,)), signal == MAIN))
+        else:
+            ways.append((Way(name, (replace(exit, threshold=chosen["threshold"], acts=True),)), False))
+    controls = notes["controls"]
+    return [
+        *ways,
+        (Way("ends at random", (AtRandom(share=controls["at random"]),)), False),
+        (Way("think(budget)", mode=f"think({controls['budget']})"), False),
         (Way("knowing, at candidates", (Knowing(when="candidates"),)), False),
         (Way("repetition", (Repetition(),)), False),
     ]
-    (given.out / f"{given.engine}-{given.preset}.settings.json").write_text(json.dumps(notes, indent=1) + "\n")
-    return ways
 
 
-def at_each_risk(signal: str, known: ExitFile, notes: dict[str, Any]) -> list[Way]:
-    """Return a way for each threshold that the risks come to; risks that come to the same one share it."""
-    found: dict[float, Way] = {}
-    for risk in RISKS:
-        name = f"{signal}, {risk:g} {known.mistake}"
-        try:
-            threshold = threshold_of(known.worst, risk, CONFIDENCE)
-        except UserError as refusal:
-            notes["ways"][name] = {"refused": str(refusal)}
-            continue
-        exit = Overthinking(risk=risk, signal=known.signal, confidence=CONFIDENCE, learnt=known)
-        way = found.setdefault(threshold, Way(name, (exit,)))
-        notes["ways"][name] = {"threshold": threshold, "tasks": len(known.worst), "runs as": way.name}
-    return list(found.values())
-
-
-def equal_saving(thoughts: dict[str, list[Thought]], notes: dict[str, Any]) -> list[Way]:
-    """Return the controls that save, on the calibration tasks, what the main signal does at AT."""
+def equal_saving(thoughts: dict[str, list[Thought]], notes: dict[str, Any]) -> dict[str, float]:
+    """Return the settings of the controls that save, on the calibration tasks, what the main signal does at AT."""
     main, every = thoughts[MAIN], thoughts["trial-answer steps"]
-    threshold = notes["ways"][f"{MAIN}, {AT:g} harmful"].get("threshold", 1.01)
+    threshold = notes["ways"][f"{MAIN}, {AT:g} {BAR}"].get("threshold", 1.01)
     ends = [ended(thought, threshold) for thought in main]
     wanted = sum(end.tokens + end.spent for end in ends) / sum(thought.tokens for thought in main)
     whole = sum(thought.tokens for thought in every)
     share = solved(lambda share: sum(expected(each, share) for each in every) / whole, 0.0, 1.0, wanted)
     budget = solved(lambda most: sum(min(each.tokens, most) for each in every) / whole, 2000.0, 1.0, wanted)
-    notes["controls"] = {"share of tokens": wanted, "at random": share, "budget": round(budget)}
-    return [
-        Way("ends at random", (AtRandom(share=share),)),
-        Way("think(budget)", mode=f"think({round(budget)})"),
-    ]
+    return {"share of tokens": wanted, "at random": share, "budget": round(budget)}
 
 
 def expected(thought: Thought, share: float) -> float:
