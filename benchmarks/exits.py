@@ -29,7 +29,7 @@ from orchestrator.errors import UserError
 from orchestrator.learning.exits import Thought, exit_options, name_of, worst
 from orchestrator.learning.watching import Watching
 from orchestrator.monitors.convergence import Convergence
-from orchestrator.monitors.exit_file import ExitFile, threshold_of
+from orchestrator.monitors.exit_file import ExitFile, Mistake, parse, threshold_of
 from orchestrator.monitors.overthinking import Exit, Overthinking
 from orchestrator.monitors.repetition import Repetition
 from orchestrator.monitors.saturation import Saturation
