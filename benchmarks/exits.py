@@ -49,7 +49,7 @@ SIGNALS: dict[str, tuple[Exit, float]] = {
     "convergence": (Convergence(acts=False), 0.5),
 }
 """Each with the share of the calibration tasks it is watched on: what looks oftener takes longer."""
-WHOLE, ORACLE, KNOWING = "whole thought", "oracle", "knowing, looks paid"
+WHOLE, KNOWING = "whole thought", "knowing, at steps"
 AT = 0.05
 """The risk at whose saving the controls are set."""
 

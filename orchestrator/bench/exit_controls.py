@@ -37,7 +37,9 @@ class Knowing:
         trial, *_ = await ask.trials(history.steps[-1].writer, num=1)
         if trial.answer is None or trial.answer != history.task.answer:
             return None
-        return Event(OVERTHINKING, f"it would answer {trial.answer[:40]!r}, which is right", concludes=True)
+        return Event(
+            OVERTHINKING, f"it would answer {trial.answer[:40]!r}, which is right", concludes=True, answer=trial.answer
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Stated:
         answer = candidate_in(history.steps[-1].text) if is_thinking(history) else None
         if answer is None:
             return None
-        return Event(OVERTHINKING, f"the thought states {answer[:40]!r}", concludes=True, answer=answer)
+        return Event(OVERTHINKING, f"the thought states {answer[:40]!r}", concludes=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.types import Status, Task
 
-__all__ = ["Against", "Ran", "Way", "against", "at_budget", "run"]
+__all__ = ["Against", "Ran", "Way", "against", "at_budget", "oracle", "run"]
 
 EXIT = "exit"
 """Door of the decisions that end a thought."""
@@ -31,8 +31,6 @@ class Way(NamedTuple):
     name: str
     monitors: tuple[Any, ...] = ()
     mode: Any = "think"
-    is_free: bool = False
-    """Its looks are not counted."""
 
 
 class Ran(NamedTuple):
@@ -44,9 +42,11 @@ class Ran(NamedTuple):
     is_early: bool
     """The thought was ended; False where the engine ended it by itself."""
     tokens: int
-    """Written by all engines, looks included unless they are free."""
+    """Written by all engines, looks included."""
     looked: int
     """Tokens of the looks."""
+    last_look: int
+    """Of the last of them, which is the answer where it ended the thought; 0 without any."""
     answer: str | None
 
 
@@ -78,23 +78,30 @@ async def run(pipeline: Pipeline, way: Way, task: Task) -> Ran:
     stored = pipeline.journal.stored(result.run_id)
     assert stored is not None
     calls = [(each.intent.purpose, each.result.output_tokens) for each in stored.calls if each.result is not None]
-    looked = sum(tokens for purpose, tokens in calls if purpose == PROBE)
+    looks = [tokens for purpose, tokens in calls if purpose == PROBE]
     return Ran(
         way=way.name,
         task=str(task.id),
         is_right=result.status is Status.COMPLETED and is_correct(result.answer, task.answer),
         is_early=any(decision.door == EXIT for decision in stored.decisions),
-        tokens=sum(tokens for _, tokens in calls) - (looked if way.is_free else 0),
-        looked=looked,
+        tokens=sum(tokens for _, tokens in calls),
+        looked=sum(looks),
+        last_look=looks[-1] if looks else 0,
         answer=result.answer,
     )
 
 
-def against(ours: Sequence[Ran], whole: Sequence[Ran], oracle: Sequence[Ran]) -> Against:
-    """Compare; the three have the same tasks in the same order, one at least."""
+def oracle(knowing: Ran) -> Ran:
+    """Return what a run that knew the answer came to if its looks were free, all but the one that is its answer."""
+    looked = knowing.looked - (knowing.last_look if knowing.is_early else 0)
+    return knowing._replace(tokens=knowing.tokens - looked)
+
+
+def against(ours: Sequence[Ran], whole: Sequence[Ran], best: Sequence[Ran]) -> Against:
+    """Compare; `best` is the oracle's, and the three have the same tasks in the same order, one at least."""
     number = len(ours)
     saved = [all_of.tokens - own.tokens for own, all_of in zip(ours, whole, strict=True)]
-    most = [all_of.tokens - best.tokens for best, all_of in zip(oracle, whole, strict=True)]
+    most = [all_of.tokens - oracles.tokens for oracles, all_of in zip(best, whole, strict=True)]
     wrong = [own.is_early and not own.is_right for own in ours]
     harmful = sum(is_wrong and all_of.is_right for is_wrong, all_of in zip(wrong, whole, strict=True))
     return Against(

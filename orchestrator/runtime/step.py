@@ -149,13 +149,19 @@ def _close(run: Run, step: Step) -> str:
     return plan(run, owed_by=step.writer)
 
 
-def close_thought(run: Run, attempt: int) -> str:
-    """Close the thought where it stands and let its writer answer; behind a closed one there is nothing to do."""
+def close_thought(run: Run, attempt: int, answer: str | None = None) -> str:
+    """Close the thought where it stands and let its writer answer; behind a closed one there is nothing to do.
+
+    `answer` is what it answered there when it had to: that stands, because drawn anew it could be another one. Where
+    there are tools the writer may want to call one first, so nothing stands.
+    """
     writer, probe = run.last_writer, run.probes[run.last_writer]
     is_open = run.thinking.is_open(writer)
     if not is_open and run.thinking.has_tags(writer):
         return go_on(run)
     lead = probe.closes if is_open else probe.opens
+    if answer is not None and run.tools is None:
+        lead = f"{probe.closes if is_open else ''}{probe.opens}{answer}}}"
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 

@@ -111,7 +111,7 @@ def _obeyed(run: Run, attempt: int) -> str | None:
             return end(run, None, event.reason)
         if event.concludes:
             _exit(run, attempt, event)
-            return close_thought(run, attempt)
+            return close_thought(run, attempt, event.answer)
     return None
 
 
