@@ -165,14 +165,22 @@ def can_close(run: Run) -> bool:
     return is_reasoning and not run.thinking.was_closed and run.thinks_by(writer) is not False
 
 
-def close_thought(run: Run, attempt: int, reason: str, *, spent: bool = False, **why: float | None) -> str:
+def close_thought(
+    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: float | None
+) -> str:
     """Close the thought where it stands and let its writer answer, as a recorded exit.
 
-    `spent` says that it is because the mode's budget of thought is. `why` takes threshold and margin.
+    `answer` is what it answered there when it had to: that stands, because drawn anew it could be another one. Where
+    there are tools the writer may want to call one first, so nothing stands. `spent` says that it is because the
+    mode's budget of thought is. `why` takes threshold and margin.
     """
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
-    lead = probe.closes if run.thinking.is_open(writer) else probe.opens
+    closes = probe.closes if run.thinking.is_open(writer) else ""
+    if answer is not None and run.tools is None:
+        lead = f"{closes}{probe.opens}{answer}}}"
+    else:
+        lead = closes or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 

@@ -127,7 +127,7 @@ def _obeyed(run: Run, attempt: int) -> str | None:
         if event.concludes and can_close(run):
             margin = None if event.value is None or event.threshold is None else event.value - event.threshold
             why = f"{event.kind}: {event.reason}"
-            return close_thought(run, attempt, why, threshold=event.threshold, margin=margin)
+            return close_thought(run, attempt, why, answer=event.answer, threshold=event.threshold, margin=margin)
     return None
 
 
