@@ -68,7 +68,7 @@ def served_pair(python: str, pocket: str, folder: Path) -> Iterator[Pair]:
 def served(pair: Pair) -> dict[str, EngineSpec]:
     """Return the pair as the config has it: greedy, with the words that it was trained on."""
     own = orc.engines.pocket_pair()["large"]
-    words = {"judge": own.judge, "tools": own.tools}
+    words: dict[str, Any] = {"judge": own.judge, "tools": own.tools}
     urls = {"small": pair.small, "large": pair.large}
     return {name: orc.engines.vllm(url, temperature=0.0, think=True, **words) for name, url in urls.items()}
 
