@@ -66,10 +66,11 @@ def served_pair(python: str, pocket: str, folder: Path) -> Iterator[Pair]:
 
 
 def served(pair: Pair) -> dict[str, EngineSpec]:
-    """Return the pair as the config has it: greedy, with the judge's own question."""
-    judge = orc.engines.pocket_pair()["large"].judge
+    """Return the pair as the config has it: greedy, with the words that it was trained on."""
+    own = orc.engines.pocket_pair()["large"]
+    words: dict[str, Any] = {"judge": own.judge, "tools": own.tools}
     urls = {"small": pair.small, "large": pair.large}
-    return {name: orc.engines.vllm(url, temperature=0.0, think=True, judge=judge) for name, url in urls.items()}
+    return {name: orc.engines.vllm(url, temperature=0.0, think=True, **words) for name, url in urls.items()}
 
 
 def runs(engines: dict[str, EngineSpec], router: Any) -> list[StoredRun]:

@@ -150,6 +150,7 @@ class Pipeline:
             overlap=overlap,
         )
         build.check_overlap(overlap, self._recipe_with.keywords)
+        build.check_tools(self._recipe_with.keywords["tools"], self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -244,6 +245,11 @@ class Pipeline:
     def scorers(self) -> Mapping[str, Scorer]:
         """The scorers that a router can ask, by name."""
         return self._scorers
+
+    @property
+    def monitors(self) -> tuple[Any, ...]:
+        """What watches every run."""
+        return tuple(self._recipe.monitors)
 
     @property
     def thinks(self) -> Mapping[str, bool | None]:

@@ -14,6 +14,7 @@ import pytest
 from pair import Pair, kept, runs, served
 
 import orchestrator as orc
+from orchestrator.bench.workloads.errands import errands
 from orchestrator.bench.workloads.random_calculation import calculations
 from orchestrator.engines.base import Completion, Drafting, Prefix, Request
 from orchestrator.engines.dialects.vllm import Vllm
@@ -51,6 +52,30 @@ def test_every_policy_keeps_the_same_steps_as_on_the_embedded_engine(pair: Pair,
     theirs = runs(served(pair), ROUTERS[name])
     assert all("boxed" in "".join(text for _, text in kept(run)) for run in ours)
     assert [kept(run) for run in theirs] == [kept(run) for run in ours]
+
+
+@pytest.mark.parametrize("mode", ["no_think", "think"])
+def test_an_agent_does_the_same_as_on_the_embedded_engine(pair: Pair, mode: str) -> None:
+    def done(engines: dict[str, Any]) -> list[list[tuple[str, str, str]]]:
+        router, monitors = orc.routers.Cascade(turns=2), [orc.monitors.Every(moves=2)]
+        with orc.Pipeline(
+            engines,
+            router,
+            monitors=monitors,
+            tools=workload.tools,
+            mode=mode,
+            db=":memory:",
+            budget=orc.Budget(steps=16),
+        ) as pipeline:
+            results = [pipeline.run(task) for task in tasks]
+        return [[(step.kind, step.writer, step.text) for step in result.steps] for result in results]
+
+    workload = errands()
+    tasks = workload.draw("report", 0, 4)
+    ours, theirs = done(orc.engines.pocket_pair(temperature=0.0)), done(served(pair))
+    assert {kind for steps in ours for kind, _, _ in steps} >= {"action", "observation"}
+    assert {writer for steps in ours for _, writer, _ in steps} >= {"small", "large", "lookup"}
+    assert theirs == ours
 
 
 async def test_both_engines_have_one_tokenizer(pair: Pair) -> None:
