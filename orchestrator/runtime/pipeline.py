@@ -247,11 +247,6 @@ class Pipeline:
         return self._scorers
 
     @property
-    def monitors(self) -> tuple[Any, ...]:
-        """What watches every run."""
-        return tuple(self._recipe.monitors)
-
-    @property
     def thinks(self) -> Mapping[str, bool | None]:
         """The thinking switch of each engine."""
         return self._recipe.thinks
