@@ -124,7 +124,9 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
 
 
 def go_on(run: Run) -> str:
-    """Behind a kept step that nothing more is to be said about: end the run, act, or plan the next step."""
+    """Behind kept steps that nothing more is to be said about: end the run, act, or plan the next step."""
+    if not run.history.steps:
+        return plan(run)
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
         run.turn = Turn(ACT, ACT, run.first_attempts.get(len(run.history.steps), 0), stands=True)
@@ -175,7 +177,9 @@ def close_thought(run: Run, attempt: int, reason: str, *, spent: bool = False, *
 def _exit(run: Run, reason: str, *, spent: bool, **why: float | None) -> Exited:
     """Return the exit with what can be known of what it saves: nobody knows how long the thought would have been."""
     thought = run.thinking.tokens
-    limits = (None if spent else run.thought_left, run.spender.tokens_left)
+    # Of the run's budget more may be gone than stands; what stands is the same after a resume.
+    of_run = None if run.spender.tokens is None else max(0, run.spender.tokens - run.history.num_tokens)
+    limits = (None if spent else run.thought_left, of_run)
     at_most = min((limit for limit in limits if limit is not None), default=None)
     usual = run.mode_policy.usual(run.history) if hasattr(run.mode_policy, "usual") else None
     told = [f"{reason}; {thought} tokens of thought"]

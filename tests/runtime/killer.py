@@ -25,6 +25,7 @@ from typing import Any
 import langsmith  # noqa: F401 - everything a run imports late is imported before the forks
 import pure_engine
 import sqlite_utils  # noqa: F401
+import watchful
 
 import orchestrator.memory.migrations  # noqa: F401
 from orchestrator.types import Overlap
@@ -32,8 +33,10 @@ from orchestrator.types import Overlap
 
 def live(order: dict[str, Any], boundary: Callable[[], None]) -> None:
     """Execute or continue the run that `order` names."""
-    made = pure_engine.pipeline(
-        order["router"],
+    name = order["router"]
+    make = watchful.pipeline if name in watchful.RUNS else pure_engine.pipeline
+    made = make(
+        name,
         order["db"],
         granularity=order["granularity"],
         latency_s=order.get("latency_s", 0.0),
