@@ -10,9 +10,10 @@ from orchestrator.modes.base import Chosen, Reconsidering
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import lasting
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import finish, plan, roll_back
-from orchestrator.types import Mode, StepKind
+from orchestrator.types import Mode
 
 __all__ = ["AGAIN", "MODE", "begin", "choose", "enter", "reconsider"]
 
@@ -64,8 +65,7 @@ async def _thought_over(run: Run) -> Chosen:
             chosen = await policy.reconsider(run.history, answer, DraftAsk(run, run.scorers))
     except (SignalUnavailable, EngineError) as missing:
         return Chosen(mode, f"{missing}: the answer stands")
-    acted = any(step.kind is StepKind.OBSERVATION for step in run.history.steps)
-    if isinstance(chosen, Chosen) and chosen.mode != mode and acted and not run.is_simulation:
+    if isinstance(chosen, Chosen) and chosen.mode != mode and lasting(run) is not None:
         return Chosen(mode, f"{chosen.reason}; but what tools did cannot be taken back: the answer stands")
     return chosen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from json import dumps, loads
 from time import time
 from typing import Any
@@ -111,6 +111,7 @@ class Recipe:
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
         tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
+        build.check_tools(tools, self.engines)
         asked = self.tool_prompt
         return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None
 
@@ -185,6 +186,8 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         ending.reopen(run, stored.outcome)
     else:
         journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
+        if isinstance(recipe.mode, Mode) and run.history.mode is None:  # a death, or a fork, came before it was chosen
+            moding.begin(run, recipe.mode)
         turn.settle(run)
     return run
 
@@ -267,7 +270,8 @@ def _assemble(
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
         fallback=recipe.fallback,
         tools=tools,
-        is_simulation=callable(recipe.tools),
+        schemas=tuple(tools.schemas()) if tools is not None and recipe.tool_prompt.is_native else (),
+        make_tools=partial(recipe.toolset, task) if callable(recipe.tools) else None,
         approve=recipe.approve,
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,

@@ -53,8 +53,12 @@ def _said(row: DecisionRow) -> str:
         case "mode":
             return f"mode {detail['name']}"
         case "handoff":
-            turns = f" for {detail['turns']} turns" if detail.get("turns") else ""
+            turns = f" for {_turns(detail['turns'])}" if detail.get("turns") else ""
             return f"to {row.engine}{turns}"
         case "rollback":
             return f"back to step {detail['to_step']}"
     return _SAYS.get(row.action, row.action)
+
+
+def _turns(number: int) -> str:
+    return f"{number} turn{'' if number == 1 else 's'}"

@@ -26,6 +26,7 @@ from orchestrator.memory.base import (
     StepRow,
     StoredRun,
 )
+from orchestrator.runtime.act import ANSWERED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
@@ -47,11 +48,14 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     """
     kept = stored.kept()
     tip = len(kept)
+    places = {(row.step, row.attempt) for row in kept}
     writers: dict[tuple[int, int], list[CallResult]] = {}
     leads: dict[tuple[int, int], Lead] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
         leads.update(leads_of(each))
+        run.answers.update(answers_of(each))
+        _recall_tools(run, each, None if each is stored else places)
     run.leads = leads_of(stored)
     turned = _enter_mode(run, stored)
     spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
@@ -126,6 +130,19 @@ def leads_of(stored: StoredRun) -> dict[tuple[int, int], Lead]:
     return {(step, each["attempt"]): Lead(each["text"], each["ids"]) for step, each in told}
 
 
+def answers_of(stored: StoredRun) -> dict[tuple[int, int], Sequence[int]]:
+    """Return the lengths of what calls were answered, by step and attempt, where one step holds several answers."""
+    told = [(event.step, loads(event.detail)) for event in stored.events if event.kind == ANSWERED]
+    return {(step, each["attempt"]): each["lengths"] for step, each in told}
+
+
+def _recall_tools(run: Run, stored: StoredRun, places: set[tuple[int, int]] | None) -> None:
+    """Remember which tools were called, at `places` only or, for None, at all."""
+    for intent, result in stored.calls:
+        if intent.purpose == TOOL and (places is None or (intent.step, intent.attempt) in places):
+            run.call.recall(intent, is_done=result is not None and result.status == "done")
+
+
 def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[CallResult]:
     """Return the calls whose texts make up the step: the last ones, where an earlier session's were not used again."""
     text = row.text.removeprefix(lead.text) if lead else row.text
@@ -138,7 +155,7 @@ def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[Ca
 def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> Step:
     """Return a stored step, its ids and logprobs taken from the calls that wrote it and from what it starts with."""
     written = [completion_of(result) for result in calls]
-    ids: Sequence[int] = [id for completion in written for id in completion.ids]
+    ids: Sequence[int] = [id for completion in written for id in completion.ids] if calls else ()
     if lead is not None:
         ids = led(lead, row.text.removeprefix(lead.text), ids)
     return Step(
@@ -169,8 +186,8 @@ def _enter_mode(run: Run, stored: StoredRun) -> DecisionRow | None:
     mode = decision_of(row, ())
     assert isinstance(mode, Moded)
     enter(run, Mode(**mode.mode))
-    run.has_reconsidered = row.door == AGAIN
-    return row if run.has_reconsidered else None
+    run.has_reconsidered = row.door == AGAIN or row.attempt > 0  # a fork has only the mode that it began in
+    return row if row.door == AGAIN else None
 
 
 def noticed(stored: StoredRun) -> list[EventRow]:
@@ -292,8 +309,6 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
-        elif intent.purpose == TOOL and is_ready:
-            run.call.cut_off_before(intent)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
     if goes_on:
@@ -320,7 +335,7 @@ def _interrupted(intent: CallIntent) -> CallResult:
         prompt_tokens=intent.prompt_tokens,
         cached_tokens=None,
         output_tokens=intent.max_tokens,
-        uncertain=1,
+        uncertain=int(intent.purpose != TOOL),
         seconds=0.0,
         first_token_s=None,
         error="",

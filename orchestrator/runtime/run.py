@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.doors import Ask
+from orchestrator.engines.base import Schema
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
 from orchestrator.engines.step_stream import StepStream
@@ -253,10 +254,15 @@ class Run:
     owed: Ending | None = None
     """How the run ends if the mode it has stands."""
     tools: Toolset | None = None
-    is_simulation: bool = False
-    """The tools were made for this task alone: a resumed run brings them to where they were by the same calls."""
+    schemas: tuple[Schema, ...] = ()
+    """The tools as a chat API is given them; empty where the messages tell of them."""
+    make_tools: Callable[[], Toolset | None] | None = None
+    """Makes them anew where they are a simulation, made for this task alone: then the same calls bring them to where
+    they were."""
     caught_up: int = 0
     """Kept steps whose calls the tools of a simulation have seen."""
+    answers: dict[tuple[int, int], Sequence[int]] = field(default_factory=dict)
+    """Lengths of what each call was answered, by the index and attempt of an observation that holds several."""
     approve: Approver | None = None
     noticed: list[Event] = field(default_factory=list)
     """Events behind the last kept step that nothing was done about yet."""
@@ -349,11 +355,18 @@ class Run:
         said = ""
         for step in self.history.steps:
             if step.kind is StepKind.OBSERVATION:
-                messages += [Message("assistant", said), Message("tool", step.text)]
+                messages += [Message("assistant", said), *(Message("tool", text) for text in self._answers(step))]
                 said = ""
             else:
                 said += step.text
         return (*messages, Message("assistant", said)) if said else tuple(messages)
+
+    def _answers(self, observation: Step) -> Iterator[str]:
+        """Return what each call was answered."""
+        start, place = 0, (observation.index, observation.attempt)
+        for length in self.answers.get(place, [len(observation.text)]):
+            yield observation.text[start : start + length]
+            start += length + 1
 
     def text(self) -> str:
         """Return what engines wrote since a tool answered last: where the answer is."""

@@ -119,7 +119,8 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
     run.history.window = min(run.history.window, to_step)
     run.forced = None
     cut_off_late(run)
-    run.caught_up = min(run.caught_up, to_step)
+    if run.make_tools is not None and to_step < run.caught_up:
+        run.tools, run.caught_up = run.make_tools(), 0
     run.journal.step(StepRow(run.key, to_step, attempt, REMOVED, "", "", "", 0, 0.0))
 
 
@@ -129,6 +130,10 @@ def go_on(run: Run) -> str:
         return plan(run)
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
+        try:
+            run.spender.check_steps(len(run.history.steps))
+        except LimitExceeded as limit:
+            return end(run, Status.BUDGET, str(limit))
         run.turn = Turn(ACT, ACT, run.first_attempts.get(len(run.history.steps), 0), stands=True)
         return ACT
     if step.kind is StepKind.OBSERVATION:
@@ -162,14 +167,22 @@ def can_close(run: Run) -> bool:
     return is_reasoning and not run.thinking.was_closed and run.thinks_by(writer) is not False
 
 
-def close_thought(run: Run, attempt: int, reason: str, *, spent: bool = False, **why: float | None) -> str:
+def close_thought(
+    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: float | None
+) -> str:
     """Close the thought where it stands and let its writer answer, as a recorded exit.
 
-    `spent` says that it is because the mode's budget of thought is. `why` takes threshold and margin.
+    `answer` is what it answered there when it had to: that stands, because drawn anew it could be another one. Where
+    there are tools the writer may want to call one first, so nothing stands. `spent` says that it is because the
+    mode's budget of thought is. `why` takes threshold and margin.
     """
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
-    lead = probe.closes if run.thinking.is_open(writer) else probe.opens
+    closes = probe.closes if run.thinking.is_open(writer) else ""
+    if answer is not None and run.tools is None:
+        lead = f"{closes}{probe.opens}{answer}}}"
+    else:
+        lead = closes or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 
@@ -256,7 +269,8 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
     run.forced = None
     if forced.turns is not None:
         run.history.window = len(run.history.steps)
-        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {forced.turns} turns"))
+        turns = f"{forced.turns} turn{'s' if forced.turns > 1 else ''}"
+        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {turns}"))
 
 
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:

@@ -19,6 +19,7 @@ from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk, all_of
 from orchestrator.runtime.decisions import check_engine, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Forced, Run, Turn
 from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, roll_back
 from orchestrator.types import (
@@ -83,6 +84,7 @@ def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = F
     known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
     detail |= {name: value for name, value in known.items() if value is not None}
     run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
+    run.tell(event)
 
 
 async def heed(run: Run) -> str:
@@ -125,7 +127,7 @@ def _obeyed(run: Run, attempt: int) -> str | None:
         if event.concludes and can_close(run):
             margin = None if event.value is None or event.threshold is None else event.value - event.threshold
             why = f"{event.kind}: {event.reason}"
-            return close_thought(run, attempt, why, threshold=event.threshold, margin=margin)
+            return close_thought(run, attempt, why, answer=event.answer, threshold=event.threshold, margin=margin)
     return None
 
 
@@ -168,6 +170,8 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
         raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
     if isinstance(decision, Handoff) and decision.note and run.chat_only:
         raise UserError(f"{policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it")
+    if isinstance(decision, Rollback):
+        decision = reachable(run, decision)
     record(run, attempt, "on_events", decision)
     return decision
 

@@ -40,7 +40,8 @@ async def write(run: Run, turn: Turn) -> Step:
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
         limit = _within(sampling.max_tokens or turn.max_tokens or TURN_TOKENS, run.words_left)
-        whole = await run.call.turn(turn.engine, run.conversation(), turn.purpose, place, sampling, limit)
+        tools = run.schemas if run.may_act else ()
+        whole = await run.call.turn(turn.engine, run.conversation(), turn.purpose, place, sampling, limit, tools)
         return _step(run, turn, [whole], None, is_thinking=False)
     prompt = await run.stream.prefix(turn.engine)
     is_thinking = run.thinking.is_open(turn.engine)
