@@ -18,6 +18,7 @@ from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Ke
 from orchestrator.types import (
     Decision,
     Handoff,
+    Mode,
     Plan,
     Status,
     Step,
@@ -179,10 +180,8 @@ def close_thought(
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
     closes = probe.closes if run.thinking.is_open(writer) else ""
-    if answer is not None and run.tools is None:
-        lead = f"{closes}{probe.opens}{answer}}}"
-    else:
-        lead = closes or probe.opens
+    stands = answer is not None and run.tools is None
+    lead = f"{closes}{probe.opens}{answer}}}" if stands else closes or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 
@@ -212,10 +211,8 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
     if owed_by is not None:
         run.turn = Turn(owed_by, ANSWER, attempt, run.step_tokens, stands=True)
         return owed_by
-    if run.words_left == 0:
-        return end(run, None, f"all that mode {run.history.mode and run.history.mode.name} allows is written")
-    if run.thought_left == 0 and index and run.thinking.is_open(run.last_writer):
-        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+    if run.history.mode is not None and (place := _hold(run, run.history.mode, attempt)) is not None:
+        return place
     if run.forced is not None:
         if not _is_over(run, run.forced):
             return _forced(run, run.forced, attempt)
@@ -235,6 +232,15 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
     )
     return planned.engine
+
+
+def _hold(run: Run, mode: Mode, attempt: int) -> str | None:
+    """Hold the run to the limits of its mode; None where it may go on."""
+    if run.words_left == 0:
+        return end(run, None, f"all that mode {mode.name} allows is written")
+    if run.thought_left == 0 and run.history.steps and run.thinking.is_open(run.last_writer):
+        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+    return None
 
 
 def _record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:
