@@ -7,6 +7,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from orchestrator.errors import EngineError, LimitExceeded, UserError
 from orchestrator.memory.base import REMOVED, StepRow
@@ -169,7 +170,7 @@ def can_close(run: Run) -> bool:
 
 
 def close_thought(
-    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: float | None
+    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: Any
 ) -> str:
     """Close the thought where it stands and let its writer answer, as a recorded exit.
 
@@ -186,14 +187,15 @@ def close_thought(
     return writer
 
 
-def _exit(run: Run, reason: str, *, spent: bool, **why: float | None) -> Exited:
+def _exit(run: Run, reason: str, *, spent: bool, **why: Any) -> Exited:
     """Return the exit with what can be known of what it saves: nobody knows how long the thought would have been."""
     thought = run.thinking.tokens
     # Of the run's budget more may be gone than stands; what stands is the same after a resume.
     of_run = None if run.spender.tokens is None else max(0, run.spender.tokens - run.history.num_tokens)
     limits = (None if spent else run.thought_left, of_run)
     at_most = min((limit for limit in limits if limit is not None), default=None)
-    usual = run.mode_policy.usual(run.history) if hasattr(run.mode_policy, "usual") else None
+    knows = getattr(run.mode_policy, "usual", None)
+    usual: float | None = knows(run.history) if knows else None
     told = [f"{reason}; {thought} tokens of thought"]
     told += [] if at_most is None else [f"saves {at_most} at most"]
     told += [] if usual is None else [f"{usual:.0f} are usual"]
