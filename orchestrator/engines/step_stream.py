@@ -67,6 +67,7 @@ class StepStream:
         self._opened = opened
         self._tools = tools
         self._shows_tools = True
+        self._begins: dict[str, bool] = {}
         self._steps: list[_Written] = []
         self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
@@ -102,7 +103,7 @@ class StepStream:
         self._think = think
         self._messages = self._messages if messages is None else messages
         self._shows_tools = shows_tools
-        self._chains, self._lengths, self._drafts = {}, {}, {}
+        self._chains, self._lengths, self._drafts, self._begins = {}, {}, {}, {}
 
     def ahead(self, draft: Step) -> StepStream:
         """Return this stream as it will be if `draft`, its next step, is kept, while that is not known.
@@ -152,6 +153,12 @@ class StepStream:
 
     def begins_open(self, engine: str) -> bool:
         """Say whether a turn of `engine` begins inside a think block, by its template or because it was opened here."""
+        known = self._begins.get(engine)
+        if known is None:
+            known = self._begins[engine] = self._begins_open(engine)
+        return known
+
+    def _begins_open(self, engine: str) -> bool:
         think, by = self._think.get(engine), self._switches.get(engine, "")
         is_open = self._opened.get(engine, _UNOPENED)[2 if think is None else int(think)]
         if not by or think is None or is_open is think or (is_open is None and by != "block"):

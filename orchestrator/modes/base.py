@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from orchestrator.doors import Ask, Needs
 from orchestrator.types import History, Mode, Outcome, Signal
 
-__all__ = ["Chosen", "Learning", "ModePolicy", "Needing", "Reconsidering"]
+__all__ = ["Chosen", "Knowing", "Learning", "ModePolicy", "Needing", "Reconsidering"]
 
 
 class Chosen(NamedTuple):
@@ -60,4 +60,12 @@ class Learning(ModePolicy, Protocol):
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the state that follows from `state`; see routers.base.Learner. Runs find it as `history.lengths`."""
+        ...
+
+
+class Knowing(ModePolicy, Protocol):
+    """Knows how long thoughts about such a task are, which says what a thought that was ended early has saved."""
+
+    def usual(self, history: History) -> float | None:
+        """Return it in tokens, None where it is not known."""
         ...

@@ -21,7 +21,7 @@ from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import THINK, budgeted
 from orchestrator.modes.gate import check_choice
-from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, pack, unpack
+from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, lengths_of, pack, unpack
 from orchestrator.types import History, Outcome, Signal, question_of
 
 __all__ = ["Effort"]
@@ -51,8 +51,7 @@ class Effort:
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Give the task its budget; without enough earlier thoughts it has none, and the reason says so."""
         question = question_of(history.task.messages)
-        kind = kind_of(question, self.similar)
-        lengths = unpack(history.lengths).get(kind, Kind()).lengths
+        kind, lengths = kind_of(question, self.similar), lengths_of(history, self.similar)
         chosen = partial(Chosen, threshold=self.least, margin=len(lengths) - self.least)
         if len(lengths) < self.least:
             return chosen(THINK, f"no budget: {len(lengths)} of {self.least} earlier thoughts ({kind})")
@@ -62,6 +61,11 @@ class Effort:
             return chosen(THINK, f"no budget: one of the {self.free:g} of runs that say what is usual", signals)
         reason = f"{self.effort:g} of the mean of {len(lengths)} earlier thoughts, {mean:.0f} tokens ({kind})"
         return chosen(budgeted(THINK, max(1, round(self.effort * mean))), reason, signals)
+
+    def usual(self, history: History) -> float | None:
+        """Return the mean length of earlier thoughts about similar tasks, in tokens; None where there are too few."""
+        lengths = lengths_of(history, self.similar)
+        return sum(lengths) / len(lengths) if len(lengths) >= self.least else None
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Remember how long a thought without a budget was."""

@@ -24,7 +24,7 @@ from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import THINK, budgeted
 from orchestrator.modes.gate import check_choice
-from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, pack, unpack
+from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, lengths_of, pack, unpack
 from orchestrator.types import History, Outcome, Signal, question_of
 
 __all__ = ["Lengths"]
@@ -90,6 +90,12 @@ class Lengths:
             Signal(name="failures", value=None, raw=float(known.failures), unit="wrong answers in a row"),
         )
         return chosen(budgeted(THINK, budget), reason, signals)
+
+    def usual(self, history: History) -> float | None:
+        """Return the median length of thoughts that led to right answers to similar tasks, in tokens; None where there
+        are too few."""
+        lengths = lengths_of(history, self.similar)
+        return float(np.median(lengths)) if len(lengths) >= self.least else None
 
     def after_run(self, outcome: Outcome, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Remember the length of a right answer's thought, or that the answer was wrong.

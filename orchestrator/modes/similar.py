@@ -17,8 +17,9 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from orchestrator.errors import UserError
+from orchestrator.types import History, question_of
 
-__all__ = ["KINDS", "LATEST", "SIMILAR", "Kind", "Similar", "kind_of", "pack", "unpack"]
+__all__ = ["KINDS", "LATEST", "SIMILAR", "Kind", "Similar", "kind_of", "lengths_of", "pack", "unpack"]
 
 Similar = Literal["all", "length", "shape"]
 SIMILAR = ("all", "length", "shape")
@@ -50,6 +51,12 @@ def kind_of(question: str, similar: Similar) -> str:
         return f"length {len(question).bit_length()}"
     shape = " ".join(_PARTICULAR.sub("#", question).split()).casefold()
     return f"shape {blake2b(shape.encode(errors='replace'), digest_size=8).hexdigest()}"
+
+
+def lengths_of(history: History, similar: Similar) -> list[int]:
+    """Return the lengths of earlier thoughts about tasks like that of a run, oldest first."""
+    kind = kind_of(question_of(history.task.messages), similar)
+    return unpack(history.lengths).get(kind, Kind()).lengths
 
 
 def unpack(state: Mapping[str, Any]) -> dict[str, Kind]:

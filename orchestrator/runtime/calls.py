@@ -290,7 +290,7 @@ class Calls:
         # Two scorers may have asked the same thing, only one of them with logprobs.
         needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
         finished = self._finished.get(asked.key, ())
-        return next((result for result in finished if result.logprobs or not needs_logprobs or not result.ids), None)
+        return next((result for result in finished if result.logprobs or not needs_logprobs), None)
 
     def drop_laid_ready(self, is_dropped: Callable[[Place], bool]) -> list[int]:
         """Book what lies ready for the places that `is_dropped` names as discarded; return the numbers of the calls."""
@@ -390,7 +390,7 @@ class Calls:
         except (EngineError, asyncio.CancelledError) as error:
             self._book_failure(seq, engine, request, prompt_tokens, error, time() - started)
             raise
-        result = _result_of(self._run, seq, completion)
+        result = _result_of(self._run, seq, completion, reads_logprobs=request.logprobs > 0)
         entry = entry_of(result)
         self._spender.settle(engine, prompt_tokens, granted, entry)
         self._journal.result(result)
@@ -472,7 +472,7 @@ def _tool_result(run: int, seq: int, status: str, text: str, seconds: float) -> 
     )
 
 
-def _result_of(run: int, seq: int, completion: Completion) -> CallResult:
+def _result_of(run: int, seq: int, completion: Completion, *, reads_logprobs: bool) -> CallResult:
     return CallResult(
         run,
         seq,
@@ -488,7 +488,7 @@ def _result_of(run: int, seq: int, completion: Completion) -> CallResult:
         completion.seconds,
         completion.first_token_s,
         "",
-        dumps(completion.logprobs) if completion.logprobs else None,
+        dumps(completion.logprobs) if reads_logprobs else None,  # `null` where they were asked for and did not come
         completion.queue_s,
         *(completion.drafting or (None, None, None)),
     )
@@ -519,5 +519,7 @@ def drafting_of(result: CallResult) -> Drafting | None:
     return Drafting(result.drafts, result.drafted, result.accepted)
 
 
-def _logprobs(rows: Sequence[Sequence]) -> tuple[TokenLogprob, ...]:  # type: ignore[type-arg]
-    return tuple(TokenLogprob(row[0], row[1], row[2], _logprobs(row[3])) for row in rows)
+def _logprobs(rows: Sequence[Sequence] | None) -> tuple[TokenLogprob, ...] | None:  # type: ignore[type-arg]
+    if rows is None:
+        return None
+    return tuple(TokenLogprob(row[0], row[1], row[2], _logprobs(row[3]) or ()) for row in rows)

@@ -213,6 +213,7 @@ class Pipeline:
             mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
             tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
         )
+        build.check_overlap(other._recipe.overlap, vars(other._recipe))
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None

@@ -198,16 +198,17 @@ def noticed(stored: StoredRun) -> list[EventRow]:
 
 
 def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:
-    """Put back what was noticed before; behind the last kept step monitors look again."""
+    """Put back what was noticed before; behind the last kept step monitors look again, unless it was gone back to."""
+    run.stored.went_back = tip > 0 and stored.steps[-1].kind == REMOVED
     for row in noticed(stored):
-        if row.step >= tip - 1:
+        if row.step >= tip - 1 and not run.stored.went_back:
             continue
         detail = loads(row.detail)
         known: dict[str, Any] = {name: detail.get(name) for name in ("value", "threshold", "answer")}
         event = Event(row.kind, detail["reason"], step=row.step, **known)
         run.history.events.append(event)
         since = run.history.steps[row.step + 1 : -1]
-        if LATE in detail and all(step.kind is StepKind.ACTION for step in since):
+        if LATE in detail and not run.stored.went_back and all(step.kind is StepKind.ACTION for step in since):
             run.heard_late.append(event)  # behind an action nobody is told of anything
 
 

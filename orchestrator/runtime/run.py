@@ -191,6 +191,8 @@ class Stored:
     """By step, attempt and door."""
     events: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How often monitors noticed something at the last kept step, by step and kind."""
+    went_back: bool = False
+    """The last kept step is one that it went back to: monitors have seen it."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from orchestrator.errors import EngineError, LimitExceeded, UserError
 from orchestrator.memory.base import REMOVED, StepRow
@@ -18,6 +19,7 @@ from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Ke
 from orchestrator.types import (
     Decision,
     Handoff,
+    Mode,
     Plan,
     Status,
     Step,
@@ -125,7 +127,9 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
 
 
 def go_on(run: Run) -> str:
-    """Behind a kept step that nothing more is to be said about: end the run, act, or plan the next step."""
+    """Behind kept steps that nothing more is to be said about: end the run, act, or plan the next step."""
+    if not run.history.steps:
+        return plan(run)
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
         try:
@@ -166,7 +170,7 @@ def can_close(run: Run) -> bool:
 
 
 def close_thought(
-    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: float | None
+    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: Any
 ) -> str:
     """Close the thought where it stands and let its writer answer, as a recorded exit.
 
@@ -177,20 +181,21 @@ def close_thought(
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
     closes = probe.closes if run.thinking.is_open(writer) else ""
-    if answer is not None and run.tools is None:
-        lead = f"{closes}{probe.opens}{answer}}}"
-    else:
-        lead = closes or probe.opens
+    stands = answer is not None and run.tools is None
+    lead = f"{closes}{probe.opens}{answer}}}" if stands else closes or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 
 
-def _exit(run: Run, reason: str, *, spent: bool, **why: float | None) -> Exited:
+def _exit(run: Run, reason: str, *, spent: bool, **why: Any) -> Exited:
     """Return the exit with what can be known of what it saves: nobody knows how long the thought would have been."""
     thought = run.thinking.tokens
-    limits = (None if spent else run.thought_left, run.spender.tokens_left)
+    # Of the run's budget more may be gone than stands; what stands is the same after a resume.
+    of_run = None if run.spender.tokens is None else max(0, run.spender.tokens - run.history.num_tokens)
+    limits = (None if spent else run.thought_left, of_run)
     at_most = min((limit for limit in limits if limit is not None), default=None)
-    usual = run.mode_policy.usual(run.history) if hasattr(run.mode_policy, "usual") else None
+    knows = getattr(run.mode_policy, "usual", None)
+    usual: float | None = knows(run.history) if knows else None
     told = [f"{reason}; {thought} tokens of thought"]
     told += [] if at_most is None else [f"saves {at_most} at most"]
     told += [] if usual is None else [f"{usual:.0f} are usual"]
@@ -208,10 +213,8 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
     if owed_by is not None:
         run.turn = Turn(owed_by, ANSWER, attempt, run.step_tokens, stands=True)
         return owed_by
-    if run.words_left == 0:
-        return end(run, None, f"all that mode {run.history.mode and run.history.mode.name} allows is written")
-    if run.thought_left == 0 and index and run.thinking.is_open(run.last_writer):
-        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+    if run.history.mode is not None and (place := _hold(run, run.history.mode, attempt)) is not None:
+        return place
     if run.forced is not None:
         if not _is_over(run, run.forced):
             return _forced(run, run.forced, attempt)
@@ -231,6 +234,15 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
     )
     return planned.engine
+
+
+def _hold(run: Run, mode: Mode, attempt: int) -> str | None:
+    """Hold the run to the limits of its mode; None where it may go on."""
+    if run.words_left == 0:
+        return end(run, None, f"all that mode {mode.name} allows is written")
+    if run.thought_left == 0 and run.history.steps and run.thinking.is_open(run.last_writer):
+        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+    return None
 
 
 def _record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:

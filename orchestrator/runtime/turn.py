@@ -19,6 +19,7 @@ from orchestrator.runtime.step import (
     fail,
     fail_over,
     finish,
+    go_on,
     keep_step,
     pass_on,
     plan,
@@ -135,7 +136,7 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
             run.turn = again._replace(whole=turn.whole and turns is not None, lead=note or turn.lead)
         case Rollback(to_step=to_step):
             roll_back(run, to_step, draft.attempt)
-            return plan(run)
+            return go_on(run)
         case StopRun(status=status, reason=reason):
             keep_step(run, draft)
             return end(run, status, reason)
@@ -150,6 +151,8 @@ def settle(run: Run) -> None:
     if run.ending is not None:
         ending, run.ending = run.ending, None
         end(run, *ending)
+    elif run.stored.went_back:
+        go_on(run)
     elif run.history.steps:
         advance(run)
     elif run.mode_policy is not None and run.history.mode is None:

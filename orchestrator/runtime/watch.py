@@ -21,7 +21,7 @@ from orchestrator.runtime.decisions import check_engine, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Forced, Run, Turn
-from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, plan, roll_back
+from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, roll_back
 from orchestrator.types import (
     Conclude,
     Decision,
@@ -188,7 +188,6 @@ def _react(run: Run, attempt: int, decision: Decision) -> str | None:
             return close_thought(run, attempt, decision.reason, threshold=decision.threshold, margin=decision.margin)
         case Rollback(to_step=to_step):
             roll_back(run, to_step, attempt)
-            return plan(run)
         case StopRun(status=status, reason=reason):
             return end(run, status, reason)
     return None

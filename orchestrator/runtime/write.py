@@ -45,15 +45,16 @@ async def write(run: Run, turn: Turn) -> Step:
         return _step(run, turn, [whole], None, is_thinking=False)
     prompt = await run.stream.prefix(turn.engine)
     is_thinking = run.thinking.is_open(turn.engine)
-    held = _held(run, turn, is_thinking=is_thinking)
-    lead = await _lead(run, turn, held.lead, place)
+    held = _FREE if run.history.mode is None else _held(run, turn, is_thinking=is_thinking)
+    lead = await _lead(run, turn, held.closes + turn.lead, place)
     if lead is not None:
         prompt = prompt.extended(lead.ids)
     default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
     own = None if turn.whole else sampling.max_tokens  # which is a step's
-    left = _within(min(filter(None, (turn.max_tokens, own)), default=default), held.max_tokens)
+    left = min(filter(None, (turn.max_tokens, own)), default=default)
+    left = left if held.max_tokens is None else _within(left, held.max_tokens)
     stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
-    if run.may_act and run.tools is not None:
+    if run.tools is not None and run.may_act:
         stop = (*stop, *run.tools.closers)
     stop = (*stop, *held.stops)
     parts: list[Completion] = []
@@ -81,8 +82,8 @@ async def write(run: Run, turn: Turn) -> Step:
 class _Held(NamedTuple):
     """What holds a step to the mode's limits."""
 
-    lead: str
-    """What it begins with: the plan's, behind the end of the thought where no more of that may be written."""
+    closes: str = ""
+    """What it begins with where no more of the thought may be written: its end."""
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     """The tag at which it ends, so that thought and other text never share a limit."""
@@ -90,17 +91,20 @@ class _Held(NamedTuple):
     """What a server is told that ends thoughts by itself. It counts the thought in the prompt, too."""
 
 
+_FREE = _Held()
+
+
 def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
-    budget, lead = run.thought_left, turn.lead
+    budget, closes = run.thought_left, ""
     is_thought = is_thinking and turn.purpose != ANSWER
     if is_thought and budget == 0:
-        lead, is_thought = run.probes[turn.engine].closes + lead, False
+        closes, is_thought = run.probes[turn.engine].closes, False
     limit = None if is_thought else run.words_left
     if budget is None:
-        return _Held(lead, limit)
+        return _Held(closes, limit)
     if turn.engine in run.served_budgets:
-        return _Held(lead, limit, served=max(budget, 1) + (run.thinking.in_block if is_thought else 0))
-    return _Held(lead, budget, (_CLOSES,)) if is_thought else _Held(lead, limit, (_OPENS,))
+        return _Held(closes, limit, served=max(budget, 1) + (run.thinking.in_block if is_thought else 0))
+    return _Held(closes, budget, (_CLOSES,)) if is_thought else _Held(closes, limit, (_OPENS,))
 
 
 def _within(max_tokens: int, limit: int | None) -> int:
@@ -149,7 +153,7 @@ def _step(run: Run, turn: Turn, parts: list[Completion], lead: Lead | None, *, i
 
 
 def _kind(run: Run, turn: Turn, text: str, *, is_thinking: bool) -> StepKind:
-    if run.may_act and is_call(run, text, is_thinking=is_thinking):
+    if run.tools is not None and is_call(run, text, is_thinking=is_thinking):
         return StepKind.ACTION
     return StepKind.ANSWER if turn.purpose == ANSWER else StepKind.THOUGHT
 

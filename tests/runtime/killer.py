@@ -26,6 +26,7 @@ import langsmith  # noqa: F401 - everything a run imports late is imported befor
 import pure_agent
 import pure_engine
 import sqlite_utils  # noqa: F401
+import watchful
 
 import orchestrator.memory.migrations  # noqa: F401
 from orchestrator.types import Overlap
@@ -33,7 +34,8 @@ from orchestrator.types import Overlap
 
 def live(order: dict[str, Any], boundary: Callable[[], None]) -> None:
     """Execute or continue the run that `order` names."""
-    make = pure_agent.pipeline if "file" in order else pure_engine.pipeline
+    make = watchful.pipeline if order["router"] in watchful.RUNS else pure_engine.pipeline
+    make = pure_agent.pipeline if "file" in order else make
     told = {name: order[name] for name in ("file", "is_idempotent", "is_simulation") if name in order}
     made = make(
         order["router"],

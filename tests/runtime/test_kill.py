@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from pure_engine import ROUTERS, content, doubled, interrupted, ledger_rows, stored
+from watchful import RUNS
 
 from orchestrator.memory.base import StoredRun
 
@@ -171,6 +172,31 @@ def test_killed_at_random_instants_it_resumes_to_the_same(execute: Killer, tmp_p
         execute(run="killed", after_s=draw.uniform(0.02, 0.15), **order)
     assert not execute(run="killed", **order)["failed"]
     check(read(order["db"], "killed"), whole)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_killed_while_it_watches_or_thinks_again_a_run_keeps_the_same(
+    execute: Killer, tmp_path: Path, name: str
+) -> None:
+    """Monitors that ask, late ones too, hand-overs and returns, modes that are chosen and thought over."""
+    order = {"router": name, "granularity": "fused"}
+    dbs = [str(tmp_path / f"{kind}.db") for kind in ("whole", "killed")]  # what one teaches the other does not know
+    assert not execute(run="it", db=dbs[0], **order)["failed"]
+    whole = read(dbs[0], "it")
+    num_kills = 0
+    draw = random.Random(name)
+    while (report := execute(run="it", db=dbs[1], kill_at=draw.randint(1, 15) + num_kills, **order))["killed"]:
+        num_kills += 1
+        assert num_kills < 100
+    assert not report["failed"]
+    assert num_kills >= 3
+    killed = read(dbs[1], "it")
+    for part, told in content(killed).items():
+        other = content(whole)[part]
+        if part in ("calls", "signals"):  # a batch is answered in any order, and so are a late look and the next step
+            told, other = sorted(told, key=str), sorted(other, key=str)
+        assert told == other, part
+    assert doubled(killed) == []
 
 
 # ---- agents
