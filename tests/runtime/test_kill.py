@@ -233,7 +233,7 @@ def test_killed_at_any_boundary_an_agent_makes_no_call_twice_in_silence(
     whole, appended = read(order["db"], "whole"), lines(order)
     assert len(appended) >= 2
     num_unknown = 0
-    for boundary in range(random.Random(agent).randint(1, 4), num_boundaries + 1, 4):
+    for boundary in range(random.Random(agent).randint(1, 5), num_boundaries + 1, 5):
         name = f"killed {boundary:03}"
         assert execute(run=name, kill_at=boundary, **order)["killed"]
         assert not execute(run=name, **order)["failed"]
