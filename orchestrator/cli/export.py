@@ -6,7 +6,8 @@
     engines     by name: what each could do, as probed; the largest is last
     steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
                 another one's id where a fork inherited the step, and the calls behind it are that run's
-    calls       every engine call, failed and interrupted ones included, with its text and token ids
+    calls       every call of an engine, failed and interrupted ones included, with its text and token ids; a call of a
+                tool has the purpose `tool`, the tool's name for the engine's, and what it answered as its text
     signals     every measured value, by step and attempt
     decisions   who chose what, and why
     events      resumed, stalled, ...
