@@ -199,6 +199,12 @@ def without_observations(run: StoredRun) -> dict[str, Any]:
     }
 
 
+def used(run: StoredRun) -> list[tuple[Any, ...]]:
+    """Return what engines wrote that counts; what was in their prompts depends on what tools answered."""
+    own = [row for row in ledger_rows(run) if row["purpose"] != "tool" and row["fate"] in ("used", "discarded")]
+    return [(row["engine"], row["purpose"], row["fate"], row["calls"], row["output_tokens"]) for row in own]
+
+
 def check_agent(run: StoredRun, whole: StoredRun, *, is_repeatable: bool) -> None:
     """Compare an agent that was killed and resumed with one that was not."""
     cut = [call for call in interrupted(run) if call.intent.purpose == "tool"]
@@ -214,6 +220,9 @@ def check_agent(run: StoredRun, whole: StoredRun, *, is_repeatable: bool) -> Non
     assert len({(call.intent.step, call.intent.attempt) for call in done}) == len(done)  # no call is made twice
     made = [call for call in whole.calls if call.intent.purpose == "tool"]
     assert len(done) + len(told) == len(made)
+    assert used(run) == used(whole)
+    lost = [row for row in rows(run, "interrupted") if row["purpose"] == "tool"]
+    assert (sum(row["calls"] for row in lost), sum(row["output_tokens"] for row in lost)) == (len(cut), 0)
 
 
 AGENTS = {
