@@ -214,7 +214,8 @@ class Event(NamedTuple):
     step: int = -1
     """Index of the last kept step when it was noticed; the runtime says it."""
     answer: str | None = None
-    """What an engine answered there when it had to; None where it had none, or nobody asked."""
+    """What the last step's writer answered there when it had to; None where it had none, or nobody asked. Where the
+    event concludes, it is what the run answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,9 @@ class Convergence:
         except (SignalUnavailable, EngineError) as error:
             seen += f"; no verdict whether that is new: {error}"
         look = Event(NAME, seen, value=float(number), threshold=self.threshold, answer=answer)
-        return told(look, history, exits=self.acts and number >= self.threshold, why=seen)
+        event = told(look, history, exits=self.acts and number >= self.threshold, why=seen)
+        # What a text states as its answer may be put otherwise than an answer is to be given.
+        return event._replace(answer=None) if event.concludes and self.answers == "text" else event
 
     async def _answer(self, thought: Sequence[Step], ask: Ask) -> str | None:
         if self.answers == "trial":

@@ -290,7 +290,7 @@ class Calls:
         # Two scorers may have asked the same thing, only one of them with logprobs.
         needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
         finished = self._finished.get(asked.key, ())
-        return next((result for result in finished if result.logprobs or not needs_logprobs), None)
+        return next((result for result in finished if result.logprobs or not needs_logprobs or not result.ids), None)
 
     def drop_laid_ready(self, is_dropped: Callable[[Place], bool]) -> list[int]:
         """Book what lies ready for the places that `is_dropped` names as discarded; return the numbers of the calls."""

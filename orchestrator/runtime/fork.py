@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from json import dumps, loads
 from time import time
 
@@ -10,9 +10,8 @@ from orchestrator.errors import UserError
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.moding import MODE
-from orchestrator.runtime.resume import failovers
-from orchestrator.runtime.watch import RAISED
+from orchestrator.runtime.moding import AGAIN, MODE
+from orchestrator.runtime.resume import failovers, mode_of, noticed
 
 __all__ = ["ancestors", "fork", "inherited", "origins"]
 
@@ -41,12 +40,12 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     for decision in failovers(stored):
         if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
-    for decision in _still_in_force(stored, to_step):
-        journal.decision(decision._replace(run=key))
-    standing = {(row.step, row.attempt) for row in stored.kept()[:to_step]}
-    for event in stored.events:
-        detail = loads(event.detail) if event.detail else {}
-        if (event.step, detail.get(RAISED)) in standing:
+    if to_step and (mode := mode_of(stored)) is not None:  # its steps were written in it
+        journal.decision(mode._replace(run=key, step=0, attempt=int(mode.door == AGAIN), door=MODE))
+    if (returned := _handed_back(stored, to_step)) is not None:
+        journal.decision(returned._replace(run=key))
+    for event in noticed(stored):
+        if event.step < to_step - 1:  # behind the last one monitors look again
             journal.event(event._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
@@ -56,24 +55,15 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     return child
 
 
-def _still_in_force(stored: StoredRun, to_step: int) -> Iterator[DecisionRow]:
-    """Return what was decided for a whole run: its mode, and from where on monitors look since a hand-over ended."""
-    modes = [row for row in stored.decisions if row.door == MODE]
-    anew = [row for row in modes[1:] if (0, row.attempt) in {(row.step, row.attempt) for row in _removals(stored)}]
-    for row in [*anew, *modes][:1] if to_step else ():
-        yield row._replace(step=0, attempt=len(anew))
-    handed_back: DecisionRow | None = None
+def _handed_back(stored: StoredRun, to_step: int) -> DecisionRow | None:
+    """Return the decision from which on monitors look, where a hand-over ended before `to_step`."""
+    found: DecisionRow | None = None
     for row in stored.decisions:
         if row.action == "handback" and row.step < to_step:
-            handed_back = row
-        elif row.action == "rollback" and handed_back is not None:
-            handed_back = handed_back._replace(step=min(handed_back.step, loads(row.detail)["to_step"]))
-    if handed_back is not None:
-        yield handed_back
-
-
-def _removals(stored: StoredRun) -> Iterator[StepRow]:
-    return (row for row in stored.steps if row.kind == REMOVED)
+            found = row
+        elif row.action == "rollback" and found is not None:
+            found = found._replace(step=min(found.step, loads(row.detail)["to_step"]))
+    return found
 
 
 def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:

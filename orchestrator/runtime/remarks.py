@@ -9,12 +9,12 @@ from typing import NamedTuple
 from orchestrator.memory.base import DecisionRow, StoredRun
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import OBSERVED, Attempt
-from orchestrator.runtime.moding import MODE
+from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.watch import RAISED, UNHEARD
 
 __all__ = ["Remark", "remarks", "told_between"]
 
-ASIDE = (MODE, "on_events", "exit", "handover")
+ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
 _ONCE_KEPT = ("kept", "inherited", OBSERVED, "rolled back")
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}

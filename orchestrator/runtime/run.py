@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,8 +110,6 @@ class Turn(NamedTuple):
     """See Plan."""
     rewrite_logprobs: int = 0
     """Alternatives per token of what is written in its place."""
-    thought_left: int | None = None
-    """Tokens of thought that may still be written; None for no limit."""
 
 
 class Forced(NamedTuple):
@@ -190,8 +189,8 @@ class Stored:
     """How far forced answers agreed, by step, attempt and unit, which says who was asked for how many."""
     decisions: dict[tuple[int, int, str], Decision] = field(default_factory=dict)
     """By step, attempt and door."""
-    events: set[tuple[int, str]] = field(default_factory=set)
-    """What monitors noticed at the last kept step, by step and kind."""
+    events: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """How often monitors noticed something at the last kept step, by step and kind."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -265,8 +264,10 @@ class Run:
     approve: Approver | None = None
     noticed: list[Event] = field(default_factory=list)
     """Events behind the last kept step that nothing was done about yet."""
-    late: list[asyncio.Task[Event | None]] = field(default_factory=list)
+    late: list[asyncio.Task[tuple[Asking, Event | None]]] = field(default_factory=list)
     """Questions of late monitors about the last kept step."""
+    heard_late: list[Event] = field(default_factory=list)
+    """What they noticed: the router is told behind the next step."""
     first_attempts: dict[int, int] = field(default_factory=dict)
     """Where attempts of a step start counting; above 0 only after a rollback."""
     written: list[list[Booked]] = field(default_factory=list)
@@ -316,22 +317,38 @@ class Run:
         """Whether tools can be called."""
         return self.tools is not None and (self.history.mode is None or self.history.mode.tools)
 
+    def thinks_by(self, engine: str) -> bool | None:
+        """Return whether `engine` is told to think, None where its template decides."""
+        mode = self.history.mode
+        return self.thinks.get(engine) if mode is None or mode.think is None else mode.think
+
     @property
     def can_reconsider(self) -> bool:
         """Whether the mode's policy still has to say that the answer will do."""
         return not self.has_reconsidered and hasattr(self.mode_policy, "reconsider")
 
-    def thought_left(self, engine: str) -> int | None:
-        """Return how many tokens of thought may still be written; None for no limit, or where nothing is thought."""
+    @property
+    def thought_left(self) -> int | None:
+        """Tokens of thought that the mode still allows, >= 0; None for no limit."""
         mode = self.history.mode
-        if mode is None or mode.budget is None:
+        return None if mode is None or mode.budget is None else max(0, mode.budget - self.thinking.tokens)
+
+    @property
+    def words_left(self) -> int | None:
+        """Tokens outside of thoughts that the mode still allows, >= 0; None for no limit."""
+        mode, history = self.history.mode, self.history
+        if mode is None or mode.max_tokens is None:
             return None
-        is_thinking = self.thinking.is_open(engine) or (mode.think is not False and self.thinking.may_begin(engine))
-        return mode.budget - self.thinking.tokens if is_thinking else None
+        return max(0, mode.max_tokens - history.num_tokens + history.thought_tokens)
+
+    @property
+    def shown(self) -> Sequence[Message]:
+        """The task as engines are shown it: what tools there are is in it where they may be called."""
+        return self.messages if self.may_act else self.history.task.messages
 
     def conversation(self) -> tuple[Message, ...]:
         """Return the task and what was written since as messages, for an engine that writes whole turns."""
-        messages = list(self.messages)
+        messages = list(self.shown)
         said = ""
         for step in self.history.steps:
             if step.kind is StepKind.OBSERVATION:

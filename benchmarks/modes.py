@@ -1,0 +1,154 @@
+"""Thinking modes on the pocket pair: what choosing a mode by itself saves of what the best mode of each task would.
+
+    python benchmarks/modes.py --split calibration --tasks 2000 --out results/pocket-1-modes
+    python benchmarks/modes.py --split report --tasks 5000 --out results/pocket-1-modes
+    python benchmarks/modes.py --report --out results/pocket-1-modes
+
+Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy
+comes to is then worked out task by task, because its first try and its thought are draws that do not depend on each
+other: a doubted first try costs its tokens, its gate's and the thought's. Half of the tasks are of the preset direct,
+three in ten easy, two in ten mid. Thresholds are chosen on the calibration split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.bench.where import where
+from orchestrator.bench.workloads import workload_of
+from orchestrator.doors import Ask, Needs
+from orchestrator.engines.pocket import pocket_pair
+from orchestrator.errors import SignalUnavailable
+from orchestrator.learning.exits import PROBE
+from orchestrator.modes.base import Chosen
+from orchestrator.modes.fixed import NO_THINK
+from orchestrator.modes.self_classified import SelfClassified
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.tasks import is_correct
+from orchestrator.types import Budget, History, Plan, Task
+from orchestrator.uncertainty import mean_logprob
+
+MIXTURE = {"direct": 5, "easy": 3, "mid": 2}
+"""Of ten tasks in a row."""
+NUM = 4
+"""Answers that are forced."""
+
+
+class Writing:
+    """Let one engine write everything, and show how sure it was of each token."""
+
+    needs = Needs(logprobs=1)
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+
+    def before_step(self, history: History) -> Plan:
+        """Plan it."""
+        return Plan(engine=self.engine, logprobs=1)
+
+
+class Recording:
+    """Answer at once, and ask before and after whatever a policy of modes might ask; on the report split, only what
+    the calibration split found worth it."""
+
+    def __init__(self, engine: str, *, asks_all: bool) -> None:
+        self._engine = engine
+        self._asks_all = asks_all
+        self.seen: dict[str, Any] = {}
+
+    async def choose(self, history: History, ask: Ask) -> Chosen:
+        """Force answers to the bare task, and let the engine classify it."""
+        before = await ask.trials(self._engine, num=NUM)
+        self.seen = {"before": [(each.answer, each.logprob) for each in before]}
+        if self._asks_all:
+            self.seen["self"] = await self._classified(history, ask)
+        return Chosen(NO_THINK, "to be recorded")
+
+    async def _classified(self, history: History, ask: Ask) -> dict[str, Any]:
+        try:
+            found = await SelfClassified(engine=self._engine).choose(history, ask)
+        except SignalUnavailable as missing:
+            return {"missing": missing.reason}
+        return {"mode": found.mode.name, "share": found.signals[0].value}
+
+    async def reconsider(self, history: History, answer: str | None, ask: Ask) -> Chosen:
+        """Read the answer's own tokens, and force it again."""
+        last = history.steps[-1]
+        again = await ask.trials(self._engine, before=last, num=NUM if self._asks_all else 1)
+        self.seen["again"] = [(each.answer, each.logprob) for each in again]
+        self.seen["written"] = mean_logprob(last.logprobs or ())
+        assert history.mode is not None
+        return Chosen(history.mode, "recorded")
+
+
+async def collect(given: argparse.Namespace) -> None:
+    """Run what is not there yet."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = given.out / f"{given.engine}-{given.split}.jsonl"
+    done = {json.loads(line)["task"] for line in file.read_text().splitlines()} if file.exists() else set()
+    recording = Recording(given.engine, asks_all=given.split == "calibration")
+    lent = Pipeline(
+        pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
+    )
+    async with lent:
+        at_once = but(lent, recording, Writing(given.engine))
+        thinking = but(lent, "think", lent.router)
+        with (given.out / "where.jsonl").open("a") as places:
+            places.write(json.dumps({"file": file.name, **where()}) + "\n")
+        with file.open("a") as out:
+            for preset, task in mixture(given.split, given.tasks):
+                if task.id not in done:
+                    row = {"task": task.id, "preset": preset, "gold": task.answer}
+                    row |= await ran(at_once, task, "try") | recording.seen | await ran(thinking, task, "think")
+                    out.write(json.dumps(row) + "\n")
+
+
+def but(lent: Pipeline, mode: Any, router: Any) -> Pipeline:
+    """Return the pipeline in another mode."""
+    return lent.but(router=router, scorers={}, seed=0, stop_on_answer=True, mode=mode)
+
+
+def mixture(split: str, number: int) -> Iterator[tuple[str, Task]]:
+    """Yield the first tasks of a split, each with its preset, in an order that keeps the shares all along."""
+    drawn = {
+        preset: iter(workload_of("random-calculation", {"preset": preset}).draw(split, 0, number * share // 10))
+        for preset, share in MIXTURE.items()
+    }
+    seen: set[str] = set()
+    for _ in range(number // 10):
+        for preset, share in MIXTURE.items():
+            for task in (next(drawn[preset], None) for _ in range(share)):
+                if task is not None and str(task.id) not in seen:  # presets overlap a little
+                    seen.add(str(task.id))
+                    yield preset, task
+
+
+async def ran(pipeline: Pipeline, task: Task, name: str) -> dict[str, Any]:
+    """Return what came of a task: whether it is right, tokens written, and those of each question on the way."""
+    result = await pipeline.arun(task)
+    stored = pipeline.journal.stored(result.run_id)
+    assert stored is not None and task.answer is not None
+    calls = [(each.intent.purpose, each.result.output_tokens) for each in stored.calls if each.result is not None]
+    written = sum(tokens for purpose, tokens in calls if purpose in ("draft", "answer"))
+    asked = [(purpose, tokens) for purpose, tokens in calls if purpose not in ("draft", "answer")]
+    found: dict[str, Any] = {f"{name}_right": is_correct(result.answer, task.answer), f"{name}_tokens": written}
+    found[f"{name}_answer"] = result.answer
+    if asked:
+        found["probes"] = [tokens for purpose, tokens in asked if purpose == PROBE]
+        found["questions"] = sum(tokens for purpose, tokens in asked if purpose != PROBE)
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--engine", choices=("small", "large"), default="large")
+    parser.add_argument("--split", choices=("calibration", "report"), default="calibration")
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--report", action="store_true")
+    asyncio.run(collect(parser.parse_args()))
