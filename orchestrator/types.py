@@ -281,6 +281,17 @@ class History:
         """The most capable engine."""
         return self.engines[-1]
 
+    @property
+    def written(self) -> list[Step]:
+        """The kept steps that engines wrote: what tools answered is left out."""
+        return [step for step in self.steps if step.kind is not StepKind.OBSERVATION]
+
+    @property
+    def last_writer(self) -> str:
+        """The engine that wrote last; the cheapest where nothing is written yet."""
+        written = (step.writer for step in reversed(self.steps) if step.kind is not StepKind.OBSERVATION)
+        return next(written, self.small)
+
 
 class Signal(NamedTuple):
     """A measured value about a draft, with what it cost."""

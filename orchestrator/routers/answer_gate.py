@@ -84,7 +84,7 @@ class AnswerGate:
     def before_step(self, history: History) -> Plan:
         """Let the small engine solve; whoever began a solution that stands goes on with it."""
         if history.steps:
-            return Plan(engine=history.steps[-1].writer, max_tokens=self.max_tokens, whole=True)
+            return Plan(engine=history.last_writer, max_tokens=self.max_tokens, whole=True)
         if self.threshold > 1:
             return Plan(engine=history.large, max_tokens=self.max_tokens, whole=True, reason="no reading is above 1")
         return Plan(engine=history.small, max_tokens=self.max_tokens, whole=True, logprobs=self._logprobs)

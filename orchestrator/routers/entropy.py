@@ -96,10 +96,10 @@ class Entropy:
             return Plan(engine=history.large, reason="a threshold of 0: every entropy is too high")
         if self.threshold == inf:
             return Plan(engine=history.small, reason="no entropy is above inf")
-        if not history.steps or history.steps[-1].writer == history.small:
+        writer = history.last_writer
+        if writer == history.small:
             return Plan(engine=history.small, logprobs=self.top)
-        writer = history.steps[-1].writer
-        own = _since_switch(history.steps, writer)
+        own = _since_switch(history.written, writer)
         reason = self._stays(own)
         engine = writer if reason else history.engines[history.engines.index(writer) - 1]
         return Plan(engine=engine, logprobs=self.top, reason=reason or self._returns(own, writer))
@@ -138,7 +138,8 @@ class Entropy:
         if draft.writer == history.large or self.threshold == inf:
             return keep(reason=f"{draft.writer} is not read")
         larger = history.engines[history.engines.index(draft.writer) + 1]
-        own = _since_switch(history.steps, draft.writer)
+        written = history.written
+        own = _since_switch(written, draft.writer)
         try:
             peak = float(self._rolling([*_tail(own, self.window - 1), *(draft.logprobs or ())]).max())
         except SignalUnavailable as missing:
@@ -148,7 +149,7 @@ class Entropy:
         if margin <= 0:
             reason = f"rolling entropy at most {peak:.3g} {self.unit}"
             return keep(signal, reason=reason, threshold=self.threshold, margin=margin, alternatives=("rewrite",))
-        if len(own) < len(history.steps) and len(own) < self.dwell:
+        if len(own) < len(written) and len(own) < self.dwell:
             reason = f"rolling entropy {peak:.3g} {self.unit}, but {len(own)} of {self.dwell} steps since the switch"
             return keep(signal, reason=reason, threshold=self.threshold, margin=margin)
         reason = f"rolling entropy up to {peak:.3g} {self.unit}"

@@ -88,7 +88,7 @@ class LinUCB:
     def before_step(self, history: History) -> Plan:
         """Choose who writes; with `per="task"` whoever wrote the last step goes on."""
         if self.per == "task" and history.steps:
-            return Plan(engine=history.steps[-1].writer)
+            return Plan(engine=history.last_writer)
         features = of_task(history.task)
         if self.per == "step":
             features += of_place(history)
@@ -136,7 +136,7 @@ class LinUCB:
         last = {taken.step: taken for taken in outcome.decisions if taken.door == "before_step" and taken.features}
         if self.per == "task":
             first = last.get(0)
-            return [first] if first is not None and set(outcome.writers) == {first.engine} else []
+            return [first] if first is not None and {*outcome.writers} & {*outcome.engines} == {first.engine} else []
         writers = dict(enumerate(outcome.writers))
         return [taken for step, taken in sorted(last.items()) if writers.get(step) == taken.engine]
 
@@ -144,7 +144,7 @@ class LinUCB:
         """Return what the run would have cost with this engine alone, in [0, 1]."""
         if self.cost_scale is None:
             return outcome.engines.index(engine) / max(len(outcome.engines) - 1, 1)
-        share = outcome.writers.count(engine) / len(outcome.writers)
+        share = outcome.writers.count(engine) / sum(map(outcome.writers.count, outcome.engines))
         return min(outcome.cost.get(engine, 0.0) / share / self.cost_scale, 1.0)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from typing import NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
+from orchestrator.runtime.alternative import plain
+from orchestrator.runtime.attempts import OBSERVED, Attempt
 from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.watch import RAISED, UNHEARD
 
@@ -14,13 +16,15 @@ __all__ = ["Remark", "remarks", "told_between"]
 
 ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
+_ONCE_KEPT = ("kept", "inherited", OBSERVED, "rolled back")
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}
 
 
 class Remark(NamedTuple):
-    """A line before a step."""
+    """A line between candidates of steps."""
 
-    step: int
+    place: int
+    """How many candidates stand before it."""
     what: str
     """In a few words: `stuck`, `to large`, `mode no_think`, ..."""
     reason: str
@@ -31,20 +35,31 @@ def told_between(kind: str, detail: str) -> bool:
     return kind == UNHEARD or (bool(detail) and RAISED in loads(detail))
 
 
-def remarks(stored: StoredRun) -> list[Remark]:
-    """Return everything that is said between steps, by the step that it stands before; events before decisions."""
-    noticed = [
-        Remark(event.step + 1, event.kind, loads(event.detail)["reason"])
-        for event in stored.events
-        if told_between(event.kind, event.detail)
-    ]
-    return sorted([*noticed, *_decided(stored)], key=lambda each: each.step)
+def remarks(stored: StoredRun, tried: Sequence[Attempt]) -> list[Remark]:
+    """Return everything that is said between the candidates, in order; events before decisions."""
+    places: dict[int, list[int]] = {}
+    for place, each in enumerate(tried):
+        places.setdefault(each.step, []).append(place)
+    return sorted([*_noticed(stored, tried, places), *_decided(stored, tried, places)], key=lambda each: each.place)
 
 
-def _decided(stored: StoredRun) -> Iterator[Remark]:
+def _noticed(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
+    for event in stored.events:
+        if told_between(event.kind, event.detail):
+            detail = loads(event.detail)
+            about = [place for place in places.get(event.step, ()) if tried[place].attempt == detail.get(RAISED, 0)]
+            yield Remark(max(about, default=len(tried) - 1) + 1, event.kind, detail["reason"])
+
+
+def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
+    """Yield what was decided behind a kept step: the first one after all earlier attempts at the next."""
     for row in stored.decisions:
         if row.door in ASIDE or row.door.startswith("approval"):
-            yield Remark(row.step, _said(row), row.reason)
+            earlier = [place for place in places.get(row.step, ()) if plain(tried[place].attempt) < row.attempt]
+            start = max(earlier, default=-1) + 1
+            kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in _ONCE_KEPT]
+            behind = next((place + 1 for place in kept if place >= start), start)
+            yield Remark(behind, _said(row), row.reason)
 
 
 def _said(row: DecisionRow) -> str:

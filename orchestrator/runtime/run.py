@@ -307,8 +307,7 @@ class Run:
     @property
     def last_writer(self) -> str:
         """The engine that wrote last; the cheapest where nothing is written yet."""
-        written = (step.writer for step in reversed(self.history.steps) if step.kind is not StepKind.OBSERVATION)
-        return next(written, self.history.small)
+        return self.history.last_writer
 
     @property
     def tool_names(self) -> tuple[str, ...]:

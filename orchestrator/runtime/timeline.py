@@ -54,7 +54,7 @@ def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: i
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
     tried = _marked(attempts(stored, ancestors), counterfactuals_of(stored))
-    steps = _steps(tried, remarks(stored), width)
+    steps = _steps(tried, remarks(stored, tried), width)
     for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
         drawn.append_text(line).append("\n")
@@ -136,8 +136,8 @@ def _steps(tried: Sequence[Attempt], said: Sequence[Remark], width: int) -> Iter
     titles = ("#", "writer", "verdict", "score", "need", "margin", "tokens", "ms", "reason")
     yield Text(_columns(*titles), "dim")
     left = list(said)
-    for each in tried:
-        while left and left[0].step <= each.step:
+    for place, each in enumerate(tried):
+        while left and left[0].place <= place:
             yield _remark(left.pop(0), width)
         yield from _step(each, width)
     for remark in left:
@@ -300,7 +300,7 @@ def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: s
             yield Text(f"{name}: {said}")
     if any(row["uncertain"] for row in rows):
         yield Text("~ is a bound, not a count: a call was cut off", "dim")
-    if any(row["engine"] not in reports for row in rows):
+    if any(row["engine"] in engines and row["engine"] not in reports for row in rows):
         yield Text("- under cached: the server does not report it", "dim")
 
 

@@ -398,5 +398,5 @@ def test_at_an_event_a_run_goes_back_as_far_as_it_can(is_simulation: bool) -> No
 
 @pytest.mark.parametrize("to", [-1, 5])
 def test_a_step_that_there_is_not_is_refused(to: int) -> None:
-    with pytest.raises(UserError, match=f"rolls step 4 back to {to}: give 0 to 4"):
+    with pytest.raises(UserError, match=f"back to {to}: give 0 to 3"):
         went_back(World(), GoesBackAtEvents(to), monitors=[AtTheSecondObservation()])
