@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from json import dumps, loads
 from time import time
 from typing import Any
@@ -252,7 +252,7 @@ def _assemble(
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
         fallback=recipe.fallback,
         tools=tools,
-        is_simulation=callable(recipe.tools),
+        remake=partial(recipe.toolset, task) if callable(recipe.tools) else None,
         approve=recipe.approve,
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,

@@ -252,8 +252,8 @@ class Run:
     owed: Ending | None = None
     """How the run ends if the mode it has stands."""
     tools: Toolset | None = None
-    is_simulation: bool = False
-    """The tools were made for this task alone: a resumed run brings them to where they were by the same calls."""
+    remake: Callable[[], Toolset | None] | None = None
+    """Makes the tools of a simulation anew; None for real ones."""
     caught_up: int = 0
     """Kept steps whose calls the tools of a simulation have seen."""
     approve: Approver | None = None
@@ -305,6 +305,11 @@ class Run:
     def tool_names(self) -> tuple[str, ...]:
         """The tools that there are."""
         return tuple(tool.name for tool in self.tools or ())
+
+    @property
+    def is_simulation(self) -> bool:
+        """Whether the tools were made for this task alone, so that the same calls bring new ones to where they are."""
+        return self.remake is not None
 
     @property
     def may_act(self) -> bool:

@@ -118,6 +118,8 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
     run.history.window = min(run.history.window, to_step)
     run.forced = None
     run.caught_up = min(run.caught_up, to_step)
+    if run.remake is not None:  # a simulation goes back with the run
+        run.tools, run.caught_up = run.remake(), 0
     run.journal.step(StepRow(run.key, to_step, attempt, REMOVED, "", "", "", 0, 0.0))
 
 

@@ -155,6 +155,10 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
             "conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
+    to_step = getattr(decision, "to_step", None)
+    if to_step is not None and not 0 <= to_step < len(run.history.steps):
+        last = len(run.history.steps) - 1
+        raise UserError(f"{run.doors.policy} goes back from step {last} to {to_step}: give 0 to {last}")
     record(run, attempt, "on_events", decision)
     return decision
 
@@ -163,7 +167,11 @@ def _react(run: Run, attempt: int, decision: Decision) -> str:
     """Do what the router decided about events."""
     index = len(run.history.steps)
     match decision:
-        case Handoff(engine=engine, until=until, turns=turns, note=note):
+        case Handoff(engine=engine, until=until, turns=turns, note=note, to_step=to_step):
+            if to_step is not None:
+                roll_back(run, to_step, attempt)
+                run.forced = Forced(engine, until, turns, to_step, note)
+                return plan(run)
             run.forced = Forced(engine, until, turns, index, note)
         case Handback():
             run.forced, run.history.window = None, index
