@@ -385,6 +385,9 @@ class Handoff(Decision):
     there are no tools."""
     note: str = ""
     """What `engine` begins with, in its own voice, such as that something else should be tried."""
+    to_step: int | None = None
+    """In answer to events: the kept steps from this index on are thrown away first, and `engine` writes in their place.
+    What tools did stays done, unless they are a simulation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

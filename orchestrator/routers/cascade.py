@@ -14,7 +14,8 @@ verification, whose failure to answer is a pass; a burst of 5 turns). Differs:
   milestone's window is empty from then on);
 - what a failing judge means is an option, and in the decision's reason (there it is a pass, silently);
 - a hand-over may last until a milestone passes, or be one turn that begins with a new plan; events other than the two
-  have actions, too.
+  have actions, too;
+- a turn that went wrong may be taken back and made again by the next engine (there it stays for that engine to read).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.rejection import check_choice
+from orchestrator.tools.base import ERROR
 from orchestrator.types import (
     Conclude,
     Decision,
@@ -44,10 +46,11 @@ from orchestrator.types import (
 
 __all__ = ["Action", "Cascade"]
 
-Action = Literal["turns", "end", "milestone", "replan", "note", "verify", "conclude", "stop", "ignore"]
+Action = Literal["turns", "end", "milestone", "retake", "replan", "note", "verify", "conclude", "stop", "ignore"]
 """What is done about an event: the next engine above takes over for some turns, to the end, until a milestone passes,
-or for one turn that begins with a new plan; the small engine goes on with a note; the run so far is verified; the
-thought is closed; the run stops; nothing. A milestone passes where a verification does."""
+for some turns of which the first takes the place of the last one, or for one turn that begins with a new plan; the
+small engine goes on with a note; the run so far is verified; the thought is closed; the run stops; nothing. A milestone
+passes where a verification does. What is retaken is forgotten, not undone: it is for tools that read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,9 @@ class Cascade:
     others: Mapping[str, Action] = field(default_factory=lambda: {"drift": "verify"})
     """The same by kind, for events of any other; nothing is done about a kind without one."""
     turns: int = 5
-    """Turns that `turns` hands over for."""
+    """Turns that `turns` and `retake` hand over for."""
+    over_errors: bool = False
+    """Whether `retake` also takes back the turns right before that came to errors: what led there is wrong, too."""
     note: str = ""
     """What an engine that takes over for `turns`, to the `end` or until a `milestone` begins with, in its own voice,
     and what `note` lets an engine go on with; empty for nothing."""
@@ -209,7 +214,16 @@ class Cascade:
         if not higher:
             return self._at_top(history, reign, why)
         note = self.plan if action == "replan" else self.note
-        return Handoff(engine=higher[0], turns=self._lasts(action), note=note, **why.also("", "keep"))
+        to_step = self._wrong_since(history) if action == "retake" else None
+        turns = self._lasts(action)
+        return Handoff(engine=higher[0], turns=turns, note=note, to_step=to_step, **why.also("", "keep"))
+
+    def _wrong_since(self, history: History) -> int:
+        """Return the index of the first step that is taken back."""
+        start = _turn_start(history, len(history.steps) - 1)
+        while self.over_errors and start > history.window and history.steps[start - 1].text.startswith(ERROR):
+            start = _turn_start(history, start - 1)
+        return start
 
     def _at_top(self, history: History, reign: _Reign, why: _Why) -> Decision:
         """Let the engine that was handed the run go on with it, on the same terms."""
@@ -220,7 +234,7 @@ class Cascade:
 
     def _lasts(self, action: Action) -> int | None:
         """Return the turns of a hand-over, None for one that ends otherwise."""
-        return None if action in ("end", "milestone") else self.turns if action == "turns" else 1
+        return None if action in ("end", "milestone") else self.turns if action in ("turns", "retake") else 1
 
 
 class _Reign(NamedTuple):

@@ -112,15 +112,16 @@ def record(run: Run, attempt: int, door: str, decision: Decision, *, policy: str
 
 def _detail(decision: Decision) -> str:
     match decision:
-        case Keep() | Handoff(until=None, turns=None, note="") | StopRun(status=None):
+        case Keep() | Handoff(until=None, turns=None, note="", to_step=None) | StopRun(status=None):
             return ""
         case Adopt(max_tokens=max_tokens, attempt=attempt):
             return dumps({"max_tokens": max_tokens, "attempt": attempt})
         case Rewrite(max_tokens=max_tokens):
             return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
-        case Handoff(until=until, failed=failed, turns=turns, note=note):
+        case Handoff(until=until, failed=failed, turns=turns, note=note, to_step=to_step):
             others = {"failed": failed, "turns": turns, "note": note}
-            return dumps({"until": until, **{name: value for name, value in others.items() if value}})
+            others = {name: value for name, value in others.items() if value}
+            return dumps({"until": until, **others, **({} if to_step is None else {"to_step": to_step})})
         case StopRun(status=status):
             return dumps({"status": status})
         case Exited(thought=thought, at_most=at_most, usual=usual):

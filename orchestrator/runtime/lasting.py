@@ -6,13 +6,17 @@ A tool that may be called again, and one of a simulation, leaves nothing behind 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from orchestrator.errors import UserError
 from orchestrator.runtime.run import Run
-from orchestrator.types import Rollback, StepKind
+from orchestrator.types import Handoff, Rollback, StepKind
 
 __all__ = ["Lasting", "lasting", "reachable"]
+
+
+Going = TypeVar("Going", bound=Rollback | Handoff)
+"""What goes back to a step."""
 
 
 class Lasting(NamedTuple):
@@ -35,12 +39,13 @@ def lasting(run: Run) -> Lasting | None:
     return None
 
 
-def reachable(run: Run, decision: Rollback) -> Rollback:
+def reachable(run: Run, decision: Going) -> Going:
     """Return a rollback as far as it can go, with the reason if that is not as far as it was to.
 
     Raises UserError for a step that there is not.
     """
     index = len(run.history.steps)
+    assert decision.to_step is not None
     if not 0 <= decision.to_step <= index:
         raise UserError(f"{run.doors.policy} rolls step {index} back to {decision.to_step}: give 0 to {index}")
     done = lasting(run)

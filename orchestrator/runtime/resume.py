@@ -10,7 +10,7 @@ interrupted and charged everything it had reserved.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from json import loads
 from typing import Any
@@ -215,17 +215,18 @@ def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:
 def _count_attempts(run: Run, stored: StoredRun, tip: int, turned: DecisionRow | None) -> None:
     removals = sum(row.kind == REMOVED for row in stored.steps) - (turned is not None)
     for row in stored.decisions:
-        if (row.action == "rollback" and removals) or row is turned:  # else its removal is still to be carried out
+        detail = loads(row.detail or "{}")
+        goes_back = row.action in ("rollback", "handoff") and "to_step" in detail
+        if (goes_back and removals) or row is turned:  # else its removal is still to be carried out
             removals -= row is not turned
             _start_above(run, row)
-            run.forced = None
-            to_step = 0 if row is turned else loads(row.detail)["to_step"]
+            to_step = 0 if row is turned else detail["to_step"]
+            run.forced = _forced(row, detail, to_step) if row.action == "handoff" else None
             run.history.window = min(run.history.window, to_step)
         elif row.step >= tip:
             continue
         elif row.action == "handoff" and row.door != "runtime":
-            detail = {key: value for key, value in loads(row.detail or "{}").items() if key != "failed"}
-            run.forced = Forced(row.engine, since=row.step, **detail)
+            run.forced = _forced(row, detail, row.step)
         elif row.action == "handback":
             run.forced, run.history.window = None, row.step
     standing: list[StepRow] = []
@@ -235,6 +236,12 @@ def _count_attempts(run: Run, stored: StoredRun, tip: int, turned: DecisionRow |
         del standing[step.step :]
         if step.kind != REMOVED:
             standing.append(step)
+
+
+def _forced(row: DecisionRow, detail: Mapping[str, Any], since: int) -> Forced:
+    """Return the hand-over that a stored decision came to."""
+    how = {key: value for key, value in detail.items() if key not in ("failed", "to_step")}
+    return Forced(row.engine, since=since, **how)
 
 
 def _start_above(run: Run, row: DecisionRow | StepRow) -> None:

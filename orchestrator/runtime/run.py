@@ -315,6 +315,11 @@ class Run:
         return tuple(tool.name for tool in self.tools or ())
 
     @property
+    def is_simulation(self) -> bool:
+        """Whether the tools were made for this task alone, so that the same calls bring new ones to where they are."""
+        return self.make_tools is not None
+
+    @property
     def may_act(self) -> bool:
         """Whether tools can be called."""
         return self.tools is not None and (self.history.mode is None or self.history.mode.tools)

@@ -166,11 +166,11 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
             f"{policy} answered {decision!r:.60} to events: return keep, handoff, handback, rollback, conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
-    if isinstance(decision, Rollback) and not 0 <= decision.to_step < index:
-        raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
     if isinstance(decision, Handoff) and decision.note and run.chat_only:
         raise UserError(f"{policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it")
-    if isinstance(decision, Rollback):
+    if isinstance(decision, Rollback | Handoff) and decision.to_step is not None:
+        if not 0 <= decision.to_step < index:
+            raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
         decision = reachable(run, decision)
     record(run, attempt, "on_events", decision)
     return decision
@@ -180,8 +180,10 @@ def _react(run: Run, attempt: int, decision: Decision) -> str | None:
     """Do what the router decided about events; None where the run goes on as it was."""
     index = len(run.history.steps)
     match decision:
-        case Handoff(engine=engine, until=until, turns=turns, note=note):
-            run.forced = Forced(engine, until, turns, index, note)
+        case Handoff(engine=engine, until=until, turns=turns, note=note, to_step=to_step):
+            if to_step is not None:
+                roll_back(run, to_step, attempt)
+            run.forced = Forced(engine, until, turns, len(run.history.steps), note)
         case Handback():
             run.forced, run.history.window = None, index
         case Conclude() if can_close(run):

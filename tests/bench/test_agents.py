@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import made_up
 
+from orchestrator.bench.agents import agents, control_of
+from orchestrator.bench.cost import Use
 from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import policies_of
 from orchestrator.bench.race import Plan, Race
@@ -95,3 +99,82 @@ def test_a_comparison_in_another_mode_is_another_comparison(tmp_path: Path) -> N
     compared(tmp_path, tasks=1, mode="no_think")
     with pytest.raises(UserError, match="mode"):
         compared(tmp_path, tasks=1)
+
+
+# ---- what a report says of agents
+
+
+OURS, EVERY, LOT = "cascade:turns=2+stuck", "cascade:turns=2+every:moves=", "cascade:turns=2+chance:share=0.5"
+
+
+def lines(name: str, right: str, tokens: float, **changes: Any) -> list[Sample]:
+    """Samples of tasks that are right where the text has an x, each of so many tokens by the large engine."""
+    return [
+        made_up(name, task, right=mark == "x", uses={"small": Use(), "large": Use(decode=int(tokens))}, **changes)
+        for task, mark in enumerate(right)
+    ]
+
+
+def by_label(*given: list[Sample]) -> dict[str, list[Sample]]:
+    return {samples[0].policy: samples for samples in given}
+
+
+COSTS = {"tokens": lambda sample: float(sample.uses["large"].decode)}
+CONTROLS = (lines("small", ".." * 20, 0), lines("large", "xx" * 20, 100))
+
+
+@pytest.mark.parametrize(
+    "label, control",
+    [
+        ("cascade+every:moves=3", "every"),
+        ("cascade:turns=2+chance+mode=think", "chance"),
+        ("cascade+every+stuck", ""),
+        ("cascade+stuck", ""),
+        ("every", ""),
+        ("large+mode=think", ""),
+    ],
+)
+def test_a_control_has_a_monitor_that_notices_nothing_and_no_other(label: str, control: str) -> None:
+    assert control_of(label) == control
+
+
+def test_cost_and_success_are_shares_of_always_large() -> None:
+    found = agents(by_label(*CONTROLS, lines(OURS, "x." * 20, 40, returns=1, ratings=2)), COSTS)
+    assert found is not None
+    ours = found[OURS]
+    assert ours["cost_versus_large"]["tokens"] == (0.4, 0.4, 0.4)
+    assert ours["right_versus_large"].value == 0.5
+    assert (ours["returns_per_task"], ours["ratings_per_task"]) == (1, 2)
+    assert found["large"]["cost_versus_large"]["tokens"].value == 1
+    assert ours["at_equal_cost"] == {"tokens": {}}
+
+
+def test_controls_are_compared_at_the_policys_cost_on_their_front() -> None:
+    rows = by_label(
+        *CONTROLS,
+        lines(OURS, "xx.." * 10, 40),
+        lines(f"{EVERY}1", "xxx." * 10, 80),
+        lines(f"{EVERY}3", "...." * 10, 30),  # worse than a mixture of small and large: not on the front
+        lines(LOT, "...." * 10, 90),
+        lines("cascade:turns=3+every:moves=1", "xxxx" * 10, 10),  # another router's control
+    )
+    found = agents(rows, COSTS)
+    assert found is not None
+    at = found[OURS]["at_equal_cost"]["tokens"]
+    assert set(at) == {"every", "chance"}
+    assert at["every"].value == pytest.approx(0.5 - 0.4)  # small and large come to 0.4, and every:moves=1 lies below
+    assert at["chance"].value == pytest.approx(0.5 - 0.4)
+    assert at["chance"].low < 0.1 < at["chance"].high
+    assert found[LOT]["at_equal_cost"] == {}
+
+
+def test_what_was_noticed_is_a_share_of_all_runs_and_of_right_ones() -> None:
+    some = lines(OURS, "xx.." * 10, 40)
+    some = [replace(each, events={"stuck": 3} if int(each.task) % 4 in (0, 2) else {}) for each in some]
+    found = agents(by_label(*CONTROLS, some), COSTS)
+    assert found is not None
+    assert {name: share.value for name, share in found[OURS]["noticed"]["stuck"].items()} == {"all": 0.5, "right": 0.5}
+
+
+def test_without_monitors_there_is_nothing_to_say() -> None:
+    assert agents(by_label(*CONTROLS, lines("specreason:threshold=7", "xx" * 20, 50)), COSTS) is None

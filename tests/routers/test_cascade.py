@@ -394,3 +394,43 @@ def test_the_small_engine_writes_whole_turns_where_there_are_tools(
 def test_options_that_mean_nothing_are_refused_by_name(options: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         Cascade(**options)
+
+
+# ---- what is made again
+
+
+def failing(*answers: str, window: int = 0) -> History:
+    """Return a run of the small engine in which the tool answered this."""
+    made = agent(*["small"] * len(answers), window=window)
+    made.steps = [
+        replace(each, text=answers[each.index // 2]) if each.kind is StepKind.OBSERVATION else each
+        for each in made.steps
+    ]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("answers", "window", "over_errors", "to_step"),
+    [
+        (["3", "4"], 0, False, 2),
+        (["3"], 0, False, 0),
+        (["3", "error: no x", "4"], 0, False, 4),
+        (["3", "error: no x", "4"], 0, True, 2),
+        (["3", "error: no x", "error: no y", "error: no z"], 0, True, 2),
+        (["error: no x", "4"], 0, True, 0),
+        (["error: no x", "4"], 2, True, 2),
+        (["3", "4"], 0, True, 2),
+    ],
+)
+async def test_a_turn_is_made_again_with_the_errors_that_led_there_if_so_asked(
+    answers: list[str], window: int, over_errors: bool, to_step: int
+) -> None:
+    policy = Cascade(on_stuck="retake", turns=2, dwell=0, over_errors=over_errors)
+    decision, asked = await decide(policy, failing(*answers, window=window), STUCK)
+    assert isinstance(decision, Handoff)
+    assert (decision.engine, decision.turns, decision.to_step, asked) == ("large", 2, to_step, [])
+
+
+async def test_what_the_largest_engine_wrote_is_not_made_again() -> None:
+    decision, _ = await decide(Cascade(on_stuck="retake", stay=1), agent("small", "large"), STUCK)
+    assert isinstance(decision, Keep)

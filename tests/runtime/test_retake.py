@@ -1,0 +1,117 @@
+"""A turn is taken back: another engine writes in its place, and a simulation goes back with the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.doors import Ask
+from orchestrator.engines.base import Request
+from orchestrator.engines.scripted import Scripted
+from orchestrator.errors import UserError
+from orchestrator.monitors import Every
+from orchestrator.routers import Cascade, SmallOnly
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.result import RunResult
+from orchestrator.types import Decision, Event, Handoff, History, StepKind
+
+RETAKE = Cascade(on_stuck="retake", on_milestone="ignore", turns=1, dwell=0, stay=1)
+CALL = "<tool>count()</tool>"
+
+
+class Death(BaseException):
+    """Stands for the end of a process: nothing of ours handles it."""
+
+
+def says(*script: str) -> Scripted:
+    rest = iter(script)
+
+    def answer(request: Request) -> str:
+        if (said := next(rest)) == "die":
+            raise Death
+        return said
+
+    return Scripted(answer)
+
+
+def counting() -> Callable[[], str]:
+    seen: list[int] = []
+
+    def count() -> str:
+        """Count how often this was called."""
+        seen.append(1)
+        return str(len(seen))
+
+    return count
+
+
+def made(small: Scripted, large: Scripted, db: Path | str = ":memory:", **options: Any) -> Pipeline:
+    given = {"router": RETAKE, "monitors": (Every(moves=2),), **options}
+    return Pipeline({"small": small, "large": large}, db=db, **given)
+
+
+def observed(result: RunResult) -> list[tuple[int, str, str]]:
+    kept = [step for step in result.steps if step.kind is StepKind.OBSERVATION]
+    return [(step.index, step.text, result.steps[step.index - 1].writer) for step in kept]
+
+
+@pytest.mark.parametrize("is_simulation, second", [(True, "2"), (False, "3")], ids=["simulation", "real"])
+def test_the_turn_is_made_again_by_the_next_engine_and_the_run_comes_back(is_simulation: bool, second: str) -> None:
+    tools: Any = (lambda task: [counting()]) if is_simulation else [counting()]
+    with made(says(CALL, CALL, "\\boxed{4}"), says(CALL), tools=tools) as pipeline:
+        result = pipeline.run("Count.")
+        rows = pipeline.journal.run(result.run_id).decisions
+    assert observed(result) == [(1, "1", "small"), (3, second, "large")]
+    assert (result.answer, result.steps[-1].writer) == ("4", "small")
+    assert [(row.step, row.action) for row in rows if row.action.startswith("hand")] == [
+        (4, "handoff"),
+        (4, "handback"),
+    ]
+    assert {(engine, fate): entry.calls for engine, purpose, fate, entry in result.ledger if purpose == "draft"} == {
+        ("small", "used"): 2,
+        ("small", "discarded"): 1,
+        ("large", "used"): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ((("a\n\n", "b\n\n"), ("die",)), (("\\boxed{4}",), ("B\n\n",))),
+        ((("a\n\n", "b\n\n", "die"), ("B\n\n",)), (("\\boxed{4}",), ())),
+    ],
+    ids=["in the hand-over", "behind it"],
+)
+def test_a_run_that_died_goes_on_as_it_would_have(tmp_path: Path, before: Any, after: Any) -> None:
+    small, large = before
+    with made(says(*small), says(*large), tmp_path / "db") as pipeline, pytest.raises(Death):
+        asyncio.run(pipeline.arun("Go.", run_id="it"))
+    small, large = after
+    with made(says(*small), says(*large), tmp_path / "db") as pipeline:
+        result = pipeline.run("Go.", run_id="it")
+    assert result.text == "a\n\nB\n\n\\boxed{4}"
+    assert [step.writer for step in result.steps] == ["small", "large", "small"]
+
+
+def test_a_simulation_is_where_it_was_behind_a_resume(tmp_path: Path) -> None:
+    tools: Any = lambda task: [counting()]  # noqa: E731
+    with made(says(CALL, CALL, "die"), says(CALL), tmp_path / "db", tools=tools) as pipeline, pytest.raises(Death):
+        asyncio.run(pipeline.arun("Count.", run_id="it"))
+    with made(says(CALL, "\\boxed{4}"), says(), tmp_path / "db", tools=tools) as pipeline:
+        result = pipeline.run("Count.", run_id="it")
+    assert [text for _, text, _ in observed(result)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("to_step", [-1, 1])
+def test_there_is_nothing_to_take_back_where_no_step_is(to_step: int) -> None:
+    class Lost(SmallOnly):
+        async def on_events(self, history: History, events: list[Event], ask: Ask) -> Decision:
+            return Handoff(engine="large", to_step=to_step, reason="lost")
+
+    told = pytest.raises(UserError, match=f"goes back from step 0 to {to_step}: give 0 to 0")
+    with made(says("a\n\n"), says(), router=Lost(), monitors=(Every(moves=1),)) as pipeline, told:
+        pipeline.run("Go.")
