@@ -193,7 +193,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         "draft",
         attempt,
         planned.max_tokens,
-        planned.logprobs,
+        max(planned.logprobs, run.logprobs_read(planned.engine)),
         whole=planned.whole,
         lead=planned.lead,
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
