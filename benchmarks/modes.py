@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
 from orchestrator.doors import Ask, Needs
@@ -108,6 +109,22 @@ async def collect(given: argparse.Namespace) -> None:
                     out.write(json.dumps(row) + "\n")
 
 
+def report(folder: Path) -> None:
+    """Write and print the table of all that is there."""
+    parts = []
+    for file in sorted(folder.glob("*-report.jsonl")):
+        engine = file.name.removesuffix("-report.jsonl")
+        fitted, rows = (rows_in(folder / f"{engine}-{split}.jsonl") for split in ("calibration", "report"))
+        parts.append(f"{engine} alone\n{table(fitted, rows)}\n")
+    (folder / "table.txt").write_text("".join(parts))
+    print("".join(parts), end="")
+
+
+def rows_in(file: Path) -> list[dict[str, Any]]:
+    """Return what was collected."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def but(lent: Pipeline, mode: Any, router: Any) -> Pipeline:
     """Return the pipeline in another mode."""
     return lent.but(router=router, scorers={}, seed=0, stop_on_answer=True, mode=mode)
@@ -151,4 +168,8 @@ if __name__ == "__main__":
     parser.add_argument("--split", choices=("calibration", "report"), default="calibration")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--report", action="store_true")
-    asyncio.run(collect(parser.parse_args()))
+    given = parser.parse_args()
+    if given.report:
+        report(given.out)
+    else:
+        asyncio.run(collect(given))
