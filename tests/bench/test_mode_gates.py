@@ -13,10 +13,8 @@ from orchestrator.bench.mode_table import table
 from orchestrator.errors import UserError
 
 
-def row(
-    task: str, *, right: bool, sure: float, forced: str = "5", thinking: bool = True, **changed: Any
-) -> dict[str, Any]:
-    """A task whose first try wrote 5 in 6 tokens and whose thought took 60; two answers were forced of 3 tokens each."""
+def row(task: str, *, right: bool, sure: float, forced: str = "5") -> dict[str, Any]:
+    """A task whose first try wrote 5 in 6 tokens and whose thought took 60; two answers of 3 tokens were forced."""
     return {
         "task": task,
         "preset": "easy",
