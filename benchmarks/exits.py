@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from orchestrator.bench.exit_controls import AtRandom, Knowing, Stated
 from orchestrator.bench.exit_race import Ran, Way, run
-from orchestrator.bench.exit_table import table
+from orchestrator.bench.exit_race_table import table
 from orchestrator.bench.exits import ended
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of

@@ -12,6 +12,9 @@
     threshold = 7
     # calibration = "calibration.json"   # of `orchestrator calibrate`, in the place of a threshold
 
+    [[monitors]]                         # these, `mode` and [tools]: policies.py
+    name = "stuck"
+
     [budget]
     tokens = 16384
 
@@ -19,9 +22,9 @@
     concurrency = 8
 
 Unknown keys and wrong types are errors that name the file, the key and what would have worked. A
-relative `path`, `db` or `calibration` is relative to the file, and so are `model` and `python` of a table `serve`
-where they begin with a dot. Flags are a table of the same shape, laid over the
-file's; `sampling` in it holds options for every engine.
+relative `path`, `db`, `file` or `calibration` is relative to the file, and so are `model` and `python` of a
+table `serve` where they begin with a dot. Flags are a table of the same shape, laid over the file's; `sampling`
+in it holds options for every engine, and a flag's monitors have their place in the list, from 1, as keys.
 """
 
 from __future__ import annotations
@@ -29,26 +32,32 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_type_hints
+from typing import Any, Literal
 
-from orchestrator import document, registry, routers
 from orchestrator import engines as engine_room
+from orchestrator import registry
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
-from orchestrator.errors import BadConfig, UnknownName, UserError
+from orchestrator.errors import BadConfig, UserError
 from orchestrator.ledger import Price
-from orchestrator.monitors import exit_file as exit_files
-from orchestrator.monitors import monitor_file as monitor_files
-from orchestrator.monitors.exit_file import ExitFile
-from orchestrator.monitors.monitor_file import MonitorFile
-from orchestrator.routers.router_file import KIND, RouterFile, parse
+from orchestrator.policies import (
+    AS_IT_IS,
+    fallback_in,
+    mode_in,
+    monitor,
+    monitor_file,
+    monitors_in,
+    router,
+    router_file,
+    router_in,
+    tools_in,
+)
+from orchestrator.tables import VARIABLE, Origin, beside, built, checked, expanded, unfilled
 from orchestrator.types import Budget, Overlap, Sampling
 
 __all__ = [
@@ -59,6 +68,7 @@ __all__ = [
     "engines_folder",
     "is_debug",
     "load",
+    "monitor",
     "monitor_file",
     "router",
     "router_file",
@@ -68,14 +78,13 @@ FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
 SCHEMA_VERSION = 1
 
+_KEYS = ("schema_version", "engines", "router", "mode", "fallback", "monitors", "tools", "budget", "run")
 _MAX_BYTES = 1 << 20
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _NEEDED = {"vllm": "url", POOLING: "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
 _NOT_PASSED_ON = ("concurrency", "overlap", "hedge")
 """Options of `[run]` that a Pipeline does not take by these names."""
 _DEFAULT_TOKENS = 16384
-_DEFAULT_ROUTER = "specreason"
 
 
 def default_db() -> Path:
@@ -90,26 +99,6 @@ def default_db() -> Path:
 def engines_folder() -> Path:
     """Return where the servers that are started here have their logs and records."""
     return default_db().parent / "engines"
-
-
-def router(name: str, options: Mapping[str, Any], where: str) -> Any:
-    """Return the router called `name` with options checked by name and type, as a file's are.
-
-    Raises BadConfig, which calls their place `where`.
-    """
-    return _router({"name": name, **options}, _Origin(where, {}), Path())
-
-
-def router_file(path: str) -> RouterFile:
-    """Return the trained router in a file. Raises BadConfig naming the file and what is wrong with it."""
-    return parse(document.read(path, KIND), path)
-
-
-def monitor_file(path: str) -> MonitorFile | ExitFile:
-    """Return the trained monitor, or the calibrated exits, in a file. Raises BadConfig naming the file."""
-    data = document.read(path, monitor_files.KIND)
-    is_exits = f'"{exit_files.FORMAT}"'.encode() in data[:200]
-    return exit_files.parse(data, path) if is_exits else monitor_files.parse(data, path)
 
 
 def is_debug() -> bool:
@@ -171,6 +160,14 @@ class RunConfig:
     """File of the calibration that sets its threshold, or None."""
     router_options: frozenset[str]
     """Options of the router that somebody gave, by name; the others are defaults."""
+    mode: Any
+    """A Mode, or a policy that chooses one; None leaves every engine to its own switch."""
+    fallback: Any
+    """As a Pipeline takes it."""
+    monitors: tuple[Any, ...]
+    """Their options set and their files read."""
+    tools: Mapping[str, Any]
+    """By the names they are registered by."""
     budget: Budget
     run: RunOptions
     file: Path | None
@@ -187,7 +184,7 @@ class RunConfig:
 
     def shown(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """Return `tables`, shaped like the file, with what came from the environment as it was written: `${NAME}`."""
-        return _unfilled(tables, self.as_written)
+        return unfilled(tables, self.as_written)
 
     def pipeline_options(self) -> dict[str, Any]:
         """Return the arguments of the Pipeline this describes."""
@@ -195,6 +192,10 @@ class RunConfig:
             "engines": self.engines,
             "router": self.router,
             "calibration": self.calibration,
+            "mode": self.mode,
+            "fallback": self.fallback,
+            "monitors": self.monitors,
+            "tools": tuple(self.tools.values()),
             "budget": self.budget,
             "overlap": Overlap(ahead=self.run.overlap, hedge=self.run.hedge),
             **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name not in _NOT_PASSED_ON},
@@ -207,16 +208,17 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     Raises BadConfig naming the file and the key.
     """
     file = path or (Path(FILE_NAME) if Path(FILE_NAME).exists() else None)
-    raw = _read(file) if file else {}
-    written = _substituted(raw, _Origin(str(file), {}), ())
-    origin = _Origin(str(file or FILE_NAME), flags or {})
-    origin.check_keys(written, ("schema_version", "engines", "router", "budget", "run"))
+    raw = _numbered(_read(file), str(file)) if file else {}
+    written = _substituted(raw, Origin(str(file), {}), ())
+    origin = Origin(str(file or FILE_NAME), flags or {})
+    origin.check_keys(written, _KEYS)
     version = written.get("schema_version", SCHEMA_VERSION)
     if type(version) is not int or version != SCHEMA_VERSION:
         raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
     as_written = {
         "engines": _engine_tables(raw, origin.flags, origin),
         **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "run")},
+        **_chosen(raw, origin),
     }
     origin = origin._replace(as_written=as_written)
     folder = file.parent if file else Path()
@@ -226,11 +228,16 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     } or _pocket(origin)
     routing = _laid_over(written, origin, "router")
     calibration = _calibration(routing, origin, folder)
+    chosen = _chosen(written, origin)
     return RunConfig(
         engines=engines,
-        router=_router(dict(routing), origin, folder),
+        router=router_in(routing, origin, folder),
         calibration=calibration,
         router_options=frozenset(routing) - {"name"},
+        mode=mode_in(chosen.get("mode"), origin),
+        fallback=fallback_in(chosen.get("fallback", AS_IT_IS), origin),
+        monitors=monitors_in(chosen.get("monitors"), origin, folder),
+        tools=tools_in(chosen.get("tools", {}), origin),
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
@@ -260,52 +267,21 @@ def _read(file: Path) -> dict[str, Any]:
         raise BadConfig(f"{where}: broken TOML: {what}") from error
 
 
+def _numbered(tables: dict[str, Any], file: str) -> dict[str, Any]:
+    """Return the tables with those of `[[monitors]]` under their place in the list, from 1: all else is a table."""
+    if "monitors" not in tables:
+        return tables
+    if not isinstance(listed := tables["monitors"], list):
+        raise BadConfig(f"{file}: monitors is not a list of tables: write [[monitors]], or monitors = [] for none")
+    return {**tables, "monitors": {str(place): table for place, table in enumerate(listed, 1)}}
+
+
 def _last_line(data: bytes) -> str:
     lines = data.decode().split("\n")
     return f"{len(lines)}:{len(lines[-1]) + 1}"
 
 
-class _Origin(NamedTuple):
-    """Where values come from, for messages."""
-
-    file: str
-    flags: Mapping[str, Any]
-    as_written: Mapping[str, Any] = MappingProxyType({})
-    """See RunConfig."""
-
-    def named(self, path: Sequence[str]) -> str:
-        """Return how a message names the value at `path`."""
-        return f"{'command line' if self._is_flag(path) else self.file}: {'.'.join(path)}"
-
-    def _is_flag(self, path: Sequence[str]) -> bool:
-        if path[0] == "engines" and path[-1] in self.flags.get("sampling", {}):
-            return True
-        found: Any = self.flags
-        for key in path:
-            if not isinstance(found, Mapping) or key not in found:
-                return False
-            found = found[key]
-        return True
-
-    def shown(self, path: Sequence[str], value: Any) -> Any:
-        """Return the value at `path` as a message may show it: what came from the environment, as it was written."""
-        found: Any = self.as_written
-        for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found if _names_variable(found) else value
-
-    def check_keys(self, table: Any, known: Sequence[str], *path: str) -> None:
-        """Raise BadConfig if `table` is no table or has a key that is not known."""
-        if not isinstance(table, Mapping):
-            raise BadConfig(f"{self.named(path)} is not a table: write [{'.'.join(path)}]")
-        for key in table:
-            if key not in known:
-                near = get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise BadConfig(f"{self.named((*path, key))}: no such key; {hint}known: {', '.join(known) or 'none'}")
-
-
-def _substituted(value: Any, origin: _Origin, path: tuple[str, ...]) -> Any:
+def _substituted(value: Any, origin: Origin, path: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
         return {key: _substituted(item, origin, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
@@ -318,29 +294,10 @@ def _substituted(value: Any, origin: _Origin, path: tuple[str, ...]) -> Any:
             raise BadConfig(f"{origin.named(path)} needs the environment variable {match[1]}, which is not set")
         return os.environ[match[1]]
 
-    return _VARIABLE.sub(variable, value)
+    return VARIABLE.sub(variable, value)
 
 
-def _unfilled(tables: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for key, value in tables.items():
-        text = written.get(key)
-        if isinstance(value, Mapping):
-            shown[key] = _unfilled(value, text if isinstance(text, Mapping) else {})
-        else:
-            shown[key] = text if key != "api_key" and _names_variable(text) else value
-    return shown
-
-
-def _names_variable(written: Any) -> bool:
-    if isinstance(written, Mapping):
-        return any(_names_variable(each) for each in written.values())
-    if isinstance(written, list):
-        return any(_names_variable(each) for each in written)
-    return isinstance(written, str) and _VARIABLE.search(written) is not None
-
-
-def _laid_over(written: Mapping[str, Any], origin: _Origin, name: str) -> dict[str, Any]:
+def _laid_over(written: Mapping[str, Any], origin: Origin, name: str) -> dict[str, Any]:
     """Return the section `name` with the flags laid over it; another router takes none of the old one's options."""
     table, flags = written.get(name, {}), origin.flags.get(name, {})
     if not isinstance(table, Mapping):
@@ -350,38 +307,24 @@ def _laid_over(written: Mapping[str, Any], origin: _Origin, name: str) -> dict[s
     return {**table, **flags}
 
 
+def _chosen(written: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    """Return what is said of mode, fallback, monitors and tools: a flag replaces what the file says.
+
+    Tools that flags name have the options that the file gives to tools of these names.
+    """
+    said = {key: written[key] for key in ("mode", "fallback", "monitors", "tools") if key in written}
+    named = origin.flags.get("tools")
+    if named is not None:
+        tables = said.get("tools", {})
+        origin.check_keys(tables, list(tables) if isinstance(tables, Mapping) else (), "tools")
+        said["tools"] = {name: tables.get(name, {}) for name in named}
+    return {**said, **{key: origin.flags[key] for key in ("mode", "monitors") if key in origin.flags}}
+
+
 # ---- checking
 
 
-def _built(cls: type[Any], table: Mapping[str, Any], origin: _Origin, *path: str) -> Any:
-    """Return `cls(**table)`, its fields checked by name and type."""
-    options = [each.name for each in fields(cls) if each.metadata.get("is_option", True)]
-    origin.check_keys(table, options, *path)
-    hints = get_type_hints(cls)
-    for each in fields(cls):
-        if each.default is MISSING and each.default_factory is MISSING and each.name not in table:
-            raise BadConfig(f"{origin.named(path)} needs {each.name}")
-    values = {key: _checked(hints[key], value, origin, *path, key) for key, value in table.items()}
-    try:
-        return cls(**values)
-    except UserError as error:
-        raise BadConfig(f"{origin.named(path)}: {error}") from error
-
-
-def _checked(hint: Any, value: Any, origin: _Origin, *path: str) -> Any:
-    # Late: a quarter of a second that `--help` does not need.
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    try:
-        config = ConfigDict(strict=True, arbitrary_types_allowed=True)
-        return TypeAdapter(hint, config=config).validate_python(value)
-    except ValidationError as error:
-        wanted = " or ".join(each["msg"].removeprefix("Input should be ") for each in error.errors())
-        shown = "" if path[-1] == "api_key" else f", not {origin.shown(path, value)!r}"
-        raise BadConfig(f"{origin.named(path)} must be {wanted}{shown}") from None
-
-
-def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin: _Origin) -> dict[str, dict[str, Any]]:
+def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin: Origin) -> dict[str, dict[str, Any]]:
     """Return the engines' tables in order; one that a flag names is replaced, or joins at its end of the row."""
     tables = written.get("engines", {})
     if not isinstance(tables, Mapping):
@@ -395,7 +338,7 @@ def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin:
     return {name: {**table, **flags.get("sampling", {})} for name, table in merged.items()}
 
 
-def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> EngineSpec:
+def _engine(table: dict[str, Any], origin: Origin, name: str, folder: Path) -> EngineSpec:
     apart = ("sampling", "price", "judge", "verdict", "tools", "probe", "serving")
     own = [each.name for each in fields(EngineSpec) if each.name not in apart]
     sampling = [each.name for each in fields(Sampling)]
@@ -412,17 +355,17 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
     if isinstance(path := values.get("path"), str):
         values["path"] = _file(path, folder, origin, "engines", name, "path")
     place = ("engines", name)
-    spec: EngineSpec = _built(EngineSpec, values, origin, *place)
+    spec: EngineSpec = built(EngineSpec, values, origin, *place)
     if not spec.timeout_s > 0:
         raise BadConfig(f"{origin.named((*place, 'timeout_s'))} must be above 0, not {spec.timeout_s!r}")
     asked = table.get("judge", None if kind == POOLING else {})
     parts = {
-        "sampling": _built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
-        "price": _built(Price, table.get("price", {}), origin, *place, "price"),
-        "judge": _built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
-        "verdict": _built(VerdictPrompt, table["verdict"], origin, *place, "verdict") if "verdict" in table else None,
-        "tools": _built(ToolPrompt, table["tools"], origin, *place, "tools") if "tools" in table else None,
-        "probe": _built(ProbePrompt, table["probe"], origin, *place, "probe") if "probe" in table else None,
+        "sampling": built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
+        "price": built(Price, table.get("price", {}), origin, *place, "price"),
+        "judge": built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
+        "verdict": built(VerdictPrompt, table["verdict"], origin, *place, "verdict") if "verdict" in table else None,
+        "tools": built(ToolPrompt, table["tools"], origin, *place, "tools") if "tools" in table else None,
+        "probe": built(ProbePrompt, table["probe"], origin, *place, "probe") if "probe" in table else None,
         "serving": _serving(table["serve"], kind, origin, folder, *place, "serve") if "serve" in table else None,
     }
     try:
@@ -431,7 +374,7 @@ def _engine(table: dict[str, Any], origin: _Origin, name: str, folder: Path) -> 
         raise BadConfig(f"{origin.named(place)}: {error}") from error
 
 
-def _serving(table: Any, kind: str, origin: _Origin, folder: Path, *path: str) -> Serving:
+def _serving(table: Any, kind: str, origin: Origin, folder: Path, *path: str) -> Serving:
     origin.check_keys(table, [each.name for each in fields(Serving)], *path)
     unsaid = {"method": "none"} if kind == POOLING else {}
     drafting = _speculation(table.get("speculation", unsaid), origin, folder, *path, "speculation")
@@ -439,15 +382,15 @@ def _serving(table: Any, kind: str, origin: _Origin, folder: Path, *path: str) -
     for key in ("model", "python"):
         if key in options:
             options[key] = _beside_file(options[key], folder, origin, *path, key)
-    serving: Serving = _built(Serving, options, origin, *path)
+    serving: Serving = built(Serving, options, origin, *path)
     return serving
 
 
-def _speculation(table: Any, origin: _Origin, folder: Path, *path: str) -> Profile | None:
+def _speculation(table: Any, origin: Origin, folder: Path, *path: str) -> Profile | None:
     if not isinstance(table, Mapping):
         origin.check_keys(table, (), *path)
     options = dict(table)
-    method = _checked(str, options.pop("method", NGram.method), origin, *path, "method")
+    method = checked(str, options.pop("method", NGram.method), origin, *path, "method")
     if method == "none":
         origin.check_keys(table, ["method"], *path)
         return None
@@ -457,82 +400,54 @@ def _speculation(table: Any, origin: _Origin, folder: Path, *path: str) -> Profi
         raise BadConfig(f"{origin.named((*path, 'method'))}: {error}") from error
     if "model" in options:
         options["model"] = _beside_file(options["model"], folder, origin, *path, "model")
-    made: Profile = _built(profile, options, origin, *path)
+    made: Profile = built(profile, options, origin, *path)
     return made
 
 
-def _beside_file(name: Any, folder: Path, origin: _Origin, *path: str) -> Any:
+def _beside_file(name: Any, folder: Path, origin: Origin, *path: str) -> Any:
     """Return what names a file or folder by a leading dot or `~` as a whole path; any other name as it is."""
     if isinstance(name, str) and name.startswith(("./", "../", "~")):
-        return str((folder / _expanded(name, origin, *path)).absolute())
+        return str((folder / expanded(name, origin, *path)).absolute())
     return name
 
 
-def _expanded(name: str, origin: _Origin, *path: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        shown = origin.shown(path, name)
-        raise BadConfig(f"{origin.named(path)} = {shown!r} is in the home of a user who is not known here") from error
-
-
-def _pocket(origin: _Origin) -> dict[str, EngineSpec]:
-    sampling = _built(Sampling, origin.flags.get("sampling", {}), origin, "engines", "small")
+def _pocket(origin: Origin) -> dict[str, EngineSpec]:
+    sampling = built(Sampling, origin.flags.get("sampling", {}), origin, "engines", "small")
     return {name: replace(spec, sampling=sampling) for name, spec in pocket_pair().items()}
 
 
-def _file(name: str, folder: Path, origin: _Origin, *path: str) -> str:
-    return name if name in BUNDLED else str(folder / _expanded(name, origin, *path))
+def _file(name: str, folder: Path, origin: Origin, *path: str) -> str:
+    return name if name in BUNDLED else beside(name, folder, origin, *path)
 
 
-def _calibration(table: dict[str, Any], origin: _Origin, folder: Path) -> str | None:
+def _calibration(table: dict[str, Any], origin: Origin, folder: Path) -> str | None:
     """Take the file of a calibration out of the router's table."""
     if "calibration" not in table:
         return None
-    named: str = _checked(str, table.pop("calibration"), origin, "router", "calibration")
+    named: str = checked(str, table.pop("calibration"), origin, "router", "calibration")
     if not named:
         raise BadConfig(f"{origin.named(('router', 'calibration'))} is empty: name a file, or leave it out")
     is_flag = "calibration" in origin.flags.get("router", {})
     return named if is_flag else _file(named, folder, origin, "router", "calibration")
 
 
-def _router(table: dict[str, Any], origin: _Origin, folder: Path) -> Any:
-    name = _checked(str, table.pop("name"), origin, "router", "name") if "name" in table else _DEFAULT_ROUTER
-    try:
-        policy = routers.find(name)
-    except UnknownName as error:
-        raise BadConfig(f"{origin.named(('router', 'name'))}: {error}") from error
-    if not is_dataclass(policy):
-        origin.check_keys(table, (), "router")
-        return policy()
-    assert isinstance(policy, type)
-    if not hasattr(policy, "with_file"):
-        return _built(policy, table, origin, "router")
-    if isinstance(file := table.get("file"), str) and file and "file" not in origin.flags.get("router", {}):
-        table = {**table, "file": _file(file, folder, origin, "router", "file")}
-    try:
-        return _built(policy, table, origin, "router").with_file(router_file)
-    except UserError as error:
-        raise error if isinstance(error, BadConfig) else BadConfig(f"{origin.named(('router',))}: {error}") from error
-
-
-def _budget(table: dict[str, Any], origin: _Origin, engines: Mapping[str, EngineSpec]) -> Budget:
+def _budget(table: dict[str, Any], origin: Origin, engines: Mapping[str, EngineSpec]) -> Budget:
     table = {"tokens": _DEFAULT_TOKENS, **table}
     single = table.pop("engines", {})
     origin.check_keys(single, list(engines), "budget", "engines")
-    of_engines = {name: _built(Budget, limits, origin, "budget", "engines", name) for name, limits in single.items()}
-    budget: Budget = _built(Budget, table, origin, "budget")
+    of_engines = {name: built(Budget, limits, origin, "budget", "engines", name) for name, limits in single.items()}
+    budget: Budget = built(Budget, table, origin, "budget")
     try:
         return budget.but(engines=of_engines)
     except UserError as error:
         raise BadConfig(f"{origin.named(('budget', 'engines'))}: {error}") from error
 
 
-def _run(table: dict[str, Any], origin: _Origin, folder: Path) -> RunOptions:
+def _run(table: dict[str, Any], origin: Origin, folder: Path) -> RunOptions:
     db = table.get("db")
     if isinstance(db, str) and db not in ("", ":memory:") and "db" not in origin.flags.get("run", {}):
         table["db"] = _file(db, folder, origin, "run", "db")
-    options: RunOptions = _built(RunOptions, table, origin, "run")
+    options: RunOptions = built(RunOptions, table, origin, "run")
     return options
 
 
@@ -540,6 +455,6 @@ def _shown_keys(tables: Mapping[str, Any], engines: Mapping[str, EngineSpec]) ->
     shown = {}
     for name, spec in engines.items():
         if spec.api_key is not None:
-            names = _VARIABLE.findall(tables[name]["api_key"])
+            names = VARIABLE.findall(tables[name]["api_key"])
             shown[name] = f"from ${{{names[0]}}}" if names else "***"
     return shown

@@ -17,6 +17,7 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.routers import LargeOnly, Random, SpecReason
 from orchestrator.routers import find as find_router
+from orchestrator.runtime.build import monitors_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget, Overlap
 
@@ -234,7 +235,9 @@ def test_a_mistake_names_the_file_the_key_and_what_would_have_worked(text: str, 
 def test_the_defaults_are_those_of_a_pipeline_made_in_python() -> None:
     python = {name: given.default for name, given in signature(Pipeline.__init__).parameters.items()}
     for name, value in load().pipeline_options().items():
-        if name not in ("engines", "router"):
+        if name == "monitors":
+            assert value == monitors_of(python[name])
+        elif name not in ("engines", "router"):
             assert value == (list(python[name]) if name == "answer" else python[name]), name
     assert load().router == find_router(python["router"])()
 

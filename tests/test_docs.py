@@ -16,8 +16,10 @@ import orchestrator
 from orchestrator.cli.app import app
 from orchestrator.engines import ENGINES
 from orchestrator.engines.pocket import PAIR_ID
+from orchestrator.modes import MODES
 from orchestrator.monitors import MONITORS
 from orchestrator.routers import ROUTERS
+from orchestrator.tools import TOOLS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -41,7 +43,7 @@ def test_every_command_is_in_the_readme(path: str) -> None:
     assert path in README
 
 
-@pytest.mark.parametrize("name", [*ROUTERS, *MONITORS, *ENGINES])
+@pytest.mark.parametrize("name", [*ROUTERS, *MONITORS, *MODES, *ENGINES, *TOOLS])
 def test_every_registered_name_has_a_row_in_the_readme(name: str) -> None:
     assert re.search(rf"^\| `{name}` \|", README, re.MULTILINE)
 

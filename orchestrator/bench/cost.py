@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.bench.profiles import Hardware, Prices
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import CallIntent, CallResult, CallRow
-from orchestrator.runtime.calls import entry_of
+from orchestrator.runtime.calls import TOOL, entry_of
 
 __all__ = ["Use", "cost", "flops", "modelled_s", "pte", "uses_of"]
 
@@ -91,10 +91,11 @@ class Use:
 
 
 def uses_of(calls: Iterable[CallRow], engines: Iterable[str]) -> dict[str, Use]:
-    """Return what each engine did in one run, zeros for one that did nothing."""
+    """Return what each engine did in one run, zeros for one that did nothing; calls of tools are no engine's."""
     found = {name: Use() for name in engines}
     for intent, result in calls:
-        found[intent.engine].add(intent, result)
+        if intent.purpose != TOOL:
+            found[intent.engine].add(intent, result)
     return found
 
 

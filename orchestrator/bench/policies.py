@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from orchestrator import config
-from orchestrator.bench.spec import parse, swept
+from orchestrator.bench.spec import listed, parse, parts, swept
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.doors import Needs
@@ -21,10 +23,10 @@ from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.routers.oracle import Oracle
 from orchestrator.routers.random import Random
-from orchestrator.runtime.build import VERIFIER, router_of
+from orchestrator.runtime.build import VERIFIER, mode_of, monitors_of, router_of
 from orchestrator.runtime.calibration import Calibration, read
 
-__all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "matched", "policies_of"]
+__all__ = ["CONTROLS", "LARGE", "ORACLE", "RANDOM", "SMALL", "Policy", "is_routing", "matched", "policies_of"]
 
 SMALL, LARGE, ORACLE, RANDOM = "small", "large", "oracle", "random"
 CONTROLS = (SMALL, LARGE, ORACLE, RANDOM)
@@ -36,17 +38,24 @@ CALIBRATION = "calibration"
 JUDGE = "judge"
 """The option that replaces the judge: `judge=verifier` is the positive control of every judged policy, any other
 value the engine that rates, such as a cheap one in the place of a process reward model."""
+MODE = "mode"
+"""The part of a spec that is no monitor but says how much to think."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """One setting of one router."""
+    """One setting of one router, and of the monitors and the mode that go with it."""
 
     label: str
     """What reports call it, options included."""
     family: str
-    """What its sweep is called: the router's name, with the judge where that was replaced."""
+    """What its sweep is called: the router's name, with the judge where that was replaced, and its other parts' names;
+    see summary.family_of."""
     router: Any
+    monitors: Sequence[Any] = ()
+    """They watch besides the pipeline's own; their files are read."""
+    mode: str | None = None
+    """How much to think; None leaves it to the comparison, or else to the pipeline."""
     judge: str = ""
     """Who rates in the place of the largest engine: `verifier`, or an engine's name; empty for nobody."""
     calibration: Calibration | None = field(default=None, repr=False)
@@ -56,6 +65,19 @@ class Policy:
     def is_control(self) -> bool:
         """It is there for comparison only."""
         return self.family in CONTROLS
+
+    @property
+    def has_random(self) -> bool:
+        """Whether a random control with the same large share stands beside it.
+
+        Where monitors say when engines change, the control is the monitor `chance` in their place.
+        """
+        return is_routing(self.label)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of the scorers that it asks."""
+        return tuple(name for part in (self.router, *self.monitors) for name in getattr(part, "needs", Needs()).scorers)
 
     def scorers(self, workload: Workload, engines: Mapping[str, EngineSpec]) -> dict[str, Scorer]:
         """Return the scorers that this policy has besides the pipeline's. Raises UnknownName, listing the engines."""
@@ -83,13 +105,11 @@ def policies_of(specs: Sequence[str], workload: Workload, measuring: Collection[
 
     Small-only and large-only come first, the step oracle where the workload can check steps, or else one of the
     pipeline's engines that only measures, `measuring`, can say how good they are. A spec of `random` without a
-    share asks for nothing: matched random controls are always there.
+    share asks for nothing: matched random controls are always there. A spec is a router, then monitors and `mode=...`
+    joined to it by `+`, such as `cascade:turns=2+stuck+milestone:every=3+mode=no_think`.
     Raises UserError, or UnknownName listing what exists.
     """
-    found = [
-        Policy(label=SMALL, family=SMALL, router=Whole(engine="small")),
-        Policy(label=LARGE, family=LARGE, router=Whole(engine="large")),
-    ]
+    found = [_whole(SMALL), _whole(LARGE)]
     if workload.check is not None:
         found.append(Policy(label=ORACLE, family=ORACLE, router=Oracle()))
     elif measuring:
@@ -108,10 +128,54 @@ def matched(policy: Policy, large_share: float) -> Policy:
         label=f"{RANDOM}@{policy.label}",
         family=RANDOM,
         router=Random(large_share=round(large_share, 4)),
+        mode=policy.mode,
     )
 
 
-def _settings(spec: str, workload: Workload) -> list[Policy]:
+def is_routing(label: str) -> bool:
+    """Whether the policy of this label routes by itself: it is no control, and no monitor tells it when to."""
+    first, *others = parts(label)
+    return first.split(":")[0].split("@")[0] not in CONTROLS and all(each.startswith(f"{MODE}=") for each in others)
+
+
+def _settings(spec: str, workload: Workload) -> Iterator[Policy]:
+    """Yield every setting of every part of a spec with every one of the others."""
+    first, *others = parts(spec)
+    watched = [each for each in others if not each.startswith(f"{MODE}=")]
+    modes = [each for each in others if each.startswith(f"{MODE}=")]
+    if len(modes) > 1:
+        raise UserError(f"{spec} has {len(modes)} modes: give one, or several as {MODE}=one|other")
+    chosen: list[str | None] = [*listed(modes[0].removeprefix(f"{MODE}="))] if modes else [None]
+    for mode in chosen:
+        mode_of(mode)  # which refuses what is none
+    routers = [_whole(first)] if not watched and first in (SMALL, LARGE) else _routers(first, workload)
+    settings = product(*(_monitors(each, spec) for each in watched))
+    for router, monitors, mode in product(routers, settings, chosen):
+        yield replace(
+            router,
+            label="+".join([router.label, *(label for label, _ in monitors), *([f"{MODE}={mode}"] if mode else [])]),
+            family="+".join([router.family, *(each.split(":")[0] for each in watched), *([MODE] if mode else [])]),
+            monitors=tuple(monitor for _, monitor in monitors),
+            mode=mode,
+        )
+
+
+def _whole(engine: str) -> Policy:
+    """Return the control of a single engine: nobody watches it, so it writes everything in one call."""
+    return Policy(label=engine, family=engine, router=Whole(engine="small" if engine == SMALL else "large"))
+
+
+def _monitors(spec: str, whole: str) -> list[tuple[str, Any]]:
+    """Return every setting of a monitor with its label."""
+    name, options = parse(spec)
+    found = []
+    for setting in swept(options):
+        (made,) = monitors_of([config.monitor(name, setting, whole)])
+        found.append((":".join([name, *(f"{key}={_shown(key, value, made)}" for key, value in setting.items())]), made))
+    return found
+
+
+def _routers(spec: str, workload: Workload) -> list[Policy]:
     name, options = parse(spec)
     given = options.pop(JUDGE, None)
     judges = (given or "").split("|")
@@ -140,8 +204,19 @@ def _judged(spec: str, name: str, options: Mapping[str, str], judge: str, worklo
     return found
 
 
-def _shown(key: str, value: Any, router: Any) -> Any:
-    """Return an option's value as a label has it: a trained router by the name of its file, and by what is in it,
+def _shown(key: str, value: Any, policy: Any) -> Any:
+    """Return an option's value as a label has it: a trained policy by the name of its file, and by what is in it,
     so that results of one are never taken for those of another."""
-    learnt = getattr(router, "learnt", None)
-    return f"{Path(value).name}@{learnt.digest[:6]}" if key == "file" and learnt is not None else value
+    learnt = getattr(policy, "learnt", None)
+    if key == "file" and learnt is not None:
+        return f"{Path(value).name}@{learnt.digest[:6]}"
+    return _written(value) if isinstance(value, dict | list) else value
+
+
+def _written(value: Any) -> str:
+    """Return a value as a spec has it: as TOML, without blanks."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}={_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

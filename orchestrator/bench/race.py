@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from json import loads
 from typing import Any, NamedTuple
 
 from orchestrator.bench.cost import uses_of
@@ -10,13 +13,14 @@ from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import LARGE, ORACLE, SMALL, Policy, matched
 from orchestrator.bench.sample import Key, Sample
 from orchestrator.bench.workloads.base import Workload, fingerprint
-from orchestrator.doors import Needs
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.counterfactuals import compared, own_calls, own_signals
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.watch import RAISED
 from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Task
 
@@ -42,6 +46,8 @@ class Plan(NamedTuple):
     counterfactuals: float = 0.0
     """Share of steps at which the other engine's step is looked at, under every policy but small-only, large-only
     (which are one step each) and the oracle (which looks at both by itself)."""
+    mode: str | None = None
+    """How much to think under every policy that does not say so itself; None leaves it to the pipeline."""
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, for comparing folders."""
@@ -54,6 +60,7 @@ class Plan(NamedTuple):
             "concurrency": self.concurrency,
             # Only where there are some: comparisons of before there was this option can go on.
             **({"counterfactuals": self.counterfactuals} if self.counterfactuals else {}),
+            **({"mode": self.mode} if self.mode else {}),
         }
 
 
@@ -78,7 +85,8 @@ class Race:
             raise UserError(f"workload {plan.workload.name} has no task in split {plan.split}")
         asked = {fingerprint(task) for tasks in self._tasks.values() for task in tasks}
         for policy in plan.policies:
-            fitted = [policy.router, policy.calibration, *policy.scorers(plan.workload, self._pipeline.specs).values()]
+            scorers = policy.scorers(plan.workload, self._pipeline.specs).values()
+            fitted = [policy.router, *policy.monitors, policy.calibration, *scorers]
             if seen := asked & {each for part in fitted for each in getattr(part, "fitted_on", ())}:
                 raise UserError(
                     f"{policy.label} was fitted on {len(seen)} of these {len(asked)} tasks: what it makes of them says "
@@ -104,10 +112,10 @@ class Race:
         return not any(map(self._due, self._plan.policies)) and not any(map(self._due, self._randoms()))
 
     def _randoms(self) -> list[Policy]:
-        if not self._plan.has_randoms:
-            return []
-        asked = [policy for policy in self._plan.policies if not policy.is_control]
-        return [matched(policy, self.large_share(policy)) for policy in asked]
+        return [matched(policy, self.large_share(policy)) for policy in self._with_random()]
+
+    def _with_random(self) -> list[Policy]:
+        return [policy for policy in self._plan.policies if self._plan.has_randoms and policy.has_random]
 
     def large_share(self, policy: Policy) -> float:
         """Return the share of kept steps that the large engine wrote under a policy."""
@@ -152,6 +160,11 @@ class Race:
         each seed: they are independent draws.
         """
         scorers = policy.scorers(self._plan.workload, self._pipeline.specs)
+        others: dict[str, Any] = {"monitors": (*self._pipeline.monitors, *policy.monitors)}
+        if (mode := policy.mode or self._plan.mode) is not None:
+            others["mode"] = mode
+        if self._plan.workload.tools is not None:
+            others["tools"] = self._plan.workload.tools
         return {
             seed: self._pipeline.but(
                 router=policy.router,
@@ -162,6 +175,7 @@ class Race:
                 counterfactuals=0.0 if policy.family in (SMALL, LARGE, ORACLE) else self._plan.counterfactuals,
                 reward=lambda task, answer: self._score(task, answer)[0],
                 experience=f"{self._folder.id} seed {seed}",
+                **others,
             )
             for seed in self._tasks
         }
@@ -177,9 +191,9 @@ class Race:
     def _sample(self, policy: Policy, seed: int, task: Task, result: RunResult, journal: Journal) -> Sample:
         stored = journal.run(result.run_id)
         engines = tuple(self._pipeline.engines)
-        asked = getattr(policy.router, "needs", Needs()).scorers
-        signals = own_signals(stored, asked)
+        signals = own_signals(stored, policy.asked)
         score, error = self._score(task, result.answer)
+        writers = [step.writer for step in result.steps if step.writer in engines]
         return Sample(
             policy=policy.label,
             seed=seed,
@@ -190,13 +204,17 @@ class Race:
             gold=task.answer,
             score=score,
             score_error=error,
-            steps=len(result.steps),
-            large_steps=sum(step.writer == engines[-1] for step in result.steps),
+            steps=len(writers),
+            large_steps=writers.count(engines[-1]),
             escalations=sum(row.door != "runtime" and row.action in ("rewrite", "handoff") for row in stored.decisions),
+            returns=sum(engines.index(one) > engines.index(other) for one, other in pairwise(writers)),
+            events=dict(Counter(row.kind for row in stored.events if RAISED in loads(row.detail or "{}"))),
             seconds=result.seconds,
-            uses=uses_of(own_calls(stored, asked), engines),
+            uses=uses_of(own_calls(stored, policy.asked), engines),
             purposes={
-                f"{engine}/{purpose}/{fate}": entry.output_tokens for engine, purpose, fate, entry in result.ledger
+                f"{engine}/{purpose}/{fate}": entry.output_tokens
+                for engine, purpose, fate, entry in result.ledger
+                if purpose != TOOL
             },
             ratings=len(signals),
             rated=tuple(sorted({signal.value for signal in signals if signal.value is not None})),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.bench.cost import Use
@@ -30,6 +30,7 @@ class Sample:
     score_error: str
     """What the scorer raised, or empty."""
     steps: int
+    """Kept steps that an engine wrote; what tools answered is none."""
     large_steps: int
     """Kept steps that the largest engine wrote."""
     escalations: int
@@ -52,6 +53,10 @@ class Sample:
     """Of each step that was looked at: whether the largest engine's stands, its score, and that of the other
     engine's step; None where nobody could score it. `uses` are without what looking cost, `purposes` with it."""
     error: str = ""
+    returns: int = 0
+    """Times that an engine wrote on behind a larger one."""
+    events: Mapping[str, int] = field(default_factory=dict)
+    """What monitors noticed, how often, by kind."""
 
     @property
     def key(self) -> Key:

@@ -1,7 +1,8 @@
-"""A name with options in one word of a command line: `name:key=value:key=value`."""
+"""A name with options in one word of a command line: `name:key=value:key=value`, several joined by `+`."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -10,10 +11,38 @@ from typing import Any
 
 from orchestrator.errors import UserError
 
-__all__ = ["MOST", "parse", "swept"]
+__all__ = ["COMMA", "MOST", "listed", "outside", "parse", "parts", "swept", "value_of"]
 
 MOST = 200
 """Settings that one sweep may have."""
+
+
+COMMA = re.compile(",")
+"""What stands between the specs of a command line."""
+_OR = re.compile(r"\|")
+_JOINT = re.compile(r"\+(?=[a-z])")
+"""What joins two parts; the sign of a number does not."""
+
+
+def parts(text: str) -> list[str]:
+    """Return the parts that a spec or a label joins by `+`, one at least; brackets hold together what is in them."""
+    return outside(_JOINT, text)
+
+
+def listed(text: str) -> list[str]:
+    """Return what `a|b` lists: one or more."""
+    return outside(_OR, text)
+
+
+def outside(sign: re.Pattern[str], text: str) -> list[str]:
+    """Return `text` taken apart at each `sign` that stands outside of all brackets."""
+    found, begin = [], 0
+    for match in sign.finditer(text):
+        before = text[: match.start()]
+        if sum(map(before.count, "([{")) <= sum(map(before.count, ")]}")):
+            found.append(text[begin : match.start()])
+            begin = match.end()
+    return [*found, text[begin:]]
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
@@ -60,8 +89,8 @@ def swept(options: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _choices(key: str, text: str) -> list[Any]:
-    if "|" in text:
-        return [value_of(each) for each in text.split("|")]
+    if len(several := listed(text)) > 1:
+        return [value_of(each) for each in several]
     first, dots, rest = text.partition("..")
     if not dots:
         return [value_of(text)]

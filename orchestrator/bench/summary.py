@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from math import ceil
 from statistics import mean, median
 from typing import Any
 
+from orchestrator.bench.agents import agents
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
 from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
-from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL
+from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL, is_routing
 from orchestrator.bench.profiles import Hardware, Prices, varied
 from orchestrator.bench.regret import regret
 from orchestrator.bench.resampling import held_out, ratio_ends, speed_up_interval
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.sample import Sample
+from orchestrator.bench.spec import parts
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 
@@ -72,7 +75,8 @@ def summarise(
         "matched_accuracy": {
             family: found for family in _families(rows) if (found := _matched_accuracy(family, context)) is not None
         },
-        "rivals": rivals(rows, sweep_of, _costs(machine, prices)),
+        "rivals": rivals(_routing(rows), sweep_of, _costs(machine, prices)),
+        "agents": agents(rows, {each.name: priced(each) for each in prices}),
         "sensitivity": _sensitivity(context),
         "warnings": [*_missing(rows, settings or {}, asked, dropped), *warnings(rows)],
     }
@@ -81,21 +85,27 @@ def summarise(
 def _costs(machine: Hardware, prices: Sequence[Prices]) -> dict[str, Callable[[Sample], float]]:
     """Return what a run costs, by the name of what is counted."""
 
-    def priced(of: Prices) -> Callable[[Sample], float]:
-        return lambda sample: cost(sample.uses, of)
-
     return {
         "modelled_s": lambda sample: modelled_s(sample.uses, machine),
         **{each.name: priced(each) for each in prices},
     }
 
 
+def priced(of: Prices) -> Callable[[Sample], float]:
+    """Return what a run costs under a price profile."""
+    return lambda sample: cost(sample.uses, of)
+
+
+def _routing(rows: Rows) -> Rows:
+    """Return the policies that are compared by who writes which step: those with monitors are another table's."""
+    return {label: samples for label, samples in rows.items() if is_routing(label) or family_of(label) in CONTROLS}
+
+
 def _asked(settings: Mapping[str, Any]) -> list[str]:
     """Return every policy that a comparison should have, each with its random control behind it."""
     found = []
     for label in settings.get("policies", ()):
-        is_control = family_of(label) in (SMALL, LARGE, ORACLE, RANDOM)
-        found += [label] if is_control else [label, f"{RANDOM}@{label}"]
+        found += [label, f"{RANDOM}@{label}"] if is_routing(label) else [label]
     return found
 
 
@@ -202,19 +212,26 @@ def _families(rows: Rows) -> list[str]:
 
 
 def family_of(label: str) -> str:
-    """Return the router that a policy's label belongs to, with the judge where that was replaced."""
+    """Return the router that a policy's label belongs to, with the judge where that was replaced, and the names of its
+    other parts."""
     if label.startswith(f"{RANDOM}@"):
         return RANDOM
-    name, *options = label.split(":")
-    return ":".join([name, *(option for option in options if option.startswith("judge="))])
+    first, *others = parts(label)
+    name, *options = first.split(":")
+    router = ":".join([name, *(option for option in options if option.startswith("judge="))])
+    return "+".join([router, *(re.split("[:=]", each)[0] for each in others)])
 
 
 def sweep_of(label: str) -> str:
     """Return what a policy's label has in common with those that differ in numbers only: one curve's settings."""
-    family, *options = family_of(label), *label.split(":")[1:]
-    if family in CONTROLS:
+    if (family := family_of(label)) in CONTROLS:
         return family
-    return ":".join([label.split(":")[0], *(option for option in options if not _is_number(option.partition("=")[2]))])
+    return "+".join(map(_without_numbers, parts(label)))
+
+
+def _without_numbers(part: str) -> str:
+    name, *options = part.split(":")
+    return ":".join([name, *(option for option in options if not _is_number(option.partition("=")[2]))])
 
 
 def _is_number(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.bench.agents_table import agents_in_words, agents_table
 from orchestrator.bench.columns import columns, wrapped
 from orchestrator.bench.names import short_names
 from orchestrator.bench.policies import CONTROLS, LARGE, RANDOM
@@ -29,8 +30,9 @@ def table(summary: Mapping[str, Any]) -> str:
     parts += [_work(policies, names), *_tokens(policies, names), *served(policies, names)]
     parts += [_time(policies, names, summary)]
     parts += [_cost(policies, names, summary), _matched(summary, names), _spread(summary, names)]
-    parts += [*areas(summary, names), regrets(policies, names)]
+    parts += [*areas(summary, names), regrets(policies, names), *agents_table(summary, names)]
     parts += [_in_short(policies, names, is_alone=_at_once(summary) == 1), in_words(summary, names)]
+    parts += [agents_in_words(summary, names)]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
 

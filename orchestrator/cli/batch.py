@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.approval import Person
 from orchestrator.cli.blame import described
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.results import Results, bad_line, crashed, record
@@ -40,6 +41,8 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
     stored = {each.run.position: each for each in pipeline.journal.batch(batch)} if given["resume"] else {}
     results = Results(given["out"])
     progress = Progress(is_quiet=given["quiet"], has_large=len(pipeline.writers) > 1)
+    if pipeline.approve is None and not given["quiet"]:
+        pipeline.approve = Person.if_there(progress.aside)
     try:
         for line in bad:
             results.write(bad_line(line))

@@ -53,9 +53,10 @@ def _with_report_flags(command: Any) -> Any:
 @click.option(
     "--policies",
     default=_POLICIES,
-    metavar="NAME[:KEY=VALUE...],...",
+    metavar="NAME[:KEY=VALUE...][+MONITOR[:KEY=VALUE...]...][+mode=MODE],...",
     help="Routers with options; 3..9, 0.1..0.9/0.2 and a|b sweep one. Controls are always added.",
 )
+@click.option("--mode", metavar="MODE", help="How much to think, of every policy that does not say so itself.")
 @click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
 @click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
 @click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
@@ -71,7 +72,8 @@ def run(ctx: click.Context, /, **given: Any) -> int:
     The controls are small-only, large-only, the step oracle where single steps can be checked, and
     for every policy a random one that lets the large engine write the same share of steps. Option
     `judge=verifier` puts the exact step check in the place of a policy's judge, `judge=small` lets the
-    small engine rate.
+    small engine rate. Monitors join a router by `+`, and so does `mode=`: such as
+    cascade:turns=2+stuck+mode=no_think; the monitors `every` and `chance` in the others' place are their controls.
 
     FOLDER gets settings.json, samples.jsonl (a line per run), where.jsonl (machine, versions, commit),
     summary.json, table.txt, pareto.png and pareto.svg. The same command goes on where it stopped and
@@ -93,6 +95,7 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.folder import Folder
     from orchestrator.bench.policies import policies_of
     from orchestrator.bench.race import Plan, Race
+    from orchestrator.bench.spec import COMMA, outside
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
     from orchestrator.cli.workload import workload as workload_of
@@ -108,13 +111,14 @@ async def _run(given: Mapping[str, Any]) -> int:
     _check_one_after_another(pipeline)
     concurrency = given["concurrency"] or 1  # runs that wait for each other say nothing about speed
     async with pipeline:
-        asked = [each for each in given["policies"].split(",") if each]
+        asked = [each for each in outside(COMMA, given["policies"]) if each]
         policies = policies_of(asked, workload, _raters(pipeline))
         found = await pipeline.start()
         # A wrong one is better known before the runs than after.
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
         share = RunOptions(counterfactuals=given["counterfactuals"] or 0.0).counterfactuals
-        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency, counterfactuals=share)
+        shared = {"counterfactuals": share, "mode": given["mode"]}
+        plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency, **shared)
         progress = BenchProgress(is_quiet=given["quiet"])
         settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": shared_settings(pipeline)}
         race = Race(pipeline, plan, folder, progress)
@@ -149,15 +153,20 @@ def list_(as_json: bool) -> None:
     """List the workloads, policies and scorers that `bench run` takes."""
     from orchestrator import registry
     from orchestrator.bench.scoring import SCORERS
-    from orchestrator.bench.workloads import WORKLOADS
+    from orchestrator.bench.workloads import WORKLOADS, errands
     from orchestrator.bench.workloads.random_calculation import PRESETS
     from orchestrator.cli.streams import printing, say, say_json
+    from orchestrator.modes import MODES
+    from orchestrator.monitors import MONITORS
     from orchestrator.routers import ROUTERS
 
     found = {
         "workloads": registry.names("workloads", WORKLOADS),
         "presets of random-calculation": list(PRESETS),
+        "presets of errands": list(errands.PRESETS),
         "policies": registry.names("routers", ROUTERS),
+        "monitors": registry.names("monitors", MONITORS),
+        "modes": registry.names("modes", MODES),
         "scorers of a jsonl workload": [*SCORERS, "file.py:function"],
     }
     with printing():

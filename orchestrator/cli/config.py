@@ -9,6 +9,8 @@ import click
 from orchestrator.cli.source import config_flag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.config import RunConfig
     from orchestrator.engines.serving import Serving
 
@@ -55,7 +57,11 @@ def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
 def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from orchestrator.modes import MODES
+    from orchestrator.monitors import MONITORS
+    from orchestrator.policies import REFUSE
     from orchestrator.routers import ROUTERS
+    from orchestrator.types import Mode
 
     engines = {}
     for name, spec in loaded.engines.items():
@@ -63,18 +69,37 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
         if spec.serving is not None:
             options["serve"] = {**options["serving"], "speculation": _speculation(spec.serving)}
         engines[name] = _without_none({key: options[key] for key in options if key not in ("sampling", "serving")})
-    target = f"{type(router).__module__}:{type(router).__qualname__}"
-    name = {target: name for name, target in ROUTERS.items()}.get(target, target)
-    described = getattr(router, "__dataclass_fields__", {})
-    options = {name: getattr(router, name) for name, of in described.items() if of.metadata.get("is_option", True)}
+    mode, fallback = loaded.mode, loaded.fallback
     tables = {
         "schema_version": 1,
+        "mode": mode.name if isinstance(mode, Mode) else None if mode is None else _policy(mode, MODES),
+        "fallback": None if mode is None else getattr(fallback, "name", fallback or REFUSE),
         "engines": engines,
-        "router": _without_none({"name": name, "calibration": loaded.calibration, **options}),
-        "budget": _without_none(asdict(loaded.budget)),
-        "run": _without_none(asdict(loaded.run)),
+        "router": {**_policy(router, ROUTERS), "calibration": loaded.calibration},
+        "monitors": {str(place): _policy(each, MONITORS) for place, each in enumerate(loaded.monitors, 1)},
+        "tools": {name: _tool(tool) for name, tool in loaded.tools.items()},
+        "budget": asdict(loaded.budget),
+        "run": asdict(loaded.run),
     }
-    return loaded.shown(tables)
+    shown = loaded.shown({name: _without_none(table) for name, table in tables.items() if table is not None})
+    return {**shown, "monitors": list(shown["monitors"].values())}
+
+
+def _policy(policy: Any, registered: Mapping[str, str]) -> dict[str, Any]:
+    """Return the table that describes a policy: its name and every option."""
+    target = f"{type(policy).__module__}:{type(policy).__qualname__}"
+    name = {target: name for name, target in registered.items()}.get(target, target)
+    described = getattr(policy, "__dataclass_fields__", {})
+    return {"name": name} | {
+        name: getattr(policy, name) for name, of in described.items() if of.metadata.get("is_option", True)
+    }
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    """Return the options that a tool was made with, where its class has any."""
+    from inspect import signature
+
+    return {name: getattr(tool, name) for name in signature(type(tool)).parameters if hasattr(tool, name)}
 
 
 def _speculation(serving: Serving) -> dict[str, Any]:
@@ -84,12 +109,10 @@ def _speculation(serving: Serving) -> dict[str, Any]:
     return {"method": "none"} if profile is None else {"method": profile.method, **asdict(profile)}
 
 
-def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if value is not None and value != {}
-    }
+def _without_none(table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    return {key: _without_none(value) for key, value in table.items() if value is not None and value != {}}
 
 
 @config.command(epilog="Example: orchestrator config validate --config mine.toml")
@@ -116,8 +139,23 @@ def validate(as_json: bool, **given: Any) -> None:
         raise BadConfig(f"{loaded.file}: {error}") from error
     if refusal := uncalibrated(made.router, made.calibration):
         note(f"warning: it will not run yet: {refusal}")
-    router = type(loaded.router).__name__
+    described = _described(loaded)
     if as_json:
-        say_json({"file": str(loaded.file), "engines": list(loaded.engines), "router": router})
+        say_json({"file": str(loaded.file), **described})
         return
-    say(f"{loaded.file} is valid: engines {', '.join(loaded.engines)}; router {router}")
+    told = {key: value if isinstance(value, str) else ", ".join(value) for key, value in described.items() if value}
+    say(f"{loaded.file} is valid: {'; '.join(f'{key} {value}' for key, value in told.items())}")
+
+
+def _described(loaded: RunConfig) -> dict[str, Any]:
+    from orchestrator.runtime.build import policy_of
+    from orchestrator.types import Mode
+
+    mode = loaded.mode
+    return {
+        "engines": list(loaded.engines),
+        "router": type(loaded.router).__name__,
+        "mode": mode.name if isinstance(mode, Mode) else None if mode is None else policy_of(mode).name,
+        "monitors": [policy_of(each).name for each in loaded.monitors],
+        "tools": list(loaded.tools),
+    }

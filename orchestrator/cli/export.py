@@ -5,11 +5,15 @@
     settings    everything that shaped the run, by name
     engines     by name: what each could do, as probed; the largest is last
     steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
-                another one's id where a fork inherited the step, and the calls behind it are that run's
-    calls       every engine call, failed and interrupted ones included, with its text and token ids
+                another one's id where a fork inherited the step, and the calls behind it are that run's;
+                kind is thought, action (it calls tools), observation (what they answered, its writers) or answer
+    calls       every engine call, failed and interrupted ones included, with its text and token ids; one of a
+                tool has the purpose tool, its name as `engine`, what it answered as `text`, and no tokens
     signals     every measured value, by step and attempt
-    decisions   who chose what, and why
-    events      resumed, stalled, ...
+    decisions   who chose what, and why, by door: mode (its detail is the Mode), after_draft, on_events (what
+                was done about events), exit (a thought was ended early), approval N (of a step's Nth call), ...
+    events      what monitors noticed, by their kinds: stuck, milestone, overthinking, ...; and what happened to
+                the run: resumed, thought, unheard (a monitor that had no answer), ...
     outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
 
 Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending, and `queue_s`;
@@ -31,6 +35,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.memory.base import CallRow, StoredRun
 from orchestrator.runtime.fork import origins
+from orchestrator.types import StepKind
 
 __all__ = ["Call", "Decision", "Event", "Outcome", "RunExport", "Signal", "Step", "Task", "exported"]
 
@@ -56,8 +61,9 @@ class Step(_Record):
     """Id of the run that wrote it."""
     step: int
     attempt: int
-    kind: str
+    kind: StepKind
     writer: str
+    """An engine, or the tools that an observation is of."""
     text: str
     stop: str
     num_tokens: int
@@ -71,10 +77,12 @@ class Call(_Record):
     step: int
     attempt: int
     purpose: str
+    """draft, rewrite, judge, probe, tool, ..."""
     engine: str
+    """Who was called: an engine, or a tool where the purpose is tool."""
     seed: int
     digest: str
-    """Names the prompt's ids: equal digests, equal prompts."""
+    """Names the prompt's ids, or a tool's arguments: equal digests, equal prompts."""
     max_tokens: int
     started_s: float
     prompt_tokens: int
@@ -132,11 +140,14 @@ class Decision(_Record):
 
 
 class Event(_Record):
-    """Something else worth knowing."""
+    """What a monitor noticed, or something else worth knowing."""
 
     step: int
+    """Of a monitor's, the last kept step when it was noticed."""
     kind: str
     detail: dict[str, Any]
+    """Of a monitor's: `reason`, and `raised`, the attempt of the step; where there are such also `value`, `threshold`
+    and the `answer` that was given there."""
     at_s: float
 
 

@@ -14,6 +14,10 @@ TEMPLATE = """\
 # ${NAME} in any text is the environment variable NAME.
 
 schema_version = 1
+# mode = "think(512)"      # how much to think: instant, no_think, think, agentic, effort(0.5), auto, ...; or a table
+#                          # [mode] with a name and options. Unless given, engines think as they do by themselves
+# fallback = "as-it-is"    # the mode where that one cannot be had; "refuse" for none
+# monitors = []            # none, not even `stalled`; or tables as below
 
 # Engines, cheapest first; the last one is the most capable. Any names, any number of them; without any,
 # the two tiny models inside the package run.
@@ -42,6 +46,7 @@ kind = "vllm"
 url = "http://127.0.0.1:8002/v1"
 # model = "QwQ-32B"
 # judge = { prefill = 'The rating of the last step is \\boxed{' }   # also question, think: a judge's own words
+# tools = { format = "hermes", is_native = true }   # how it is told of tools and writes calls; also told, its words
 
 # What `orchestrator engines up` starts for it; `--dry-run` prints the command.
 # [engines.large.serve]
@@ -71,6 +76,20 @@ name = "specreason"        # small, large, random, specreason, rsd, arbitrage, .
 # first_n = 0              # steps the large engine writes before the first draft
 # reading = "greedy"       # or "average": probability-weighted digits; "prm": the engine that only measures
 # on_unreadable = "reject" # or "accept", "stop"
+
+# Monitors notice how a run goes; those named here stand in the place of `stalled`.
+# [[monitors]]
+# name = "stuck"           # milestone, overthinking, drift, budget, ...: the table in the README
+# repeats = 3
+# [[monitors]]
+# name = "overthinking"    # ends thoughts early
+# file = "exits.json"      # of `orchestrator calibrate-exits`
+# risk = 0.05
+
+# Tools that engines may call; none unless named.
+# [tools.calculator]
+# [tools.python]           # a fenced process without network
+# timeout_s = 10.0
 
 [budget]                   # of one task; discarded drafts and ratings count
 tokens = 16384             # output tokens of all calls

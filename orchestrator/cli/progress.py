@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.streams import note
 from orchestrator.runtime.run import Decided, Kept
 from orchestrator.runtime.visible import first_words
-from orchestrator.types import Decision
+from orchestrator.types import Decision, Event, StepKind
 
 if TYPE_CHECKING:
     import rich.progress
@@ -18,10 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["BenchProgress", "Progress", "RunBar", "StepLines"]
 
 _WORDS = 48
+_DOES = {StepKind.ACTION: "calls: ", StepKind.OBSERVATION: "answers: "}
 
 
 class StepLines:
-    """Prints a line for every step that is kept: who wrote it, how its draft was rated, its first words."""
+    """Prints a line for every step that is kept: who wrote it, how its draft was rated, its first words.
+
+    A step that calls tools and what they answered say so; what monitors notice has a line of its own.
+    """
 
     def __init__(self) -> None:
         self._decision: Decision | None = None
@@ -37,8 +43,11 @@ class StepLines:
             self._decision = event.decision
         elif isinstance(event, Kept):
             step = event.step
-            note(f"{step.index:>4} {step.writer:<8} {_rating(self._decision):<14} {first_words(step.text, _WORDS)}")
+            words = _DOES.get(step.kind, "") + first_words(step.text, _WORDS)
+            note(f"{step.index:>4} {step.writer:<8} {_rating(self._decision):<14} {words}")
             self._decision = None
+        elif isinstance(event, Event):
+            note(f"     {event.kind}: {first_words(event.reason, 2 * _WORDS)}")
 
 
 def _rating(decision: Decision | None) -> str:
@@ -84,6 +93,15 @@ class Progress:
             self._correct[done["correct"]] += 1
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away for as long as something else has to be seen."""
+        if self._bar is not None:
+            self._bar.stop()
+        yield
+        if self._bar is not None:
+            self._bar.start()
 
     def end(self) -> None:
         """Take the bar away and print one line about everything, unless nothing was begun."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.app import code_of
+from orchestrator.cli.approval import Person
 from orchestrator.cli.progress import StepLines
 from orchestrator.cli.results import record
 from orchestrator.cli.streams import fail, note, say, say_json
@@ -24,6 +25,8 @@ __all__ = ["run_question"]
 async def run_question(pipeline: Pipeline, task: Task, batch: str, *, given: Mapping[str, Any]) -> int:
     """Run `task`, or go on with its newest run, and return the exit code."""
     earlier = pipeline.journal.batch(batch) if given["resume"] else []
+    if pipeline.approve is None and not given["quiet"]:
+        pipeline.approve = Person.if_there()
     result = await pipeline.arun(
         task,
         run_id=earlier[0].run.id if earlier else None,

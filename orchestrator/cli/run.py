@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.source import engine_flags, router_flags, run_flags
+from orchestrator.cli.source import agent_flags, engine_flags, router_flags, run_flags
 from orchestrator.errors import UserError
 
 __all__ = ["run"]
@@ -21,6 +21,7 @@ __all__ = ["run"]
 @click.argument("what", required=False, metavar="[QUESTION | TASKS.jsonl]")
 @engine_flags
 @router_flags
+@agent_flags
 @run_flags
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Results of a file of tasks; new, or --resume."
@@ -39,6 +40,9 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
 
     What runs comes from --pipeline, from --small and --large, or from orchestrator.toml; the other
     flags override the file. Every run is journaled and can be shown with `orchestrator trace show`.
+
+    Tools run only where they are named. At a terminal you are asked before a tool that wants approval is
+    called, and before a call that was interrupted is made again; elsewhere, or with --quiet, it is denied.
 
     Exit code of a file: 2 if a line was bad or a prompt longer than a context, else 1 if a task failed
     or got no answer, else 4 if a budget stopped one, else 0. Of a question: 0 with an answer, 1 without

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Source",
+    "agent_flags",
     "calibration_of",
     "config_flag",
     "db_flag",
     "engine_flags",
     "load_object",
     "loaded_config",
+    "mode_flag",
+    "monitor_of",
     "open_source",
     "option_of",
     "router_flags",
@@ -59,7 +63,10 @@ _PLACES = {
     "allow_langsmith": ("run", "allow_langsmith"),
 }
 """Flag -> its place in the tables of the configuration."""
+_REPEATED = ("router_option", "monitor", "tool")
 _WITH_PIPELINE = ("concurrency", "db")
+_NEXT_OPTION = re.compile(r",(?=\s*\w+\s*=)")
+"""A comma between two options; one in a list is none."""
 
 Decorator = Callable[[Any], Any]
 
@@ -105,6 +112,20 @@ router_flags = _all(
     click.option("--seed", type=int, help="Every draw follows from it."),
 )
 
+mode_flag = click.option("--mode", metavar="MODE", help="How much to think: no_think, think(512), auto, ...")
+agent_flags = _all(
+    mode_flag,
+    click.option(
+        "--monitor",
+        multiple=True,
+        metavar="NAME[:KEY=VALUE,...]",
+        help="Watches how runs go, as stuck:repeats=2; may be repeated, and replaces the config's.",
+    ),
+    click.option(
+        "--tool", multiple=True, metavar="NAME", help="Engines may call it; may be repeated, and replaces the config's."
+    ),
+)
+
 run_flags = _all(
     click.option("--temperature", type=float, help="Of every engine; so the next four."),
     click.option("--top-p", type=float),
@@ -136,14 +157,37 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
     for option in given.get("router_option", ()):
         key, value = option_of(option)
         flags.setdefault("router", {})[key] = value
-    return load(given.get("config"), flags)
+    return load(given.get("config"), {**flags, **_agent(given)})
 
 
-def option_of(text: str) -> tuple[str, Any]:
-    """Return the key and the value of `KEY=VALUE`. Raises UserError for what is none."""
+def _agent(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of the flags for mode, monitors and tools, as the configuration takes them."""
+    named = map(monitor_of, given.get("monitor", ()))
+    tables = {
+        "mode": given.get("mode"),
+        "monitors": {str(place): table for place, table in enumerate(named, 1)},
+        "tools": {name: {} for name in given.get("tool", ())},
+    }
+    return {name: table for name, table in tables.items() if table not in (None, {})}
+
+
+def monitor_of(text: str) -> dict[str, Any]:
+    """Return the table of `NAME[:KEY=VALUE,...]`. Raises UserError for what is none."""
+    name, colon, options = text.partition(":")
+    if not name.strip() or (colon and not options.strip()):
+        raise UserError(f"--monitor {text!r}: write it as NAME or NAME:key=value,key=value")
+    given = [option_of(each, "--monitor") for each in _NEXT_OPTION.split(options)] if colon else []
+    table = dict(given)
+    if "name" in table or len(table) < len(given):
+        raise UserError(f"--monitor {text!r}: each option may be given once, and the name stands before the colon")
+    return {"name": name.strip(), **table}
+
+
+def option_of(text: str, flag: str = "--router-option") -> tuple[str, Any]:
+    """Return the key and the value of `KEY=VALUE`. Raises UserError for what is none, which calls it `flag`."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"--router-option {text!r}: write it as key=value")
+        raise UserError(f"{flag} {text!r}: write it as key=value")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -211,7 +255,8 @@ def _concurrency(given: Mapping[str, Any]) -> int:
 
 
 def _python_pipeline(given: Mapping[str, Any]) -> Pipeline:
-    others = [*(name for name in _PLACES if name not in _WITH_PIPELINE), "config", "small", "large", "router_option"]
+    placed = (name for name in _PLACES if name not in _WITH_PIPELINE)
+    others = [*placed, "config", "small", "large", "mode", *_REPEATED]
     clash = next((name for name in others if given.get(name) not in (None, ())), None)
     if clash:
         flag = "--" + clash.replace("_", "-")

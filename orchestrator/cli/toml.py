@@ -14,14 +14,39 @@ BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def lines(tables: dict[str, Any], path: Sequence[str] = ()) -> list[str]:
     """Return the lines of `tables`, which are found at `path`; every table has a head of its own."""
-    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    found = [f"{_key(key)} = {_literal(value)}" for key, value in plain.items()]
+    found = _plain(tables)
     if path and (found or not tables):
-        found = ["", f"[{'.'.join(map(_key, path))}]", *found]
+        found = ["", f"[{_place(path)}]", *found]
+    return found + _within(tables, path)
+
+
+def _plain(tables: dict[str, Any]) -> list[str]:
+    return [
+        f"{_key(key)} = {_literal(value)}"
+        for key, value in tables.items()
+        if not isinstance(value, dict) and not _is_tables(value)
+    ]
+
+
+def _within(tables: dict[str, Any], path: Sequence[str]) -> list[str]:
+    """Return the lines of the tables inside."""
+    found = []
     for key, value in tables.items():
+        place = (*path, key)
         if isinstance(value, dict):
-            found += lines(value, (*path, key))
+            found += lines(value, place)
+        elif _is_tables(value):
+            for each in value:
+                found += ["", f"[[{_place(place)}]]", *_plain(each), *_within(each, place)]
     return found
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(isinstance(each, dict) for each in value)
+
+
+def _place(path: Sequence[str]) -> str:
+    return ".".join(map(_key, path))
 
 
 def _key(key: str) -> str:

@@ -66,6 +66,7 @@ class StepStream:
         self._switches = switches
         self._opened = opened
         self._tools = tools
+        self._shows_tools = True
         self._steps: list[_Written] = []
         self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
@@ -85,13 +86,22 @@ class StepStream:
         """The kept steps, in order."""
         return [written.step for written in self._standing()]
 
-    def switch(self, think: Mapping[str, bool | None]) -> None:
+    def switch(
+        self,
+        think: Mapping[str, bool | None],
+        messages: Sequence[Message] | None = None,
+        *,
+        shows_tools: bool = True,
+    ) -> None:
         """Change, by engine, whether it is to think; engines that are not named are left to their templates.
 
-        Only before the first step: no thought stands in the light of another prompt than it was written in.
+        `messages` are the task told otherwise, None as it was. Only before the first step: no thought stands in the
+        light of another prompt than it was written in.
         """
         assert not self._standing(), "the thinking is switched before anything is written"
         self._think = think
+        self._messages = self._messages if messages is None else messages
+        self._shows_tools = shows_tools
         self._chains, self._lengths, self._drafts = {}, {}, {}
 
     def ahead(self, draft: Step) -> StepStream:
@@ -134,7 +144,7 @@ class StepStream:
         return prompt
 
     async def _open(self, engine: str) -> Chain:
-        told = {"tools": self._tools[engine]} if engine in self._tools else {}
+        told = {"tools": self._tools[engine]} if engine in self._tools and self._shows_tools else {}
         rendered = await self._engines[engine].render(self._messages, think=self._think.get(engine), **told)
         ids = await self._begun(engine, rendered)
         self._lengths.setdefault(engine, [len(ids)])

@@ -17,6 +17,7 @@ __all__ = [
     "FlawRepetition",
     "Milestone",
     "Overthinking",
+    "Redundant",
     "Repetition",
     "Saturation",
     "Spent",
@@ -24,6 +25,7 @@ __all__ = [
     "Stuck",
     "ThinkAnswerMismatch",
     "TrialAnswer",
+    "Ungrounded",
     "find",
 ]
 
@@ -37,6 +39,7 @@ MONITORS = {
     "milestone": "orchestrator.monitors.milestone:Milestone",
     "drift": "orchestrator.monitors.drift:Drift",
     "budget": "orchestrator.monitors.budget:Spent",
+    "redundant": "orchestrator.monitors.redundant:Redundant",
     "repetition": "orchestrator.monitors.repetition:Repetition",
     "flaw-repetition": "orchestrator.monitors.flaw_repetition:FlawRepetition",
     "think-answer-mismatch": "orchestrator.monitors.think_answer_mismatch:ThinkAnswerMismatch",
@@ -44,6 +47,7 @@ MONITORS = {
     "every": "orchestrator.monitors.every:Every",
     "chance": "orchestrator.monitors.chance:Chance",
     "trial-answer": "orchestrator.monitors.trial_answer:TrialAnswer",
+    "ungrounded": "orchestrator.monitors.ungrounded:Ungrounded",
 }
 
 

@@ -7,13 +7,16 @@ engine is told that nobody knows whether it was made, and where a person can be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from inspect import isawaitable
 from json import dumps
+from time import time
 from typing import Any
 
 from langgraph.types import interrupt
 
+from orchestrator.memory.base import EventRow
 from orchestrator.runtime.calling import called_in
 from orchestrator.runtime.decisions import Approve, Deny, record
 from orchestrator.runtime.interrupts import can_interrupt, door
@@ -23,26 +26,33 @@ from orchestrator.runtime.watch import advance
 from orchestrator.tools.base import ERROR, Called, Observation, Tool
 from orchestrator.types import Decision, Step, StepKind, Stop
 
-__all__ = ["act"]
+__all__ = ["ANSWERED", "act"]
 
-INTERRUPTED = f"{ERROR}the call was interrupted, and whether it was made is not known"
+ANSWERED = "answered"
+"""Kind of the event that tells the answers of several calls in one observation apart."""
+INTERRUPTED = "the call was interrupted, and whether it was made is not known"
+WANTED = "the tool asks for approval"
+NOBODY = "the call needs approval and nobody can be asked"
 SILENT = "(no output)"
+NO_TOOL = "?"
+"""Writer of an observation where no tool was called that there is."""
 
 
 async def act(run: Run, turn: Turn) -> str:
     """Make the calls of the last step, keep what they answered, and return the node to visit next."""
-    action = run.history.steps[-1]
-    await _catch_up(run)
-    seen: list[Observation] = []
+    action, index = run.history.steps[-1], len(run.history.steps)
+    await _catch_up(run, turn)
     calls = called_in(run, action)
-    for number, called in enumerate(calls):
-        seen.append(await _observe(run, turn, number, called))
-    run.caught_up = len(run.history.steps)
+    seen = [await _observe(run, turn, number, called) for number, called in enumerate(calls)]
+    run.caught_up = index
+    names = [called.name for called in calls if called.name in run.tool_names]
     texts = [each.text.strip() or SILENT for each in seen]
+    if len(texts) > 1:
+        _tell_apart(run, (index, turn.attempt), texts)
     observation = Step(
-        index=len(run.history.steps),
+        index=index,
         attempt=turn.attempt,
-        writer=",".join(dict.fromkeys(called.name or "?" for called in calls)),
+        writer=",".join(dict.fromkeys(names)) or NO_TOOL,
         text="\n".join(texts),
         num_tokens=0,
         stop=Stop.END,
@@ -53,15 +63,31 @@ async def act(run: Run, turn: Turn) -> str:
     return advance(run)
 
 
-async def _catch_up(run: Run) -> None:
-    """Bring the tools of a simulation to where they were when the run was cut off, by the calls it had made."""
-    if not run.is_simulation:
+def _tell_apart(run: Run, place: tuple[int, int], texts: Sequence[str]) -> None:
+    """Note where in an observation the answer of each call is."""
+    index, attempt = place
+    run.answers[place] = lengths = [len(text) for text in texts]
+    told = {"reason": f"{len(texts)} calls in one turn", "attempt": attempt, "lengths": lengths}
+    run.journal.event(EventRow(run.key, index, ANSWERED, dumps(told), time()))
+
+
+async def _catch_up(run: Run, turn: Turn) -> None:
+    """Bring the tools of a simulation that were made anew to where they were, by the calls that were made."""
+    if run.make_tools is None:
         return
-    for step in run.history.steps[run.caught_up : -1]:
-        if step.kind is StepKind.ACTION:
-            for called in called_in(run, step):
-                if not called.error:
+    steps = run.history.steps
+    for action in steps[run.caught_up :]:
+        if action.kind is StepKind.ACTION:
+            index = action.index + 1
+            made = run.call.made.get((index, steps[index].attempt if index < len(steps) else turn.attempt), {})
+            for number, called in enumerate(called_in(run, action)):
+                if _digest(action, number) in made:
                     await _tool(run, called)(called.arguments)
+
+
+def _digest(action: Step, number: int) -> bytes:
+    """Name one of the calls of a step by what the engine wrote: that is the same in every process."""
+    return blake2b(dumps([number, action.text]).encode(), digest_size=16).digest()
 
 
 def _tool(run: Run, called: Called) -> Tool:
@@ -73,55 +99,44 @@ async def _observe(run: Run, turn: Turn, number: int, called: Called) -> Observa
     if called.error:
         return Observation(f"{ERROR}{called.error}", is_error=True)
     tool, place = _tool(run, called), (len(run.history.steps), turn.attempt)
-    digest = blake2b(
-        dumps([number, called.name, dict(called.arguments)], default=str).encode(), digest_size=16
-    ).digest()
-    was_cut_off = run.call.was_cut_off(called.name, place, digest)
-    why = _why_ask(tool, was_cut_off=was_cut_off and not run.is_simulation)
-    if why:
-        decision = await _approved(run, turn, number, called, why, may_decide=tool.needs_approval)
+    digest = _digest(run.history.steps[-1], number)
+    times = 0 if tool.is_idempotent or run.make_tools else run.call.times_cut_off(called.name, place, digest)
+    if times or tool.needs_approval:
+        decision = await _approved(run, turn, number, called, times)
         if isinstance(decision, Deny):
             return Observation(f"{ERROR}{decision.reason}", is_error=True)
     return await run.call.tool(called.name, place, digest, lambda: tool(called.arguments))
 
 
-def _why_ask(tool: Tool, *, was_cut_off: bool) -> str:
-    """Say why a person is to be asked before a call, empty where nobody is."""
-    if was_cut_off and not tool.is_idempotent:
-        return "it was begun before and interrupted; whether it was made is not known"
-    return "the tool asks for approval" if tool.needs_approval else ""
+async def _approved(run: Run, turn: Turn, number: int, called: Called, times: int) -> Decision:
+    """Return what a person decided about a call that was cut off so many times, and record it.
 
-
-async def _approved(run: Run, turn: Turn, number: int, called: Called, why: str, *, may_decide: bool) -> Decision:
-    """Return what a person decided about a call, or what follows where nobody can be asked; it is recorded."""
+    Where nobody can be asked, the call is not made.
+    """
+    often = f"{times} times " if times > 1 else ""
+    why = f"it was begun {often}before and interrupted; whether it was made is not known" if times else WANTED
     name = f"approval {number}: {why}"
     stored = run.stored.decisions.get((len(run.history.steps), turn.attempt, name))
     if stored is not None:
         return stored
+    if run.approve is None and not can_interrupt():
+        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY)
+        record(run, turn.attempt, name, decision, policy="runtime")
+        return decision
     with door("approval"):
         said = await _ask(run, Approval(run.id, called.name, dict(called.arguments), why))
-    decision: Decision
     if said is True:
         decision = Approve(reason=f"a person let {called.name} be called")
-    elif said is None:
-        decision = Deny(reason=INTERRUPTED.removeprefix(ERROR) if not may_decide else _NOBODY)
     else:
-        decision = Deny(reason=said if isinstance(said, str) and said else f"{called.name} was not approved")
-    record(run, turn.attempt, name, decision)
+        refused = INTERRUPTED if times else f"{called.name} was not approved"
+        decision = Deny(reason=said if isinstance(said, str) and said else refused)
+    record(run, turn.attempt, name, decision, policy="a person")
     return decision
 
 
-_NOBODY = "the call needs approval and nobody can be asked"
-
-
 async def _ask(run: Run, approval: Approval) -> Any:
-    """Ask a person: through the pipeline's function, or by an interrupt where a graph can keep the question.
-
-    Returns None where nobody can be asked.
-    """
-    if run.approve is not None:
-        said = run.approve(approval)
-        return await said if isawaitable(said) else said
-    if can_interrupt():
+    """Ask a person through the pipeline's function, or by an interrupt of a graph that keeps the question."""
+    if run.approve is None:
         return interrupt(approval._asdict())
-    return None
+    said = run.approve(approval)
+    return await said if isawaitable(said) else said

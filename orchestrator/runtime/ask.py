@@ -1,4 +1,4 @@
-"""How a router gets signals, alternatives and answers: each ask is metered, cached per draft, and in the trace."""
+"""How policies get signals, alternatives and answers: each ask is metered, cached per draft, and in the trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.scorers.base import Scorer
     from orchestrator.runtime.run import Run, Turn
 
-__all__ = ["ANSWERS", "DraftAsk"]
+__all__ = ["ANSWERS", "DraftAsk", "all_of"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ class DraftAsk:
 
     def __init__(self, run: Run, scorers: Mapping[str, Scorer]) -> None:
         self._run = run
+        self._attempt = run.turn.attempt if run.turn else 0  # a late monitor may ask in a later turn
         self._scorers = scorers
         self._asked: dict[Hashable, asyncio.Future[Any]] = {}
 
@@ -51,7 +52,7 @@ class DraftAsk:
         """Score one draft, or several at once. Raises SignalUnavailable."""
         if isinstance(draft, Step):
             return await self._one(name, draft)
-        return await _all([asyncio.ensure_future(self._one(name, each)) for each in draft])
+        return await all_of([asyncio.ensure_future(self._one(name, each)) for each in draft])
 
     async def alternative(self, engine: str, draft: Step, *, sample: int = 0) -> Step:
         """Return what `engine` writes in the place of `draft`. Raises EngineError; asked again, the same one."""
@@ -76,7 +77,10 @@ class DraftAsk:
         """Return `num` answers with how sure the engine is of each; the first is greedy. Raises SignalUnavailable."""
         self._check_asked(engine, num)
         place, to_step = self._place(draft), None if before is None else before.index
-        samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=self._shown(engine))
+        try:
+            samples = await self._samples(engine, draft, num, place, to_step=to_step, logprobs=self._shown(engine))
+        except EngineError as error:
+            raise SignalUnavailable(ANSWERS, str(error)) from error
         return [Trial(each.answer, each.logprob, each.entropy) for each in samples]
 
     async def choose(self, engine: str, question: str, words: Sequence[str], *, of_task: bool = True) -> Choice:
@@ -107,8 +111,7 @@ class DraftAsk:
         index = len(self._run.history.steps)
         if draft is not None and draft.index >= index:
             return draft.index, draft.attempt
-        assert self._run.turn is not None
-        return index, self._run.turn.attempt
+        return index, self._attempt
 
     def answer_in(self, text: str) -> str | None:
         """Return the answer that the pipeline finds in a text, None for none."""
@@ -219,7 +222,7 @@ class DraftAsk:
             key = ("sample", engine, draft and draft.attempt, to_step, number, logprobs)
             return self._once(key, partial(probe.sample, engine, prompt, call, sampling, logprobs=logprobs))
 
-        return await _all([asyncio.ensure_future(sample(number)) for number in range(num)])
+        return await all_of([asyncio.ensure_future(sample(number)) for number in range(num)])
 
 
 def _checked(signal: Signal) -> Signal:
@@ -241,7 +244,7 @@ def _agreement(answers: Sequence[str], num: int) -> Signal:
     return Signal(name=ANSWERS, value=most / num, raw=most / num)
 
 
-async def _all(asked: Sequence[asyncio.Future[T]]) -> list[T]:
+async def all_of(asked: Sequence[asyncio.Future[T]]) -> list[T]:
     """Return what all of them return. Where one fails the others are cut off, so that no call outlives the ask."""
     try:
         return list(await asyncio.gather(*asked))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from orchestrator.engines.base import Drafting
-from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StoredRun
+from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StepRow, StoredRun
 from orchestrator.routers.base import UNASKED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import WRITING, drafting_of
@@ -55,32 +56,46 @@ def attempts(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Att
 
     `ancestors`, oldest first, are the runs it was forked from.
     """
-    tried = [*_inherited(stored, ancestors), *_own(stored), *_observed(stored)]
-    return sorted(tried, key=lambda each: each.step) if any(each.verdict == OBSERVED for each in tried) else tried
+    tried = [*_inherited(stored, ancestors), *_own(stored)]
+    observed = dict(_observed(stored))
+    last = {(each.step, each.attempt): place for place, each in enumerate(tried)}
+    found: list[Attempt] = []
+    for place, each in enumerate(tried):
+        found.append(each)
+        behind = (each.step, each.attempt)
+        if last[behind] == place and behind in observed:
+            found.append(observed[behind])
+    return found
 
 
-def _observed(stored: StoredRun) -> Iterator[Attempt]:
-    """Return what tools answered: no engine wrote it."""
+def _observed(stored: StoredRun) -> Iterator[tuple[tuple[int, int], Attempt]]:
+    """Return what tools answered in the run itself, by step and attempt of the action that it is behind."""
     standing = {(row.step, row.attempt) for row in stored.kept()}
-    for row in stored.steps:
-        if row.kind == StepKind.OBSERVATION:
-            verdict = OBSERVED if (row.step, row.attempt) in standing else "rolled back"
-            yield Attempt(
-                step=row.step,
-                attempt=row.attempt,
-                writer=row.writer,
-                verdict=verdict,
-                reason="",
-                text=row.text,
-                output_tokens=0,
-                is_bound=False,
-                seconds=row.seconds,
-                first_token_s=None,
-                queue_s=None,
-                drafting=None,
-                signals=(),
-                decision=None,
-            )
+    begun_with = len(inherited(stored))
+    for place, (action, row) in enumerate(pairwise(stored.steps), 1):
+        if row.kind == StepKind.OBSERVATION and place >= begun_with:
+            stands = (row.step, row.attempt) in standing
+            yield (action.step, action.attempt), _observation(row, OBSERVED if stands else "rolled back")
+
+
+def _observation(row: StepRow, verdict: str) -> Attempt:
+    """Return what tools answered: no engine wrote it."""
+    return Attempt(
+        step=row.step,
+        attempt=row.attempt,
+        writer=row.writer,
+        verdict=verdict,
+        reason="",
+        text=row.text,
+        output_tokens=0,
+        is_bound=False,
+        seconds=row.seconds,
+        first_token_s=None,
+        queue_s=None,
+        drafting=None,
+        signals=(),
+        decision=None,
+    )
 
 
 def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[Attempt]:
@@ -90,7 +105,9 @@ def _inherited(stored: StoredRun, ancestors: Sequence[StoredRun]) -> Iterator[At
     for row in inherited(stored) if ancestors else ():
         origin = wrote[row.step, row.attempt]
         verdict = "inherited" if (row.step, row.attempt) in standing else "rolled back"
-        yield theirs[origin, row.step, row.attempt, row.writer]._replace(verdict=verdict, origin=origin)
+        is_observed = row.kind == StepKind.OBSERVATION
+        tried = _observation(row, verdict) if is_observed else theirs[origin, row.step, row.attempt, row.writer]
+        yield tried._replace(verdict=verdict, origin=origin)
 
 
 def _own(stored: StoredRun) -> list[Attempt]:

@@ -48,6 +48,10 @@ class _Account:
         if not is_within:
             raise LimitExceeded(self._prefix + kind, spent, limit)
 
+    @property
+    def tokens_left(self) -> int | None:
+        return None if self._budget.tokens is None else max(0, self._budget.tokens - self._tokens)
+
     def charge(self, prompt_tokens: int, output_tokens: int, cost: float) -> None:
         self._tokens += output_tokens
         self._prompt_tokens += prompt_tokens
@@ -109,6 +113,12 @@ class Spender:
     def charge(self, engine: str, used: Entry) -> None:
         """Count what a call of an earlier session used."""
         self.settle(engine, 0, 0, used)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Output tokens that the run may still have, None without a limit."""
+        [run] = self._others
+        return run.tokens_left
 
     @property
     def elapsed_s(self) -> float:

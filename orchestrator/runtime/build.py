@@ -36,6 +36,7 @@ __all__ = [
     "check_needs",
     "check_overlap",
     "check_sampling",
+    "check_tools",
     "counterfactual_of",
     "counterfactual_settings",
     "doors_of",
@@ -56,6 +57,7 @@ __all__ = [
 
 AS_IT_IS = "as-it-is"
 """The mode that switches nothing."""
+_OF_CHAT_APIS = ToolPrompt(format="hermes", is_native=True)
 VERIFIER = "verifier"
 """What a scorer is called that never errs; a workload brings it."""
 RESERVED = (ANSWER, ACT, "reason", "__start__", "__end__")
@@ -204,10 +206,19 @@ def _tool(wanted: Any) -> Any:
     return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
 
 
+def check_tools(tools: Any, engines: Iterable[str]) -> None:
+    """Raise UserError for a tool that is called like an engine: nobody could tell in a trace who did what."""
+    for name in {} if callable(tools) else {each.name for each in tools} & {*engines}:
+        raise UserError(f"a tool is called {name!r}, and so is an engine: give one of them another name")
+
+
 def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -> ToolPrompt:
-    """Return how engines are told of tools: in the words that the largest one brings, if nothing else is said."""
+    """Return how engines are told of tools: in the words that the largest one brings, if nothing else is said.
+
+    A chat API is given them apart from the text.
+    """
     *_, largest = specs.values()
-    return wanted or largest.tools or ToolPrompt()
+    return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
 
 
 def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from json import dumps, loads
 from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.engines.base import Completion, Drafting, Engine, Prefix, Progress, Request
+from orchestrator.engines.base import Completion, Drafting, Engine, Prefix, Progress, Request, Schema
 from orchestrator.engines.retry import RetryPolicy, retry
 from orchestrator.errors import ContextExceeded, EngineError, EngineUnavailable, LimitExceeded
 from orchestrator.ledger import Entry, Fate, Ledger
@@ -128,21 +129,31 @@ class Calls:
         self._policy = policy
         self._resting = resting
         self._finished: dict[_Key, list[CallResult]] = {}
-        self._cut_off: set[_Key] = set()
+        self._cut_off: Counter[_Key] = Counter()
+        self.made: dict[Place, dict[bytes, str]] = {}
+        """Tools that have answered, by the place and the digest of the call."""
 
     def replay(self, intent: CallIntent, result: CallResult) -> None:
         """Remember a finished call of an earlier session: asked for again, it is answered from here."""
         key = _Key(intent.step, intent.attempt, intent.purpose, intent.engine, intent.seed, intent.digest)
         self._finished.setdefault(key, []).append(result)
 
-    def cut_off_before(self, intent: CallIntent) -> None:
-        """Remember a call of a tool that an earlier session began and did not see the end of."""
-        self._cut_off.add(_Key(intent.step, intent.attempt, intent.purpose, intent.engine, intent.seed, intent.digest))
+    def recall(self, intent: CallIntent, *, is_done: bool) -> None:
+        """Remember a call of a tool that an earlier session made, or began and did not see the end of."""
+        place = (intent.step, intent.attempt)
+        if is_done:
+            self.made.setdefault(place, {})[intent.digest] = intent.engine
+        else:
+            self._cut_off[_Key(*place, TOOL, intent.engine, 0, intent.digest)] += 1
 
-    def was_cut_off(self, name: str, place: Place, digest: bytes) -> bool:
-        """Say whether an earlier session began the same call of a tool and nobody knows what came of it."""
-        key = _Key(*place, TOOL, name, 0, digest)
-        return key in self._cut_off and key not in self._finished
+    def times_cut_off(self, name: str, place: Place, digest: bytes) -> int:
+        """Return how often the same call of a tool was begun while nobody knows what came of it."""
+        return 0 if digest in self.made.get(place, {}) else self._cut_off[_Key(*place, TOOL, name, 0, digest)]
+
+    def begun(self, place: Place) -> set[str]:
+        """Return the tools that were called at a place; of some nobody may know whether they did anything."""
+        cut_off = {key.engine for key in self._cut_off if (key.step, key.attempt) == place}
+        return cut_off.union(self.made.get(place, {}).values())
 
     async def tool(
         self, name: str, place: Place, digest: bytes, make: Callable[[], Awaitable[Observation]]
@@ -158,6 +169,7 @@ class Calls:
         try:
             await self._journal.written(self._run)
             seen = await make()
+            self.made.setdefault(place, {})[digest] = name
         finally:
             status, text = ("done", seen.text) if seen else ("aborted", "")
             result = _tool_result(self._run, seq, status, text, time() - started)
@@ -228,6 +240,7 @@ class Calls:
         place: Place,
         sampling: Sampling,
         max_tokens: int,
+        tools: tuple[Schema, ...] = (),
     ) -> Completion:
         """Return the whole turn that a chat-only engine answers with.
 
@@ -236,12 +249,14 @@ class Calls:
         named = dumps(messages).encode()
         ask = Request(
             messages=messages,
+            tools=tools,
             sampling=sampling,
             max_tokens=max_tokens,
             seed=call_seed(self._seed, place[0], purpose, place[1]),
             purpose=purpose,
         )
-        bound = sum(len(message.content.encode("utf-8", "replace")) for message in messages)
+        texts = [*(message.content for message in messages), *(dumps(schema) for schema in tools)]
+        bound = sum(len(text.encode("utf-8", "replace")) for text in texts)
         return await self._ask(Asked(engine, place, ask, blake2b(named, digest_size=16).digest(), bound))
 
     async def _ask(self, asked: Asked) -> Completion:
@@ -275,7 +290,7 @@ class Calls:
         # Two scorers may have asked the same thing, only one of them with logprobs.
         needs_logprobs = ask.logprobs > 0 and ask.purpose not in WRITING
         finished = self._finished.get(asked.key, ())
-        return next((result for result in finished if result.logprobs or not needs_logprobs), None)
+        return next((result for result in finished if result.logprobs or not needs_logprobs or not result.ids), None)
 
     def drop_laid_ready(self, is_dropped: Callable[[Place], bool]) -> list[int]:
         """Book what lies ready for the places that `is_dropped` names as discarded; return the numbers of the calls."""

@@ -7,6 +7,7 @@ from orchestrator.runtime.alternative import adopting
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import check_engine, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import Run
 from orchestrator.types import Conclude, Decision, Handback, Rollback, Step, keep, rewrite
 
@@ -28,10 +29,8 @@ async def decide(run: Run, draft: Step) -> Decision:
     if isinstance(decision, Handback | Conclude):
         raise UserError(f"{run.doors.policy} answered {decision.action} about a draft: that is for on_events")
     check_engine(run, getattr(decision, "engine", None))
-    if isinstance(decision, Rollback) and not 0 <= decision.to_step <= draft.index:
-        raise UserError(
-            f"{run.doors.policy} rolls step {draft.index} back to {decision.to_step}: give 0 to {draft.index}"
-        )
+    if isinstance(decision, Rollback):
+        decision = reachable(run, decision)
     decision = adopting(run, draft, decision)
     record(run, draft.attempt, "after_draft", decision)
     return decision

@@ -24,7 +24,7 @@ from orchestrator.types import (
     StopRun,
 )
 
-__all__ = ["CONSTANT", "Approve", "Deny", "Moded", "Planned", "check_engine", "decision_of", "record"]
+__all__ = ["CONSTANT", "Approve", "Deny", "Exited", "Moded", "Planned", "check_engine", "decision_of", "record"]
 
 CONSTANT = "constant"
 """Kind of the event that says that a scorer, or a prediction, reads the same again and again."""
@@ -50,6 +50,18 @@ class Moded(Decision):
     action = "mode"
     mode: dict[str, Any]
     """The fields of a types.Mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited(Conclude):
+    """A thought was closed before its engine closed it."""
+
+    thought: int
+    """Tokens of thought until then."""
+    at_most: int | None
+    """Tokens that the budgets left for more of it: no exit saves more. None without a budget."""
+    usual: float | None
+    """Tokens of thought that similar tasks took, None where nobody knows: what is above `thought` was saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +123,8 @@ def _detail(decision: Decision) -> str:
             return dumps({"until": until, **{name: value for name, value in others.items() if value}})
         case StopRun(status=status):
             return dumps({"status": status})
+        case Exited(thought=thought, at_most=at_most, usual=usual):
+            return dumps({"thought": thought, "at_most": at_most, "usual": usual})
         case Rollback(to_step=to_step):
             return dumps({"to_step": to_step})
         case Moded(mode=mode):

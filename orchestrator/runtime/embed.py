@@ -38,8 +38,8 @@ def reasoning_node(pipeline: Pipeline, *, input: str, output: str) -> Runnable[A
     The answer is None if the run found none. It works under invoke and ainvoke. The run's identity is
     its place in that graph: entered again by a retry, or where the graph has a checkpointer after an
     interrupt or a crash, it goes on from the journal and repeats no finished engine call, while going
-    back to an earlier checkpoint starts a run of its own. Decisions and kept steps are written to
-    LangGraph's `custom` stream.
+    back to an earlier checkpoint starts a run of its own. Decisions, kept steps and events of monitors are
+    written to LangGraph's `custom` stream.
 
     Each door of the router may call LangGraph's `interrupt` once per step or draft; a second call is a
     UserError. It is answered by `Command(resume=answer)`, not by the interrupt's id, which LangGraph does

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from json import dumps
+from json import dumps, loads
 from time import time
 
 from orchestrator.errors import UserError
-from orchestrator.memory.base import REMOVED, EventRow, RunRow, StepRow, StoredRun
+from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.resume import failovers
+from orchestrator.runtime.moding import AGAIN, MODE
+from orchestrator.runtime.resume import failovers, mode_of, noticed
 
 __all__ = ["ancestors", "fork", "inherited", "origins"]
 
@@ -22,7 +23,9 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
 
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
-    parent. A hand-over in force at that step ends: the router is asked anew.
+    parent. It stays in the mode it is in, with what monitors had noticed. A hand-over in force at that
+    step ends: the router is asked anew. What tools did behind that step is not taken back, and a call
+    that is asked for again is made again.
 
     Raises UserError if `to_step` is below 0.
     """
@@ -37,12 +40,30 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
     for decision in failovers(stored):
         if decision.step < to_step:  # it stays degraded
             journal.decision(decision._replace(run=key))
+    if to_step and (mode := mode_of(stored)) is not None:  # its steps were written in it
+        journal.decision(mode._replace(run=key, step=0, attempt=int(mode.door == AGAIN), door=MODE))
+    if (returned := _handed_back(stored, to_step)) is not None:
+        journal.decision(returned._replace(run=key))
+    for event in noticed(stored):
+        if event.step < to_step - 1:  # behind the last one monitors look again
+            journal.event(event._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
     journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
     journal.commit(key)
     journal.release(key)  # whoever opens it claims it
     return child
+
+
+def _handed_back(stored: StoredRun, to_step: int) -> DecisionRow | None:
+    """Return the decision from which on monitors look, where a hand-over ended before `to_step`."""
+    found: DecisionRow | None = None
+    for row in stored.decisions:
+        if row.action == "handback" and row.step < to_step:
+            found = row
+        elif row.action == "rollback" and found is not None:
+            found = found._replace(step=min(found.step, loads(row.detail)["to_step"]))
+    return found
 
 
 def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import cast
 
-from orchestrator.errors import MissingCapability, SignalUnavailable, UserError
-from orchestrator.modes.base import Chosen
+from orchestrator.errors import EngineError, MissingCapability, SignalUnavailable, UserError
+from orchestrator.modes.base import Chosen, Reconsidering
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import lasting
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import finish, plan, roll_back
-from orchestrator.types import Mode, StepKind
+from orchestrator.types import Mode
 
-__all__ = ["MODE", "begin", "choose", "enter", "reconsider"]
+__all__ = ["AGAIN", "MODE", "begin", "choose", "enter", "reconsider"]
 
 MODE = "mode"
-"""The door of the decisions that say how much to think."""
+"""The door of the decision that says how much to think."""
+AGAIN = "reconsider"
+"""That of the one that says whether that was enough."""
 
 
 async def choose(run: Run, turn: Turn) -> str:
     """Let the policy choose a mode, record it, and begin in it."""
-    stored = run.stored.decisions.get((0, turn.attempt, MODE))
-    if isinstance(stored, Moded):
-        enter(run, Mode(**stored.mode))
-        return plan(run)
     assert run.mode_policy is not None
     try:
         with door(run.mode_name):
             chosen = await run.mode_policy.choose(run.history, DraftAsk(run, run.scorers))
-    except SignalUnavailable as missing:
+    except (SignalUnavailable, EngineError) as missing:
         if run.fallback is None:
             raise MissingCapability(
                 f"{run.mode_name} cannot choose: {missing}; give a mode, or a fallback"
             ) from missing
         chosen = Chosen(run.fallback, f"{missing}: {run.fallback.name} instead")
-    _begin(run, turn.attempt, chosen)
+    enter(run, _record(run, turn.attempt, MODE, chosen))
     return plan(run)
 
 
 async def reconsider(run: Run, turn: Turn) -> str:
     """Ask the policy, once, whether the answer will do; begin anew in another mode if it will not."""
-    assert run.owed is not None and run.history.mode is not None and run.mode_policy is not None
-    index = len(run.history.steps)
-    stored = run.stored.decisions.get((index, turn.attempt, MODE))
-    known = Mode(**stored.mode) if isinstance(stored, Moded) else None
-    mode = known or _record(run, turn.attempt, await _thought_over(run))
+    assert run.owed is not None
+    stored = run.stored.decisions.get((len(run.history.steps), turn.attempt, AGAIN))
+    if isinstance(stored, Moded):
+        mode = Mode(**stored.mode)
+    else:
+        mode = _record(run, turn.attempt, AGAIN, await _thought_over(run))
     run.has_reconsidered = True
     if mode == run.history.mode:
         return finish(run, *run.owed)
@@ -56,40 +57,35 @@ async def reconsider(run: Run, turn: Turn) -> str:
 
 async def _thought_over(run: Run) -> Chosen:
     """Return what the policy says; where it cannot tell, or what tools did cannot be taken back, the answer stands."""
-    mode = run.history.mode
+    mode, policy = run.history.mode, cast(Reconsidering, run.mode_policy)
     assert mode is not None
     answer = run.find_answer(run.text())
     try:
         with door(run.mode_name):
-            chosen: Chosen = await run.mode_policy.reconsider(run.history, answer, DraftAsk(run, run.scorers))  # type: ignore[union-attr]
-    except SignalUnavailable as missing:
+            chosen = await policy.reconsider(run.history, answer, DraftAsk(run, run.scorers))
+    except (SignalUnavailable, EngineError) as missing:
         return Chosen(mode, f"{missing}: the answer stands")
-    acted = any(step.kind is StepKind.OBSERVATION for step in run.history.steps)
-    if chosen.mode != mode and acted and not run.is_simulation:
+    if isinstance(chosen, Chosen) and chosen.mode != mode and lasting(run) is not None:
         return Chosen(mode, f"{chosen.reason}; but what tools did cannot be taken back: the answer stands")
     return chosen
 
 
 def begin(run: Run, mode: Mode) -> None:
     """Enter a mode that nobody has to choose, and record it. Raises MissingCapability."""
-    _begin(run, 0, Chosen(mode, "as the pipeline says"))
+    enter(run, _record(run, 0, MODE, Chosen(mode, "as the pipeline says")))
 
 
-def _begin(run: Run, attempt: int, chosen: Chosen) -> None:
-    if not isinstance(chosen, Chosen):
-        raise UserError(f"{run.mode_name} chose {chosen!r}, not a Chosen(mode, reason)")
-    enter(run, _record(run, attempt, chosen))
-
-
-def _record(run: Run, attempt: int, chosen: Chosen) -> Mode:
+def _record(run: Run, attempt: int, door: str, chosen: Chosen) -> Mode:
     """Record what was chosen and return the mode that comes of it: the fallback where the engines cannot honour it."""
+    if not isinstance(chosen, Chosen):
+        raise UserError(f"{run.mode_name} chose {chosen!r:.60}, not a Chosen(mode, reason)")
     mode, reason, signals, threshold, margin = chosen
     if why := unable(run, mode):
-        if run.fallback is None:
-            raise MissingCapability(f"mode {mode.name}: {why}; give another mode, or a fallback")
+        if run.fallback is None or unable(run, run.fallback):
+            raise MissingCapability(f"mode {mode.name}: {why}; give another mode, or another fallback")
         mode, reason = run.fallback, f"{reason}; but {why}: {run.fallback.name} instead"
     decision = Moded(mode=asdict(mode), reason=reason, signals=signals, threshold=threshold, margin=margin)
-    record(run, attempt, MODE, decision, policy=run.mode_name)
+    record(run, attempt, door, decision, policy=run.mode_name)
     return mode
 
 
@@ -111,4 +107,5 @@ def enter(run: Run, mode: Mode) -> None:
     """Think as much as `mode` says from here on; nothing has been written."""
     run.history.mode = mode
     run.history.tools = run.tool_names if mode.tools else ()
-    run.stream.switch(run.thinks if mode.think is None else dict.fromkeys(run.thinks, mode.think))
+    think = {name: run.thinks_by(name) for name in run.thinks}
+    run.stream.switch(think, run.shown, shows_tools=mode.tools)

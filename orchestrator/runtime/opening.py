@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from json import dumps, loads
 from time import time
 from typing import Any
 
+from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
+from orchestrator.engines.scorers import VERDICT
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
@@ -91,6 +93,17 @@ class Recipe:
         return None if of is None else {"said": str(of), "digest": of.digest}
 
     @property
+    def _learns(self) -> bool:
+        return self.doors.after_run is not None or hasattr(self.mode, "after_run")
+
+    @property
+    def _asked_scorers(self) -> dict[str, Scorer]:
+        """The scorers; the verdict only where a policy names it, as journals of before know of none."""
+        asking = (self.router, *self.monitors, self.mode)
+        asked = {name for policy in asking for name in getattr(policy, "needs", Needs()).scorers}
+        return {name: scorer for name, scorer in self.scorers.items() if name != VERDICT or name in asked}
+
+    @property
     def _tools(self) -> Any:
         listed = self.tools if callable(self.tools) else [each.name for each in self.tools]
         return {"tools": listed, "prompt": self.tool_prompt}
@@ -98,6 +111,7 @@ class Recipe:
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
         tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
+        build.check_tools(tools, self.engines)
         asked = self.tool_prompt
         return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None
 
@@ -111,7 +125,7 @@ class Recipe:
                     "order": list(self.specs),
                     "router": self.router,
                     "monitors": self.monitors,
-                    "scorers": self.scorers,
+                    "scorers": self._asked_scorers,
                     "budget": {**build.settings_of(self.budget)},
                     "answer": self.answer,
                     "stop_on_answer": self.stop_on_answer,
@@ -125,7 +139,7 @@ class Recipe:
                     **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                     **({"tools": self._tools} if self.tools else {}),
                     **({"mode": self.mode, "fallback": self.fallback} if self.mode is not None else {}),
-                    **({"experience": self.experience} if self.experience and self.doors.after_run else {}),
+                    **({"experience": self.experience} if self.experience and self._learns else {}),
                 }
             ),
             sort_keys=True,
@@ -166,10 +180,14 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
     restore(run, stored, ancestors(journal, stored))
     if not is_over(stored):
         _learn(recipe, ready, run, stored)
+        if isinstance(recipe.mode, Mode) and run.history.mode is None and not run.history.steps:
+            moding.begin(run, recipe.mode)
     if stored.outcome is not None and is_over(stored):
         ending.reopen(run, stored.outcome)
     else:
         journal.event(EventRow(run.key, len(run.history.steps), "resumed", "", time()))
+        if isinstance(recipe.mode, Mode) and run.history.mode is None:  # a death, or a fork, came before it was chosen
+            moding.begin(run, recipe.mode)
         turn.settle(run)
     return run
 
@@ -252,7 +270,8 @@ def _assemble(
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
         fallback=recipe.fallback,
         tools=tools,
-        is_simulation=callable(recipe.tools),
+        schemas=tuple(tools.schemas()) if tools is not None and recipe.tool_prompt.is_native else (),
+        make_tools=partial(recipe.toolset, task) if callable(recipe.tools) else None,
         approve=recipe.approve,
         call=Calls(key, seed, recipe.engines, contexts, journal, ledger, spender, recipe.retries, resting),
         ledger=ledger,

@@ -118,6 +118,8 @@ class Pipeline:
             self.router = given.laid_over(self.router)
         build.check_engines(self.router, self.writers, self.specs)
         self.budget = budget
+        self.approve = approve
+        """Is asked before a tool that wants approval is called; None where nobody can be asked."""
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
@@ -129,7 +131,6 @@ class Pipeline:
             monitors=build.monitors_of(monitors),
             tools=build.tools_of(tools),
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
-            approve=approve,
             mode=build.mode_of(mode),
             fallback=build.fallback_of(fallback),
             scorers=self._scorers,
@@ -146,6 +147,7 @@ class Pipeline:
             overlap=overlap,
         )
         build.check_overlap(overlap, self._recipe_with.keywords)
+        build.check_tools(self._recipe_with.keywords["tools"], self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -239,6 +241,11 @@ class Pipeline:
         return self._scorers
 
     @property
+    def monitors(self) -> tuple[Any, ...]:
+        """What watches every run."""
+        return tuple(self._recipe.monitors)
+
+    @property
     def thinks(self) -> Mapping[str, bool | None]:
         """The thinking switch of each engine."""
         return self._recipe.thinks
@@ -261,7 +268,9 @@ class Pipeline:
     @cached_property
     def _recipe(self) -> opening.Recipe:
         """What runs are made of; until the first one the public attributes may be changed."""
-        return self._recipe_with(engines=self.engines, specs=self.specs, router=self.router, budget=self.budget)
+        return self._recipe_with(
+            engines=self.engines, specs=self.specs, router=self.router, budget=self.budget, approve=self.approve
+        )
 
     def _check_budget(self) -> None:
         limits = [self.budget, *self.budget.engines.values()]
@@ -292,7 +301,8 @@ class Pipeline:
 
         With the `run_id` of a stored run, that run is continued from where its journal ends, or,
         if it was finished, given back without calling any engine. `batch` and `position` name the
-        task's place in a file, for resuming the file. `listener` is told of decisions and kept steps.
+        task's place in a file, for resuming the file. `listener` is told of decisions, kept steps and
+        events of monitors.
 
         Raises UserError, EngineError (an engine could not be started) or StoreError. What goes wrong
         in the course of a run is its status.
@@ -326,7 +336,7 @@ class Pipeline:
         return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
-        """Run one task and yield Decided and Kept events as they happen, then the RunResult."""
+        """Run one task and yield Decided, Kept and monitors' Events as they happen, then the RunResult."""
         events: asyncio.Queue[Any] = asyncio.Queue()
         running = asyncio.ensure_future(self.arun(task, listener=events.put_nowait, **options))
         running.add_done_callback(lambda _: events.put_nowait(None))

@@ -7,12 +7,12 @@ from json import loads
 from typing import NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
-from orchestrator.runtime.moding import MODE
+from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.watch import RAISED, UNHEARD
 
 __all__ = ["Remark", "remarks", "told_between"]
 
-ASIDE = (MODE, "on_events", "exit", "handover")
+ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}
 
@@ -53,8 +53,12 @@ def _said(row: DecisionRow) -> str:
         case "mode":
             return f"mode {detail['name']}"
         case "handoff":
-            turns = f" for {detail['turns']} turns" if detail.get("turns") else ""
+            turns = f" for {_turns(detail['turns'])}" if detail.get("turns") else ""
             return f"to {row.engine}{turns}"
         case "rollback":
             return f"back to step {detail['to_step']}"
     return _SAYS.get(row.action, row.action)
+
+
+def _turns(number: int) -> str:
+    return f"{number} turn{'' if number == 1 else 's'}"

@@ -9,25 +9,36 @@ interrupted and charged everything it had reserved.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from json import loads
 from typing import Any
 
 from orchestrator.ledger import Fate
-from orchestrator.memory.base import REMOVED, CallIntent, CallResult, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.memory.base import (
+    REMOVED,
+    CallIntent,
+    CallResult,
+    DecisionRow,
+    EventRow,
+    SignalRow,
+    StepRow,
+    StoredRun,
+)
+from orchestrator.runtime.act import ANSWERED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
 from orchestrator.runtime.decisions import Moded, decision_of
 from orchestrator.runtime.hidden import dropped
-from orchestrator.runtime.moding import MODE, enter
+from orchestrator.runtime.moding import AGAIN, MODE, enter
 from orchestrator.runtime.run import Ending, Forced, Lead, Run
-from orchestrator.runtime.watch import RAISED
+from orchestrator.runtime.watch import LATE, RAISED, UNHEARD
 from orchestrator.runtime.write import LEAD, led
 from orchestrator.types import Event, Mode, Signal, Status, Step, StepKind, Stop, StopRun
 
-__all__ = ["failovers", "leads_of", "restore", "spent_s", "step_of"]
+__all__ = ["failovers", "leads_of", "mode_of", "noticed", "restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -37,13 +48,16 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     """
     kept = stored.kept()
     tip = len(kept)
+    places = {(row.step, row.attempt) for row in kept}
     writers: dict[tuple[int, int], list[CallResult]] = {}
     leads: dict[tuple[int, int], Lead] = {}
     for each in (*ancestors, stored):
         writers.update(_writing_calls(each))
         leads.update(leads_of(each))
+        run.answers.update(answers_of(each))
+        _recall_tools(run, each, None if each is stored else places)
     run.leads = leads_of(stored)
-    turned = _enter_mode(run, stored, tip)
+    turned = _enter_mode(run, stored)
     spoken = {each.key: _tokenizers(each) for each in (*ancestors, stored)}
     standing: set[int] = set()
     for row in kept:
@@ -116,6 +130,19 @@ def leads_of(stored: StoredRun) -> dict[tuple[int, int], Lead]:
     return {(step, each["attempt"]): Lead(each["text"], each["ids"]) for step, each in told}
 
 
+def answers_of(stored: StoredRun) -> dict[tuple[int, int], Sequence[int]]:
+    """Return the lengths of what calls were answered, by step and attempt, where one step holds several answers."""
+    told = [(event.step, loads(event.detail)) for event in stored.events if event.kind == ANSWERED]
+    return {(step, each["attempt"]): each["lengths"] for step, each in told}
+
+
+def _recall_tools(run: Run, stored: StoredRun, places: set[tuple[int, int]] | None) -> None:
+    """Remember which tools were called, at `places` only or, for None, at all."""
+    for intent, result in stored.calls:
+        if intent.purpose == TOOL and (places is None or (intent.step, intent.attempt) in places):
+            run.call.recall(intent, is_done=result is not None and result.status == "done")
+
+
 def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[CallResult]:
     """Return the calls whose texts make up the step: the last ones, where an earlier session's were not used again."""
     text = row.text.removeprefix(lead.text) if lead else row.text
@@ -128,7 +155,7 @@ def _behind(row: StepRow, calls: list[CallResult], lead: Lead | None) -> list[Ca
 def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> Step:
     """Return a stored step, its ids and logprobs taken from the calls that wrote it and from what it starts with."""
     written = [completion_of(result) for result in calls]
-    ids: Sequence[int] = [id for completion in written for id in completion.ids]
+    ids: Sequence[int] = [id for completion in written for id in completion.ids] if calls else ()
     if lead is not None:
         ids = led(lead, row.text.removeprefix(lead.text), ids)
     return Step(
@@ -145,32 +172,43 @@ def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> 
     )
 
 
-def _enter_mode(run: Run, stored: StoredRun, tip: int) -> DecisionRow | None:
+def mode_of(stored: StoredRun) -> DecisionRow | None:
+    """Return the decision by which a run is in its mode, None where it is in none."""
+    first, again = (next((row for row in stored.decisions if row.door == door), None) for door in (MODE, AGAIN))
+    return first if first is None or again is None or again.detail == first.detail else again
+
+
+def _enter_mode(run: Run, stored: StoredRun) -> DecisionRow | None:
     """Enter the mode that the run is in; return the decision that turned it to that mode after another one."""
-    rows = [row for row in stored.decisions if row.door == MODE]
-    if not rows or (len(rows) == 1 and tip == 0 and run.mode_policy is not None):
-        return None  # it is still to be entered
-    first, *later = rows
-    again = next((row for row in later if (0, row.attempt) in _removals(stored)), None)
-    run.has_reconsidered = again is not None
-    mode = decision_of(again or first, ())
+    row = mode_of(stored)
+    if row is None:
+        return None
+    mode = decision_of(row, ())
     assert isinstance(mode, Moded)
     enter(run, Mode(**mode.mode))
-    return again
+    run.has_reconsidered = row.door == AGAIN or row.attempt > 0  # a fork has only the mode that it began in
+    return row if row.door == AGAIN else None
 
 
-def _removals(stored: StoredRun) -> set[tuple[int, int]]:
-    return {(row.step, row.attempt) for row in stored.steps if row.kind == REMOVED}
+def noticed(stored: StoredRun) -> list[EventRow]:
+    """Return what monitors noticed behind steps that stand."""
+    attempts = {row.step: row.attempt for row in stored.kept()}
+    raised = [(row, loads(row.detail) if row.detail else {}) for row in stored.events if row.kind != UNHEARD]
+    return [row for row, detail in raised if RAISED in detail and detail[RAISED] == attempts.get(row.step)]
 
 
 def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:
-    """Put back what was noticed behind steps that stand; behind the last one monitors look again."""
-    attempts = {row.step: row.attempt for row in stored.kept()}
-    for row in stored.events:
-        detail = loads(row.detail) if row.detail else {}
-        if RAISED in detail and detail[RAISED] == attempts.get(row.step) and row.step < tip - 1:
-            known: dict[str, Any] = {name: detail.get(name) for name in ("value", "threshold", "answer")}
-            run.history.events.append(Event(row.kind, detail["reason"], step=row.step, **known))
+    """Put back what was noticed before; behind the last kept step monitors look again."""
+    for row in noticed(stored):
+        if row.step >= tip - 1:
+            continue
+        detail = loads(row.detail)
+        known: dict[str, Any] = {name: detail.get(name) for name in ("value", "threshold", "answer")}
+        event = Event(row.kind, detail["reason"], step=row.step, **known)
+        run.history.events.append(event)
+        since = run.history.steps[row.step + 1 : -1]
+        if LATE in detail and all(step.kind is StepKind.ACTION for step in since):
+            run.heard_late.append(event)  # behind an action nobody is told of anything
 
 
 def _count_attempts(run: Run, stored: StoredRun, tip: int, turned: DecisionRow | None) -> None:
@@ -217,11 +255,11 @@ def _end_if_stopped(run: Run, stored: StoredRun) -> None:
 def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
     first = run.first_attempts.get(tip, 0)
     attempt = run.history.steps[-1].attempt if tip else 0
-    run.stored.events = {
+    run.stored.events = Counter(
         (row.step, row.kind)
         for row in stored.events
         if row.step == tip - 1 and loads(row.detail or "{}").get(RAISED, attempt) == attempt
-    }
+    )
     for signal in stored.signals:
         if signal.step == tip and plain(signal.attempt) >= first:
             run.call.measured.add((signal.step, signal.attempt))
@@ -270,8 +308,6 @@ def _book(run: Run, stored: StoredRun, standing: set[int], tip: int) -> None:
         run.ledger.add(intent.engine, intent.purpose, fate, entry)
         if result.status == "done" and is_ready:
             run.call.replay(intent, result)
-        elif intent.purpose == TOOL and is_ready:
-            run.call.cut_off_before(intent)
         elif fate is Fate.USED and intent.purpose in WRITING:
             run.written[intent.step].append((intent.engine, intent.purpose, entry))
     if goes_on:
@@ -298,7 +334,7 @@ def _interrupted(intent: CallIntent) -> CallResult:
         prompt_tokens=intent.prompt_tokens,
         cached_tokens=None,
         output_tokens=intent.max_tokens,
-        uncertain=1,
+        uncertain=int(intent.purpose != TOOL),
         seconds=0.0,
         first_token_s=None,
         error="",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.doors import Ask, Needs
+from orchestrator.engines.base import Schema
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
 from orchestrator.engines.step_stream import StepStream
@@ -108,8 +110,6 @@ class Turn(NamedTuple):
     """See Plan."""
     rewrite_logprobs: int = 0
     """Alternatives per token of what is written in its place."""
-    thought_left: int | None = None
-    """Tokens of thought that may still be written; None for no limit."""
 
 
 class Forced(NamedTuple):
@@ -189,8 +189,8 @@ class Stored:
     """How far forced answers agreed, by step, attempt and unit, which says who was asked for how many."""
     decisions: dict[tuple[int, int, str], Decision] = field(default_factory=dict)
     """By step, attempt and door."""
-    events: set[tuple[int, str]] = field(default_factory=set)
-    """What monitors noticed at the last kept step, by step and kind."""
+    events: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """How often monitors noticed something at the last kept step, by step and kind."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -252,15 +252,22 @@ class Run:
     owed: Ending | None = None
     """How the run ends if the mode it has stands."""
     tools: Toolset | None = None
-    is_simulation: bool = False
-    """The tools were made for this task alone: a resumed run brings them to where they were by the same calls."""
+    schemas: tuple[Schema, ...] = ()
+    """The tools as a chat API is given them; empty where the messages tell of them."""
+    make_tools: Callable[[], Toolset | None] | None = None
+    """Makes them anew where they are a simulation, made for this task alone: then the same calls bring them to where
+    they were."""
     caught_up: int = 0
     """Kept steps whose calls the tools of a simulation have seen."""
+    answers: dict[tuple[int, int], Sequence[int]] = field(default_factory=dict)
+    """Lengths of what each call was answered, by the index and attempt of an observation that holds several."""
     approve: Approver | None = None
     noticed: list[Event] = field(default_factory=list)
     """Events behind the last kept step that nothing was done about yet."""
-    late: list[asyncio.Task[Event | None]] = field(default_factory=list)
+    late: list[asyncio.Task[tuple[Asking, Event | None]]] = field(default_factory=list)
     """Questions of late monitors about the last kept step."""
+    heard_late: list[Event] = field(default_factory=list)
+    """What they noticed: the router is told behind the next step."""
     first_attempts: dict[int, int] = field(default_factory=dict)
     """Where attempts of a step start counting; above 0 only after a rollback."""
     written: list[list[Booked]] = field(default_factory=list)
@@ -311,6 +318,11 @@ class Run:
         """Whether tools can be called."""
         return self.tools is not None and (self.history.mode is None or self.history.mode.tools)
 
+    def thinks_by(self, engine: str) -> bool | None:
+        """Return whether `engine` is told to think, None where its template decides."""
+        mode = self.history.mode
+        return self.thinks.get(engine) if mode is None or mode.think is None else mode.think
+
     @property
     def can_reconsider(self) -> bool:
         """Whether the mode's policy still has to say that the answer will do."""
@@ -321,25 +333,43 @@ class Run:
         needs: Needs = getattr(self.mode_policy, "needs", Needs())
         return min(needs.logprobs, self.shows.get(engine, 0)) if self.can_reconsider else 0
 
-    def thought_left(self, engine: str) -> int | None:
-        """Return how many tokens of thought may still be written; None for no limit, or where nothing is thought."""
+    @property
+    def thought_left(self) -> int | None:
+        """Tokens of thought that the mode still allows, >= 0; None for no limit."""
         mode = self.history.mode
-        if mode is None or mode.budget is None:
+        return None if mode is None or mode.budget is None else max(0, mode.budget - self.thinking.tokens)
+
+    @property
+    def words_left(self) -> int | None:
+        """Tokens outside of thoughts that the mode still allows, >= 0; None for no limit."""
+        mode, history = self.history.mode, self.history
+        if mode is None or mode.max_tokens is None:
             return None
-        is_thinking = self.thinking.is_open(engine) or (mode.think is not False and self.thinking.may_begin(engine))
-        return mode.budget - self.thinking.tokens if is_thinking else None
+        return max(0, mode.max_tokens - history.num_tokens + history.thought_tokens)
+
+    @property
+    def shown(self) -> Sequence[Message]:
+        """The task as engines are shown it: what tools there are is in it where they may be called."""
+        return self.messages if self.may_act else self.history.task.messages
 
     def conversation(self) -> tuple[Message, ...]:
         """Return the task and what was written since as messages, for an engine that writes whole turns."""
-        messages = list(self.messages)
+        messages = list(self.shown)
         said = ""
         for step in self.history.steps:
             if step.kind is StepKind.OBSERVATION:
-                messages += [Message("assistant", said), Message("tool", step.text)]
+                messages += [Message("assistant", said), *(Message("tool", text) for text in self._answers(step))]
                 said = ""
             else:
                 said += step.text
         return (*messages, Message("assistant", said)) if said else tuple(messages)
+
+    def _answers(self, observation: Step) -> Iterator[str]:
+        """Return what each call was answered."""
+        start, place = 0, (observation.index, observation.attempt)
+        for length in self.answers.get(place, [len(observation.text)]):
+            yield observation.text[start : start + length]
+            start += length + 1
 
     def text(self) -> str:
         """Return what engines wrote since a tool answered last: where the answer is."""

@@ -12,7 +12,7 @@ from orchestrator.errors import EngineError, LimitExceeded, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
-from orchestrator.runtime.decisions import Planned, check_engine, record
+from orchestrator.runtime.decisions import Exited, Planned, check_engine, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
 from orchestrator.types import (
@@ -24,12 +24,13 @@ from orchestrator.types import (
     StepKind,
     Stop,
     StopRun,
-    conclude,
     handback,
 )
 
 __all__ = [
+    "can_close",
     "close_thought",
+    "cut_off_late",
     "discard",
     "end",
     "fail",
@@ -117,7 +118,9 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
     run.history.events = [event for event in run.history.events if event.step < to_step]
     run.history.window = min(run.history.window, to_step)
     run.forced = None
-    run.caught_up = min(run.caught_up, to_step)
+    cut_off_late(run)
+    if run.make_tools is not None and to_step < run.caught_up:
+        run.tools, run.caught_up = run.make_tools(), 0
     run.journal.step(StepRow(run.key, to_step, attempt, REMOVED, "", "", "", 0, 0.0))
 
 
@@ -125,6 +128,10 @@ def go_on(run: Run) -> str:
     """Behind a kept step that nothing more is to be said about: end the run, act, or plan the next step."""
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
+        try:
+            run.spender.check_steps(len(run.history.steps))
+        except LimitExceeded as limit:
+            return end(run, Status.BUDGET, str(limit))
         run.turn = Turn(ACT, ACT, run.first_attempts.get(len(run.history.steps), 0), stands=True)
         return ACT
     if step.kind is StepKind.OBSERVATION:
@@ -149,21 +156,45 @@ def _close(run: Run, step: Step) -> str:
     return plan(run, owed_by=step.writer)
 
 
-def close_thought(run: Run, attempt: int, answer: str | None = None) -> str:
-    """Close the thought where it stands and let its writer answer; behind a closed one there is nothing to do.
+def can_close(run: Run) -> bool:
+    """Whether there is a thought to close: an open block, or reasoning that goes on without ever having had one."""
+    writer, last = run.last_writer, run.history.steps[-1]
+    if writer in run.chat_only or run.thinking.is_open(writer):
+        return writer not in run.chat_only
+    is_reasoning = last.kind is StepKind.THOUGHT and last.stop is not Stop.END
+    return is_reasoning and not run.thinking.was_closed and run.thinks_by(writer) is not False
+
+
+def close_thought(
+    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: float | None
+) -> str:
+    """Close the thought where it stands and let its writer answer, as a recorded exit.
 
     `answer` is what it answered there when it had to: that stands, because drawn anew it could be another one. Where
-    there are tools the writer may want to call one first, so nothing stands.
+    there are tools the writer may want to call one first, so nothing stands. `spent` says that it is because the
+    mode's budget of thought is. `why` takes threshold and margin.
     """
+    _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
-    is_open = run.thinking.is_open(writer)
-    if not is_open and run.thinking.has_tags(writer):
-        return go_on(run)
-    lead = probe.closes if is_open else probe.opens
+    closes = probe.closes if run.thinking.is_open(writer) else ""
     if answer is not None and run.tools is None:
-        lead = f"{probe.closes if is_open else ''}{probe.opens}{answer}}}"
+        lead = f"{closes}{probe.opens}{answer}}}"
+    else:
+        lead = closes or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
+
+
+def _exit(run: Run, reason: str, *, spent: bool, **why: float | None) -> Exited:
+    """Return the exit with what can be known of what it saves: nobody knows how long the thought would have been."""
+    thought = run.thinking.tokens
+    limits = (None if spent else run.thought_left, run.spender.tokens_left)
+    at_most = min((limit for limit in limits if limit is not None), default=None)
+    usual = run.mode_policy.usual(run.history) if hasattr(run.mode_policy, "usual") else None
+    told = [f"{reason}; {thought} tokens of thought"]
+    told += [] if at_most is None else [f"saves {at_most} at most"]
+    told += [] if usual is None else [f"{usual:.0f} are usual"]
+    return Exited(reason=", ".join(told), thought=thought, at_most=at_most, usual=usual, **why)
 
 
 def plan(run: Run, *, owed_by: str | None = None) -> str:
@@ -177,9 +208,10 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
     if owed_by is not None:
         run.turn = Turn(owed_by, ANSWER, attempt, run.step_tokens, stands=True)
         return owed_by
-    if (why := _thought_enough(run)) is not None:
-        _record_once(run, attempt, "exit", conclude(reason=why))
-        return close_thought(run, attempt)
+    if run.words_left == 0:
+        return end(run, None, f"all that mode {run.history.mode and run.history.mode.name} allows is written")
+    if run.thought_left == 0 and index and run.thinking.is_open(run.last_writer):
+        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
     if run.forced is not None:
         if not _is_over(run, run.forced):
             return _forced(run, run.forced, attempt)
@@ -199,15 +231,6 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,
     )
     return planned.engine
-
-
-def _thought_enough(run: Run) -> str | None:
-    """Say that the mode's budget of thought is used up, None while it is not."""
-    mode = run.history.mode
-    if mode is None or mode.budget is None or run.thinking.tokens < mode.budget or not run.history.steps:
-        return None
-    is_open = run.thinking.is_open(run.last_writer)
-    return f"{run.thinking.tokens} tokens were thought, the budget is {mode.budget}" if is_open else None
 
 
 def _record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:
@@ -242,7 +265,8 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
     run.forced = None
     if forced.turns is not None:
         run.history.window = len(run.history.steps)
-        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {forced.turns} turns"))
+        turns = f"{forced.turns} turn{'s' if forced.turns > 1 else ''}"
+        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {turns}"))
 
 
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
@@ -284,19 +308,26 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
 def end(run: Run, status: Status | None, reason: str) -> str:
     """Stop writing, unless the mode's policy has still to say that the answer will do."""
     if status is None and run.can_reconsider:
+        cut_off_late(run)
         run.owed = Ending(status, reason)
         run.turn = Turn(run.last_writer, RECONSIDER, run.first_attempts.get(len(run.history.steps), 0), stands=True)
         return run.last_writer
     return finish(run, status, reason)
 
 
+def cut_off_late(run: Run) -> None:
+    """Forget what late monitors were asked, and what they noticed that nobody was told of."""
+    for task in run.late:
+        task.cancel()
+    run.late.clear()
+    run.heard_late.clear()
+
+
 def finish(run: Run, status: Status | None, reason: str) -> str:
     """Stop writing; the answer node concludes. An unfinished draft does not stand."""
     if run.ahead is not None:
         run.ahead.forget("the run ended")
-    for task in run.late:
-        task.cancel()
-    run.late.clear()
+    cut_off_late(run)
     discard(run, run.call.leave())
     run.turn = None
     run.ending = Ending(status, reason)

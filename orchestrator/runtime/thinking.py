@@ -9,7 +9,7 @@ from orchestrator.types import Step, StepKind
 
 __all__ = ["Thinking"]
 
-_OPENS, _CLOSES = "<think>", "</think>"
+_TAGS = ("<think>", "</think>")
 
 
 class Thinking:
@@ -18,7 +18,7 @@ class Thinking:
     def __init__(self, stream: StepStream, tags: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> None:
         self._stream = stream
         self._tags = tags
-        self._is_open: bool | None = None  # None where only the prompt says
+        self._is_open: bool | None = None  # None where no tag was written yet: only the prompt says
         self._before: list[tuple[bool | None, int, int]] = []
         self.tokens = 0
         """Tokens of thought in all kept steps."""
@@ -29,9 +29,10 @@ class Thinking:
         """Say whether what `engine` writes next is a thought."""
         return self._stream.begins_open(engine) if self._is_open is None else self._is_open
 
-    def may_begin(self, engine: str) -> bool:
-        """Say whether `engine` may open a thought by itself: it can, and none was opened or closed yet in this turn."""
-        return self._is_open is None and self.has_tags(engine)
+    @property
+    def was_closed(self) -> bool:
+        """Whether a thought was closed in this turn, and none opened since."""
+        return self._is_open is False
 
     def has_tags(self, engine: str) -> bool:
         """Say whether `engine` has a way to open and close a thought."""
@@ -44,15 +45,15 @@ class Thinking:
             self._is_open, self.in_block = None, 0
             return
         was_open = self.is_open(step.writer)
-        if "think>" in step.text:
-            opened, closed = step.text.rfind(_OPENS), step.text.rfind(_CLOSES)
-            is_open = was_open if opened == closed else opened > closed
-        else:
-            is_open = was_open
-        thought = self._thought(step, was_open=was_open, is_open=is_open)
-        self.tokens += thought
-        self.in_block += thought
-        self._is_open = is_open
+        opened, closed = (step.text.rfind(tag) for tag in _TAGS) if "think>" in step.text else (-1, -1)
+        if opened != closed:
+            thought, self.in_block = self._thought(step, was_open=was_open)
+            self.tokens += thought
+            self._is_open = opened > closed
+        elif was_open:
+            self.tokens += step.num_tokens
+            self.in_block += step.num_tokens
+            self._is_open = True
 
     def roll_back(self, to_step: int) -> None:
         """Forget the steps from index `to_step` on."""
@@ -60,24 +61,28 @@ class Thinking:
             self._is_open, self.tokens, self.in_block = self._before[to_step]
             del self._before[to_step:]
 
-    def _thought(self, step: Step, *, was_open: bool, is_open: bool) -> int:
-        """Return how many of a step's tokens are thought; the tags themselves are none."""
-        if was_open and is_open and "think>" not in step.text:
-            return step.num_tokens
-        if not was_open and not is_open and _OPENS not in step.text:
-            return 0
+    def _thought(self, step: Step, *, was_open: bool) -> tuple[int, int]:
+        """Return how many of a step's tokens are thought, and how many of them in the block that it leaves open.
+
+        The tags themselves are none. Where the ids do not show them, all may be thought.
+        """
         opens, closes = self._tags.get(step.writer, ((), ()))
-        start = 0 if was_open else _behind(step.ids, opens)
-        end = _place(step.ids, closes, start) if _CLOSES in step.text else -1
-        return (len(step.ids) if end < 0 else end) - start
+        ids = step.ids
+        if _place(ids, opens, 0) < 0 and _place(ids, closes, 0) < 0:
+            return step.num_tokens, self.in_block + step.num_tokens
+        is_open, start, total, block = was_open, 0, 0, self.in_block
+        while True:
+            tag = closes if is_open else opens
+            place = _place(ids, tag, start)
+            number = (len(ids) if place < 0 else place) - start if is_open else 0
+            total, block = total + number, block + number
+            if place < 0:
+                return total, block
+            is_open, start = not is_open, place + len(tag)
+            block = 0 if is_open else block
 
 
 def _place(ids: Sequence[int], tag: Sequence[int], start: int) -> int:
     wanted, number = list(tag), len(tag)
     places = (place for place in range(start, len(ids) - number + 1) if list(ids[place : place + number]) == wanted)
     return next(places, -1) if wanted else -1
-
-
-def _behind(ids: Sequence[int], tag: Sequence[int]) -> int:
-    place = _place(ids, tag, 0)
-    return 0 if place < 0 else place + len(tag)

@@ -9,10 +9,22 @@ from contextlib import asynccontextmanager
 from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded
 from orchestrator.runtime.act import act
 from orchestrator.runtime.alternative import Adopt, alternative
+from orchestrator.runtime.calls import WRITING
 from orchestrator.runtime.deciding import decide
 from orchestrator.runtime.moding import choose, reconsider
 from orchestrator.runtime.run import CHOOSE, WATCH, Decided, Forced, Run, Turn
-from orchestrator.runtime.step import end, fail, fail_over, finish, keep_step, pass_on, plan, rewriting, roll_back
+from orchestrator.runtime.step import (
+    cut_off_late,
+    end,
+    fail,
+    fail_over,
+    finish,
+    keep_step,
+    pass_on,
+    plan,
+    rewriting,
+    roll_back,
+)
 from orchestrator.runtime.watch import advance, hear, heed
 from orchestrator.runtime.write import write
 from orchestrator.types import Decision, Handoff, Keep, Rewrite, Rollback, Status, Step, StopRun, keep
@@ -32,13 +44,14 @@ async def take_turn(run: Run, engine: str) -> str:
     if turn is None or turn.engine != engine:
         return run.place
     passed = run.stored.decisions.get((len(run.history.steps), turn.attempt, "runtime"))
-    if isinstance(passed, Handoff):
+    if isinstance(passed, Handoff) and turn.purpose in WRITING:
         return pass_on(run, turn, passed)
     try:
         place = await _take(run, turn)
     except BaseException:
         if run.ahead is not None:
             await run.ahead.abandon()
+        cut_off_late(run)
         await run.call.cut_off()
         raise
     if run.ahead is not None and run.ending is not None:
@@ -77,7 +90,7 @@ async def _spend(run: Run, turn: Turn) -> str:
     if run.ahead is not None:
         await run.ahead.join(turn)
     draft = await write(run, turn)
-    if run.late and (place := await hear(run, turn, draft)) is not None:
+    if run.late and (place := await hear(run, draft)) is not None:
         return place
     if run.ahead is not None and not turn.stands:
         await run.ahead.go_on(turn, draft)
@@ -135,8 +148,9 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
 def settle(run: Run) -> None:
     """Bring a new or restored run to the node it has to visit next."""
     if run.ending is not None:
-        return
-    if run.history.steps:
+        ending, run.ending = run.ending, None
+        end(run, *ending)
+    elif run.history.steps:
         advance(run)
     elif run.mode_policy is not None and run.history.mode is None:
         run.turn = Turn(run.history.small, CHOOSE, stands=True, attempt=0)

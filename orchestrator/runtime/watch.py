@@ -8,6 +8,7 @@ of it: monitors are asked behind the observation.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from json import dumps
 from time import time
 from typing import Any
@@ -15,29 +16,33 @@ from typing import Any
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
-from orchestrator.runtime.ask import DraftAsk
+from orchestrator.runtime.ask import DraftAsk, all_of
 from orchestrator.runtime.decisions import check_engine, record
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Forced, Run, Turn
-from orchestrator.runtime.step import close_thought, discard, end, go_on, plan, roll_back
+from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, plan, roll_back
 from orchestrator.types import (
     Conclude,
     Decision,
     Event,
     Handback,
     Handoff,
+    History,
     Keep,
     Rollback,
     Step,
     StepKind,
     StopRun,
-    conclude,
+    keep,
 )
 
-__all__ = ["RAISED", "UNHEARD", "advance", "hear", "heed"]
+__all__ = ["LATE", "RAISED", "UNHEARD", "advance", "hear", "heed"]
 
 RAISED = "raised"
 """Key in the detail of an event's row that says which attempt of its step it was raised behind."""
+LATE = "late"
+"""Key in it that says that it was heard when the next step was there."""
 UNHEARD = "unheard"
 """Kind of the event that says why a monitor had no answer."""
 
@@ -47,10 +52,10 @@ def advance(run: Run) -> str:
     step = run.history.steps[-1]
     if step.kind is StepKind.ACTION:
         return go_on(run)
-    run.noticed.clear()
+    run.noticed, run.heard_late = run.heard_late, []
     for monitor in run.monitors:
         if event := monitor.watch(run.history):
-            _note(run, step, event)
+            _note(run, monitor, step, event)
             if event.ends_run:
                 return end(run, None, event.reason)
     if run.asking or (run.noticed and _has_to_act(run)):
@@ -64,44 +69,54 @@ def _has_to_act(run: Run) -> bool:
     return run.doors.on_events is not None or any(event.concludes for event in run.noticed)
 
 
-def _note(run: Run, step: Step, event: Event) -> None:
+def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = False) -> None:
     """Put an event into the history and the journal."""
+    if not isinstance(event, Event):
+        raise UserError(f"monitor {type(monitor).__name__} raised {event!r:.60}, not an Event")
     event = event._replace(step=step.index)
-    run.noticed.append(event)
-    run.history.events.append(event)
-    if (step.index, event.kind) not in run.stored.events:
-        detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt}
-        known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
-        detail |= {name: value for name, value in known.items() if value is not None}
-        run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
+    if event.kind != UNHEARD:
+        run.noticed.append(event)
+        run.history.events.append(event)
+    if run.stored.events[step.index, event.kind] > 0:  # an earlier session noted it
+        run.stored.events[step.index, event.kind] -= 1
+        return
+    detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt, **({LATE: True} if is_late else {})}
+    known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
+    detail |= {name: value for name, value in known.items() if value is not None}
+    run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
+    run.tell(event)
 
 
 async def heed(run: Run) -> str:
     """Ask the monitors that have to ask, act on everything that was noticed, and return the node to visit next."""
     assert run.turn is not None
-    attempt, step = run.turn.attempt, run.history.steps[-1]
+    attempt, step, num_steps = run.turn.attempt, run.history.steps[-1], len(run.history.steps)
     ask = DraftAsk(run, run.scorers)
+    late = [monitor for monitor in run.asking if getattr(monitor, "is_late", False)]
     for monitor in run.asking:
-        if getattr(monitor, "is_late", False):
-            run.late.append(asyncio.ensure_future(_look(run, monitor, ask)))
-        elif event := await _look(run, monitor, ask):
-            _note(run, step, event)
-    if (place := _obeyed(run, attempt)) is not None:
-        return place
-    if run.noticed and run.doors.on_events is not None:
-        return _react(run, attempt, await _decided(run, attempt, ask))
-    return go_on(run)
+        if monitor not in late and (event := await _look(monitor, run.history, ask)):
+            _note(run, monitor, step, event)
+    place = _obeyed(run, attempt)
+    if place is None and run.noticed and run.doors.on_events is not None:
+        place = _react(run, attempt, await _decided(run, attempt, ask))
+    place = go_on(run) if place is None else place
+    goes_on = len(run.history.steps) == num_steps and run.turn is not None and run.turn.purpose == "draft"
+    for monitor in late if goes_on else ():
+        run.late.append(asyncio.ensure_future(_look_late(run, monitor, ask)))
+    return place
 
 
-async def _look(run: Run, monitor: Asking, ask: DraftAsk) -> Event | None:
+async def _look(monitor: Asking, history: History, ask: DraftAsk) -> Event | None:
     try:
-        return await monitor.look(run.history, ask)
+        return await monitor.look(history, ask)
     except (SignalUnavailable, EngineError) as missing:
-        index, name = len(run.history.steps) - 1, type(monitor).__name__
-        if (index, UNHEARD) not in run.stored.events:
-            why = dumps({"reason": f"{name}: {missing}"})
-            run.journal.event(EventRow(run.key, index, UNHEARD, why, time()))
-        return None
+        return Event(UNHEARD, f"{type(monitor).__name__}: {missing}")
+
+
+async def _look_late(run: Run, monitor: Asking, ask: DraftAsk) -> tuple[Asking, Event | None]:
+    """Look at the history as it is now, whatever it has become when the answer is there."""
+    history = replace(run.history, steps=[*run.history.steps], events=[*run.history.events])
+    return monitor, await _look(monitor, history, ask)
 
 
 def _obeyed(run: Run, attempt: int) -> str | None:
@@ -109,32 +124,24 @@ def _obeyed(run: Run, attempt: int) -> str | None:
     for event in run.noticed:
         if event.ends_run:
             return end(run, None, event.reason)
-        if event.concludes:
-            _exit(run, attempt, event)
-            return close_thought(run, attempt, event.answer)
+        if event.concludes and can_close(run):
+            margin = None if event.value is None or event.threshold is None else event.value - event.threshold
+            why = f"{event.kind}: {event.reason}"
+            return close_thought(run, attempt, why, answer=event.answer, threshold=event.threshold, margin=margin)
     return None
 
 
-def _exit(run: Run, attempt: int, event: Event) -> None:
-    """Record that the thought is closed because of an event, and how much had been thought."""
-    if (len(run.history.steps), attempt, "exit") in run.stored.decisions:
-        return
-    margin = None if event.value is None or event.threshold is None else event.value - event.threshold
-    thought = f"{event.kind} after {run.thinking.tokens} tokens of thought: {event.reason}"
-    record(run, attempt, "exit", conclude(reason=thought, threshold=event.threshold, margin=margin))
-
-
-async def hear(run: Run, turn: Turn, draft: Step) -> str | None:
+async def hear(run: Run, draft: Step) -> str | None:
     """Hear what late monitors have to say of the last kept step, now that `draft` is there.
 
     Returns None where the draft may stand, else the node to visit next: it is thrown away.
     """
-    late, run.late = run.late, []
-    run.noticed.clear()
-    for event in await asyncio.gather(*late):
+    late, run.late, run.noticed = run.late, [], []
+    for monitor, event in await all_of(late):
         if event is not None:
-            _note(run, run.history.steps[-1], event)
-    if not any(event.concludes or event.ends_run for event in run.noticed):
+            _note(run, monitor, run.history.steps[-1], event, is_late=True)
+    if not any(event.ends_run or (event.concludes and can_close(run)) for event in run.noticed):
+        run.heard_late = run.noticed
         return None
     run.first_attempts[draft.index] = draft.attempt + 1
     discard(run, run.call.leave(draft.index))
@@ -143,35 +150,45 @@ async def hear(run: Run, turn: Turn, draft: Step) -> str | None:
 
 async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
     """Return what the router does about the events, and record it."""
-    stored = run.stored.decisions.get((len(run.history.steps), attempt, "on_events"))
+    index, policy = len(run.history.steps), run.doors.policy
+    stored = run.stored.decisions.get((index, attempt, "on_events"))
     if stored is not None:
         return stored
     assert run.doors.on_events is not None
-    with door(run.doors.policy):
-        decision = await run.doors.on_events(run.history, tuple(run.noticed), ask)
+    decision: Decision
+    try:
+        with door(policy):
+            decision = await run.doors.on_events(run.history, tuple(run.noticed), ask)
+    except (SignalUnavailable, EngineError) as missing:
+        decision = keep(reason=f"{missing}: nothing is done about it")
     if not isinstance(decision, Keep | Handoff | Handback | Rollback | Conclude | StopRun):
         raise UserError(
-            f"{run.doors.policy} answered {decision!r} to events: return keep, handoff, handback, rollback, "
-            "conclude or stop"
+            f"{policy} answered {decision!r:.60} to events: return keep, handoff, handback, rollback, conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
+    if isinstance(decision, Rollback) and not 0 <= decision.to_step < index:
+        raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
+    if isinstance(decision, Handoff) and decision.note and run.chat_only:
+        raise UserError(f"{policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it")
+    if isinstance(decision, Rollback):
+        decision = reachable(run, decision)
     record(run, attempt, "on_events", decision)
     return decision
 
 
-def _react(run: Run, attempt: int, decision: Decision) -> str:
-    """Do what the router decided about events."""
+def _react(run: Run, attempt: int, decision: Decision) -> str | None:
+    """Do what the router decided about events; None where the run goes on as it was."""
     index = len(run.history.steps)
     match decision:
         case Handoff(engine=engine, until=until, turns=turns, note=note):
             run.forced = Forced(engine, until, turns, index, note)
         case Handback():
             run.forced, run.history.window = None, index
-        case Conclude():
-            return close_thought(run, attempt)
+        case Conclude() if can_close(run):
+            return close_thought(run, attempt, decision.reason, threshold=decision.threshold, margin=decision.margin)
         case Rollback(to_step=to_step):
             roll_back(run, to_step, attempt)
             return plan(run)
         case StopRun(status=status, reason=reason):
             return end(run, status, reason)
-    return go_on(run)
+    return None

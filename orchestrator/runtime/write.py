@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from json import dumps
 from time import time
+from typing import NamedTuple
 
 from orchestrator.engines.base import Completion
 from orchestrator.engines.step_stream import is_open
@@ -24,6 +25,7 @@ TURN_TOKENS = 4096
 """The same for a whole turn: of a chat-only engine, or where a router plans the whole text at once."""
 BLANK_CALLS = 3
 """Calls that may go into one step before a step of nothing but white space counts as empty."""
+_OPENS, _CLOSES = "<think>", "</think>"
 
 
 async def write(run: Run, turn: Turn) -> Step:
@@ -37,26 +39,23 @@ async def write(run: Run, turn: Turn) -> Step:
         return ready
     sampling = run.samplings[turn.engine]
     if turn.engine in run.chat_only:
-        limit = sampling.max_tokens or turn.max_tokens or TURN_TOKENS
-        whole = await run.call.turn(turn.engine, run.conversation(), turn.purpose, place, sampling, limit)
+        limit = _within(sampling.max_tokens or turn.max_tokens or TURN_TOKENS, run.words_left)
+        tools = run.schemas if run.may_act else ()
+        whole = await run.call.turn(turn.engine, run.conversation(), turn.purpose, place, sampling, limit, tools)
         return _step(run, turn, [whole], None, is_thinking=False)
     prompt = await run.stream.prefix(turn.engine)
     is_thinking = run.thinking.is_open(turn.engine)
-    lead = await _lead(run, turn, place)
+    held = _held(run, turn, is_thinking=is_thinking)
+    lead = await _lead(run, turn, held.lead, place)
     if lead is not None:
         prompt = prompt.extended(lead.ids)
     default = TURN_TOKENS if turn.whole or run.chat_only else STEP_TOKENS
     own = None if turn.whole else sampling.max_tokens  # which is a step's
-    left = min(filter(None, (turn.max_tokens, own)), default=default)
-    think_budget = None
-    if turn.purpose != ANSWER and (thought_left := run.thought_left(turn.engine)) is not None:
-        if turn.engine in run.served_budgets:
-            think_budget = thought_left + run.thinking.in_block  # a server counts the thought in the prompt
-        else:
-            left = min(left, max(thought_left, 1))
+    left = _within(min(filter(None, (turn.max_tokens, own)), default=default), held.max_tokens)
     stop = () if turn.whole or turn.purpose == ANSWER or run.chat_only else (run.delimiter,)
     if run.may_act and run.tools is not None:
         stop = (*stop, *run.tools.closers)
+    stop = (*stop, *held.stops)
     parts: list[Completion] = []
     while True:
         part = await run.call(
@@ -69,24 +68,54 @@ async def write(run: Run, turn: Turn) -> Step:
             logprobs=turn.logprobs,
             stop=stop,
             drawn_as=turn.drawn_as,
-            think_budget=think_budget,
+            think_budget=held.served,
         )
         parts.append(part)
         left -= part.output_tokens
-        if part.stop is not Stop.DELIMITER or left <= 0 or not _goes_on(parts, lead):
+        is_over = part.stop is not Stop.DELIMITER or part.stop_text in held.stops or left <= 0
+        if is_over or not _goes_on(parts, lead):
             return _step(run, turn, parts, lead, is_thinking=is_thinking)
         prompt = prompt.extended(part.ids)
 
 
-async def _lead(run: Run, turn: Turn, place: tuple[int, int]) -> Lead | None:
+class _Held(NamedTuple):
+    """What holds a step to the mode's limits."""
+
+    lead: str
+    """What it begins with: the plan's, behind the end of the thought where no more of that may be written."""
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    """The tag at which it ends, so that thought and other text never share a limit."""
+    served: int | None = None
+    """What a server is told that ends thoughts by itself. It counts the thought in the prompt, too."""
+
+
+def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
+    budget, lead = run.thought_left, turn.lead
+    is_thought = is_thinking and turn.purpose != ANSWER
+    if is_thought and budget == 0:
+        lead, is_thought = run.probes[turn.engine].closes + lead, False
+    limit = None if is_thought else run.words_left
+    if budget is None:
+        return _Held(lead, limit)
+    if turn.engine in run.served_budgets:
+        return _Held(lead, limit, served=max(budget, 1) + (run.thinking.in_block if is_thought else 0))
+    return _Held(lead, budget, (_CLOSES,)) if is_thought else _Held(lead, limit, (_OPENS,))
+
+
+def _within(max_tokens: int, limit: int | None) -> int:
+    return max_tokens if limit is None else max(1, min(max_tokens, limit))
+
+
+async def _lead(run: Run, turn: Turn, text: str, place: tuple[int, int]) -> Lead | None:
     """Return what the step starts with; its ids are journaled before they are used, for they are part of the step's."""
-    if not turn.lead:
+    if not text:
         return None
     lead = run.leads.get(place)
     if lead is None:
-        ids = list(await run.stream.words(turn.engine, turn.lead))
-        lead = run.leads[place] = Lead(turn.lead, ids)
-        told = {"reason": f"{turn.engine} starts with {turn.lead!r}", "attempt": turn.attempt, **lead._asdict()}
+        ids = list(await run.stream.words(turn.engine, text))
+        lead = run.leads[place] = Lead(text, ids)
+        told = {"reason": f"{turn.engine} starts with {text!r}", "attempt": turn.attempt, **lead._asdict()}
         run.journal.event(EventRow(run.key, place[0], LEAD, dumps(told), time()))
     return lead
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from orchestrator import registry
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 
 __all__ = ["TOOLS", "Calculator", "Function", "Python", "Toolset", "find", "make", "tool"]
 
@@ -27,13 +28,18 @@ def find(name: str) -> Any:
     return registry.find("tools", name, TOOLS)
 
 
-def make(name: str, **options: Any) -> Any:
+def make(name: str, /, **options: Any) -> Any:
     """Return the tool registered as `name`, made with `options`.
 
-    Raises UnknownName, or UserError where what is registered is no tool, or is made already and takes no options.
+    Raises UnknownName, or UserError for an option that it does not take or that is out of range, and where what is
+    registered is no tool.
     """
     found = find(name)
     if isinstance(found, type):
+        known = inspect.signature(found).parameters
+        for option in options:
+            if option not in known:
+                raise UnknownName(f"tool {name!r} has no option {option!r}; known: {', '.join(known)}")
         found = found(**options)
     elif options:
         raise UserError(f"tool {name!r} takes no options; given: {', '.join(options)}")

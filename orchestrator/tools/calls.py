@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from orchestrator.errors import BadCall
 from orchestrator.tools.base import Called, Tool
 from orchestrator.tools.formats import Format, find
+from orchestrator.tools.formats.hermes import Hermes, as_json
 from orchestrator.tools.observing import printable
 
-__all__ = ["MAX_CALLS", "MAX_CHARS", "calls_in", "closers", "has_call", "is_open", "written"]
+__all__ = ["MAX_CALLS", "MAX_CHARS", "calls_in", "closers", "has_call", "is_open", "native", "written"]
 
 MAX_CALLS = 32
 """Calls of one turn that are read; the next one is refused, and what is behind it is not looked at."""
@@ -66,6 +67,14 @@ def written(name: str, arguments: Mapping[str, Any], format: str, tool: Tool | N
     Raises UnknownName for the format.
     """
     return find(format).write(name, arguments, tool)
+
+
+def native(name: str, arguments: str) -> str:
+    """Return the hermes text of a call that a chat API gave beside the text, its arguments as JSON that nobody read.
+
+    What is wrong with them is found when the text is read.
+    """
+    return Hermes.opener + as_json({"name": name, "arguments": arguments}) + Hermes.closer
 
 
 def _all(formats: str | Sequence[str]) -> list[Format]:

@@ -20,6 +20,8 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["MACHINES", "main"]
 
@@ -43,8 +45,8 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "open": (2, None), "stat": (4, None), "fstat": (5, 80), "lstat": (6, None),
     "newfstatat": (262, 79), "statx": (332, 291), "access": (21, None), "faccessat": (269, 48),
     "faccessat2": (439, 439), "readlink": (89, None), "readlinkat": (267, 78), "getcwd": (79, 17),
-    "getdents64": (217, 61), "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None),
-    "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "statfs": (137, 43),
+    "getdents64": (217, 61), "mkdir": (83, None), "rmdir": (84, None), "unlink": (87, None),
+    "rename": (82, None), "statfs": (137, 43),
     "fstatfs": (138, 44), "umask": (95, 166),
     # itself
     "exit": (60, 93), "exit_group": (231, 94), "getpid": (39, 172), "getppid": (110, 173), "gettid": (186, 178),
@@ -59,7 +61,16 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "getrandom": (318, 278),
 }
 # fmt: on
-EXECVE, OPENAT, PRLIMIT64 = (59, 221), (257, 56), (302, 261)
+# By name, with the arguments that say which folder a path is relative to: the working directory, or the call fails.
+# inside.py sees paths and not what they are relative to.
+NEAR: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
+    "openat": ((257, 56), (0,)),
+    "mkdirat": ((258, 34), (0,)),
+    "unlinkat": ((263, 35), (0,)),
+    "renameat": ((264, 38), (0, 2)),
+    "renameat2": ((316, 276), (0, 2)),
+}
+EXECVE, PRLIMIT64 = (59, 221), (302, 261)
 
 # linux/prctl.h, linux/seccomp.h, linux/bpf_common.h
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 1, 22, 38, 2
@@ -82,11 +93,10 @@ def program(machine: str, secret: tuple[int, int, int]) -> bytes:
         number = numbers[column]
         if number is not None:
             lines += [_line(IF_EQUAL, number, 0, 1), _line(RETURN, ALLOW)]
-    for number, words in (
-        (EXECVE[column], [each for place, value in enumerate(secret, 3) for each in _whole(place, value)]),
-        (OPENAT[column], [(ARGUMENTS, AT_FDCWD)]),  # inside.py sees names only, not what they are relative to
-        (PRLIMIT64[column], _whole(2, 0)),  # reading limits, not setting them
-    ):
+    conditions = [(numbers[column], [_near(place) for place in places]) for numbers, places in NEAR.values()]
+    conditions += [(PRLIMIT64[column], _whole(2, 0))]  # reading limits, not setting them
+    conditions += [(EXECVE[column], [word for place in range(3) for word in _whole(3 + place, secret[place])])]
+    for number, words in conditions:
         lines += [_line(IF_EQUAL, number, 0, 3 * len(words) + 1)]
         for offset, word in words:
             lines += [_line(LOAD, offset), _line(IF_EQUAL, word, 1), _line(RETURN, NO_SUCH_CALL)]
@@ -96,6 +106,10 @@ def program(machine: str, secret: tuple[int, int, int]) -> bytes:
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _near(place: int) -> tuple[int, int]:
+    return ARGUMENTS + 8 * place, AT_FDCWD  # an int: the high word may be anything
 
 
 def _whole(place: int, value: int) -> list[tuple[int, int]]:
@@ -129,7 +143,7 @@ def main(path: str, cpu_s: int, memory_mib: int) -> None:
     _do(libc.syscall, number, arguments[0], arguments, environment, *map(ctypes.c_ulong, secret))
 
 
-def _do(call: ctypes._NamedFuncPointer, *arguments: object) -> None:
+def _do(call: Callable[..., Any], *arguments: object) -> None:
     if call(*(ctypes.c_ulong(each) if isinstance(each, int) else each for each in arguments)) < 0:
         raise OSError(ctypes.get_errno(), "the fence cannot be put up")
 

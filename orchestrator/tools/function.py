@@ -9,10 +9,10 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from math import isfinite
 from time import monotonic
 from typing import Any, overload
 
+from orchestrator.document import is_number
 from orchestrator.errors import UserError
 from orchestrator.tools.base import ERROR, Observation
 from orchestrator.tools.observing import MIN_CHARS, as_text, blame, observe
@@ -49,12 +49,12 @@ class Function:
         `timeout_s` in seconds, > 0; `max_chars` caps an observation, >= 100. Raises UserError.
         """
         name = getattr(function, "__name__", "") if name is None else name
-        if not _NAME.fullmatch(name):
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise UserError(f"tool name {name!r}: give name= with letters, digits, _ and -, at most 64")
-        if not (isfinite(timeout_s) and timeout_s > 0):
+        if not (is_number(timeout_s) and timeout_s > 0):
             raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
-        if max_chars < MIN_CHARS:
-            raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be at least {MIN_CHARS}")
+        if type(max_chars) is not int or max_chars < MIN_CHARS:
+            raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be a whole number, at least {MIN_CHARS}")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UserError(f"tool {name!r} is a generator: return a list or a text")
         self.function = function

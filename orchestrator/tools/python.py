@@ -68,10 +68,9 @@ class Python(Function):
         `max_chars` caps what it answers, >= 100. Raises UserError where a limit is out of range, or where this
         system cannot put up the fence: it takes Linux with seccomp, on x86_64 or aarch64.
         """
-        if cpu_s < 1:
-            raise UserError(f"tool {name!r}: cpu_s = {cpu_s!r} must be at least 1")
-        if memory_mib < 64:
-            raise UserError(f"tool {name!r}: memory_mib = {memory_mib!r} must be at least 64")
+        for option, value, least in (("cpu_s", cpu_s, 1), ("memory_mib", memory_mib, 64)):
+            if type(value) is not int or value < least:
+                raise UserError(f"tool {name!r}: {option} = {value!r} must be a whole number, at least {least}")
         if lack := _lack():
             raise UserError(f"tool {name!r} cannot be fenced in here: {lack}; leave it out or run it on Linux")
         self.cpu_s = cpu_s
@@ -95,7 +94,7 @@ class Python(Function):
             Path(folder, PROGRAM).write_text(code, encoding="utf-8", errors="replace")
             end = await self._ended(folder)
         if end.is_flood:
-            return f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n{end.printed}"
+            return f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n{end.printed}".rstrip("\n")
         if end.status:
             return f"{ERROR}{self._why(end)}\n{end.printed}".rstrip("\n")
         return end.printed or "(nothing was printed)"
@@ -115,10 +114,10 @@ class Python(Function):
         )
         assert process.stdout is not None and process.stderr is not None
         try:
-            (printed, is_flood), (complaint, _) = await asyncio.gather(
+            (printed, too_much), (complaint, too_loud) = await asyncio.gather(
                 self._read(process, process.stdout), self._read(process, process.stderr)
             )
-            return _End(await process.wait(), printed, complaint, is_flood)
+            return _End(await process.wait(), printed.rstrip("\n"), complaint, too_much or too_loud)
         finally:
             _kill(process)
             await process.wait()

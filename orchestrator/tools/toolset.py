@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import tools as room
@@ -18,17 +17,12 @@ LISTING = "You may call these tools:\n{listing}\n{how}"
 """The default text about tools."""
 
 
-@dataclass(frozen=True, init=False)
 class Toolset:
     """Tools with one name each, and the formats in which engines call them.
 
     `template` is the text about them for engines that no chat template tells: `{names}` stands for the names,
     `{listing}` for one line per tool with its parameters and what it does, `{how}` for how a call is written.
     """
-
-    tools: tuple[Tool, ...]
-    formats: tuple[str, ...]
-    template: str
 
     def __init__(
         self, tools: Iterable[Tool | str], formats: str | Iterable[str] = "plain", *, template: str = LISTING
@@ -47,9 +41,9 @@ class Toolset:
             raise UserError("formats = () must name at least one way to write a call, such as 'plain'")
         for format in formats:
             find(format)
-        object.__setattr__(self, "tools", found)
-        object.__setattr__(self, "formats", formats)
-        object.__setattr__(self, "template", template)
+        self.tools = found
+        self.formats = formats
+        self.template = template
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self.tools)

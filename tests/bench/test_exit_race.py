@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.bench.exit_controls import AtRandom, Knowing, Stated
 from orchestrator.bench.exit_race import Ran, against, at_budget, oracle
-from orchestrator.bench.exit_table import table
+from orchestrator.bench.exit_race_table import table
 from orchestrator.doors import Trial
 from orchestrator.types import History, Step, Stop, Task
 

@@ -10,6 +10,7 @@ from learned import ABOUT, rows
 
 from orchestrator.bench.policies import matched, policies_of
 from orchestrator.bench.scoring import exact
+from orchestrator.bench.summary import family_of
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.bench.workloads.generated import random_calculation
@@ -20,7 +21,8 @@ from orchestrator.engines.spec import EngineSpec, JudgePrompt
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.learning.table import names_of, table_of
 from orchestrator.learning.training import learnt, write
-from orchestrator.routers import Oracle, Random, SpecReason
+from orchestrator.monitors import Milestone, Stuck
+from orchestrator.routers import Cascade, LargeOnly, Oracle, Random, SpecReason
 
 CHECKED = random_calculation()
 UNCHECKED = Workload(name="words", settings={}, draw=lambda split, seed, count: [], score=exact)
@@ -156,3 +158,63 @@ def test_a_trained_router_is_labelled_by_the_name_of_its_file_and_by_what_is_in_
     assert [policy.router.threshold for policy in found] == [0.1, 0.2, 0.3]
     assert all(policy.router.fitted_on == made.fitted_on for policy in found)
     assert [matched(policy, 0.25).label for policy in found] == [f"random@{name}" for name in names]
+
+
+def test_monitors_and_a_mode_are_joined_to_a_router() -> None:
+    *_, policy = policies_of(["cascade:turns=2+stuck+milestone:every=3+mode=no_think"], UNCHECKED)
+    assert policy.label == "cascade:turns=2+stuck+milestone:every=3+mode=no_think"
+    assert policy.family == family_of(policy.label) == "cascade+stuck+milestone+mode"
+    assert (policy.router, policy.monitors) == (Cascade(turns=2), (Stuck(), Milestone(every=3)))
+    assert (policy.mode, policy.is_control, policy.has_random) == ("no_think", False, False)
+    assert policy.asked == ("verdict",)
+
+
+def test_every_part_can_be_swept_with_every_other() -> None:
+    specs = ["cascade:turns=1|2+every:moves=2..3+mode=think|no_think"]
+    assert [policy.label for policy in policies_of(specs, UNCHECKED)[2:]] == [
+        f"cascade:turns={turns}+every:moves={moves}+mode={mode}"
+        for turns in (1, 2)
+        for moves in (2, 3)
+        for mode in ("think", "no_think")
+    ]
+
+
+def test_a_single_engine_goes_step_by_step_where_monitors_watch_it() -> None:
+    *_, thinking, watched = policies_of(["large+mode=think(64)", "large+stuck:repeats=2"], UNCHECKED)
+    assert (thinking.router, thinking.mode) == (Whole(engine="large"), "think(64)")
+    assert (watched.router, watched.monitors) == (LargeOnly(), (Stuck(repeats=2),))
+    assert not thinking.has_random and not watched.has_random
+
+
+def test_a_router_in_a_mode_has_its_random_control_in_the_same_one() -> None:
+    *_, policy = policies_of(["specreason+mode=think"], UNCHECKED)
+    assert policy.has_random
+    assert (matched(policy, 0.5).label, matched(policy, 0.5).mode) == ("random@specreason+mode=think", "think")
+
+
+def test_a_table_or_a_list_is_labelled_as_it_is_written() -> None:
+    text = 'cascade:others={drift="turns"}+milestone:subgoals=["regex:a","b"]:every=0'
+    *_, policy = policies_of([text], UNCHECKED)
+    assert policy.label == text
+    assert policy.router == Cascade(others={"drift": "turns"})
+    assert policy.monitors == (Milestone(subgoals=["regex:a", "b"], every=0),)
+
+
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ("cascade+nobody", "no monitor named 'nobody'"),
+        ("cascade+stuck:moves=3", "stuck.moves: no such key"),
+        ("cascade+every:moves=often", "every.moves must be a valid integer, not 'often'"),
+        ("cascade+every:moves=0", "moves = 0 must be at least 1"),
+        ("cascade+classified", "classified needs file"),
+        ("cascade+stuck+mode=think+mode=no_think", "has 2 modes"),
+        ("cascade+mode=loud", "no mode named 'loud'"),
+        ("cascade+mode=", "no mode named ''"),
+        ("cascade+Stuck", "no such key|no option|no router"),
+        ("nobody+stuck", "no router named 'nobody'"),
+    ],
+)
+def test_a_part_that_is_wrong_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        policies_of([spec], UNCHECKED)

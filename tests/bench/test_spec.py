@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.bench.spec import MOST, parse, swept, value_of
+from orchestrator.bench.spec import COMMA, MOST, outside, parse, parts, swept, value_of
 from orchestrator.errors import UserError
 
 
@@ -116,3 +116,29 @@ def test_a_sweep_has_at_most_so_many_settings() -> None:
     assert len(list(swept({"a": "1..20", "b": "1..10"}))) == MOST
     with pytest.raises(UserError, match="210 settings in one sweep are more than 200"):
         list(swept({"a": "1..21", "b": "1..10"}))
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("cascade", ["cascade"]),
+        ("cascade:turns=2+stuck+milestone:every=3", ["cascade:turns=2", "stuck", "milestone:every=3"]),
+        ("large+mode=auto(agreement,threshold=0.8)", ["large", "mode=auto(agreement,threshold=0.8)"]),
+        ("rsd:threshold=1e+5+stuck", ["rsd:threshold=1e+5", "stuck"]),
+        ('cascade:others={drift="turns+stuck"}+drift', ['cascade:others={drift="turns+stuck"}', "drift"]),
+        ("a+", ["a+"]),
+        ("a++b", ["a+", "b"]),
+        ("a)+b", ["a)", "b"]),
+        ("", [""]),
+    ],
+)
+def test_parts_are_joined_by_plus_outside_of_brackets(text: str, found: list[str]) -> None:
+    assert parts(text) == found
+
+
+def test_a_comma_or_a_bar_in_brackets_ends_nothing() -> None:
+    line = "large+mode=auto(self,threshold=0.8),cascade:others={a=1,b=2},small"
+    assert outside(COMMA, line) == ["large+mode=auto(self,threshold=0.8)", "cascade:others={a=1,b=2}", "small"]
+    assert list(swept({"subgoals": '["regex:(a|b)"]', "every": "1|2"})) == [
+        {"subgoals": ["regex:(a|b)"], "every": every} for every in (1, 2)
+    ]

@@ -221,7 +221,10 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(orchestrator: C
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (("--workload", "gsm9k"), "no workload named 'gsm9k'; known: jsonl, random-calculation, reasoning-gym"),
+        (
+            ("--workload", "gsm9k"),
+            "no workload named 'gsm9k'; known: errands, jsonl, random-calculation, reasoning-gym",
+        ),
         (("--workload", "random-calculation:preset=midi"), "no preset named 'midi'; known: direct, easy, mid, hard"),
         (("--workload", "random-calculation:colour=red"), "its options: preset"),
         (("--workload", "reasoning-gym:family=chain_sums"), "no family 'chain_sums'; near: chain_sum"),
@@ -304,7 +307,7 @@ def test_a_report_names_a_damaged_line(orchestrator: Call, here: Path) -> None:
 
 def test_list_names_everything_there_is(orchestrator: Call) -> None:
     printed = json.loads(orchestrator("bench", "list", "--json").stdout)
-    assert printed["workloads"] == ["jsonl", "random-calculation", "reasoning-gym"]
+    assert printed["workloads"] == ["errands", "jsonl", "random-calculation", "reasoning-gym"]
     assert printed["policies"] == sorted(ROUTERS)
     assert "mid" in printed["presets of random-calculation"]
     assert orchestrator("bench", "list").stdout == "".join(

@@ -14,6 +14,7 @@ from learned import known
 
 from orchestrator.cli.source import loaded_config
 from orchestrator.learning.training import write
+from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.types import Overlap
 
 Call = Callable[..., Result]
@@ -34,6 +35,25 @@ threshold = 5
 """
 
 
+def write_exits(path: Path) -> None:
+    """Write exits that were calibrated on 20 tasks without a wrong answer."""
+    known = ExitFile(
+        signal="trial-answer",
+        options={"when": "candidates", "every": 1, "max_looks": 100},
+        mistake="wrong",
+        worst=(float("-inf"),) * 20,
+        pair={"writers": []},
+        under={},
+        measured={},
+        workload="mine",
+        split="all",
+        fitted_on=("a",),
+        made="2026-11-27",
+        package="0.1.0",
+    )
+    path.write_text(json.dumps(known.to_json()))
+
+
 @pytest.fixture
 def two(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with two engines that nobody serves, and keys."""
@@ -49,7 +69,7 @@ def test_init_writes_a_file_that_validates_and_never_overwrites(orchestrator: Ca
     valid = orchestrator("config", "validate")
     assert (valid.exit_code, valid.stdout) == (
         0,
-        "orchestrator.toml is valid: engines small, large; router SpecReason\n",
+        "orchestrator.toml is valid: engines small, large; router SpecReason; monitors stalled\n",
     )
     (here / "orchestrator.toml").write_text("mine")
     again = orchestrator("init")
@@ -61,7 +81,7 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
     orchestrator("init")
     file = here / "orchestrator.toml"
     plain = orchestrator("config", "show", "--json").stdout
-    options = re.sub(r"(?m)^# \[engines(.|\n)*?\n\n", "", file.read_text())  # whole tables: the next test
+    options = re.sub(r"(?m)^# \[(.|\n)*?\n\n", "", file.read_text())  # whole tables: the next test
     given = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("#  ") else line
         for line in options.splitlines()
@@ -78,6 +98,9 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
         "db",
         "think",
         "hedge",
+        "mode",
+        "monitors",
+        "tools",
     )
     file.write_text("\n".join(line for line in given if not line.startswith(skipped)))
     shown = orchestrator("config", "show", "--json")
@@ -88,9 +111,13 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
 def test_every_table_that_init_comments_out_is_a_real_one(orchestrator: Call, here: Path) -> None:
     orchestrator("init")
     file = here / "orchestrator.toml"
-    tables = re.findall(r"(?m)^# \[engines(?:.|\n)*?\n\n", file.read_text())
+    write_exits(here / "exits.json")
+    tables = re.findall(r"(?m)^# \[(?:.|\n)*?\n\n", file.read_text())
     file.write_text(file.read_text() + "".join(tables).replace("\n# ", "\n").removeprefix("# "))
-    engines = json.loads(orchestrator("config", "show", "--json").stdout)["engines"]
+    shown = json.loads(orchestrator("config", "show", "--json").stdout)
+    assert [each["name"] for each in shown["monitors"]] == ["stuck", "overthinking"]
+    assert shown["tools"]["python"]["timeout_s"] == 10.0
+    engines = shown["engines"]
     assert engines["scorer"]["writes"] is False
     assert engines["scorer"]["serve"]["model"] == "Qwen/Qwen2.5-Math-PRM-7B"
     assert engines["large"]["serve"] == {
@@ -176,6 +203,9 @@ def test_validate_json_names_what_the_file_describes(orchestrator: Call) -> None
         "file": "orchestrator.toml",
         "engines": ["small", "large"],
         "router": "SpecReason",
+        "mode": None,
+        "monitors": ["stalled"],
+        "tools": [],
     }
 
 

@@ -36,3 +36,20 @@ def test_not_a_number_comes_back_as_well() -> None:
 )
 def test_only_keys_that_have_to_be_are_quoted(name: str, head: str) -> None:
     assert lines({"key": "𝄞"}, ("a", name)) == ["", head, 'key = "𝄞"']
+
+
+def test_a_list_of_tables_has_a_head_for_each_and_an_empty_one_is_a_value() -> None:
+    two = [{"name": "stuck", "repeats": 2}, {"name": "every", "in": {"a": 1}}]
+    assert lines({"monitors": two, "none": []}) == [
+        "none = []",
+        "",
+        "[[monitors]]",
+        'name = "stuck"',
+        "repeats = 2",
+        "",
+        "[[monitors]]",
+        'name = "every"',
+        "",
+        "[monitors.in]",
+        "a = 1",
+    ]

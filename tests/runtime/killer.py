@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import langsmith  # noqa: F401 - everything a run imports late is imported before the forks
+import pure_agent
 import pure_engine
 import sqlite_utils  # noqa: F401
 
@@ -32,19 +33,22 @@ from orchestrator.types import Overlap
 
 def live(order: dict[str, Any], boundary: Callable[[], None]) -> None:
     """Execute or continue the run that `order` names."""
-    made = pure_engine.pipeline(
+    make = pure_agent.pipeline if "file" in order else pure_engine.pipeline
+    told = {name: order[name] for name in ("file", "is_idempotent", "is_simulation") if name in order}
+    made = make(
         order["router"],
         order["db"],
         granularity=order["granularity"],
         latency_s=order.get("latency_s", 0.0),
         boundary=boundary,
-        overlap=Overlap(**order.get("overlap", {})),
+        **(told or {"overlap": Overlap(**order.get("overlap", {}))}),
     )
     made.journal._store.connection.set_trace_callback(
         lambda statement: boundary() if statement.startswith(("BEGIN", "COMMIT")) else None
     )
     listener = (lambda _: boundary()) if order.get("listens") else None
-    asyncio.run(made.arun(pure_engine.QUESTION, run_id=order["run"], listener=listener))
+    question = pure_agent.QUESTION if "file" in order else pure_engine.QUESTION
+    asyncio.run(made.arun(question, run_id=order["run"], listener=listener))
 
 
 def carry_out(order: dict[str, Any]) -> dict[str, Any]:

@@ -171,3 +171,105 @@ def test_killed_at_random_instants_it_resumes_to_the_same(execute: Killer, tmp_p
         execute(run="killed", after_s=draw.uniform(0.02, 0.15), **order)
     assert not execute(run="killed", **order)["failed"]
     check(read(order["db"], "killed"), whole)
+
+
+# ---- agents
+
+UNKNOWN = "error: the call was interrupted, and whether it was made is not known"
+
+
+def lines(order: dict[str, Any]) -> list[str]:
+    """Return what the tool of an agent has appended to its file, and begin a new one."""
+    file = Path(order["file"])
+    found = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+def without_observations(run: StoredRun) -> dict[str, Any]:
+    """Return what of an agent's run does not depend on which of its calls were interrupted."""
+    said = content(run)
+    return {
+        "steps": [row for row in said["steps"] if row[2] != "observation"],
+        "standing": said["standing"],
+        "decisions": [row for row in said["decisions"] if not row[2].startswith("approval")],
+        "events": said["events"],
+        "calls": [row for row in said["calls"] if row[2] != "tool" and row[5] is None],
+        "outcome": said["outcome"],
+    }
+
+
+def check_agent(run: StoredRun, whole: StoredRun, *, is_repeatable: bool) -> None:
+    """Compare an agent that was killed and resumed with one that was not."""
+    cut = [call for call in interrupted(run) if call.intent.purpose == "tool"]
+    if is_repeatable:
+        assert content(run) == content(whole)
+        return
+    assert without_observations(run) == without_observations(whole)
+    assert doubled(run) == []
+    observed = [row for row in run.kept() if row.kind == "observation"]
+    told = [row.text for row in observed if row.text == UNKNOWN]
+    assert len(told) == len([call for call in cut if call.intent.engine == "append"])
+    done = [call for call in run.calls if call.intent.purpose == "tool" and call not in cut]
+    assert len({(call.intent.step, call.intent.attempt) for call in done}) == len(done)  # no call is made twice
+    made = [call for call in whole.calls if call.intent.purpose == "tool"]
+    assert len(done) + len(told) == len(made)
+
+
+AGENTS = {
+    "a tool that acts once": {"router": "small", "granularity": "steps"},
+    "a tool that may be called again": {"router": "small", "is_idempotent": True, "granularity": "fused"},
+    "escalates": {"router": "escalates", "granularity": "fused", "listens": True},
+    "a simulation": {"router": "escalates", "is_simulation": True, "granularity": "steps", "listens": True},
+}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_killed_at_any_boundary_an_agent_makes_no_call_twice_in_silence(
+    execute: Killer, tmp_path: Path, agent: str
+) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "file": str(tmp_path / "lines.txt"), **AGENTS[agent]}
+    num_boundaries = execute(run="whole", **order)["boundaries"]
+    whole, appended = read(order["db"], "whole"), lines(order)
+    assert len(appended) >= 2
+    num_unknown = 0
+    for boundary in range(random.Random(agent).randint(1, 4), num_boundaries + 1, 4):
+        name = f"killed {boundary:03}"
+        assert execute(run=name, kill_at=boundary, **order)["killed"]
+        assert not execute(run=name, **order)["failed"]
+        run, found = read(order["db"], name), lines(order)
+        is_repeatable = agent in ("a tool that may be called again", "a simulation")
+        check_agent(run, whole, is_repeatable=is_repeatable)
+        if agent == "a simulation":
+            assert found == (appended if _acted(run) else [])  # its file was begun anew when the run was opened
+        elif agent == "a tool that may be called again":
+            assert list(dict.fromkeys(found)) == appended
+        else:
+            assert [line for line in appended if line in found] == found  # each at most once, in order
+        num_unknown += UNKNOWN in [row.text for row in run.kept()]
+    assert num_boundaries > 40
+    assert (num_unknown > 0) is not is_repeatable
+
+
+def _acted(run: StoredRun) -> bool:
+    """Say whether a run that was resumed had still to call a tool then."""
+    resumed_s = max((event.at_s for event in run.events if event.kind == "resumed"), default=0.0)
+    return any(call.intent.started_s >= resumed_s for call in run.calls if call.intent.purpose == "tool")
+
+
+@pytest.mark.parametrize("agent", ["escalates", "a simulation"])
+def test_killed_and_resumed_again_and_again_an_agent_keeps_the_same(
+    execute: Killer, tmp_path: Path, agent: str
+) -> None:
+    order = {"db": str(tmp_path / "journal.db"), "file": str(tmp_path / "lines.txt"), **AGENTS[agent]}
+    assert not execute(run="whole", **order)["failed"]
+    whole, appended = read(order["db"], "whole"), lines(order)
+    num_kills, draw = 0, random.Random(agent)
+    while execute(run="killed", kill_at=draw.randint(1, 20) + num_kills, **order)["killed"]:
+        num_kills += 1
+        assert num_kills < 100
+    assert num_kills >= 4
+    check_agent(read(order["db"], "killed"), whole, is_repeatable=agent == "a simulation")
+    if agent == "escalates":
+        found = lines(order)
+        assert [line for line in appended if line in found] == found

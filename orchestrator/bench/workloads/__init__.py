@@ -13,6 +13,7 @@ __all__ = ["WORKLOADS", "workload_of"]
 WORKLOADS = {
     "random-calculation": "orchestrator.bench.workloads.generated:random_calculation",
     "reasoning-gym": "orchestrator.bench.workloads.generated:reasoning_gym",
+    "errands": "orchestrator.bench.workloads.errands:errands",
     "jsonl": "orchestrator.bench.workloads.jsonl:jsonl",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,3 +30,5 @@ class Workload:
     """What may be asked for; the last one unless told otherwise."""
     check: Check | None = None
     """Says whether a single step is right, where that can be said."""
+    tools: Callable[[Task], Sequence[Any]] | None = None
+    """A simulation of what may be called, made anew for each run of a task that was drawn; None: nothing may be."""

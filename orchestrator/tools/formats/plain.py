@@ -95,7 +95,8 @@ class _Slot(NamedTuple):
 
 def _whole(text: str, name: str) -> str:
     key = _KEY.fullmatch(text)
-    if key and key[1] == name:
+    # A program of several lines may well begin with an assignment to that name.
+    if key and key[1] == name and ("\n" not in key[2] or _QUOTED.fullmatch(key[2])):
         text = key[2]
     return _unquoted(text) if _QUOTED.fullmatch(text) else text
 

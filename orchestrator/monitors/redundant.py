@@ -1,0 +1,48 @@
+"""Notice a call that was made before and is answered the same again: nothing was learned from it.
+
+The one before may be any of the run, not just the last. An error may be tried again, since what was busy may be free by
+now. It is for tools that read; where a call changes something, the same one may be right many times.
+
+Source: none; it is the step-level cascade's repeated action and observation, without waiting for a row of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.errors import UserError
+from orchestrator.monitors.window import moves_in, moves_of
+from orchestrator.types import Event, History, StepKind
+
+__all__ = ["Redundant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redundant:
+    """Raise an event behind a call whose answer was known, or whose error was seen so often."""
+
+    kind: str = "redundant"
+    """What the event is called, and so what is done about it; `stuck` is what a cascade hands over for by itself."""
+    tries: int = 2
+    """Times that an error may be seen before its call is redundant; at least 1."""
+
+    def __post_init__(self) -> None:
+        if not self.kind.strip():
+            raise UserError("monitor redundant: kind is empty: name the event, such as redundant or stuck")
+        if type(self.tries) is not int or self.tries < 1:
+            raise UserError(f"monitor redundant: tries = {self.tries!r} must be a whole number above 0")
+
+    def watch(self, history: History) -> Event | None:
+        """Look for the last call and its answer among those before."""
+        if history.steps[-1].kind is not StepKind.OBSERVATION:
+            return None
+        (last,) = moves_of(history, last=1)
+        if not last.action:
+            return None
+        before = moves_in(history.steps[: last.last_step - 1])
+        times = sum((move.action, move.observation) == (last.action, last.observation) for move in before)
+        allowed = self.tries if last.is_error else 1
+        if times < allowed:
+            return None
+        reason = f"answered the same before: {last.action[:200]} -> {last.observation[:200]}"
+        return Event(self.kind, " ".join(reason.split()), value=times, threshold=allowed)

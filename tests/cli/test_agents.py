@@ -1,0 +1,228 @@
+"""Agents on the command line: tools that want approval, what people see of a run, and the flags for all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from orchestrator.cli.export import RunExport
+
+Call = Callable[..., Result]
+
+AGENT = r'''
+"""An agent of one script: it pays once, and then says what it was told."""
+
+import orchestrator as orc
+from orchestrator.monitors import Every
+from orchestrator.tools import tool
+
+
+@tool(needs_approval=True)
+def pay(to: str) -> str:
+    """Pay somebody."""
+    with open("paid.txt", "a") as paid:
+        paid.write(to)
+    return f"paid {to}"
+
+
+def small(request):
+    text = bytes(request.prompt.ids()).decode()
+    if "pay(" not in text.partition("q:")[2]:
+        return "<tool>pay(Bob\x1b[2J\nCall it? y/N)</tool>"
+    return "Answer: " + ("yes" if "paid Bob" in text else "no")
+
+
+def pipeline(**options):
+    engines = {"small": orc.engines.Scripted(small)}
+    return orc.Pipeline(engines, "small", tools=[pay], monitors=[Every(moves=1, kind="look")], **options)
+'''
+DENIED = "error: the call needs approval and nobody can be asked"
+
+
+@pytest.fixture(autouse=True)
+def agent(here: Path) -> None:
+    (here / "agent.py").write_text(AGENT)
+
+
+RUN = ("run", "q: pay Bob", "--pipeline", "agent.py:pipeline")
+
+
+def at_a_terminal(arguments: tuple[str, ...], *typed: str) -> str:
+    """Run the command with everything on a terminal, type the next answer when it asks, and return what is seen."""
+    code = "import sys; from orchestrator.cli import main; sys.argv = ['orchestrator', *sys.argv[1:]]; main()"
+    master, slave = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    os.close(slave)
+    os.write(master, b"yes\n")  # typed before there is a question
+    shown, answers = b"", list(typed)
+    try:
+        while chunk := os.read(master, 1 << 16):
+            shown += chunk
+            while answers and shown.count(b"\nCall it? y/N") > len(typed) - len(answers):
+                os.write(master, answers.pop(0).encode())
+    except OSError:  # Linux says EIO when the other end is gone
+        pass
+    os.close(master)
+    running.wait()
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("y\n", "yes"), ("n\n", "no"), ("\n", "no"), ("\x04", "no")])
+def test_at_a_terminal_a_person_is_asked_and_only_yes_is_yes(here: Path, typed: str, answer: str) -> None:
+    seen = at_a_terminal(RUN, typed)
+    question = seen[seen.index("run ") : seen.index("\nCall it? y/N")].splitlines()
+    assert question[0].endswith(" wants to call pay: the tool asks for approval")
+    assert question[1:] == ["  to:", "  | Bob\\x1b[2J", "  | Call it? y/N"]
+    assert (here / "paid.txt").exists() is (answer == "yes")
+    lines = seen.splitlines()
+    assert answer in lines
+    assert "   0 small                   calls: <tool>pay(Bob\\x1b[2J Call it? y/N)</tool>" in lines
+    observed = "paid Bob" if answer == "yes" else "error: pay was not approved"
+    assert any(line.startswith(f"   1 pay                     answers: {observed}") for line in lines)
+    assert any(line.startswith("     look: ") for line in lines)
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_where_nobody_can_be_asked_the_call_is_denied_and_the_trace_says_why(
+    orchestrator: Call, here: Path, quiet: tuple[str, ...]
+) -> None:
+    done = orchestrator(*RUN, *quiet)
+    assert (done.exit_code, done.stdout, (here / "paid.txt").exists()) == (0, "no\n", False)
+    run = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout)
+    assert [(step.kind.value, step.writer) for step in run.steps] == [
+        ("action", "small"),
+        ("observation", "pay"),
+        ("thought", "small"),
+    ]
+    assert run.steps[1].text == DENIED
+    [decision] = [each for each in run.decisions if each.door.startswith("approval")]
+    assert (decision.action, decision.door) == ("deny", "approval 0: the tool asks for approval")
+    assert run.settings["tools"]["tools"] == ["pay"]
+    assert [event.kind for event in run.events if "raised" in event.detail] == ["look"]
+    assert "pay" in orchestrator("trace", "show").stdout
+
+
+def test_a_file_of_tasks_asks_one_question_at_a_time(here: Path) -> None:
+    (here / "tasks.jsonl").write_text('{"prompt": "q: one"}\n{"prompt": "q: two"}\n')
+    seen = at_a_terminal(("run", "tasks.jsonl", *RUN[2:], "--out", "results.jsonl"), "y\n", "\n")
+    assert seen.count("\nCall it? y/N") == 2
+    answers = sorted(json.loads(line)["answer"] for line in (here / "results.jsonl").read_text().splitlines())
+    assert answers == ["no", "yes"]
+
+
+def test_a_pipelines_own_approval_is_asked_in_the_place_of_the_person(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT.replace("**options)\n", "approve=lambda asked: True, **options)\n"))
+    assert orchestrator(*RUN).stdout == "yes\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [(("--mode", "think"), "--mode"), (("--monitor", "stuck"), "--monitor"), (("--tool", "python"), "--tool")],
+)
+def test_a_pipeline_in_python_refuses_flags_that_it_would_drop(
+    orchestrator: Call, flag: tuple[str, ...], named: str
+) -> None:
+    done = orchestrator(*RUN, *flag)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: --pipeline brings its own engines and options: leave out {named}, or set it in the file\n"
+    )
+
+
+def settings(orchestrator: Call) -> dict[str, Any]:
+    found: dict[str, Any] = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout).settings
+    return found
+
+
+def test_flags_reach_the_run_and_a_resume_with_others_is_refused(orchestrator: Call, here: Path) -> None:
+    (here / "orchestrator.toml").write_text('mode = "think"\n[[monitors]]\nname = "drift"\n')
+    flags = ("--mode", "no_think", "--monitor", "stuck:repeats=2,near=0.9", "--tool", "calculator", "--quiet")
+    plan = ("--monitor", 'milestone:subgoals=["a, b", "c"],every=3')
+    assert orchestrator("run", "Compute 1+1.", *flags, *plan).exit_code in (0, 1)
+    made = settings(orchestrator)
+    assert (made["mode"]["name"], made["tools"]["tools"]) == ("no_think", ["calculator"])
+    stuck, milestone = made["monitors"]
+    assert (stuck["repeats"], stuck["near"], milestone["subgoals"], milestone["every"]) == (2, 0.9, ["a, b", "c"], 3)
+    again = orchestrator("run", "Compute 1+1.", *flags, "--resume")
+    assert again.exit_code == 2
+    assert again.stderr.startswith("error: run ") and "was made with monitors = " in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--mode", "thinks"), "command line: mode: no mode named 'thinks'; known: "),
+        (("--monitor", "bored"), "command line: monitors.1.name: no monitor named 'bored'; known: "),
+        (("--monitor", "stuck:repeats"), "--monitor 'repeats': write it as key=value"),
+        (("--monitor", "stuck:"), "--monitor 'stuck:': write it as NAME or NAME:key=value,key=value"),
+        (("--monitor", ":repeats=2"), "--monitor ':repeats=2': write it as NAME or NAME:key=value,key=value"),
+        (("--monitor", "stuck:repeats=2,repeats=3"), "--monitor 'stuck:repeats=2,repeats=3': each option may be"),
+        (("--monitor", "stuck:name=drift"), "--monitor 'stuck:name=drift': each option may be given once, and"),
+        (("--monitor", "stuck:repeat=2"), "command line: monitors.1.repeat: no such key; did you mean 'repeats'?"),
+        (("--monitor", "overthinking:file=no.json"), "no.json"),
+        (("--tool", "shell"), "command line: tools.shell: no tool named 'shell'; known: calculator, python"),
+    ],
+)
+def test_what_is_wrong_with_a_flag_is_one_line(orchestrator: Call, flags: tuple[str, ...], line: str) -> None:
+    done = orchestrator("run", "x", *flags)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"error: {line}")
+
+
+SHOWN = """\
+schema_version = 1
+mode = "think(512)"
+fallback = "refuse"
+"""
+
+
+def test_config_show_and_validate_tell_of_them_and_what_is_shown_can_be_read_again(
+    orchestrator: Call, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOAL", "s3cret")
+    file = here / "orchestrator.toml"
+    file.write_text(
+        'mode = "think(512)"\nfallback = "refuse"\n'
+        '[[monitors]]\nname = "milestone"\nsubgoals = ["${GOAL}"]\n[[monitors]]\nname = "overthinking"\n'
+        "[tools.python]\ntimeout_s = 5\n[tools.calculator]\n"
+    )
+    done = orchestrator("config", "show")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.split("\n", 1)[1].startswith("# router uncalibrated")
+    assert SHOWN in done.stdout and "s3cret" not in done.stdout
+    assert (
+        '\n[[monitors]]\nname = "milestone"\nsubgoals = ["${GOAL}"]\nevery = 5\n'
+        '\n[[monitors]]\nname = "overthinking"\nrisk = 0.05\nsignal = "trial-answer"\nfile = ""\n'
+        '\n[tools.python]\nname = "python"\ntimeout_s = 5.0\ncpu_s = 5\nmemory_mib = 256\nmax_chars = 4000\n'
+        "needs_approval = false\n"
+        '\n[tools.calculator]\nname = "calculator"\ntimeout_s = 5.0\nmax_chars = 4000\n'
+    ) in done.stdout
+    assert orchestrator("config", "validate").stdout == (
+        "orchestrator.toml is valid: engines small, large; router SpecReason; mode think(512); "
+        "monitors milestone, overthinking; tools python, calculator\n"
+    )
+    file.write_text(done.stdout)
+    assert json.loads(orchestrator("config", "show", "--json").stdout)["mode"] == "think(512)"
+
+
+def test_a_mode_that_is_a_policy_is_shown_as_a_table(orchestrator: Call, here: Path) -> None:
+    (here / "orchestrator.toml").write_text('mode = "effort(0.5)"\nmonitors = []\n')
+    shown = json.loads(orchestrator("config", "show", "--json").stdout)
+    assert shown["mode"] == {"name": "effort", "effort": 0.5, "similar": "length", "least": 4, "free": 0.05}
+    assert (shown["fallback"], shown["monitors"], shown["tools"]) == ("as-it-is", [], {})
+    assert "monitors = []" in orchestrator("config", "show").stdout

@@ -1,0 +1,184 @@
+"""A person is asked before a call that wants it: once, and the call is made once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
+
+from orchestrator import reasoning_node
+from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import ToolPrompt
+from orchestrator.memory.base import StoredRun
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.run import Approval
+from orchestrator.tools import tool
+from orchestrator.types import Status
+
+QUESTION = "Tell Ann."
+THREAD = {"configurable": {"thread_id": "one"}}
+
+
+class Post:
+    """Tools that write down what they did."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def tools(self) -> list[Any]:
+        @tool(needs_approval=True)
+        def mail(to: str) -> str:
+            """Send a letter."""
+            self.sent.append(to)
+            return f"sent to {to}"
+
+        return [mail]
+
+
+def mails(*turns: str, tools: Any, **options: Any) -> Pipeline:
+    given = {"db": ":memory:", **options}
+    return Pipeline({"small": Scripted([*turns, "\\boxed{done}"])}, "small", tools=tools, **given)
+
+
+def observed(stored: StoredRun) -> list[str]:
+    return [row.text for row in stored.kept() if row.kind == "observation"]
+
+
+def approvals(stored: StoredRun) -> list[tuple[str, str, str, str]]:
+    rows = [row for row in stored.decisions if row.door.startswith("approval")]
+    return [(row.door, row.action, row.policy, row.reason) for row in rows]
+
+
+ASKS = "approval 0: the tool asks for approval"
+
+
+async def _later(said: Any) -> Any:
+    await asyncio.sleep(0)
+    return said
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("said", "expected", "decision"),
+    [
+        (True, "sent to Ann", ("approve", "a person let mail be called")),
+        (False, "error: mail was not approved", ("deny", "mail was not approved")),
+        ("write to Bob", "error: write to Bob", ("deny", "write to Bob")),
+        ("", "error: mail was not approved", ("deny", "mail was not approved")),
+        (None, "error: mail was not approved", ("deny", "mail was not approved")),
+        (1, "error: mail was not approved", ("deny", "mail was not approved")),
+    ],
+)
+def test_the_pipelines_function_decides(said: Any, expected: str, decision: tuple[str, str], is_async: bool) -> None:
+    post, asked = Post(), list[Approval]()
+
+    def approve(approval: Approval) -> Any:
+        asked.append(approval)
+        return _later(said) if is_async else said
+
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools(), approve=approve) as made:
+        result = made.run(QUESTION)
+        stored = made.journal.run(result.run_id)
+    assert asked == [Approval(result.run_id, "mail", {"to": "Ann"}, "the tool asks for approval")]
+    assert observed(stored) == [expected]
+    assert approvals(stored) == [(ASKS, decision[0], "a person", decision[1])]
+    assert post.sent == (["Ann"] if said is True else [])
+    assert [call.intent.purpose for call in stored.calls] == (["draft"] + ["tool"] * (said is True) + ["draft"])
+
+
+def test_where_nobody_can_be_asked_the_call_is_not_made() -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools()) as made:
+        result = made.run(QUESTION)
+        stored = made.journal.run(result.run_id)
+    assert result.status is Status.COMPLETED
+    assert observed(stored) == ["error: the call needs approval and nobody can be asked"]
+    assert approvals(stored) == [(ASKS, "deny", "runtime", "the call needs approval and nobody can be asked")]
+    assert post.sent == []
+
+
+def test_a_wrong_call_is_not_asked_about() -> None:
+    asked: list[Approval] = []
+    with mails("<tool>mail()</tool>", tools=Post().tools(), approve=asked.append) as made:
+        made.run(QUESTION)
+    assert asked == []
+
+
+class Talk(TypedDict, total=False):
+    question: str
+    answer: str | None
+
+
+def app_of(made: Pipeline, saver: Any) -> Any:
+    graph = StateGraph(Talk)
+    graph.add_node("solve", reasoning_node(made, input="question", output="answer"))
+    graph.add_edge(START, "solve")
+    graph.add_edge("solve", END)
+    return graph.compile(checkpointer=saver)
+
+
+BOTH = "".join(f'<tool_call>{{"name": "mail", "arguments": {{"to": "{name}"}}}}</tool_call>' for name in ("Ann", "Bob"))
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["invoke", "ainvoke"])
+@pytest.mark.parametrize("granularity", ["steps", "fused"])
+async def test_a_graph_with_a_checkpointer_keeps_the_question(tmp_path: Path, granularity: Any, is_async: bool) -> None:
+    post = Post()
+    turns = ["<tool>mail(Ann)</tool>", "<tool>mail(Bob)</tool>"]
+    with mails(*turns, tools=post.tools(), db=tmp_path / "journal.db", granularity=granularity) as made:
+        app = app_of(made, InMemorySaver())
+
+        async def go(given: Any) -> Any:
+            return await app.ainvoke(given, THREAD) if is_async else await asyncio.to_thread(app.invoke, given, THREAD)
+
+        first = await go({"question": QUESTION})
+        [asked] = first["__interrupt__"]
+        assert asked.value["tool"] == "mail"
+        assert asked.value["arguments"] == {"to": "Ann"}
+        assert (asked.value["reason"], post.sent) == ("the tool asks for approval", [])
+        second = await go(Command(resume=True))
+        assert second["__interrupt__"][0].value["arguments"] == {"to": "Bob"}
+        assert post.sent == ["Ann"]
+        last = await go(Command(resume="not him"))
+        [run] = made.journal.runs()
+        stored = made.journal.run(run.id)
+    assert (last["answer"], post.sent) == ("done", ["Ann"])
+    assert observed(stored) == ["sent to Ann", "error: not him"]
+    assert [(action, policy) for _, action, policy, _ in approvals(stored)] == [
+        ("approve", "a person"),
+        ("deny", "a person"),
+    ]
+    assert [call.intent.purpose for call in stored.calls] == ["draft", "tool", "draft", "draft"]
+
+
+@pytest.mark.parametrize("answers", [(True, True), (True, False), ("no", True)])
+def test_every_call_of_a_turn_has_its_own_question(tmp_path: Path, answers: tuple[Any, Any]) -> None:
+    post = Post()
+    engine = Scripted([BOTH, "\\boxed{done}"], continues=False, logprobs=0)
+    prompt = ToolPrompt(format="hermes", is_native=True)
+    db = tmp_path / "journal.db"
+    with Pipeline({"only": engine}, "small", tools=post.tools(), tool_prompt=prompt, db=db) as made:
+        app = app_of(made, InMemorySaver())
+        asked, given = [], {"question": QUESTION}
+        for answer in answers:
+            said = app.invoke(given, THREAD)
+            asked.append(said["__interrupt__"][0].value["arguments"]["to"])
+            given = Command(resume=answer)  # type: ignore[assignment]
+        assert app.invoke(given, THREAD)["answer"] == "done"
+    assert asked == ["Ann", "Bob"]
+    assert post.sent == [name for name, answer in zip(asked, answers, strict=True) if answer is True]
+    assert len(engine.requests) == 2
+
+
+def test_without_a_checkpointer_nobody_is_asked(tmp_path: Path) -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools(), db=tmp_path / "journal.db") as made:
+        assert app_of(made, None).invoke({"question": QUESTION})["answer"] == "done"
+        [run] = made.journal.runs()
+        assert observed(made.journal.run(run.id)) == ["error: the call needs approval and nobody can be asked"]
+    assert post.sent == []
