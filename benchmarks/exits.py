@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
+from measure import lines_in
+
 from orchestrator.bench.exit_controls import AtRandom, Knowing, Stated
 from orchestrator.bench.exit_race import Ran, Way, run
 from orchestrator.bench.exit_race_table import table
@@ -208,7 +210,7 @@ def report(folder: Path) -> None:
 
 def rows_in(file: Path) -> list[Ran]:
     """Return what was run."""
-    return [Ran(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return [Ran(**row) for row in lines_in(file)]
 
 
 if __name__ == "__main__":

@@ -177,10 +177,8 @@ def close_thought(
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
     closes = probe.closes if run.thinking.is_open(writer) else ""
-    if answer is not None and run.tools is None:
-        lead = f"{closes}{probe.opens}{answer}}}"
-    else:
-        lead = closes or probe.opens
+    forced = f"{probe.opens}{answer}}}" if answer is not None and run.tools is None else ""
+    lead = closes + forced or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 
