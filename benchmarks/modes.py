@@ -7,8 +7,9 @@
 
 Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy
 comes to is then worked out task by task, because its first try and its thought are draws that do not depend on each
-other: a doubted first try costs its tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer tasks. Half of the tasks are of the preset direct,
-three in ten easy, two in ten mid. Thresholds are chosen on the calibration split.
+other: a doubted first try costs its tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer
+tasks. Half of the tasks are of the preset direct, three in ten easy, two in ten mid. Thresholds are chosen on the
+calibration split.
 """
 
 from __future__ import annotations
