@@ -19,8 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
+from measure import lines_in
+
 from orchestrator.bench.exit_controls import AtRandom, Knowing, Stated
 from orchestrator.bench.exit_race import Ran, Way, run
+from orchestrator.bench.exit_race_table import table
 from orchestrator.bench.exits import ended
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
@@ -189,9 +192,25 @@ def solved(share_at: Any, low: float, high: float, wanted: float) -> float:
     return (low + high) / 2
 
 
+def report(folder: Path) -> None:
+    """Write and print the table of all that was run."""
+    parts = []
+    for chosen in sorted(folder.glob("*.settings.json")):
+        stem = chosen.name.removesuffix(".settings.json")
+        notes = json.loads(chosen.read_text())
+        alike = {name: of for name, of in notes["ways"].items() if of.get("runs as", name) != name}
+        parts.append(f"{stem.replace('-', ' alone, ', 1)}, thresholds from {notes['calibration tasks']} tasks\n")
+        parts.append(table(rows_in(folder / f"{stem}.jsonl"), WHOLE, KNOWING))
+        parts += [f"{name}: the same threshold as {of['runs as']}\n" for name, of in alike.items()]
+        parts += [f"{name}: {of['refused']}\n" for name, of in notes["ways"].items() if "refused" in of]
+        parts.append("\n")
+    (folder / "table.txt").write_text("".join(parts))
+    print("".join(parts), end="")
+
+
 def rows_in(file: Path) -> list[Ran]:
     """Return what was run."""
-    return [Ran(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return [Ran(**row) for row in lines_in(file)]
 
 
 if __name__ == "__main__":
@@ -203,4 +222,8 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", type=int, default=1500)
     parser.add_argument("--others", type=int, default=400)
     parser.add_argument("--report", action="store_true")
-    asyncio.run(main(parser.parse_args()))
+    given = parser.parse_args()
+    if given.report:
+        report(given.out)
+    else:
+        asyncio.run(main(given))

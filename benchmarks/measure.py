@@ -9,16 +9,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import lzma
 import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from time import process_time_ns
 from typing import Any, NamedTuple, TypeVar
 
 from orchestrator.bench.where import where
 
-__all__ = ["Options", "Relay", "Report", "against", "interleaved", "median", "options", "quantile", "raced"]
+__all__ = [
+    "Options",
+    "Relay",
+    "Report",
+    "against",
+    "interleaved",
+    "lines_in",
+    "median",
+    "options",
+    "quantile",
+    "raced",
+]
 
 T = TypeVar("T")
 
@@ -193,6 +206,13 @@ class Report:
             low, high = row["spread"]
             bar = "" if row["bar"] is None else f"{row['bar']:9.3f}  {_MARKS[row['is_met']]}"
             print(f"{row['name']:{width}} {row['median']:9.3f}   {row['unit']:6} {low:9.3f} {high:9.3f} {bar}".rstrip())
+
+
+def lines_in(file: Path) -> list[Any]:
+    """Return what each line of a file of JSON holds, or of the same file compressed; nothing if neither is there."""
+    packed = file.with_name(f"{file.name}.xz")
+    data = lzma.decompress(packed.read_bytes()) if packed.exists() else b""
+    return [json.loads(line) for line in (file.read_bytes() if file.exists() else data).splitlines()]
 
 
 # --- where and when ---------------------------------------------------------------------------

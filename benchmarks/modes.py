@@ -2,12 +2,14 @@
 
     python benchmarks/modes.py --split calibration --tasks 2000 --out results/pocket-1-modes
     python benchmarks/modes.py --split report --tasks 5000 --out results/pocket-1-modes
+    python benchmarks/modes.py --live 150 --out results/pocket-1-modes     # after the calibration split
     python benchmarks/modes.py --report --out results/pocket-1-modes
 
 Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy
 comes to is then worked out task by task, because its first try and its thought are draws that do not depend on each
-other: a doubted first try costs its tokens, its gate's and the thought's. Half of the tasks are of the preset direct,
-three in ten easy, two in ten mid. Thresholds are chosen on the calibration split.
+other: a doubted first try costs its tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer
+tasks. Half of the tasks are of the preset direct, three in ten easy, two in ten mid. Thresholds are chosen on the
+calibration split.
 """
 
 from __future__ import annotations
@@ -15,10 +17,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from measure import lines_in
+
+from orchestrator.bench.intervals import paired
+from orchestrator.bench.mode_gates import GATES, calibrated
+from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
 from orchestrator.doors import Ask, Needs
@@ -26,6 +33,7 @@ from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import SignalUnavailable
 from orchestrator.learning.exits import PROBE
 from orchestrator.modes.base import Chosen
+from orchestrator.modes.first_try import FirstTry
 from orchestrator.modes.fixed import NO_THINK
 from orchestrator.modes.self_classified import SelfClassified
 from orchestrator.runtime.pipeline import Pipeline
@@ -37,6 +45,8 @@ MIXTURE = {"direct": 5, "easy": 3, "mid": 2}
 """Of ten tasks in a row."""
 NUM = 4
 """Answers that are forced."""
+RISK = 0.01
+"""Chance to lose a task that the live first try is calibrated for."""
 
 
 class Writing:
@@ -90,7 +100,7 @@ async def collect(given: argparse.Namespace) -> None:
     """Run what is not there yet."""
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / f"{given.engine}-{given.split}.jsonl"
-    done = {json.loads(line)["task"] for line in file.read_text().splitlines()} if file.exists() else set()
+    done = {row["task"] for row in lines_in(file)}
     recording = Recording(given.engine, asks_all=given.split == "calibration")
     lent = Pipeline(
         pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
@@ -106,6 +116,64 @@ async def collect(given: argparse.Namespace) -> None:
                     row = {"task": task.id, "preset": preset, "gold": task.answer}
                     row |= await ran(at_once, task, "try") | recording.seen | await ran(thinking, task, "think")
                     out.write(json.dumps(row) + "\n")
+
+
+async def live(given: argparse.Namespace) -> None:
+    """Run the policies themselves on the first tasks of the report split."""
+    file = given.out / f"{given.engine}-live.jsonl"
+    fitted = lines_in(given.out / f"{given.engine}-calibration.jsonl")
+    threshold = calibrated(fitted, GATES["first try, written"], RISK, 0.95)
+    policies = {
+        "think": "think",
+        f"first-try(written, {threshold:.5f})": FirstTry(gate="written", threshold=threshold),
+        "first-try(agreement, 0.75)": FirstTry(),
+        "auto(self)": "auto(self)",
+        "auto(history)": "auto(history)",
+    }
+    done = {(row["policy"], row["task"]) for row in lines_in(file)}
+    lent = Pipeline(
+        pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
+    )
+    async with lent:
+        pipelines = {name: but(lent, policy, lent.router) for name, policy in policies.items()}
+        with file.open("a") as out:
+            for _, task in mixture("report", given.live):
+                for name, pipeline in pipelines.items():
+                    if (name, task.id) not in done:
+                        row = {"policy": name, "task": task.id, **await ran(pipeline, task, "run")}
+                        out.write(json.dumps(row) + "\n")
+                        out.flush()
+
+
+def report(folder: Path) -> None:
+    """Write and print the table of all that is there."""
+    parts = []
+    for engine in sorted({file.name.partition("-report.")[0] for file in folder.glob("*-report.jsonl*")}):
+        fitted, rows = (lines_in(folder / f"{engine}-{split}.jsonl") for split in ("calibration", "report"))
+        parts.append(f"{engine} alone\n{table(fitted, rows)}\n")
+        parts += ran_live(lines_in(folder / f"{engine}-live.jsonl"))
+    (folder / "table.txt").write_text("".join(parts))
+    print("".join(parts), end="")
+
+
+def ran_live(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each policy that was run as it is."""
+    always = {row["task"]: row for row in rows if row["policy"] == "think"}
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        own = [row for row in rows if row["policy"] == policy and row["task"] in always]
+        tokens, whole = (sum(map(spent, of)) for of in (own, [always[row["task"]] for row in own]))
+        lost = paired([row["run_right"] for row in own], [always[row["task"]]["run_right"] for row in own])
+        stands = sum(row["run_mode"] == "no_think" for row in own) / len(own)
+        yield (
+            f"live {policy:32} {len(own):4} tasks, at once {stands:6.1%}, tokens {tokens / len(own):6.1f}, saved "
+            f"{1 - tokens / whole:6.1%}, less always think {100 * lost.value:+.2f} ({100 * lost.low:+.2f}.."
+            f"{100 * lost.high:+.2f})\n"
+        )
+
+
+def spent(row: Mapping[str, Any]) -> int:
+    """Return all tokens of a live run."""
+    return int(row["run_tokens"] + sum(row.get("probes", ())) + row.get("questions", 0))
 
 
 def but(lent: Pipeline, mode: Any, router: Any) -> Pipeline:
@@ -138,6 +206,7 @@ async def ran(pipeline: Pipeline, task: Task, name: str) -> dict[str, Any]:
     asked = [(purpose, tokens) for purpose, tokens in calls if purpose not in ("draft", "answer")]
     found: dict[str, Any] = {f"{name}_right": is_correct(result.answer, task.answer), f"{name}_tokens": written}
     found[f"{name}_answer"] = result.answer
+    found[f"{name}_mode"] = "think" if "</think>" in result.text else "no_think"
     if asked:
         found["probes"] = [tokens for purpose, tokens in asked if purpose == PROBE]
         found["questions"] = sum(tokens for purpose, tokens in asked if purpose != PROBE)
@@ -150,5 +219,10 @@ if __name__ == "__main__":
     parser.add_argument("--engine", choices=("small", "large"), default="large")
     parser.add_argument("--split", choices=("calibration", "report"), default="calibration")
     parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--live", type=int, default=0, metavar="TASKS")
     parser.add_argument("--report", action="store_true")
-    asyncio.run(collect(parser.parse_args()))
+    given = parser.parse_args()
+    if given.report:
+        report(given.out)
+    else:
+        asyncio.run(live(given) if given.live else collect(given))

@@ -6,13 +6,19 @@
 - `history`: always think, for as long as similar tasks took.
 
 The first try is the default because its gate reads what was really written, and its mistakes are of the cheap kind: a
-doubt that was wrong costs a few tokens, never an answer. Its gate is agreement because that needs no scorer and no
-logprobs, and is a share, which means the same for every engine; how much of it is enough does not: the published
-thresholds are none, so calibrate it, or set it with care.
+doubt that was wrong costs a few tokens, never an answer. Its gate is `written`, how sure the engine was of the tokens
+of its answer: on the pocket pair that told right answers from wrong ones better than answers that are forced again,
+alone or several that agree, and it takes nothing (results/pocket-1-modes). How sure is enough differs from engine to
+engine, and no published threshold says it: calibrate it, or set it with care. Where an engine shows no logprobs every
+task is thought about, and the trace says why; take the gate `agreement` there.
+
+A first try pays only where it stands more often than its tokens are to those of a thought.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from orchestrator.errors import UserError
@@ -25,7 +31,12 @@ from orchestrator.modes.self_classified import SelfClassified
 
 __all__ = ["auto"]
 
-BY = {"first-try": FirstTry, "agreement": Agreement, "self": SelfClassified, "history": Lengths}
+BY: Mapping[str, Callable[..., ModePolicy]] = {
+    "first-try": partial(FirstTry, gate="written", threshold=0.9),
+    "agreement": Agreement,
+    "self": SelfClassified,
+    "history": Lengths,
+}
 
 
 def auto(
@@ -35,13 +46,12 @@ def auto(
 ) -> ModePolicy:
     """Return the policy that decides `by` this sign; its other options are to be had from the class itself.
 
-    `threshold` and `engine` are that policy's own, None for its defaults. Raises UserError for a sign there is not, or
-    one that has no such option.
+    `threshold` and `engine` are that policy's own, None for its defaults; a first try has to be written with 0.9.
+    Raises UserError for a sign there is not, or one that has no such option.
     """
     check_choice("auto", "by", by, tuple(BY))
     given = {"threshold": threshold, "engine": engine}
     options = {name: value for name, value in given.items() if value is not None}
     if by == "history" and options:
         raise UserError(f"auto: history asks nobody, so there is no {' and no '.join(options)}: use lengths(...)")
-    policy: ModePolicy = BY[by](**options)
-    return policy
+    return BY[by](**options)

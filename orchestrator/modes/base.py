@@ -42,7 +42,8 @@ class Needing(ModePolicy, Protocol):
 
     @property
     def needs(self) -> Needs:
-        """Scorers that it asks, and what else doors.Needs has that means something before a step is written."""
+        """Scorers that it asks, and alternatives per token of what is written in a mode that it may reconsider: as far
+        as the engine shows them."""
         ...
 
 

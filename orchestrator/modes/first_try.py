@@ -1,6 +1,7 @@
 """Answer without thinking first; where a gate doubts the answer, throw it away and think.
 
 A gate reads the answer that was written, so it is asked when the run is about to end:
+- `written`: how sure the engine was of what it wrote, as the probability of a token of the last step; it takes nothing;
 - `agreement`: the share of `num` answers, forced in the place of the last step, that are the one that was written;
 - `confidence`: how sure the engine is when it has to give that answer again, as the probability of a token of it; 0 if
   it gives another one;
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from typing import Literal
 
 from orchestrator.doors import Ask, Needs
@@ -27,10 +29,11 @@ from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
 from orchestrator.modes.gate import check_choice, check_gate, confidence_in, plain, reading, verdict
 from orchestrator.types import History, Signal, question_of
+from orchestrator.uncertainty import mean_logprob
 
 __all__ = ["FirstTry"]
 
-GATES = ("agreement", "confidence")
+GATES = ("written", "agreement", "confidence")
 """Those that need no scorer."""
 
 
@@ -39,7 +42,7 @@ class FirstTry:
     """Answer without thinking, and think only where the gate reads less than `threshold` of that answer."""
 
     gate: str = "agreement"
-    """`agreement`, `confidence`, or a scorer's name."""
+    """`written`, `agreement`, `confidence`, or a scorer's name."""
     threshold: float = 0.75
     """In [0, 1.01]: from which reading on the first answer stands."""
     num: int = 4
@@ -65,8 +68,10 @@ class FirstTry:
 
     @property
     def needs(self) -> Needs:
-        """The scorer that is the gate."""
-        return Needs(scorers=() if self.check or self.gate in GATES else (self.gate,))
+        """The scorer that is the gate, or the logprobs of what is written."""
+        if self.check or self.gate in GATES:
+            return Needs(logprobs=int(self.gate == "written" and not self.check))
+        return Needs(scorers=(self.gate,))
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Begin without thinking; nobody is asked."""
@@ -99,6 +104,8 @@ class FirstTry:
         last = history.steps[-1]
         if self.check:
             return _checked(self.check, question_of(history.task.messages), answer)
+        if self.gate == "written":
+            return reading("written", exp(min(mean_logprob(last.logprobs or ()), 0.0)), "probability per token")
         if self.gate not in GATES:
             return await ask.score(self.gate, last)
         num = self.num if self.gate == "agreement" else 1

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator.doors import Ask
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Schema
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
@@ -333,6 +333,11 @@ class Run:
     def can_reconsider(self) -> bool:
         """Whether the mode's policy still has to say that the answer will do."""
         return not self.has_reconsidered and hasattr(self.mode_policy, "reconsider")
+
+    def logprobs_read(self, engine: str) -> int:
+        """Return how many alternatives per token the mode's policy reads of what it may still reconsider."""
+        needs: Needs = getattr(self.mode_policy, "needs", Needs())
+        return min(needs.logprobs, self.shows.get(engine, 0)) if self.can_reconsider else 0
 
     @property
     def thought_left(self) -> int | None:

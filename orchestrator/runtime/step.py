@@ -181,8 +181,8 @@ def close_thought(
     _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
     writer, probe = run.last_writer, run.probes[run.last_writer]
     closes = probe.closes if run.thinking.is_open(writer) else ""
-    stands = answer is not None and run.tools is None
-    lead = f"{closes}{probe.opens}{answer}}}" if stands else closes or probe.opens
+    forced = f"{probe.opens}{answer}}}" if answer is not None and run.tools is None else ""
+    lead = closes + forced or probe.opens
     run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
     return writer
 
@@ -228,7 +228,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         "draft",
         attempt,
         planned.max_tokens,
-        planned.logprobs,
+        max(planned.logprobs, run.logprobs_read(planned.engine)),
         whole=planned.whole,
         lead=planned.lead,
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log, nan
 from typing import Any
 
@@ -12,7 +13,7 @@ from orchestrator.doors import Choice, Trial
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.modes import Agreement, FirstTry, SelfClassified
 from orchestrator.modes.fixed import AGENTIC, INSTANT, NO_THINK, THINK
-from orchestrator.types import Mode
+from orchestrator.types import Mode, TokenLogprob
 
 BUDGET = Mode(name="think(64)", think=True, budget=64)
 
@@ -180,6 +181,29 @@ async def test_confidence_is_that_of_the_same_answer_given_again(trial: Trial, m
     assert chosen.mode == mode
     assert chosen.signals[0].value == pytest.approx(0.75 + (chosen.margin or 0.0))
     assert ask.asked == [("large", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "read", "mode"),
+    [
+        ((log(0.5), 0.0), 0.5**0.5, THINK),
+        ((log(0.75), log(0.75)), 0.75, NO_THINK),  # exactly at it
+        ((0.0, 0.0), 1.0, NO_THINK),
+        ((nan,), None, THINK),
+        ((), None, THINK),
+        (None, None, THINK),
+    ],
+)
+async def test_how_sure_it_was_is_read_off_what_was_written_and_nobody_is_asked(
+    logprobs: tuple[float, ...] | None, read: float | None, mode: Mode
+) -> None:
+    past, policy, ask = history("42", mode=NO_THINK), FirstTry(gate="written", threshold=0.75 - 1e-12), Table()
+    shown = None if logprobs is None else [TokenLogprob(7, "4", logprob) for logprob in logprobs]
+    past.steps[-1] = replace(past.steps[-1], logprobs=shown)
+    chosen = await policy.reconsider(past, "42", ask)
+    assert (chosen.mode, ask.asked, policy.needs.logprobs) == (mode, [], 1)
+    assert chosen.signals[0].value == (None if read is None else pytest.approx(read))
+    assert FirstTry(gate="written", check=_broken).needs.logprobs == 0
 
 
 @pytest.mark.parametrize(("score", "mode"), [(0.75, NO_THINK), (0.7, THINK)])
