@@ -386,8 +386,8 @@ class Handoff(Decision):
     note: str = ""
     """What `engine` begins with, in its own voice, such as that something else should be tried."""
     to_step: int | None = None
-    """In answer to events: the kept steps from this index on are thrown away first, and `engine` writes in their place.
-    What tools did stays done, unless they are a simulation."""
+    """In answer to events: the kept steps from this index on are thrown away first, as far as what tools did in them
+    can be taken back, and `engine` writes in their place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

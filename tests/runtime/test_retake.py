@@ -17,6 +17,7 @@ from orchestrator.monitors import Every
 from orchestrator.routers import Cascade, SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.tools import tool
 from orchestrator.types import Decision, Event, Handoff, History, StepKind
 
 RETAKE = Cascade(on_stuck="retake", on_milestone="ignore", turns=1, dwell=0, stay=1)
@@ -59,9 +60,9 @@ def observed(result: RunResult) -> list[tuple[int, str, str]]:
     return [(step.index, step.text, result.steps[step.index - 1].writer) for step in kept]
 
 
-@pytest.mark.parametrize("is_simulation, second", [(True, "2"), (False, "3")], ids=["simulation", "real"])
+@pytest.mark.parametrize("is_simulation, second", [(True, "2"), (False, "3")], ids=["simulation", "idempotent"])
 def test_the_turn_is_made_again_by_the_next_engine_and_the_run_comes_back(is_simulation: bool, second: str) -> None:
-    tools: Any = (lambda task: [counting()]) if is_simulation else [counting()]
+    tools: Any = (lambda task: [counting()]) if is_simulation else [tool(idempotent=True)(counting())]
     with made(says(CALL, CALL, "\\boxed{4}"), says(CALL), tools=tools) as pipeline:
         result = pipeline.run("Count.")
         rows = pipeline.journal.run(result.run_id).decisions
@@ -76,6 +77,14 @@ def test_the_turn_is_made_again_by_the_next_engine_and_the_run_comes_back(is_sim
         ("small", "discarded"): 1,
         ("large", "used"): 1,
     }
+
+
+def test_what_a_tool_did_for_good_is_not_taken_back() -> None:
+    with made(says(CALL, CALL, "\\boxed{4}"), says(CALL), tools=[counting()]) as pipeline:
+        result = pipeline.run("Count.")
+        [row] = [row for row in pipeline.journal.run(result.run_id).decisions if row.action == "handoff"]
+    assert observed(result) == [(1, "1", "small"), (3, "2", "small"), (5, "3", "large")]
+    assert row.reason.endswith("but what count did at step 3 cannot be taken back")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,6 @@ def test_there_is_nothing_to_take_back_where_no_step_is(to_step: int) -> None:
         async def on_events(self, history: History, events: list[Event], ask: Ask) -> Decision:
             return Handoff(engine="large", to_step=to_step, reason="lost")
 
-    told = pytest.raises(UserError, match=f"goes back from step 0 to {to_step}: give 0 to 0")
+    told = pytest.raises(UserError, match=f"rolls 1 steps back to {to_step}: give 0 to 0")
     with made(says("a\n\n"), says(), router=Lost(), monitors=(Every(moves=1),)) as pipeline, told:
         pipeline.run("Go.")
