@@ -7,7 +7,6 @@ from typing import Any
 
 from orchestrator.bench.agents import control_of
 from orchestrator.bench.columns import columns, wrapped
-from orchestrator.bench.policies import LARGE
 
 __all__ = ["agents_in_words", "agents_table"]
 
@@ -52,7 +51,7 @@ def agents_in_words(summary: Mapping[str, Any], names: Mapping[str, str]) -> str
             for control, (value, low, high) in controls.items():
                 lines.append(
                     f"{names[label]} is right {100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points more "
-                    f"often than the best mixture of `{control}`, small-only and {LARGE}-only at the same cost "
+                    f"often than the best mixture of `{control}`, small-only and large-only at the same cost "
                     f"({price})."
                 )
     return "\n".join(map(wrapped, lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.bench.agents import control_of
 from orchestrator.bench.agents_table import agents_in_words, agents_table
 from orchestrator.bench.columns import columns, wrapped
 from orchestrator.bench.names import short_names
@@ -214,7 +215,7 @@ def _in_short(policies: Policies, names: Names, *, is_alone: bool) -> str:
     right = _percent(policies[LARGE]["accuracy"][0])
     found = []
     for label, each in policies.items():
-        if label in CONTROLS or label.startswith(f"{RANDOM}@"):
+        if label in CONTROLS or label.startswith(f"{RANDOM}@") or control_of(label):
             continue
         wall = f", {_pace(each['wall_speed_up'])} as measured here" if is_alone else ""
         found += [

@@ -11,6 +11,7 @@ import pytest
 from samples import made_up
 
 from orchestrator.bench.agents import agents, control_of
+from orchestrator.bench.agents_table import agents_in_words, agents_table
 from orchestrator.bench.cost import Use
 from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import policies_of
@@ -178,3 +179,22 @@ def test_what_was_noticed_is_a_share_of_all_runs_and_of_right_ones() -> None:
 
 def test_without_monitors_there_is_nothing_to_say() -> None:
     assert agents(by_label(*CONTROLS, lines("specreason:threshold=7", "xx" * 20, 50)), COSTS) is None
+
+
+def test_a_report_has_costs_what_was_noticed_and_a_sentence_for_each_control() -> None:
+    found = agents(
+        by_label(*CONTROLS, lines(OURS, "xx.." * 10, 40, events={"stuck": 1}), lines(LOT, "." * 40, 90)), COSTS
+    )
+    assert found is not None
+    policies = {label: {"escalations_per_task": 0.5} for label in found}
+    summary = {"agents": found, "prices": ["tokens"], "policies": policies}
+    names = dict.fromkeys(found, "any") | {OURS: "ours"}
+    costs, seen = agents_table(summary, names)
+    [line] = [each for each in costs.splitlines() if each.startswith("ours")]
+    assert line.split() == ["ours", "50%", "[35,", "65]", "40%", "[40,", "40]", "0.50", "0.00", "0.00"]
+    assert seen.splitlines()[1].split() == ["ours", "stuck", "100.0", "[91.2,", "100.0]", "100.0", "[83.9,", "100.0]"]
+    [sentence] = agents_in_words(summary, names).split("\n\n")
+    assert " ".join(sentence.split()).startswith("ours is right +10.0 [")
+    assert "best mixture of `chance`, small-only and large-only at the same cost" in " ".join(sentence.split())
+    assert agents_table({"prices": []}, {}) == []
+    assert agents_in_words({}, {}) == ""
