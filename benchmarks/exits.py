@@ -99,7 +99,8 @@ async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[
     notes: dict[str, Any] = {"calibration tasks": len(tasks), "confidence": CONFIDENCE, "pair": PAIR_ID, "ways": {}}
     thoughts: dict[str, list[Thought]] = {}
     for signal, (exit, share) in SIGNALS.items():
-        watching = Watching(but(lent, Way(signal, (exit,))), tasks[: int(share * len(tasks))], exit)
+        watched = but(lent, Way(signal, (exit,)))
+        watching = Watching(watched, tasks[: int(share * len(tasks))], exit)
         await watching.run(2)
         thoughts[signal] = watching.thoughts()
         known = ExitFile(
@@ -108,7 +109,7 @@ async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[
             mistake=BAR,
             worst=worst(thoughts[signal], BAR),
             pair=pair,
-            under={"mode": "think"},
+            under=await watched.circumstances(exit),
             measured={},
             workload=f"random-calculation:preset={stem.name.partition('-')[2]}",
             split="calibration",
