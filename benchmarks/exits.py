@@ -1,7 +1,8 @@
 """Exits at work on the pocket pair: what ending thoughts saves of what an oracle would, and how often it is a mistake.
 
-    python benchmarks/exits.py --engine large --out results/pocket-1-exits     # hours on one core; goes on where it was
-    python benchmarks/exits.py --report --out results/pocket-1-exits           # the table of what is there
+    python benchmarks/exits.py --engine large --others 100 --out results/pocket-1-exits   # goes on where it was
+    python benchmarks/exits.py --engine small --others 200 --out results/pocket-1-exits
+    python benchmarks/exits.py --report --out results/pocket-1-exits      # the table of what is there
 
 Thresholds are chosen on the calibration split, for each signal and risk, with confidence 0.95, and every way to end a
 thought is then run, looks and all, on tasks of the report split. The bar is claimed for `harmful` mis-exits: what is
