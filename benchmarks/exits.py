@@ -7,6 +7,7 @@
 Thresholds are chosen on the calibration split, for each signal and risk, with confidence 0.95, and every way to end a
 thought is then run, looks and all, on tasks of the report split. The bar is claimed for `harmful` mis-exits: what is
 wrong however long an engine thinks is no exit's doing. Thresholds for `wrong` ones are run beside.
+To go on from samples that are packed, unpack them first (`xz -d`).
 """
 
 from __future__ import annotations
