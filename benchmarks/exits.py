@@ -1,11 +1,13 @@
 """Exits at work on the pocket pair: what ending thoughts saves of what an oracle would, and how often it is a mistake.
 
-    python benchmarks/exits.py --engine large --out results/pocket-1-exits     # hours on one core; goes on where it was
-    python benchmarks/exits.py --report --out results/pocket-1-exits           # the table of what is there
+    python benchmarks/exits.py --engine large --others 100 --out results/pocket-1-exits   # goes on where it was
+    python benchmarks/exits.py --engine small --others 200 --out results/pocket-1-exits
+    python benchmarks/exits.py --report --out results/pocket-1-exits      # the table of what is there
 
 Thresholds are chosen on the calibration split, for each signal and risk, with confidence 0.95, and every way to end a
 thought is then run, looks and all, on tasks of the report split. The bar is claimed for `harmful` mis-exits: what is
 wrong however long an engine thinks is no exit's doing. Thresholds for `wrong` ones are run beside.
+To go on from samples that are packed, unpack them first (`xz -d`).
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[
     notes: dict[str, Any] = {"calibration tasks": len(tasks), "confidence": CONFIDENCE, "pair": PAIR_ID, "ways": {}}
     thoughts: dict[str, list[Thought]] = {}
     for signal, (exit, share) in SIGNALS.items():
-        watching = Watching(but(lent, Way(signal, (exit,))), tasks[: int(share * len(tasks))], exit)
+        watched = but(lent, Way(signal, (exit,)))
+        watching = Watching(watched, tasks[: int(share * len(tasks))], exit)
         await watching.run(2)
         thoughts[signal] = watching.thoughts()
         known = ExitFile(
@@ -108,7 +111,7 @@ async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[
             mistake=BAR,
             worst=worst(thoughts[signal], BAR),
             pair=pair,
-            under={"mode": "think"},
+            under=await watched.circumstances(exit),
             measured={},
             workload=f"random-calculation:preset={stem.name.partition('-')[2]}",
             split="calibration",

@@ -32,15 +32,16 @@ def but(lent: Pipeline, *monitors: Any) -> Pipeline:
 async def test_a_calibrated_exit_saves_tokens_and_loses_no_more_right_answers_than_was_asked_for() -> None:
     lent = Pipeline(orc.engines.pocket_pair(), "small", monitors=(), granularity="fused", db=":memory:")
     async with lent:
-        watching = Watching(but(lent, LOOKING), WORKLOAD.draw("calibration", 0, WATCHED), LOOKING)
+        watched = but(lent, LOOKING)
+        watching = Watching(watched, WORKLOAD.draw("calibration", 0, WATCHED), LOOKING)
         await watching.run(2)
         known = ExitFile(
             signal="trial-answer",
             options=exit_options(LOOKING),
             mistake="harmful",
             worst=worst(watching.thoughts(), "harmful"),
-            pair={},
-            under={},
+            pair=(await watched.pair()).to_json(),
+            under=await watched.circumstances(LOOKING),
             measured={},
             workload=WORKLOAD.name,
             split="calibration",
