@@ -276,7 +276,8 @@ def test_killed_at_any_boundary_an_agent_makes_no_call_twice_in_silence(
         is_repeatable = agent in ("a tool that may be called again", "a simulation")
         check_agent(run, whole, is_repeatable=is_repeatable)
         if agent == "a simulation":
-            assert found == (appended if _acted(run) else [])  # its file was begun anew when the run was opened
+            # Its file was begun anew when the run was opened: nothing is in it where no tool was needed any more.
+            assert found == appended or (found == [] and not _acted(run))
         elif agent == "a tool that may be called again":
             assert list(dict.fromkeys(found)) == appended
         else:
