@@ -68,7 +68,7 @@ def monitor(name: str, options: Mapping[str, Any], where: str) -> Any:
 
     Raises BadConfig, which calls their place `where`.
     """
-    return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), "monitors")
+    return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), name)
 
 
 def router_file(path: str) -> RouterFile:
