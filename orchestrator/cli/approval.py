@@ -11,7 +11,7 @@ from json import dumps
 
 from orchestrator.cli.streams import note
 from orchestrator.runtime.run import Approval
-from orchestrator.runtime.visible import visible
+from orchestrator.visible import visible
 
 __all__ = ["Person"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.streams import note
 from orchestrator.runtime.run import Decided, Kept
-from orchestrator.runtime.visible import first_words
 from orchestrator.types import Decision, Event, StepKind
+from orchestrator.visible import first_words
 
 if TYPE_CHECKING:
     import rich.progress

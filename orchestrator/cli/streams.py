@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.errors import UserError
-from orchestrator.runtime.visible import visible
+from orchestrator.visible import visible
 
 __all__ = ["Unwritable", "abandon", "fail", "note", "prepare", "printing", "say", "say_json", "to_json", "writing"]
 

@@ -54,7 +54,7 @@ def list_runs(number: int, status: str | None, as_json: bool, **given: Any) -> N
 def _line(run: RunSummary, room: int) -> str:
     from datetime import datetime
 
-    from orchestrator.runtime.visible import first_words
+    from orchestrator.visible import first_words
 
     started = datetime.fromtimestamp(run.created_s).astimezone()
     share = "-" if run.large_share is None else f"{run.large_share:.0%}"

@@ -32,7 +32,7 @@ from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.remarks import Remark, remarks, told_between
-from orchestrator.runtime.visible import first_words
+from orchestrator.visible import first_words
 
 __all__ = ["timeline"]
 

@@ -17,7 +17,7 @@ from orchestrator.errors import BadCall
 from orchestrator.tools.base import Called, Tool
 from orchestrator.tools.formats import Format, find
 from orchestrator.tools.formats.hermes import Hermes, as_json
-from orchestrator.tools.observing import printable
+from orchestrator.visible import visible
 
 __all__ = ["MAX_CALLS", "MAX_CHARS", "calls_in", "closers", "has_call", "is_open", "native", "written"]
 
@@ -117,10 +117,10 @@ def _called(found: _Found, tools: Mapping[str, Tool]) -> Called:
         if not found.is_closed:
             raise BadCall(f"the call is not closed: {found.format.closer} is missing")
         said = found.format.read(found.inside)
-        name = printable(said.name[:64])
+        name = visible(said.name[:64])
         if said.name not in tools:
             raise BadCall(f"there is no tool {name!r}; there are: {', '.join(sorted(tools)) or 'none'}")
         tool = tools[said.name]
         return Called(name, tool.check(found.format.arguments(said, tool.parameters)))
     except BadCall as error:
-        return Called(name, {}, " ".join(printable(str(error)).split()))
+        return Called(name, {}, " ".join(visible(str(error)).split()))

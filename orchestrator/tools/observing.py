@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from inspect import isawaitable
 from typing import Any
-from unicodedata import category
 
 from pydantic_core import to_json
 
 from orchestrator.errors import BadCall
 from orchestrator.tools.base import ERROR, Observation
+from orchestrator.visible import visible
 
-__all__ = ["MIN_CHARS", "as_text", "blame", "observe", "printable"]
+__all__ = ["MIN_CHARS", "as_text", "blame", "observe"]
 
 MIN_CHARS = 100
 """The smallest cap a tool may have: the note that says what was cut has to fit."""
 _BLAME_CHARS = 500
-_HARMLESS = {"\n", "\t", "\u200c", "\u200d"}  # joiners belong to Persian words and to emoji
 _FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s'\"/:]+/)+")
 
 
@@ -26,22 +25,11 @@ def observe(text: str, max_chars: int, seconds: float = 0.0) -> Observation:
 
     It tells of an error exactly where it begins with ERROR.
     """
-    shown = printable(text[:max_chars])  # spelling out makes text longer, never shorter
+    shown = visible(text[:max_chars])  # spelling out makes text longer, never shorter
     if len(text) > max_chars or len(shown) > max_chars:
         note = f"\n[cut here: the whole has {len(text)} characters]"
         shown = shown[: max_chars - len(note)] + note
     return Observation(shown, seconds, is_error=shown.startswith(ERROR))
-
-
-def printable(text: str) -> str:
-    """Return `text` with terminal escapes, control and invisible characters and lone surrogates spelled out."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(letter if _is_harmless(letter) else ascii(letter)[1:-1] for letter in text)
-
-
-def _is_harmless(letter: str) -> bool:
-    return letter.isprintable() or letter in _HARMLESS or category(letter) == "Zs"
 
 
 def as_text(result: Any) -> str:

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from orchestrator.errors import BadCall, UserError
-from orchestrator.tools.observing import printable
+from orchestrator.visible import visible
 
 __all__ = ["Signature", "signature"]
 
@@ -62,7 +62,7 @@ def _faults(error: ValidationError) -> str:
     for fault in faults[:_MAX_FAULTS]:
         where = ".".join(str(part) for part in fault["loc"])
         lines.append(f"{where}: {fault['msg']}" if where else fault["msg"])
-    return " ".join(printable("; ".join(lines))[:500].split())
+    return " ".join(visible("; ".join(lines))[:500].split())
 
 
 def signature(function: Callable[..., Any]) -> Signature:

@@ -55,7 +55,7 @@ def test_help_loads_click_and_none_of_the_heavy_packages() -> None:
         "orchestrator.cli.streams",
         "orchestrator.errors",
         "orchestrator.runtime",
-        "orchestrator.runtime.visible",
+        "orchestrator.visible",
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.runtime.visible import first_words, visible
+from orchestrator.visible import first_words, visible
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
