@@ -1,7 +1,7 @@
 """What a choice for a policy was made under, besides the pair: how engines write, where steps end, how scorers ask.
 
-A monitor looks at what a router and a mode let happen, so its choice is made under these, too. What is not in here does
-not shape a step or its reading: budgets, other monitors, seeds, and when a run stops. The weights of an engine that
+A monitor looks at what a router, a mode and a budget let happen, so its choice is made under these, too. What is not in
+here does not shape a step or its reading: a router's budget, other monitors, seeds, and when a run stops. The weights of an engine that
 only measures are not in here either: of it there are the served name and the tokenizer.
 """
 
@@ -44,7 +44,9 @@ def circumstances(recipe: Recipe, policy: Any, found: Mapping[str, Capabilities]
             scorers[name] = {"asks": scorer, "serves": can.model, "tokenizer": can.tokenizer}
     named: dict[str, Any] = {"delimiter": recipe.delimiter, "engines": engines, "scorers": scorers}
     if policy in recipe.monitors:
-        named |= {"router": recipe.router, "mode": getattr(recipe.mode, "name", recipe.mode)}
+        # A thought that a limit cut is not known to its end: exits are measured on those that this budget lets happen.
+        limits = {each: getattr(recipe.budget, each) for each in ("tokens", "prompt_tokens", "steps", "engines")}
+        named |= {"router": recipe.router, "mode": getattr(recipe.mode, "name", recipe.mode), "budget": limits}
     plain: dict[str, Any] = json.loads(json.dumps(_unversioned(settings_of(named))))
     return plain
 

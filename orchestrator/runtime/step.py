@@ -228,7 +228,7 @@ def plan(run: Run, *, owed_by: str | None = None) -> str:
         "draft",
         attempt,
         planned.max_tokens,
-        max(planned.logprobs, run.logprobs_read(planned.engine)),
+        planned.logprobs,
         whole=planned.whole,
         lead=planned.lead,
         rewrite_logprobs=planned.logprobs if run.doors.reads_rewrites else 0,

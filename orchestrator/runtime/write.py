@@ -38,6 +38,8 @@ async def write(run: Run, turn: Turn) -> Step:
     if (ready := run.alternatives.get(place)) is not None:
         return ready
     sampling = run.samplings[turn.engine]
+    if (read := run.logprobs_read(turn.engine)) > turn.logprobs:
+        turn = turn._replace(logprobs=read)  # who reconsiders reads what stands, whoever wrote it
     if turn.engine in run.chat_only:
         limit = _within(sampling.max_tokens or turn.max_tokens or TURN_TOKENS, run.words_left)
         tools = run.schemas if run.may_act else ()

@@ -29,3 +29,14 @@ def test_a_first_try_stands_where_it_was_written_surely_and_is_thought_about_els
             assert any("</think>" in row.text for row in run.kept()) != stands
     assert read[True] and read[False]
     assert max(read[False]) < 0.7 <= min(read[True])
+
+
+@pytest.mark.parametrize("router", ["specreason", "cascade"])
+def test_it_is_read_whoever_wrote_it(router: str) -> None:
+    monitors = [orc.monitors.Every(moves=1)]
+    with orc.Pipeline(orc.engines.pocket_pair(), router, monitors=monitors, mode="auto", db=":memory:") as pipeline:
+        for task in random_calculation("direct").draw("calibration", 0, 6):
+            run = pipeline.journal.run(pipeline.run(task).run_id)
+            (again,) = (row for row in run.decisions if row.door == "reconsider")
+            assert again.reason.startswith("written ")
+            assert again.margin is not None
