@@ -1,8 +1,8 @@
 """What a choice for a policy was made under, besides the pair: how engines write, where steps end, how scorers ask.
 
 A monitor looks at what a router, a mode and a budget let happen, so its choice is made under these, too. What is not in
-here does not shape a step or its reading: a router's budget, other monitors, seeds, and when a run stops. The weights of an engine that
-only measures are not in here either: of it there are the served name and the tokenizer.
+here does not shape a step or its reading: a router's budget, other monitors, seeds, and when a run stops. The weights
+of an engine that only measures are not in here either: of it there are the served name and the tokenizer.
 """
 
 from __future__ import annotations
