@@ -1,6 +1,6 @@
 """Notice a call that was made before and is answered the same again: nothing was learned from it.
 
-The one before may be any of the run, not just the last. An error may be tried again, since what was busy may be free by
+The one before may be any of the last thousand steps. An error may be tried again, since what was busy may be free by
 now. It is for tools that read; where a call changes something, the same one may be right many times.
 
 Source: none; it is the step-level cascade's repeated action and observation, without waiting for a row of them.
@@ -8,13 +8,17 @@ Source: none; it is the step-level cascade's repeated action and observation, wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import moves_in, moves_of
-from orchestrator.types import Event, History, StepKind
+from orchestrator.monitors.window import CLOSED, Move, moves_of
+from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Redundant"]
+
+_REACH = 1000
+"""Steps that are looked at, the last ones, so that a long run costs no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,18 @@ class Redundant:
         (last,) = moves_of(history, last=1)
         if not last.action:
             return None
-        before = moves_in(history.steps[: last.last_step - 1])
-        times = sum((move.action, move.observation) == (last.action, last.observation) for move in before)
+        times = _times(history.steps[: last.last_step - 1], last)
         allowed = self.tries if last.is_error else 1
         if times < allowed:
             return None
         reason = f"answered the same before: {last.action[:200]} -> {last.observation[:200]}"
         return Event(self.kind, " ".join(reason.split()), value=times, threshold=allowed)
+
+
+def _times(steps: Sequence[Step], last: Move) -> int:
+    """Return how often the same call was answered the same, as far back as is looked."""
+    found = 0
+    for place in range(len(steps) - 1, max(0, len(steps) - _REACH), -1):
+        if steps[place].kind is StepKind.OBSERVATION and steps[place].text.strip() == last.observation:
+            found += steps[place - 1].text.rpartition(CLOSED)[2].strip() == last.action
+    return found

@@ -25,6 +25,8 @@ __all__ = ["Ungrounded"]
 _IN_BRACKETS = re.compile(r"\((.*)\)", re.DOTALL)
 _NAMES = re.compile(r"\b[A-Za-z_]\w*\s*=(?!=)")
 """Of arguments that are given by name."""
+_REACH = 2_000
+"""Steps that are looked at, the last ones, so that a long run costs no more."""
 _LONGEST = 2_000
 """Characters of a call that are read, the first ones."""
 _SHOWN = 5
@@ -57,24 +59,25 @@ class Ungrounded:
         missing = dict.fromkeys(words(_given(move.action)))
         for word in (*(each.lower() for each in self.ignore), *words(question_of(history.task.messages))):
             missing.pop(word, None)
-        for told in _told_before(history):
+        for asked, answered in _answers_before(history):
             if not missing:
                 break
-            for word in told & missing.keys():
-                del missing[word]
+            text = answered.lower()
+            if any(word in text for word in missing):  # splitting every answer into words costs fifty times more
+                for word in ({*words(answered)} - {*words(asked)}) & missing.keys():
+                    del missing[word]
         if not missing:
             return None
         named = ", ".join(list(missing)[:_SHOWN])
         return Event(self.kind, f"nobody has told of {named}: {move.action[:200]}", value=len(missing), threshold=1)
 
 
-def _told_before(history: History) -> Iterator[set[str]]:
-    """Yield the words of every answer before the last one, latest first, those of its own call aside."""
+def _answers_before(history: History) -> Iterator[tuple[str, str]]:
+    """Yield the calls and answers before the last ones, latest first, as far back as is looked."""
     steps = history.steps
-    for place in range(len(steps) - 2, -1, -1):
+    for place in range(len(steps) - 2, max(-1, len(steps) - _REACH), -1):
         if steps[place].kind is StepKind.OBSERVATION:
-            asked = steps[place - 1].text if place else ""
-            yield {*words(steps[place].text)} - {*words(asked)}
+            yield steps[place - 1].text if place else "", steps[place].text
 
 
 def _given(action: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.runtime.alternative import adopting
 from orchestrator.runtime.ask import DraftAsk
-from orchestrator.runtime.decisions import check_engine, record
+from orchestrator.runtime.decisions import check_engine, handing_over, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import Run
@@ -31,7 +31,7 @@ async def decide(run: Run, draft: Step) -> Decision:
     check_engine(run, getattr(decision, "engine", None))
     if isinstance(decision, Rollback):
         decision = reachable(run, decision)
-    decision = adopting(run, draft, decision)
+    decision = handing_over(run, adopting(run, draft, decision))
     record(run, draft.attempt, "after_draft", decision)
     return decision
 

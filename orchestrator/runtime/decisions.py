@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from json import dumps, loads
 from time import time
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.errors import UnknownName
 from orchestrator.memory.base import DecisionRow, EventRow
 from orchestrator.runtime.alternative import Adopt
-from orchestrator.runtime.run import Run
+from orchestrator.runtime.run import Forced, Run
 from orchestrator.types import (
     Conclude,
     Decision,
@@ -41,6 +41,14 @@ class Planned(Decision):
     whole: bool = False
     lead: str = ""
     features: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver(Handoff):
+    """A hand-over with how its steps are written, which is how those before it were: nobody plans them."""
+
+    whole: bool = False
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,21 @@ class Deny(Decision):
     action = "deny"
 
 
+def handing_over(run: Run, decision: Decision) -> Decision:
+    """Return a hand-over with how its steps are to be written; any other decision as it is."""
+    if not isinstance(decision, Handoff):
+        return decision
+    said = {each.name: getattr(decision, each.name) for each in fields(Handoff)}
+    whole = run.writes_whole and run.tools is not None
+    return HandedOver(**said, whole=whole, max_tokens=run.step_tokens)
+
+
+def forced_by(decision: Handoff, since: int, *, note: str = "") -> Forced:
+    """Return the hand-over that a decision comes to, from step `since` on."""
+    whole, max_tokens = getattr(decision, "whole", False), getattr(decision, "max_tokens", None)
+    return Forced(decision.engine, decision.until, decision.turns, since, note, whole, max_tokens)
+
+
 def check_engine(run: Run, engine: str | None) -> None:
     """Raise UnknownName if a policy chose an engine that does not write here."""
     if engine is not None and engine not in run.samplings:
@@ -112,7 +135,9 @@ def record(run: Run, attempt: int, door: str, decision: Decision, *, policy: str
 
 def _detail(decision: Decision) -> str:
     match decision:
-        case Keep() | Handoff(until=None, turns=None, note="", to_step=None) | StopRun(status=None):
+        case HandedOver(until=None, turns=None, note="", to_step=None, whole=False, max_tokens=None):
+            return ""
+        case Keep() | StopRun(status=None):
             return ""
         case Adopt(max_tokens=max_tokens, attempt=attempt):
             return dumps({"max_tokens": max_tokens, "attempt": attempt})
@@ -120,6 +145,7 @@ def _detail(decision: Decision) -> str:
             return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
         case Handoff(until=until, failed=failed, turns=turns, note=note, to_step=to_step):
             others = {"failed": failed, "turns": turns, "note": note}
+            others |= {name: getattr(decision, name, None) for name in ("whole", "max_tokens")}
             others = {name: value for name, value in others.items() if value}
             return dumps({"until": until, **others, **({} if to_step is None else {"to_step": to_step})})
         case StopRun(status=status):
@@ -156,7 +182,7 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
         case "rewrite" if "attempt" in detail:
             return Adopt(engine=row.engine, **detail, **why)
         case "rewrite" | "handoff":
-            return (Rewrite if row.action == "rewrite" else Handoff)(engine=row.engine, **detail, **why)
+            return (Rewrite if row.action == "rewrite" else HandedOver)(engine=row.engine, **detail, **why)
         case "rollback":
             return Rollback(to_step=detail["to_step"], **why)
         case "stop":

@@ -123,6 +123,10 @@ class Forced(NamedTuple):
     since: int = 0
     note: str = ""
     """What the first step of it begins with."""
+    whole: bool = False
+    """Its steps are whole turns, as those before it were."""
+    max_tokens: int | None = None
+    """What its steps may have, as those before it had."""
 
 
 class Lead(NamedTuple):

@@ -256,9 +256,9 @@ def _forced(run: Run, forced: Forced, attempt: int) -> str:
         forced.engine,
         "draft",
         attempt,
-        run.step_tokens,
+        forced.max_tokens,
         stands=True,
-        whole=run.writes_whole and run.tools is not None,
+        whole=forced.whole,
         lead=forced.note if len(run.history.steps) == forced.since else "",
     )
     return forced.engine
@@ -371,5 +371,13 @@ def pass_on(run: Run, turn: Turn, decision: Handoff) -> str:
     run.failed_engines.add(turn.engine)
     run.taken_over.add((len(run.history.steps), turn.attempt + 1))
     purpose = ANSWER if turn.purpose == ANSWER else "rewrite"
-    run.turn = Turn(decision.engine, purpose, turn.attempt + 1, turn.max_tokens, stands=True, lead=turn.lead)
+    run.turn = Turn(
+        decision.engine,
+        purpose,
+        turn.attempt + 1,
+        turn.max_tokens,
+        stands=True,
+        whole=turn.whole,
+        lead=turn.lead,
+    )
     return decision.engine

@@ -11,8 +11,9 @@ from orchestrator.runtime.act import act
 from orchestrator.runtime.alternative import Adopt, alternative
 from orchestrator.runtime.calls import WRITING
 from orchestrator.runtime.deciding import decide
+from orchestrator.runtime.decisions import forced_by
 from orchestrator.runtime.moding import choose, reconsider
-from orchestrator.runtime.run import CHOOSE, WATCH, Decided, Forced, Run, Turn
+from orchestrator.runtime.run import CHOOSE, WATCH, Decided, Run, Turn
 from orchestrator.runtime.step import (
     cut_off_late,
     end,
@@ -130,8 +131,8 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
             run.turn = alternative(run, draft, engine, 0)
         case Rewrite(engine=engine, max_tokens=max_tokens):
             run.turn = rewriting(turn, draft, engine, max_tokens)
-        case Handoff(engine=engine, until=until, turns=turns, note=note):
-            run.forced = Forced(engine, until, turns, draft.index)
+        case Handoff(engine=engine, turns=turns, note=note):
+            run.forced = forced_by(decision, draft.index)
             again = rewriting(turn, draft, engine)
             run.turn = again._replace(whole=turn.whole and turns is not None, lead=note or turn.lead)
         case Rollback(to_step=to_step):

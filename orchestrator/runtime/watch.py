@@ -17,10 +17,10 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk, all_of
-from orchestrator.runtime.decisions import check_engine, record
+from orchestrator.runtime.decisions import check_engine, forced_by, handing_over, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
-from orchestrator.runtime.run import WATCH, Forced, Run, Turn
+from orchestrator.runtime.run import WATCH, Run, Turn
 from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, roll_back
 from orchestrator.types import (
     Conclude,
@@ -172,6 +172,7 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
         if not 0 <= decision.to_step < index:
             raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
         decision = reachable(run, decision)
+    decision = handing_over(run, decision)
     record(run, attempt, "on_events", decision)
     return decision
 
@@ -180,10 +181,10 @@ def _react(run: Run, attempt: int, decision: Decision) -> str | None:
     """Do what the router decided about events; None where the run goes on as it was."""
     index = len(run.history.steps)
     match decision:
-        case Handoff(engine=engine, until=until, turns=turns, note=note, to_step=to_step):
+        case Handoff(note=note, to_step=to_step):
             if to_step is not None:
                 roll_back(run, to_step, attempt)
-            run.forced = Forced(engine, until, turns, len(run.history.steps), note)
+            run.forced = forced_by(decision, len(run.history.steps), note=note)
         case Handback():
             run.forced, run.history.window = None, index
         case Conclude() if can_close(run):
