@@ -16,7 +16,7 @@ Source: LYNX, arXiv:2512.05325: split conformal thresholds for exits, with the r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,9 +27,10 @@ from orchestrator.monitors.exit_file import KIND, ExitFile, threshold_of
 from orchestrator.monitors.exits import OVERTHINKING
 from orchestrator.monitors.saturation import Saturation
 from orchestrator.monitors.trial_answer import TrialAnswer
+from orchestrator.tables import Origin, built
 from orchestrator.types import Event, History
 
-__all__ = ["SIGNALS", "Exit", "Overthinking"]
+__all__ = ["NOT_IN_FILE", "SIGNALS", "Exit", "Overthinking"]
 
 Exit = TrialAnswer | Saturation | Convergence
 SIGNALS: Mapping[str, type[Exit]] = {
@@ -37,6 +38,8 @@ SIGNALS: Mapping[str, type[Exit]] = {
     "saturation": Saturation,
     "convergence": Convergence,
 }
+NOT_IN_FILE = ("threshold", "acts")
+"""Options of a signal that its readings do not depend on: the calibration says them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +91,15 @@ class Overthinking:
             if self.file:
                 raise UserError("overthinking: its file was not read; give it to a Pipeline, or call with_file")
             return SIGNALS[self.signal]()
+        origin, options, place = Origin(f"overthinking: {self.file}", {}), self.learnt.options, ("signal", "options")
         try:
             threshold = threshold_of(self.learnt.worst, self.risk, self.confidence)
-            return SIGNALS[self.signal](**self.learnt.options, threshold=threshold)
-        except (UserError, TypeError) as error:
-            raise BadConfig(f"overthinking: {self.file}: {error}") from error
+        except UserError as error:
+            raise BadConfig(f"{origin.file}: {error}") from error
+        known = [each.name for each in fields(SIGNALS[self.signal]) if each.name not in NOT_IN_FILE]
+        origin.check_keys(options, known, *place)
+        made: Exit = built(SIGNALS[self.signal], {**options, "threshold": threshold}, origin, *place)
+        return made
 
     @property
     def needs(self) -> Needs:
