@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from orchestrator.document import Kind
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.convergence import Convergence
@@ -70,14 +71,14 @@ class Overthinking:
                 "give the same, or calibrate again"
             )
 
-    def with_file(self, read: Callable[[str], object]) -> Overthinking:
+    def with_file(self, read: Callable[[str, Kind], object]) -> Overthinking:
         """Return the monitor with what its file holds; itself if it has none, or was read before.
 
         Raises UserError for a file that has too few tasks for the risk or is of another signal, and what `read` raises.
         """
         if self.learnt is not None or not self.file:
             return self
-        found = read(self.file)
+        found = read(self.file, KIND)
         if not isinstance(found, ExitFile):
             raise BadConfig(f"overthinking: {self.file} holds no calibrated exits; `{KIND.maker}` makes them")
         known = replace(self, learnt=found)

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from orchestrator.cli.export import RunExport
 from orchestrator.config import monitor_file
-from orchestrator.monitors.exit_file import ExitFile
+from orchestrator.monitors.exit_file import KIND, ExitFile
 
 Call = Callable[..., Result]
 
@@ -68,7 +68,7 @@ def agent(here: Path) -> None:
 
 
 def written() -> ExitFile:
-    found = monitor_file("exits.json")
+    found = monitor_file("exits.json", KIND)
     assert isinstance(found, ExitFile)
     return found
 

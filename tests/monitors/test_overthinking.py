@@ -41,7 +41,7 @@ def file(*worst: float, **changed: object) -> ExitFile:
 
 
 def with_file(known: ExitFile, **options: object) -> Overthinking:
-    return Overthinking(**{"file": "exits.json", "signal": known.signal, **options}).with_file(lambda _: known)
+    return Overthinking(**{"file": "exits.json", "signal": known.signal, **options}).with_file(lambda *_: known)
 
 
 def sure(confidence: float) -> list[Trial]:
@@ -49,7 +49,7 @@ def sure(confidence: float) -> list[Trial]:
 
 
 async def test_without_a_file_the_published_threshold_runs_and_the_event_says_so() -> None:
-    exit = Overthinking().with_file(lambda path: pytest.fail(path))
+    exit = Overthinking().with_file(lambda path, _: pytest.fail(path))
     assert exit.exit == TrialAnswer()
     (event,), kept = await watch(exit, STEPS, Answers(sure(0.96)))
     assert kept == 2
@@ -117,7 +117,7 @@ def test_options_in_a_file_are_checked_as_those_of_a_table_are(options: dict[str
 def test_a_file_is_read_once_and_names_pair_and_tasks() -> None:
     known = file(*[0.5] * 19)
     exit = with_file(known)
-    assert exit.with_file(lambda path: pytest.fail(path)) is exit
+    assert exit.with_file(lambda path, _: pytest.fail(path)) is exit
     assert (exit.pair, exit.fitted_on) == ({"writers": []}, known.fitted_on)
     assert (Overthinking().pair, Overthinking().fitted_on) == (None, ())
     with pytest.raises(UserError, match="its file was not read"):
