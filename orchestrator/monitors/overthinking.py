@@ -108,6 +108,11 @@ class Overthinking:
         return SIGNALS[self.signal].needs
 
     @property
+    def engine(self) -> str:
+        """Whom the signal asks besides the writer; empty for nobody."""
+        return getattr(self.exit, "engine", "")
+
+    @property
     def is_late(self) -> bool:
         """Whether the signal is heard one step later."""
         return getattr(self.exit, "is_late", False)
