@@ -68,7 +68,13 @@ def monitor(name: str, options: Mapping[str, Any], where: str) -> Any:
 
     Raises BadConfig, which calls their place `where`.
     """
-    return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), name)
+    try:
+        return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), name)
+    except BadConfig as error:
+        told = str(error)
+        for place in (f"{where}: {name}: ", f"{where}: {name}.name: "):  # what follows names the monitor, too
+            told = told.replace(place, f"{where}: ", 1)
+        raise BadConfig(told) from error
 
 
 def router_file(path: str) -> RouterFile:
