@@ -25,7 +25,7 @@ from orchestrator.doors import Ask, Needs
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.convergence import Convergence
 from orchestrator.monitors.exit_file import KIND, ExitFile, threshold_of
-from orchestrator.monitors.exits import OVERTHINKING
+from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED
 from orchestrator.monitors.saturation import Saturation
 from orchestrator.monitors.trial_answer import TrialAnswer
 from orchestrator.tables import Origin, built
@@ -135,7 +135,7 @@ class Overthinking:
     async def look(self, history: History, ask: Ask) -> Event | None:
         """Look as the signal does, and say what its threshold is good for."""
         event = await self.exit.look(history, ask)
-        if event is None or event.kind != OVERTHINKING:
+        if event is None or event.kind != OVERTHINKING or self.learnt is None:
             return event
-        good_for = "uncalibrated" if self.learnt is None else f"risk {self.risk:g} ({self.learnt.mistake})"
-        return event._replace(reason=f"{good_for}: {event.reason}")
+        reason = event.reason.removesuffix(UNCALIBRATED)
+        return event._replace(reason=f"{reason}; risk {self.risk:g} ({self.learnt.mistake})")

@@ -53,7 +53,7 @@ async def test_without_a_file_the_published_threshold_runs_and_the_event_says_so
     assert exit.exit == TrialAnswer()
     (event,), kept = await watch(exit, STEPS, Answers(sure(0.96)))
     assert kept == 2
-    assert event.reason == "uncalibrated: it would answer '5' with confidence 0.96; 20 tokens were thought"
+    assert event.reason == "it would answer '5' with confidence 0.96; 20 tokens were thought; uncalibrated"
 
 
 async def test_with_a_file_the_threshold_is_that_of_the_risk() -> None:
@@ -64,7 +64,7 @@ async def test_with_a_file_the_threshold_is_that_of_the_risk() -> None:
     events, kept = await watch(with_file(known), STEPS, Answers(sure(0.5), sure(0.59)))
     assert kept == 3
     assert [event.kind for event in events] == ["trial-answer", "overthinking"]
-    assert events[1].reason.startswith("risk 0.05 (wrong): it would answer")
+    assert events[1].reason == "it would answer '5' with confidence 0.59; 30 tokens were thought; risk 0.05 (wrong)"
 
 
 async def test_where_wrong_answers_are_as_sure_as_can_be_nothing_is_cut() -> None:
