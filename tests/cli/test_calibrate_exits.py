@@ -219,10 +219,10 @@ def test_where_nothing_is_thought_there_is_nothing_to_calibrate(orchestrator: Ca
         (("--risk", "0.01"), "--risk 0.01 needs at least 99 tasks; there are 60"),
         (("--risk", "1"), "Invalid value for '--risk': 1.0 is not in the range 0<x<1."),
         (("--signal", "mood"), "Invalid value for '--signal': 'mood' is not one of 'trial-answer', "),
-        (("--option", "wen=steps"), "command line: monitors.wen: no such key; did you mean 'when'? known: "),
+        (("--option", "wen=steps"), "command line: trial-answer.wen: no such key; did you mean 'when'? known: "),
         (
             ("--option", "when=never"),
-            "command line: monitors.when must be 'candidates', 'cues' or 'steps', not 'never'",
+            "command line: trial-answer.when must be 'candidates', 'cues' or 'steps', not 'never'",
         ),
         (("--option", "threshold=0.5"), "--option threshold: leave it out, the calibration says it"),
         (("--option", "acts=true"), "--option acts: leave it out, the calibration says it"),
