@@ -95,7 +95,10 @@ def exits_in(stem: Path, signal: str) -> Path:
 
 
 async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[str, Any]:
-    """Return the thresholds of all ways, and how the controls save as much; each signal's calibration is written."""
+    """Return the thresholds of all ways, and how the controls save as much; each signal's calibration is written.
+
+    Raises UserError where a run failed: what is left of the tasks would be no fair draw of them.
+    """
     await lent.start()
     pair = (await lent.pair()).to_json()
     notes: dict[str, Any] = {"calibration tasks": len(tasks), "confidence": CONFIDENCE, "pair": PAIR_ID, "ways": {}}
@@ -104,6 +107,8 @@ async def calibrated(lent: Pipeline, tasks: Sequence[Task], stem: Path) -> dict[
         watched = but(lent, Way(signal, (exit,)))
         watching = Watching(watched, tasks[: int(share * len(tasks))], exit)
         await watching.run(2)
+        if watching.failed:
+            raise UserError(f"{signal}: {watching.failed} of {len(watching)} runs failed; no calibration is written")
         thoughts[signal] = watching.thoughts()
         known = ExitFile(
             signal=name_of(exit),

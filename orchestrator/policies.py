@@ -68,7 +68,13 @@ def monitor(name: str, options: Mapping[str, Any], where: str) -> Any:
 
     Raises BadConfig, which calls their place `where`.
     """
-    return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), name)
+    try:
+        return _policy({"name": name, **options}, monitors.find, monitor_file, Origin(where, {}), Path(), name)
+    except BadConfig as error:
+        told = str(error)
+        for place in (f"{where}: {name}: ", f"{where}: {name}.name: "):  # what follows names the monitor, too
+            told = told.replace(place, f"{where}: ", 1)
+        raise BadConfig(told) from error
 
 
 def router_file(path: str) -> RouterFile:
@@ -76,11 +82,13 @@ def router_file(path: str) -> RouterFile:
     return parse(document.read(path, KIND), path)
 
 
-def monitor_file(path: str) -> MonitorFile | ExitFile:
-    """Return the trained monitor, or the calibrated exits, in a file. Raises BadConfig naming the file."""
-    data = document.read(path, monitor_files.KIND)
-    is_exits = f'"{exit_files.FORMAT}"'.encode() in data[:200]
-    return exit_files.parse(data, path) if is_exits else monitor_files.parse(data, path)
+def monitor_file(path: str, kind: document.Kind = monitor_files.KIND) -> MonitorFile | ExitFile:
+    """Return the trained monitor, or the calibrated exits, in a file, as `kind` says.
+
+    Raises BadConfig naming the file, what is wrong with it and the command that makes one.
+    """
+    data = document.read(path, kind)
+    return exit_files.parse(data, path) if kind == exit_files.KIND else monitor_files.parse(data, path)
 
 
 def router_in(table: Mapping[str, Any], origin: Origin, folder: Path) -> Any:
@@ -104,7 +112,7 @@ def monitors_in(tables: Mapping[str, Any] | None, origin: Origin, folder: Path) 
 def _policy(
     table: Any,
     find: Callable[[str], Any],
-    read: Callable[[str], object],
+    read: Callable[..., object],
     origin: Origin,
     folder: Path,
     *path: str,

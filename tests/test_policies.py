@@ -100,6 +100,19 @@ def test_a_monitors_file_lies_beside_the_config_and_that_of_a_flag_in_the_workin
 
 
 @pytest.mark.parametrize(
+    ("name", "noun", "maker"),
+    [("overthinking", "calibration of exits", "calibrate-exits"), ("classified", "monitor", "train-monitor")],
+)
+def test_a_monitors_file_that_is_missing_or_another_is_told_with_the_command_that_makes_one(
+    here: Path, name: str, noun: str, maker: str
+) -> None:
+    (here / "other.json").write_text('{"format": "other"}')
+    for file in ("missing.json", "other.json"):
+        with pytest.raises(BadConfig, match=rf"^{file}.*`orchestrator {maker}` makes (a {noun}|one)$"):
+            monitor(name, {"file": file}, "here")
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         ("mode = 3", "mode is 3: give a name in quotes, or a table [mode]"),

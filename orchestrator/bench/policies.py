@@ -151,11 +151,14 @@ def _settings(spec: str, workload: Workload) -> Iterator[Policy]:
     routers = [_whole(first)] if not watched and first in (SMALL, LARGE) else _routers(first, workload)
     settings = product(*(_monitors(each, spec) for each in watched))
     for router, monitors, mode in product(routers, settings, chosen):
+        made = [monitor for _, monitor in monitors]
+        if twice := next((label for place, (label, one) in enumerate(monitors) if one in made[:place]), None):
+            raise UserError(f"{spec} has the monitor {twice} twice: give it once, or with other options")
         yield replace(
             router,
             label="+".join([router.label, *(label for label, _ in monitors), *([f"{MODE}={mode}"] if mode else [])]),
             family="+".join([router.family, *(each.split(":")[0] for each in watched), *([MODE] if mode else [])]),
-            monitors=tuple(monitor for _, monitor in monitors),
+            monitors=tuple(made),
             mode=mode,
         )
 

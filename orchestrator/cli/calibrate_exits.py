@@ -26,7 +26,6 @@ __all__ = ["calibrate_exits"]
 
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """What the table has besides the risk that is asked for."""
-_FIXED = ("threshold", "acts")
 
 
 @click.command(
@@ -137,9 +136,10 @@ def _check_out(out: Path) -> None:
 def _exit(given: Mapping[str, Any]) -> Exit:
     """Return the signal, made to look and not to act."""
     from orchestrator.config import monitor
+    from orchestrator.monitors.overthinking import NOT_IN_FILE
 
     options = dict(option_of(each, "--option") for each in given["option"])
-    for name in _FIXED:
+    for name in NOT_IN_FILE:
         if name in options:
             raise UserError(f"--option {name}: leave it out, the calibration says it")
     made: Exit = monitor(given["signal"], {**options, "acts": False}, "command line")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from orchestrator.errors import UserError
 from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.monitors.exit_file import Mistake
-from orchestrator.monitors.overthinking import SIGNALS, Exit
+from orchestrator.monitors.overthinking import NOT_IN_FILE, SIGNALS, Exit
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import Event, Message, StepKind, Task
 
@@ -172,7 +172,7 @@ def name_of(exit: Exit) -> str:
 
 def exit_options(exit: Exit) -> dict[str, Any]:
     """Return the options of an exit that its readings depend on: all but its threshold and whether it acts."""
-    names = {each.name for each in fields(exit)} - {"threshold", "acts"}
+    names = {each.name for each in fields(exit)} - {*NOT_IN_FILE}
     return {name: getattr(exit, name) for name in sorted(names)}
 
 

@@ -50,7 +50,7 @@ def by_rules(monitor: Any, kind: str, runs: Iterable[Watched]) -> Labels:
     return found
 
 
-def _stuck(from_here: Sequence[bool], has_succeeded: bool) -> bool | None:
+def _stuck(from_here: Sequence[bool], has_succeeded: bool | None) -> bool | None:
     if any(from_here[:_SOON]):
         return True
     return None if any(from_here[:_LATER]) or not has_succeeded else False

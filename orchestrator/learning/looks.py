@@ -1,7 +1,7 @@
 """Stored runs as a monitor would have met them: what there was to read behind each of their moves.
 
 The text is made by the function that a live run uses, from the same steps. Behind a hand-over another engine writes
-and the window begins anew, so what follows the first one of a run is left out.
+and the window begins anew, so what follows the first one of a run is left out, and whether it succeeded is unknown.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Watched:
     run: str
     task: str
     """Fingerprint."""
-    has_succeeded: bool
-    """It was completed, and gave the gold answer where there is one."""
+    has_succeeded: bool | None
+    """It was completed, and gave the gold answer where there is one; None where it was handed over, because nobody can
+    say what it would have come to."""
     history: History
     """Up to its end, or to where it was handed over."""
     looks: tuple[Look, ...]
@@ -77,11 +78,11 @@ def _watched(stored: StoredRun, kind: str, window: int, min_moves: int) -> Watch
     )
     texts = ((each.steps[-1].index, text_behind(kind, each, window, min_moves)) for each in prefixes(history))
     answer = stored.outcome.answer
+    is_good = stored.outcome.status == Status.COMPLETED and (task.answer is None or is_correct(answer, task.answer))
     return Watched(
         run=stored.run.id,
         task=fingerprint(task),
-        has_succeeded=stored.outcome.status == Status.COMPLETED
-        and (task.answer is None or is_correct(answer, task.answer)),
+        has_succeeded=is_good if end is None else None,
         history=history,
         looks=tuple(Look(stored.run.id, step, text) for step, text in texts if text is not None),
     )

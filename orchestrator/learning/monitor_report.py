@@ -1,7 +1,7 @@
 """What a trained monitor is worth on tasks it was not fitted on: by its looks, and by whole runs.
 
-A run is healthy if it succeeded; for `stuck` it also has no look that is labelled so. A false alarm is a healthy run
-in which the monitor speaks at a look that is not labelled yes.
+A run is healthy if it succeeded, which nobody knows of one that was handed over; for `stuck` it also has no look that
+is labelled so. A false alarm is a healthy run in which the monitor speaks at a look that is not labelled yes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Judged:
     @classmethod
     def of(cls, kind: str, run: Watched, chances: Floats, labels: Floats) -> Judged:
         """Return a run beside what was said of it."""
-        return cls(run.task, run.has_succeeded and (kind != "stuck" or not (labels == 1).any()), chances, labels)
+        is_healthy = run.has_succeeded is True and (kind != "stuck" or not (labels == 1).any())
+        return cls(run.task, is_healthy, chances, labels)
 
     @property
     def is_labelled(self) -> Bools:

@@ -18,10 +18,13 @@ __all__ = ["check_choice", "check_gate", "confidence_in", "most_frequent", "plai
 
 
 def verdict(cheap: Mode, dear: Mode, *signals: Signal, value: float, threshold: float, read: str) -> Chosen:
-    """Return `cheap` where the value is at least the threshold, else `dear`; `read` tells people what was read."""
+    """Return `cheap` where the value is at least the threshold, else `dear`; `read` tells people what was read.
+
+    The reason ends by saying that nobody chose the threshold on these engines' own tasks.
+    """
     margin = value - threshold
     stands = margin >= 0
-    reason = f"{read}: {'at least' if stands else 'below'} {threshold:g}"
+    reason = f"{read}: {'at least' if stands else 'below'} {threshold:g}, uncalibrated"
     return Chosen(cheap if stands else dear, reason, signals, threshold, margin)
 
 

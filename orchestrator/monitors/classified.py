@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from orchestrator.document import Kind
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.monitor_file import KIND, MAX_MOVES, MonitorFile, check_kind
 from orchestrator.monitors.window import Move, moves_of, text_of
@@ -54,7 +55,7 @@ class Classified:
                 "name the other kind, or the other file"
             )
 
-    def with_file(self, read: Callable[[str], object]) -> Classified:
+    def with_file(self, read: Callable[[str, Kind], object]) -> Classified:
         """Return the monitor with what its file holds; itself if it was read before.
 
         Raises UserError if no file is named or it is of the other kind, and what `read` raises.
@@ -63,7 +64,7 @@ class Classified:
             return self
         if not self.file:
             raise UserError("classified needs file = the monitor that `orchestrator train-monitor` wrote")
-        found = read(self.file)
+        found = read(self.file, KIND)
         if not isinstance(found, MonitorFile):
             raise BadConfig(f"classified: {self.file} holds no trained monitor; `{KIND.maker}` makes one")
         return replace(self, learnt=found)

@@ -25,7 +25,7 @@ from typing import Literal
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.monitors.candidates import begins_anew, candidate_in, plain
-from orchestrator.monitors.exits import is_thinking, looks_of, told
+from orchestrator.monitors.exits import UNCALIBRATED, is_thinking, looks_of, told
 from orchestrator.types import Event, History, Step
 
 __all__ = ["UNDERTHINKING", "Convergence", "thoughts_in"]
@@ -130,7 +130,7 @@ class Convergence:
 
     def _cut(self, history: History, why: str, value: float, threshold: float) -> Event:
         reason = f"{why} without {self.threshold:g} equivalences in a row; {history.thought_tokens} tokens were thought"
-        return Event(UNDERTHINKING, reason, concludes=True, value=value, threshold=threshold)
+        return Event(UNDERTHINKING, reason + UNCALIBRATED, concludes=True, value=value, threshold=threshold)
 
 
 def thoughts_in(steps: Sequence[Step]) -> list[list[Step]]:

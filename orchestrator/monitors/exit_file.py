@@ -5,7 +5,7 @@
      "mistake": "wrong",             # what counts as one, see Mistake
      "worst": [0.41, null, ...],     # of each task, the highest score at which ending is one; null where none is
      "pair": {...},                  # the engines it was measured on; it is refused for others
-     "under": {...},                 # what it was measured under, such as delimiter and temperature
+     "under": {"delimiter": "...", "engines": {...}, "scorers": {...}, "router": ..., "mode": ...},   # measured under
      "measured": {...},              # of thresholds chosen by it: risk, mis-exits, what was saved
      "tasks": {"workload": "...", "split": "calibration", "fingerprints": ["...", ...]},
      "made": "2026-11-27", "package": "0.1.0"}
@@ -103,6 +103,7 @@ def parse(data: bytes, file: str) -> ExitFile:
     given = document.parse(data, file, KIND)
     try:
         _check(given, _SHAPE, "")
+        _check_number(given["worst"], given["tasks"]["fingerprints"])
     except UserError as error:
         raise BadConfig(f"{file} is no {KIND.noun}: {error}") from error
     signal, tasks = given["signal"], given["tasks"]
@@ -133,6 +134,11 @@ def _check(given: Any, shape: Mapping[str, Any], within: str) -> None:
             raise UserError(f"{within}{'.' * bool(within)}{key} = {given[key]!r:.60}")
 
 
+def _check_number(worst: Sequence[Any], fingerprints: Sequence[str]) -> None:
+    if len(worst) != len(fingerprints):
+        raise UserError(f"worst has {len(worst)} scores, and tasks {len(fingerprints)} fingerprints: one each per task")
+
+
 def _is_scores(value: Any) -> bool:
     return isinstance(value, list) and all(each is None or is_number(each) for each in value)
 
@@ -148,7 +154,13 @@ _SHAPE: Mapping[str, Any] = {
     "mistake": lambda value: is_text(value) and value in get_args(Mistake),
     "worst": _is_scores,
     "pair": is_table,
-    "under": is_table,
+    "under": {
+        "delimiter": is_text,
+        "engines": is_table,
+        "scorers": is_table,
+        "router": lambda _: True,
+        "mode": lambda _: True,
+    },
     "measured": is_table,
     "tasks": {"workload": is_text, "split": is_text, "fingerprints": _is_texts},
     "made": is_text,

@@ -13,10 +13,13 @@ from orchestrator.errors import UserError
 from orchestrator.monitors.candidates import candidate_in, has_cue
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
-__all__ = ["OVERTHINKING", "When", "check_looks", "is_place", "is_thinking", "looks_of", "told"]
+__all__ = ["OVERTHINKING", "UNCALIBRATED", "When", "check_looks", "is_place", "is_thinking", "looks_of", "told"]
 
 OVERTHINKING = "overthinking"
 """Kind of the events that end a thought."""
+
+UNCALIBRATED = "; uncalibrated"
+"""How the reason of an event ends that acts by a threshold nobody chose on these engines' own tasks."""
 
 When = Literal["candidates", "cues", "steps"]
 """Where to look: behind steps that state an answer, behind those with a sentence that doubts one, behind any."""
@@ -80,7 +83,7 @@ def told(look: Event, history: History, *, exits: bool, why: str) -> Event:
     if not exits:
         return look
     thought = f"{history.thought_tokens} tokens were thought"
-    return look._replace(kind=OVERTHINKING, reason=f"{why}; {thought}", concludes=True)
+    return look._replace(kind=OVERTHINKING, reason=f"{why}; {thought}{UNCALIBRATED}", concludes=True)
 
 
 def _is_meant(step: Step, when: When) -> bool:

@@ -16,20 +16,22 @@ Source: LYNX, arXiv:2512.05325: split conformal thresholds for exits, with the r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from orchestrator.document import Kind
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.convergence import Convergence
 from orchestrator.monitors.exit_file import KIND, ExitFile, threshold_of
-from orchestrator.monitors.exits import OVERTHINKING
+from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED
 from orchestrator.monitors.saturation import Saturation
 from orchestrator.monitors.trial_answer import TrialAnswer
+from orchestrator.tables import Origin, built
 from orchestrator.types import Event, History
 
-__all__ = ["SIGNALS", "Exit", "Overthinking"]
+__all__ = ["NOT_IN_FILE", "SIGNALS", "Exit", "Overthinking"]
 
 Exit = TrialAnswer | Saturation | Convergence
 SIGNALS: Mapping[str, type[Exit]] = {
@@ -37,6 +39,8 @@ SIGNALS: Mapping[str, type[Exit]] = {
     "saturation": Saturation,
     "convergence": Convergence,
 }
+NOT_IN_FILE = ("threshold", "acts")
+"""Options of a signal that its readings do not depend on: the calibration says them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +71,14 @@ class Overthinking:
                 "give the same, or calibrate again"
             )
 
-    def with_file(self, read: Callable[[str], object]) -> Overthinking:
+    def with_file(self, read: Callable[[str, Kind], object]) -> Overthinking:
         """Return the monitor with what its file holds; itself if it has none, or was read before.
 
         Raises UserError for a file that has too few tasks for the risk or is of another signal, and what `read` raises.
         """
         if self.learnt is not None or not self.file:
             return self
-        found = read(self.file)
+        found = read(self.file, KIND)
         if not isinstance(found, ExitFile):
             raise BadConfig(f"overthinking: {self.file} holds no calibrated exits; `{KIND.maker}` makes them")
         known = replace(self, learnt=found)
@@ -88,16 +92,25 @@ class Overthinking:
             if self.file:
                 raise UserError("overthinking: its file was not read; give it to a Pipeline, or call with_file")
             return SIGNALS[self.signal]()
+        origin, options, place = Origin(f"overthinking: {self.file}", {}), self.learnt.options, ("signal", "options")
         try:
             threshold = threshold_of(self.learnt.worst, self.risk, self.confidence)
-            return SIGNALS[self.signal](**self.learnt.options, threshold=threshold)
-        except (UserError, TypeError) as error:
-            raise BadConfig(f"overthinking: {self.file}: {error}") from error
+        except UserError as error:
+            raise BadConfig(f"{origin.file}: {error}") from error
+        known = [each.name for each in fields(SIGNALS[self.signal]) if each.name not in NOT_IN_FILE]
+        origin.check_keys(options, known, *place)
+        made: Exit = built(SIGNALS[self.signal], {**options, "threshold": threshold}, origin, *place)
+        return made
 
     @property
     def needs(self) -> Needs:
         """What the signal needs."""
         return SIGNALS[self.signal].needs
+
+    @property
+    def engine(self) -> str:
+        """Whom the signal asks besides the writer; empty for nobody."""
+        return getattr(self.exit, "engine", "")
 
     @property
     def is_late(self) -> bool:
@@ -122,7 +135,7 @@ class Overthinking:
     async def look(self, history: History, ask: Ask) -> Event | None:
         """Look as the signal does, and say what its threshold is good for."""
         event = await self.exit.look(history, ask)
-        if event is None or event.kind != OVERTHINKING:
+        if event is None or event.kind != OVERTHINKING or self.learnt is None:
             return event
-        good_for = "uncalibrated" if self.learnt is None else f"risk {self.risk:g} ({self.learnt.mistake})"
-        return event._replace(reason=f"{good_for}: {event.reason}")
+        reason = event.reason.removesuffix(UNCALIBRATED)
+        return event._replace(reason=f"{reason}; risk {self.risk:g} ({self.learnt.mistake})")

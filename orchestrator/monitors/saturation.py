@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, fsum
-from typing import NamedTuple
 
 from orchestrator.doors import Ask, Needs, Trial
 from orchestrator.errors import SignalUnavailable, UserError
@@ -26,7 +25,7 @@ from orchestrator.monitors.candidates import plain
 from orchestrator.monitors.exits import When, check_looks, is_place, looks_of, told
 from orchestrator.types import Event, History
 
-__all__ = ["SOLVED", "Saturation", "Split", "potential", "right_to_wrong", "saturation", "solving_and_checking"]
+__all__ = ["SOLVED", "Saturation", "saturation"]
 
 NAME = "saturation"
 SOLVED = 0.9
@@ -102,33 +101,3 @@ def saturation(trials: Sequence[Trial]) -> tuple[float, str | None]:
         raise SignalUnavailable(NAME, "an answer came without the entropies of its tokens")
     confidence = fsum(exp(-entropy) for entropy in entropies) / number
     return number / len(trials) * confidence, agreeing[0].answer
-
-
-# ---- what a whole thought was spent on
-
-
-class Split(NamedTuple):
-    """Tokens of a thought up to where it was solved, and behind that."""
-
-    solving: int
-    checking: int
-
-
-def potential(correctness: float, confidence: float) -> float:
-    """Return the step potential of a forced answer, in [-1, 1], both being in [0, 1]: sure and right is 1."""
-    return 1.5 * correctness * confidence + 0.5 * correctness - confidence
-
-
-def solving_and_checking(potentials: Sequence[float], tokens: Sequence[int], solved: float = SOLVED) -> Split:
-    """Return what was solving and what was checking; `tokens` are those of each step, `potentials` behind it.
-
-    The step whose potential is the first above `solved` was solving; where none is, all of it was.
-    """
-    place = next((place for place, each in enumerate(potentials) if each > solved), len(potentials))
-    solving = sum(tokens[: place + 1])
-    return Split(solving, sum(tokens) - solving)
-
-
-def right_to_wrong(rights: Sequence[bool]) -> int | None:
-    """Return the place of the first look whose answer was wrong behind one whose was right; None if there is none."""
-    return next((place for place, is_right in enumerate(rights) if not is_right and any(rights[:place])), None)

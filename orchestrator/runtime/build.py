@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
-from orchestrator.errors import MissingCapability, UserError
+from orchestrator.errors import MissingCapability, UnknownName, UserError
 from orchestrator.modes.fixed import Fixed
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
@@ -32,6 +32,7 @@ from orchestrator.types import Mode, Overlap
 __all__ = [
     "VERIFIER",
     "Policy",
+    "check_asked",
     "check_engines",
     "check_needs",
     "check_overlap",
@@ -204,6 +205,19 @@ def _tool(wanted: Any) -> Any:
     if isinstance(wanted, str):
         return tool_room.make(wanted)
     return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
+
+
+def check_asked(policies: Mapping[str, Iterable[Any]], engines: Collection[str]) -> None:
+    """Raise UnknownName, listing the engines, for a policy that names one to ask which is not there.
+
+    `policies` are by what they are, such as monitor.
+    """
+    for kind, several in policies.items():
+        for policy in several:
+            name = getattr(policy, "engine", None)
+            if isinstance(name, str) and name and name not in engines:
+                who = f"{kind} {policy_of(policy).name}"
+                raise UnknownName(f"{who}: no engine named {name!r}; known: {', '.join(engines)}")
 
 
 def check_tools(tools: Any, engines: Iterable[str]) -> None:

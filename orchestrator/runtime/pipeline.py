@@ -151,6 +151,8 @@ class Pipeline:
         )
         build.check_overlap(overlap, self._recipe_with.keywords)
         build.check_tools(self._recipe_with.keywords["tools"], self.engines)
+        asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
+        build.check_asked(asking, self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -214,6 +216,7 @@ class Pipeline:
             tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
         )
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
+        build.check_asked({"monitor": other.monitors, "mode": [other._recipe.mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None

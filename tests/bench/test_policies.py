@@ -203,7 +203,11 @@ def test_a_table_or_a_list_is_labelled_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     "spec, said",
     [
-        ("cascade+nobody", "no monitor named 'nobody'"),
+        ("cascade+nobody", r"^cascade\+nobody: no monitor named 'nobody'; known: "),
+        ("cascade+stuck:repeats=0", r"^cascade\+stuck:repeats=0: monitor stuck: repeats = 0 must be"),
+        ("cascade+stuck+milestone+stuck", r"has the monitor stuck twice: give it once, or with other options$"),
+        ("cascade+stuck+stuck:repeats=3", "has the monitor stuck:repeats=3 twice"),
+        ("cascade+every:moves=2|3+every:moves=3", "has the monitor every:moves=3 twice"),
         ("cascade+stuck:moves=3", "stuck.moves: no such key"),
         ("cascade+every:moves=often", "every.moves must be a valid integer, not 'often'"),
         ("cascade+every:moves=0", "moves = 0 must be at least 1"),

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from orchestrator.cli.export import RunExport
 from orchestrator.config import monitor_file
-from orchestrator.monitors.exit_file import ExitFile
+from orchestrator.monitors.exit_file import KIND, ExitFile
 
 Call = Callable[..., Result]
 
@@ -68,7 +68,7 @@ def agent(here: Path) -> None:
 
 
 def written() -> ExitFile:
-    found = monitor_file("exits.json")
+    found = monitor_file("exits.json", KIND)
     assert isinstance(found, ExitFile)
     return found
 
@@ -152,7 +152,8 @@ def test_a_run_with_the_file_ends_its_thought_and_the_trace_says_at_which_risk(o
     run = last_run(orchestrator)
     [event] = [event for event in run.events if event.kind == "overthinking"]
     assert event.step == 1  # the first thought would have ended wrongly, and is not sure enough
-    assert event.detail["reason"].startswith("risk 0.05 (wrong): it would answer '21' with confidence 0.9")
+    assert event.detail["reason"].startswith("it would answer '21' with confidence 0.9")
+    assert event.detail["reason"].endswith(" tokens were thought; risk 0.05 (wrong)")
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def write_exits(path: Path) -> None:
         mistake="wrong",
         worst=(float("-inf"),) * 20,
         pair={"writers": []},
-        under={},
+        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": None, "mode": None},
         measured={},
         workload="mine",
         split="all",
-        fitted_on=("a",),
+        fitted_on=tuple(map(str, range(20))),
         made="2026-11-27",
         package="0.1.0",
     )

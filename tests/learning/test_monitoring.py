@@ -95,10 +95,22 @@ def test_a_run_succeeded_if_it_gave_the_gold_answer(journal: Journal, answer: st
     assert run.has_succeeded is has_succeeded
 
 
+def test_of_a_run_that_was_handed_over_nobody_knows_whether_it_would_have_succeeded(journal: Journal) -> None:
+    errand = errands_drawn(1)[0]
+    steps = steps_of(looping(errand), errand.answer)
+    cut, whole = (
+        seen(journal, [store(journal, errand, steps, answer=errand.answer, name=name, **also)])[0]
+        for name, also in (("cut", {"handed_over": 15}), ("whole", {}))
+    )
+    assert (cut.has_succeeded, whole.has_succeeded) == (None, True)
+    quiet = [(run, np.zeros(len(run.looks))) for run in (cut, whole)]
+    assert [Judged.of("milestone", run, zeros, zeros).is_healthy for run, zeros in quiet] == [False, True]
+
+
 # ---- labels
 
 
-def watched_by_hand(looks: tuple[Look, ...], steps: Any = (), *, has_succeeded: bool = True) -> Watched:
+def watched_by_hand(looks: tuple[Look, ...], steps: Any = (), *, has_succeeded: bool | None = True) -> Watched:
     history = History(task=Task.of("q"), engines=("small", "large"), seed=0, steps=list(steps))
     return Watched(run="r", task="t", has_succeeded=has_succeeded, history=history, looks=looks)
 
@@ -110,11 +122,12 @@ def watched_by_hand(looks: tuple[Look, ...], steps: Any = (), *, has_succeeded: 
         (".....!.", False, "???yyy?"),
         ("......", True, "nnnnnn"),
         ("......", False, "??????"),
+        ("......", None, "??????"),
         ("!.....", True, "ynnnnn"),
         ("!!!", False, "yyy"),
     ],
 )
-def test_rules_label_by_what_comes_next(fires: str, has_succeeded: bool, labels: str) -> None:
+def test_rules_label_by_what_comes_next(fires: str, has_succeeded: bool | None, labels: str) -> None:
     class Spoken:
         def watch(self, history: History) -> Event | None:
             step = len(history.steps) - 1

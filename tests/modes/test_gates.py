@@ -49,9 +49,9 @@ async def test_the_reason_tells_what_was_read() -> None:
     async def reason(*answers: str | None) -> str:
         return (await Agreement().choose(history(), Table(trials(*answers)))).reason
 
-    assert await reason("1", "1", "1", "2") == "3 of 4 answers agree: at least 0.75"
-    assert await reason("1", "1", "3", "2") == "2 of 4 answers agree: below 0.75"
-    assert await reason(None) == "no answer came: below 0.75"
+    assert await reason("1", "1", "1", "2") == "3 of 4 answers agree: at least 0.75, uncalibrated"
+    assert await reason("1", "1", "3", "2") == "2 of 4 answers agree: below 0.75, uncalibrated"
+    assert await reason(None) == "no answer came: below 0.75, uncalibrated"
 
 
 @pytest.mark.parametrize(("logprob", "mode"), [(log(0.95), NO_THINK), (0.0, NO_THINK), (log(0.89), THINK)])
@@ -118,7 +118,7 @@ async def test_a_word_that_is_sure_is_followed_and_any_other_means_thinking(
     [signal] = chosen.signals
     assert (signal.name, signal.value, signal.unit) == ("self-classified", share, f"share of {word}")
     assert (chosen.threshold, chosen.margin) == (0.7, share - 0.7)
-    assert chosen.reason == f"{word} {share:.3g}: {'at least' if share >= 0.7 else 'below'} 0.7"
+    assert chosen.reason == f"{word} {share:.3g}: {'at least' if share >= 0.7 else 'below'} 0.7, uncalibrated"
 
 
 async def test_tools_are_no_choice_unless_they_are_offered() -> None:
@@ -163,7 +163,10 @@ async def test_an_answer_that_others_agree_with_stands(answers: Any, mode: Mode,
     [signal] = chosen.signals
     assert (signal.name, signal.value) == ("agreement", share)
     assert ask.asked == [("large", 1, 4)], "whoever wrote it is asked, and has not read the step with the answer"
-    assert chosen.reason == f"agreement {share:.3g} of '42': {'at least' if mode is NO_THINK else 'below'} 0.75"
+    assert (
+        chosen.reason
+        == f"agreement {share:.3g} of '42': {'at least' if mode is NO_THINK else 'below'} 0.75, uncalibrated"
+    )
 
 
 @pytest.mark.parametrize(

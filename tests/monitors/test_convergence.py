@@ -34,7 +34,7 @@ async def test_three_equal_answers_in_a_row_are_overthinking() -> None:
         ("overthinking", 2.0, None),  # what a text states is no forced answer, so it is asked for
     ]
     assert events[-1].concludes and events[-1].threshold == 2
-    assert events[-1].reason == "3 thoughts in a row came to '5'; 90 tokens were thought"
+    assert events[-1].reason == "3 thoughts in a row came to '5'; 90 tokens were thought; uncalibrated"
 
 
 async def test_another_answer_resets_the_count() -> None:
@@ -90,7 +90,8 @@ async def test_a_part_of_the_budget_without_agreement_is_underthinking() -> None
     last = events[-1]
     assert (last.kind, last.concludes, last.value, last.threshold) == ("underthinking", True, 0.6, 0.6)
     assert last.reason == (
-        "60% of the thinking budget of 100 tokens is used without 2 equivalences in a row; 60 tokens were thought"
+        "60% of the thinking budget of 100 tokens is used without 2 equivalences in a row; 60 tokens were thought; "
+        "uncalibrated"
     )
 
 

@@ -29,11 +29,11 @@ def file(*worst: float, **changed: object) -> ExitFile:
         mistake="wrong",
         worst=worst,
         pair={"writers": []},
-        under={"delimiter": "\n\n"},
+        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": "small", "mode": None},
         measured={},
         workload="mine",
         split="calibration",
-        fitted_on=("a", "b"),
+        fitted_on=tuple(f"task {place}" for place in range(len(worst))),
         made="2026-11-27",
         package="0.1.0",
     )
@@ -41,7 +41,7 @@ def file(*worst: float, **changed: object) -> ExitFile:
 
 
 def with_file(known: ExitFile, **options: object) -> Overthinking:
-    return Overthinking(**{"file": "exits.json", "signal": known.signal, **options}).with_file(lambda _: known)
+    return Overthinking(**{"file": "exits.json", "signal": known.signal, **options}).with_file(lambda *_: known)
 
 
 def sure(confidence: float) -> list[Trial]:
@@ -49,11 +49,11 @@ def sure(confidence: float) -> list[Trial]:
 
 
 async def test_without_a_file_the_published_threshold_runs_and_the_event_says_so() -> None:
-    exit = Overthinking().with_file(lambda path: pytest.fail(path))
+    exit = Overthinking().with_file(lambda path, _: pytest.fail(path))
     assert exit.exit == TrialAnswer()
     (event,), kept = await watch(exit, STEPS, Answers(sure(0.96)))
     assert kept == 2
-    assert event.reason == "uncalibrated: it would answer '5' with confidence 0.96; 20 tokens were thought"
+    assert event.reason == "it would answer '5' with confidence 0.96; 20 tokens were thought; uncalibrated"
 
 
 async def test_with_a_file_the_threshold_is_that_of_the_risk() -> None:
@@ -64,7 +64,7 @@ async def test_with_a_file_the_threshold_is_that_of_the_risk() -> None:
     events, kept = await watch(with_file(known), STEPS, Answers(sure(0.5), sure(0.59)))
     assert kept == 3
     assert [event.kind for event in events] == ["trial-answer", "overthinking"]
-    assert events[1].reason.startswith("risk 0.05 (wrong): it would answer")
+    assert events[1].reason == "it would answer '5' with confidence 0.59; 30 tokens were thought; risk 0.05 (wrong)"
 
 
 async def test_where_wrong_answers_are_as_sure_as_can_be_nothing_is_cut() -> None:
@@ -91,20 +91,34 @@ def test_the_signal_runs_under_the_options_it_was_calibrated_with() -> None:
     assert not exit.is_late
 
 
-def test_a_file_of_another_signal_or_with_options_that_mean_nothing_is_refused() -> None:
+def test_a_file_of_another_signal_is_refused() -> None:
     with pytest.raises(BadConfig, match=r"exits.json was made with signal = 'trial-answer', not 'saturation'"):
         with_file(file(*[0.5] * 19), signal="saturation")
-    with pytest.raises(BadConfig, match=r"exits.json: .*'patience'"):
-        with_file(file(*[0.5] * 19, options={"patience": 1}))
-    with pytest.raises(BadConfig, match=r"exits.json: trial-answer: every = 0"):
-        with_file(file(*[0.5] * 19, options={"every": 0}))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"patience": 1}, r"\.patience: no such key; known: when, every, max_looks"),
+        ({"acts": False}, r"\.acts: no such key"),
+        ({"threshold": 0.1}, r"\.threshold: no such key"),
+        ({"every": 0}, ": trial-answer: every = 0"),
+        ({"every": 1.5}, r"\.every must be .*integer.*, not 1\.5"),
+        ({"every": "x"}, r"\.every must be .*integer.*, not 'x'"),
+        ({"max_looks": True}, r"\.max_looks must be .*integer.*, not True"),
+        ({"when": ["steps"]}, r"\.when must be .*'candidates'"),
+    ],
+)
+def test_options_in_a_file_are_checked_as_those_of_a_table_are(options: dict[str, object], told: str) -> None:
+    with pytest.raises(BadConfig, match=rf"^overthinking: exits\.json: signal\.options{told}"):
+        with_file(file(*[0.5] * 19, options=options))
 
 
 def test_a_file_is_read_once_and_names_pair_and_tasks() -> None:
     known = file(*[0.5] * 19)
     exit = with_file(known)
-    assert exit.with_file(lambda path: pytest.fail(path)) is exit
-    assert (exit.pair, exit.fitted_on) == ({"writers": []}, ("a", "b"))
+    assert exit.with_file(lambda path, _: pytest.fail(path)) is exit
+    assert (exit.pair, exit.fitted_on) == ({"writers": []}, known.fitted_on)
     assert (Overthinking().pair, Overthinking().fitted_on) == (None, ())
     with pytest.raises(UserError, match="its file was not read"):
         _ = Overthinking(file="exits.json").exit
@@ -170,6 +184,12 @@ def test_a_file_comes_back_as_it_was_written() -> None:
         ({"signal": {"name": 3, "options": {}}}, r"signal.name = 3"),
         ({"signal": {"name": "saturation"}}, "signal has keys too many or too few: options"),
         ({"tasks": {"workload": "w", "split": "s", "fingerprints": [1]}}, r"tasks.fingerprints = \[1\]"),
+        (
+            {"tasks": {"workload": "w", "split": "s", "fingerprints": []}},
+            "worst has 1 scores, and tasks 0 fingerprints",
+        ),
+        ({"under": {}}, "under has keys too many or too few: delimiter, engines, mode, router, scorers"),
+        ({"under": "mid"}, "under has keys too many or too few"),
         ({"more": 1}, "it has keys too many or too few: more"),
         ({"format": "other"}, "it has no format"),
     ],

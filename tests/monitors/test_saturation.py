@@ -1,4 +1,4 @@
-"""Saturation: agreement times confidence, how long it has to last, and what a thought was spent on."""
+"""Saturation: agreement times confidence, and how long it has to last."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ from exiting import Answers, watch
 from orchestrator.doors import Trial
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.monitors import Saturation
-from orchestrator.monitors.saturation import (
-    Split,
-    potential,
-    right_to_wrong,
-    saturation,
-    solving_and_checking,
-)
+from orchestrator.monitors.saturation import saturation
 
 STEPS = tuple(f"step {number}\n\n" for number in range(6))
 
@@ -65,7 +59,8 @@ async def test_agreement_that_rises_and_then_saturates_ends_the_thought() -> Non
     last = events[-1]
     assert (last.concludes, last.answer, last.threshold) == (True, "5", 0.9)
     assert last.reason == (
-        "it would answer '5', with a saturation of 0.95 or more at 2 looks in a row; 40 tokens were thought"
+        "it would answer '5', with a saturation of 0.95 or more at 2 looks in a row; "
+        "40 tokens were thought; uncalibrated"
     )
 
 
@@ -98,39 +93,3 @@ def test_options_out_of_range_are_named(options: dict[str, float]) -> None:
     ((name, value),) = options.items()
     with pytest.raises(UserError, match=f"saturation: {name} = {value}"):
         Saturation(**options)
-
-
-# ---- what a thought was spent on
-
-
-def test_the_potential_is_highest_where_sure_and_right_and_lowest_where_sure_and_wrong() -> None:
-    assert [potential(*each) for each in ((1, 1), (1, 0), (0, 0), (0, 1))] == [1.0, 0.5, 0.0, -1.0]
-
-
-@pytest.mark.parametrize(
-    ("potentials", "split"),
-    [
-        ([-0.5, 0.2, 0.95, 0.1], Split(60, 40)),  # a later drop does not unsolve it
-        ([0.9, 0.9, 0.9, 0.9], Split(100, 0)),  # exactly at it is not above
-        ([0.91, 1, 1, 1], Split(10, 90)),
-        ([0, 0, 0, 1], Split(100, 0)),
-    ],
-)
-def test_solving_ends_with_the_first_step_that_is_solved_and_the_rest_is_checking(
-    potentials: list[float], split: Split
-) -> None:
-    assert solving_and_checking(potentials, [10, 20, 30, 40]) == split
-
-
-@pytest.mark.parametrize(
-    ("rights", "place"),
-    [
-        ([False, True, True, False], 3),
-        ([False, False], None),
-        ([True, True], None),
-        ([], None),
-        ([True, False, True], 1),
-    ],
-)
-def test_right_to_wrong_is_the_first_wrong_answer_behind_a_right_one(rights: list[bool], place: int | None) -> None:
-    assert right_to_wrong(rights) == place

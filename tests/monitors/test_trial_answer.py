@@ -27,7 +27,7 @@ async def test_a_confident_answer_ends_the_thought_where_it_is_first_stated_befo
     (event,) = events
     assert (event.kind, event.concludes, event.ends_run, event.answer) == ("overthinking", True, False, "5")
     assert (event.value, event.threshold) == (pytest.approx(0.97), 0.95)
-    assert event.reason == "it would answer '5' with confidence 0.97; 20 tokens were thought"
+    assert event.reason == "it would answer '5' with confidence 0.97; 20 tokens were thought; uncalibrated"
 
 
 async def test_an_unsure_answer_is_recorded_and_the_thought_goes_on() -> None:

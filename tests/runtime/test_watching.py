@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from json import loads
 from typing import Any
 
@@ -13,8 +14,11 @@ import pytest
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
-from orchestrator.errors import EngineProtocol, SignalUnavailable, UserError
+from orchestrator.errors import EngineProtocol, SignalUnavailable, UnknownName, UserError
 from orchestrator.memory.base import StoredRun
+from orchestrator.modes import Agreement, FirstTry, SelfClassified
+from orchestrator.monitors import Convergence, Overthinking
+from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import (
@@ -35,6 +39,20 @@ from orchestrator.types import (
 )
 
 QUESTION = "How many?"
+EXITS = ExitFile(
+    signal="convergence",
+    options={"answers": "text", "engine": "judge", "share": 0.9, "max_thoughts": 20},
+    mistake="wrong",
+    worst=(0.0,) * 19,
+    pair={},
+    under={},
+    measured={},
+    workload="mine",
+    split="calibration",
+    fitted_on=tuple(map(str, range(19))),
+    made="2026-11-27",
+    package="0.1.0",
+)
 
 
 @dataclass(frozen=True)
@@ -464,3 +482,25 @@ def test_stop_ends_the_run() -> None:
 def test_what_makes_no_sense_about_events_is_refused(answer: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         solve(["a\n\n"], Sees({1: STUCK}), router=Heeds({1: answer}))
+
+
+@pytest.mark.parametrize(
+    ("options", "who"),
+    [
+        ({"monitors": [Convergence(engine="judge")]}, "monitor convergence"),
+        ({"monitors": [Overthinking(signal="convergence", learnt=EXITS)]}, "monitor overthinking"),
+        ({"mode": Agreement(engine="judge")}, "mode agreement"),
+        ({"mode": FirstTry(engine="judge")}, "mode first-try"),
+        ({"mode": SelfClassified(engine="judge")}, "mode self-classified"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_engine_to_ask_that_is_not_there_is_refused_when_the_pipeline_is_built(
+    options: dict[str, Any], who: str
+) -> None:
+    engines = {"small": Scripted([]), "large": Scripted([])}
+    known = Pipeline(engines, "small", monitors=(), db=":memory:")
+    for build in (partial(Pipeline, engines, db=":memory:"), known.but):
+        with pytest.raises(UnknownName, match=rf"^{who}: no engine named 'judge'; known: small, large$"):
+            build(router="small", **options)
+    Pipeline({**engines, "judge": Scripted([])}, "small", **options, db=":memory:")
