@@ -5,7 +5,7 @@
      "mistake": "wrong",             # what counts as one, see Mistake
      "worst": [0.41, null, ...],     # of each task, the highest score at which ending is one; null where none is
      "pair": {...},                  # the engines it was measured on; it is refused for others
-     "under": {"delimiter": "...", "engines": {...}, "scorers": {...}, "router": ..., "mode": ...},   # measured under
+     "under": {"delimiter": "...", "engines": {...}, "scorers": {...}, "router": ..., "mode": ..., "budget": {...}},
      "measured": {...},              # of thresholds chosen by it: risk, mis-exits, what was saved
      "tasks": {"workload": "...", "split": "calibration", "fingerprints": ["...", ...]},
      "made": "2026-11-27", "package": "0.1.0"}
@@ -160,6 +160,7 @@ _SHAPE: Mapping[str, Any] = {
         "scorers": is_table,
         "router": lambda _: True,
         "mode": lambda _: True,
+        "budget": is_table,
     },
     "measured": is_table,
     "tasks": {"workload": is_text, "split": is_text, "fingerprints": _is_texts},

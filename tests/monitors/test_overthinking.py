@@ -29,7 +29,7 @@ def file(*worst: float, **changed: object) -> ExitFile:
         mistake="wrong",
         worst=worst,
         pair={"writers": []},
-        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": "small", "mode": None},
+        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": "small", "mode": None, "budget": {}},
         measured={},
         workload="mine",
         split="calibration",
