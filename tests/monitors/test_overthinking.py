@@ -188,7 +188,7 @@ def test_a_file_comes_back_as_it_was_written() -> None:
             {"tasks": {"workload": "w", "split": "s", "fingerprints": []}},
             "worst has 1 scores, and tasks 0 fingerprints",
         ),
-        ({"under": {}}, "under has keys too many or too few: delimiter, engines, mode, router, scorers"),
+        ({"under": {}}, "under has keys too many or too few: budget, delimiter, engines, mode, router, scorers"),
         ({"under": "mid"}, "under has keys too many or too few"),
         ({"more": 1}, "it has keys too many or too few: more"),
         ({"format": "other"}, "it has no format"),
