@@ -110,7 +110,10 @@ def test_a_monitors_file_lies_beside_the_config_and_that_of_a_flag_in_the_workin
         ('[mode]\nname = "think"\nbudget = "5"', "mode.budget must be a valid integer, not '5'"),
         ('[mode]\nname = "effort"\nefort = 1', "mode.efort: no such key; did you mean 'effort'? known: effort, "),
         ('[mode]\nname = "effort"\neffort = 2', "mode: effort: effort = 2.0 must be in (0, 1]"),
-        ('[mode]\nname = "auto"\nby = "luck"', "mode.by must be 'first-try', 'agreement', 'self' or 'history', not"),
+        (
+            '[mode]\nname = "auto"\nby = "luck"',
+            "mode.by must be 'first-try', 'kind', 'agreement', 'self' or 'history', not",
+        ),
         ("[mode]\nbudget = 5", "mode needs name"),
         ('fallback = "auto"', "fallback: no fixed mode named 'auto'; known: agentic, instant, no_think, think, "),
         ("fallback = 1", "fallback must be a valid string, not 1"),
