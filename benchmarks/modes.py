@@ -1,8 +1,8 @@
 """Thinking modes on the pocket pair: what choosing a mode by itself saves of what the best mode of each task would.
 
-    python benchmarks/modes.py --split calibration --tasks 1000 --out results/pocket-1-modes
-    python benchmarks/modes.py --split report --tasks 1000 --out results/pocket-1-modes
-    python benchmarks/modes.py --live 500 --out results/pocket-1-modes     # after the calibration split
+    python benchmarks/modes.py --split calibration --tasks 880 --out results/pocket-1-modes
+    python benchmarks/modes.py --split report --tasks 880 --out results/pocket-1-modes
+    python benchmarks/modes.py --live 320 --out results/pocket-1-modes     # after the calibration split
     python benchmarks/modes.py --report --out results/pocket-1-modes
 
 Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy
@@ -10,11 +10,10 @@ comes to is then worked out task by task, because neither run depends on the oth
 tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer tasks. Thresholds are chosen on the
 calibration split.
 
-The mixture `known` is half tasks that the large engine mostly knows without thinking: one operation on digits, and
-n - 0. There are few of those, 68 in the report split, so that each is asked in all its wordings, and intervals are
-drawn by expression. It is answered greedily. The other mixture, `hard` (`--mixture hard --out
-results/pocket-1-modes-hard`, 2000 and 5000 tasks, `--live 150`), has no such tasks: one first try in sixteen is right
-there.
+The mixture `known` is half tasks that the large engine mostly knows without thinking, n - 0. There are few of those, so
+that each is asked in all its wordings, and intervals are drawn by expression. It is answered greedily. The other
+mixture, `hard` (`--mixture hard --out results/pocket-1-modes-hard`, 2000 and 5000 tasks, `--live 150`), has no such
+tasks: one first try in sixteen is right there.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Mixture(NamedTuple):
 
 GREEDY = {"temperature": 0.0, "top_p": 1.0}
 MIXTURES = {
-    "known": Mixture({"minus_zero": 4, "fact": 1, "direct": 2, "easy": 1, "mid": 2}, GREEDY, 1, True),
+    "known": Mixture({"minus_zero": 5, "direct": 2, "easy": 1, "mid": 2}, GREEDY, 1, True),
     "hard": Mixture({"direct": 5, "easy": 3, "mid": 2}, {}, 4, False),
 }
 RISK = 0.01

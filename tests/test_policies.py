@@ -41,7 +41,7 @@ def test_unless_said_otherwise_stalled_watches_no_tool_runs_and_engines_think_as
         ('[mode]\nname = "think"', THINK),
         ('[mode]\nname = "think"\nbudget = 512', budgeted(THINK, 512)),
         ('[mode]\nname = "effort"\neffort = 0.5\nleast = 9', Effort(effort=0.5, least=9)),
-        ('[mode]\nname = "auto"', FirstTry()),
+        ('[mode]\nname = "auto"', FirstTry(gate="written", threshold=0.9)),
     ],
 )
 def test_a_mode_is_a_text_or_a_table(text: str, mode: object) -> None:

@@ -82,7 +82,7 @@ class Dials:
 # Committed before the first training run; a change bumps the pair id. direct, easy, mid, hard and long get
 # harder in this order; chain, signed and products follow reasoning-gym's families. wide came later and the pair never
 # saw it: numbers longer than those it was trained on, where the large engine often errs where the small one does.
-# fact and minus_zero came later too, and are easier than direct: what the large engine mostly knows without thinking.
+# minus_zero came later too: n - 0, which the large engine mostly knows without thinking.
 PRESETS: Mapping[str, Dials] = MappingProxyType(
     {
         "direct": Dials(num_operations=(1, 2), num_digits=(1, 2), max_result_digits=3),
@@ -111,9 +111,6 @@ PRESETS: Mapping[str, Dials] = MappingProxyType(
         "long": Dials(num_operations=(12, 20), num_digits=(1, 2), max_depth=3, max_result_digits=4, negation=0.05),
         "wide": Dials(
             num_operations=(4, 6), num_digits=(1, 5), max_depth=2, max_result_digits=6, factor_digits=2, negation=0.05
-        ),
-        "fact": Dials(
-            num_operations=(1, 1), num_digits=(1, 1), weights=MappingProxyType({"+": 1.0, "-": 1.0, "*": 1.0})
         ),
         "minus_zero": Dials(num_operations=(1, 1), num_digits=(1, 3), weights=MappingProxyType({"-": 1.0}), summand=0),
     }
