@@ -13,8 +13,9 @@ alone or several that agree, and it takes nothing (results/pocket-1-modes-hard).
 to engine, and no published threshold says it: calibrate it, or set it with care. Where an engine shows no logprobs
 every task is thought about, and the trace says why; take the gate `agreement` there.
 
-A first try pays only where it stands more often than its tokens are to those of a thought: `kind` learns where, and
-where half the tasks need no thought it saved twice as much (results/pocket-1-modes).
+A first try pays only where it stands more often than its tokens are to those of a thought: `kind` learns where.
+Where half the tasks need no thought it had 82% of what the best modes save, for 0.8 points of accuracy, and a first try
+alone 42%, for 0.1, both calibrated to lose 1 (results/pocket-1-modes).
 """
 
 from __future__ import annotations
