@@ -1,15 +1,19 @@
 """Thinking modes on the pocket pair: what choosing a mode by itself saves of what the best mode of each task would.
 
-    python benchmarks/modes.py --split calibration --tasks 2000 --out results/pocket-1-modes
-    python benchmarks/modes.py --split report --tasks 5000 --out results/pocket-1-modes
-    python benchmarks/modes.py --live 150 --out results/pocket-1-modes     # after the calibration split
+    python benchmarks/modes.py --split calibration --tasks 880 --out results/pocket-1-modes
+    python benchmarks/modes.py --split report --tasks 880 --out results/pocket-1-modes
+    python benchmarks/modes.py --live 320 --out results/pocket-1-modes     # after the calibration split
     python benchmarks/modes.py --report --out results/pocket-1-modes
 
 Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy
-comes to is then worked out task by task, because its first try and its thought are draws that do not depend on each
-other: a doubted first try costs its tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer
-tasks. Half of the tasks are of the preset direct, three in ten easy, two in ten mid. Thresholds are chosen on the
+comes to is then worked out task by task, because neither run depends on the other: a doubted first try costs its
+tokens, its gate's and the thought's. `--live` runs policies as they are, on fewer tasks. Thresholds are chosen on the
 calibration split.
+
+The mixture `known` is half tasks that the large engine mostly knows without thinking, n - 0. There are few of those, so
+that each is asked in all its wordings, and intervals are drawn by expression. It is answered greedily. The other
+mixture, `hard` (`--mixture hard --out results/pocket-1-modes-hard`, 2000 and 5000 tasks, `--live 150`), has no such
+tasks: one first try in sixteen is right there.
 """
 
 from __future__ import annotations
@@ -18,16 +22,18 @@ import argparse
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from measure import lines_in
 
 from orchestrator.bench.intervals import paired
-from orchestrator.bench.mode_gates import GATES, calibrated
+from orchestrator.bench.mode_gates import GATES, calibrated, calibrated_by_kind
 from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
+from orchestrator.bench.workloads.steps import expression_in
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import SignalUnavailable
@@ -41,10 +47,23 @@ from orchestrator.runtime.tasks import is_correct
 from orchestrator.types import Budget, History, Plan, Task
 from orchestrator.uncertainty import mean_logprob
 
-MIXTURE = {"direct": 5, "easy": 3, "mid": 2}
-"""Of ten tasks in a row."""
-NUM = 4
-"""Answers that are forced."""
+
+class Mixture(NamedTuple):
+    """Tasks of several presets, and how they are answered."""
+
+    shares: Mapping[str, int]
+    """Of ten tasks in a row."""
+    sampling: Mapping[str, float]
+    num: int
+    """Answers that are forced; at temperature 0 they would all be the same."""
+    every_wording: bool
+
+
+GREEDY = {"temperature": 0.0, "top_p": 1.0}
+MIXTURES = {
+    "known": Mixture({"minus_zero": 5, "direct": 2, "easy": 1, "mid": 2}, GREEDY, 1, True),
+    "hard": Mixture({"direct": 5, "easy": 3, "mid": 2}, {}, 4, False),
+}
 RISK = 0.01
 """Chance to lose a task that the live first try is calibrated for."""
 
@@ -66,14 +85,15 @@ class Recording:
     """Answer at once, and ask before and after whatever a policy of modes might ask; on the report split, only what
     the calibration split found worth it."""
 
-    def __init__(self, engine: str, *, asks_all: bool) -> None:
+    def __init__(self, engine: str, num: int, *, asks_all: bool) -> None:
         self._engine = engine
+        self._num = num
         self._asks_all = asks_all
         self.seen: dict[str, Any] = {}
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Force answers to the bare task, and let the engine classify it."""
-        before = await ask.trials(self._engine, num=NUM)
+        before = await ask.trials(self._engine, num=self._num)
         self.seen = {"before": [(each.answer, each.logprob) for each in before]}
         if self._asks_all:
             self.seen["self"] = await self._classified(history, ask)
@@ -89,7 +109,7 @@ class Recording:
     async def reconsider(self, history: History, answer: str | None, ask: Ask) -> Chosen:
         """Read the answer's own tokens, and force it again."""
         last = history.steps[-1]
-        again = await ask.trials(self._engine, before=last, num=NUM if self._asks_all else 1)
+        again = await ask.trials(self._engine, before=last, num=self._num if self._asks_all else 1)
         self.seen["again"] = [(each.answer, each.logprob) for each in again]
         self.seen["written"] = mean_logprob(last.logprobs or ())
         assert history.mode is not None
@@ -101,19 +121,18 @@ async def collect(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / f"{given.engine}-{given.split}.jsonl"
     done = {row["task"] for row in lines_in(file)}
-    recording = Recording(given.engine, asks_all=given.split == "calibration")
-    lent = Pipeline(
-        pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
-    )
-    async with lent:
+    of = MIXTURES[given.mixture]
+    recording = Recording(given.engine, of.num, asks_all=given.split == "calibration")
+    async with lending(of, given.engine) as lent:
         at_once = but(lent, recording, Writing(given.engine))
         thinking = but(lent, "think", lent.router)
         with (given.out / "where.jsonl").open("a") as places:
             places.write(json.dumps({"file": file.name, **where()}) + "\n")
         with file.open("a") as out:
-            for preset, task in mixture(given.split, given.tasks):
+            for preset, task in drawn(of, given.split, given.tasks):
                 if task.id not in done:
-                    row = {"task": task.id, "preset": preset, "gold": task.answer}
+                    asked = task.messages[-1].content
+                    row = {"task": task.id, "preset": preset, "expression": expression_in(asked), "gold": task.answer}
                     row |= await ran(at_once, task, "try") | recording.seen | await ran(thinking, task, "think")
                     out.write(json.dumps(row) + "\n")
 
@@ -122,22 +141,23 @@ async def live(given: argparse.Namespace) -> None:
     """Run the policies themselves on the first tasks of the report split."""
     file = given.out / f"{given.engine}-live.jsonl"
     fitted = lines_in(given.out / f"{given.engine}-calibration.jsonl")
-    threshold = calibrated(fitted, GATES["first try, written"], RISK, 0.95)
-    policies = {
+    written = GATES["first try, written"]
+    threshold, of = calibrated(fitted, written, RISK, 0.95), MIXTURES[given.mixture]
+    policies: dict[str, Any] = {
         "think": "think",
         f"first-try(written, {threshold:.5f})": FirstTry(gate="written", threshold=threshold),
-        "first-try(agreement, 0.75)": FirstTry(),
-        "auto(self)": "auto(self)",
-        "auto(history)": "auto(history)",
     }
+    if of.sampling == GREEDY:
+        sure = calibrated_by_kind(fitted, written, RISK, 0.95)
+        policies |= {name: name for name in ("auto", f"auto(kind, threshold={sure:g})")}
+    else:
+        policies["first-try(agreement, 0.75)"] = FirstTry()
+    policies |= {name: name for name in ("auto(self)", "auto(history)")}
     done = {(row["policy"], row["task"]) for row in lines_in(file)}
-    lent = Pipeline(
-        pocket_pair(), given.engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:"
-    )
-    async with lent:
+    async with lending(of, given.engine) as lent:
         pipelines = {name: but(lent, policy, lent.router) for name, policy in policies.items()}
         with file.open("a") as out:
-            for _, task in mixture("report", given.live):
+            for _, task in drawn(of, "report", given.live):
                 for name, pipeline in pipelines.items():
                     if (name, task.id) not in done:
                         row = {"policy": name, "task": task.id, **await ran(pipeline, task, "run")}
@@ -181,17 +201,27 @@ def but(lent: Pipeline, mode: Any, router: Any) -> Pipeline:
     return lent.but(router=router, scorers={}, seed=0, stop_on_answer=True, mode=mode)
 
 
-def mixture(split: str, number: int) -> Iterator[tuple[str, Task]]:
-    """Yield the first tasks of a split, each with its preset, in an order that keeps the shares all along."""
-    drawn = {
-        preset: iter(workload_of("random-calculation", {"preset": preset}).draw(split, 0, number * share // 10))
-        for preset, share in MIXTURE.items()
+def lending(of: Mixture, engine: str) -> Pipeline:
+    """Return a pipeline of the pair that others borrow the engines of."""
+    pair = pocket_pair(**of.sampling)
+    return Pipeline(pair, engine, budget=Budget(tokens=1500), monitors=(), granularity="fused", db=":memory:")
+
+
+def drawn(of: Mixture, split: str, number: int) -> Iterator[tuple[str, Task]]:
+    """Yield the first tasks of a split, each with its preset, in an order that keeps the shares all along; fewer where
+    a preset has no more."""
+    options: dict[str, Any] = {"every_wording": True} if of.every_wording else {}
+    left = {
+        preset: iter(
+            workload_of("random-calculation", {"preset": preset, **options}).draw(split, 0, number * share // 10)
+        )
+        for preset, share in of.shares.items()
     }
     seen: set[str] = set()
     for _ in range(number // 10):
-        for preset, share in MIXTURE.items():
-            for task in (next(drawn[preset], None) for _ in range(share)):
-                if task is not None and str(task.id) not in seen:  # presets overlap a little
+        for preset, share in of.shares.items():
+            for task in islice(left[preset], share):
+                if str(task.id) not in seen:  # presets overlap a little
                     seen.add(str(task.id))
                     yield preset, task
 
@@ -217,6 +247,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--engine", choices=("small", "large"), default="large")
+    parser.add_argument("--mixture", choices=MIXTURES, default="known")
     parser.add_argument("--split", choices=("calibration", "report"), default="calibration")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--live", type=int, default=0, metavar="TASKS")

@@ -7,16 +7,32 @@ written or asked on the way is paid.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf
 from random import Random
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, paired
+from orchestrator.bench.intervals import Interval, clustered, paired, upper
 from orchestrator.bench.mode_choice import Comparison, Tried, compare
+from orchestrator.errors import UserError
+from orchestrator.modes.by_kind import FirstTryByKind
+from orchestrator.modes.similar import kind_of
 from orchestrator.monitors.exit_file import threshold_of
 
-__all__ = ["GATES", "Gate", "Measured", "area", "calibrated", "fixed", "gated", "guessed", "measured"]
+__all__ = [
+    "GATES",
+    "Gate",
+    "Measured",
+    "area",
+    "by_kind",
+    "calibrated",
+    "calibrated_by_kind",
+    "fixed",
+    "gated",
+    "guessed",
+    "measured",
+]
 
 Row = Mapping[str, Any]
 """A task as benchmarks/modes.py writes it."""
@@ -87,6 +103,38 @@ def gated(rows: Sequence[Row], gate: Gate, threshold: float) -> list[Tried]:
     return [_run(row, gate.reads(row) >= threshold, gate.asked(row), gate.is_before) for row in rows]
 
 
+def by_kind(rows: Sequence[Row], gate: Gate, threshold: float) -> list[Tried]:
+    """Return what FirstTryByKind makes of the tasks in their order, if it begins without any experience."""
+    policy, thoughts, found = FirstTryByKind(), Counter[str](), list[Tried]()
+    for row in rows:
+        kind = kind_of(row["expression"], policy.similar)
+        if policy.skips(thoughts[kind]):
+            run = _run(row, stands=False, asked=0, is_before=True)
+        else:
+            run = _run(row, gate.reads(row) >= threshold, gate.asked(row), gate.is_before)
+        thoughts[kind] = 0 if run.mode == NO_THINK else thoughts[kind] + 1
+        found.append(run)
+    return found
+
+
+def calibrated_by_kind(rows: Sequence[Row], gate: Gate, risk: float, confidence: float) -> float:
+    """Return the lowest threshold, in hundredths, at which and above which FirstTryByKind is sure to lose a task with
+    at most chance `risk`: kinds that are not tried lose nothing. Raises UserError where there is none.
+
+    Source: fixed sequence testing (Learn then Test, arXiv:2110.01052): from the safest on, until one fails.
+    """
+    best = None
+    for hundredths in range(101, -1, -1):
+        runs = by_kind(rows, gate, hundredths / 100)
+        lost = sum(row["think_right"] and not run.is_right for row, run in zip(rows, runs, strict=True))
+        if upper(lost, len(rows), confidence) > risk:
+            break
+        best = hundredths / 100
+    if best is None:
+        raise UserError(f"no threshold is sure to lose at most {risk:g} of the tasks; there are {len(rows)}: take more")
+    return best
+
+
 def guessed(rows: Sequence[Row], share: float) -> list[Tried]:
     """Return what comes of thinking about a share of the tasks that is drawn: nothing is asked or thrown away."""
     return [_run(row, Random(f"mode {row['task']}").random() >= share, 0, is_before=True) for row in rows]
@@ -106,7 +154,9 @@ def fixed(rows: Sequence[Row]) -> list[Tried]:
 
 def measured(rows: Sequence[Row], chosen: Sequence[Tried]) -> Measured:
     """Return what was chosen beside always thinking and the best mode of each task."""
-    lost = paired([each.is_right for each in chosen], [row["think_right"] for row in rows])
+    pairs = [each.is_right for each in chosen], [row["think_right"] for row in rows]
+    has_alike = all("expression" in row for row in rows)
+    lost = clustered(*pairs, [row["expression"] for row in rows]) if has_alike else paired(*pairs)
     stands = sum(each.mode == NO_THINK for each in chosen) / len(chosen)
     return Measured(stands, lost, compare(chosen, fixed(rows)))
 

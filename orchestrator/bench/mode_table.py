@@ -7,7 +7,20 @@ from itertools import pairwise
 from math import inf
 
 from orchestrator.bench.mode_choice import best_modes
-from orchestrator.bench.mode_gates import GATES, Gate, Measured, Row, area, calibrated, fixed, gated, guessed, measured
+from orchestrator.bench.mode_gates import (
+    GATES,
+    Gate,
+    Measured,
+    Row,
+    area,
+    by_kind,
+    calibrated,
+    calibrated_by_kind,
+    fixed,
+    gated,
+    guessed,
+    measured,
+)
 from orchestrator.errors import UserError
 
 __all__ = ["RISKS", "table"]
@@ -57,6 +70,8 @@ def _lines(fitted: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
     best = best_modes(fixed(rows))
     known = [each for each in fixed(rows) if best[each.task] == each.mode]
     yield _line("best mode of each task", None, measured(rows, known))
+    if "expression" in rows[0]:
+        yield from _learning(fitted, rows)
     for name, gate in GATES.items():
         if not _is_recorded(rows, name):
             yield from _on(fitted, fitted, f"{name} (calibration tasks)", gate)
@@ -64,6 +79,21 @@ def _lines(fitted: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
             yield _line(name, 1.0, measured(rows, gated(rows, gate, 1.0)))
         else:
             yield from _on(fitted, rows, name, gate)
+
+
+def _learning(fitted: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
+    gate = GATES["first try, written"]
+    for risk in RISKS:
+        name = f"first try by kind, written, {risk:g}"
+        try:
+            threshold = calibrated_by_kind(fitted, gate, risk, 0.95)
+        except UserError as refusal:
+            yield f"{name}: {refusal}"
+            continue
+        found = measured(rows, by_kind(rows, gate, threshold))
+        yield _line(name, threshold, found)
+        yield _line(f"  random at that share, {risk:g}", None, measured(rows, guessed(rows, 1 - found.stands)))
+    yield _line("exact check by kind", 1.0, measured(rows, by_kind(rows, GATES[CONTROL], 1.0)))
 
 
 def _is_recorded(rows: Sequence[Row], name: str) -> bool:

@@ -15,6 +15,7 @@ __all__ = [
     "Agreement",
     "Effort",
     "FirstTry",
+    "FirstTryByKind",
     "Lengths",
     "SelfClassified",
     "auto",
@@ -30,6 +31,7 @@ MODES = {
     "lengths": "orchestrator.modes.lengths:Lengths",
     "agreement": "orchestrator.modes.agreement:Agreement",
     "first-try": "orchestrator.modes.first_try:FirstTry",
+    "first-try-by-kind": "orchestrator.modes.by_kind:FirstTryByKind",
     "self-classified": "orchestrator.modes.self_classified:SelfClassified",
     "auto": "orchestrator.modes.automatic:auto",
 }

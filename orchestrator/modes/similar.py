@@ -3,6 +3,7 @@
 What counts as alike is one of:
 - `all`: every task;
 - `length`: the questions have as many characters, to a power of two;
+- `numbers`: the questions have as many numbers in them;
 - `shape`: the questions are the same but for numbers and quoted texts.
 
 What is remembered is bounded: the latest LATEST lengths of a kind, and the KINDS kinds that were taught last.
@@ -21,12 +22,13 @@ from orchestrator.types import History, question_of
 
 __all__ = ["KINDS", "LATEST", "SIMILAR", "Kind", "Similar", "kind_of", "lengths_of", "pack", "unpack"]
 
-Similar = Literal["all", "length", "shape"]
-SIMILAR = ("all", "length", "shape")
+Similar = Literal["all", "length", "numbers", "shape"]
+SIMILAR = ("all", "length", "numbers", "shape")
 LATEST = 64
 KINDS = 64
 _FORMAT = 1
-_PARTICULAR = re.compile(r"""\d+(?:[.,]\d+)*|"[^"]*"|`[^`]*`|“[^“”]*”|(?<!\w)'[^'\n]*'""")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_PARTICULAR = re.compile(_NUMBER.pattern + r"""|"[^"]*"|`[^`]*`|“[^“”]*”|(?<!\w)'[^'\n]*'""")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +51,8 @@ def kind_of(question: str, similar: Similar) -> str:
         return "all"
     if similar == "length":
         return f"length {len(question).bit_length()}"
+    if similar == "numbers":
+        return f"numbers {len(_NUMBER.findall(question))}"
     shape = " ".join(_PARTICULAR.sub("#", question).split()).casefold()
     return f"shape {blake2b(shape.encode(errors='replace'), digest_size=8).hexdigest()}"
 

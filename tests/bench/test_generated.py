@@ -57,6 +57,20 @@ def test_no_task_counts_twice(workload: Workload) -> None:
     assert len({fingerprint(task) for task in tasks}) == len(tasks)
 
 
+def test_an_expression_is_drawn_again_in_other_wordings_where_that_is_asked_for() -> None:
+    once, each = (random_calculation("minus_zero", wordings).draw("report", 0, 90) for wordings in (False, True))
+    assert 0 < len(once) < 90 and len(each) == 90  # there are few numbers below 1,000 in a split
+    assert {asked(task) for task in each} <= {asked(task) for task in once}
+    assert len({task.id for task in each}) == len({fingerprint(task) for task in each}) == 90
+    assert random_calculation("minus_zero", True).name != random_calculation("minus_zero").name
+
+
+def test_only_zero_is_taken_away_where_the_dial_says_so() -> None:
+    tasks = random_calculation("minus_zero").draw("report", 0, 30)
+    assert all(asked(task) == f"{task.answer}-0" for task in tasks)
+    assert {len(str(task.answer)) for task in tasks} >= {2, 3}
+
+
 def test_a_family_with_few_tasks_gives_those_there_are() -> None:
     digits = reasoning_gym("products", min_terms=2, max_terms=2, min_digits=1, max_digits=1)
     assert 0 < len(digits.draw("report", 0, 20)) < 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench.intervals import paired, wilson
+from orchestrator.bench.intervals import clustered, paired, wilson
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,14 @@ def test_a_paired_interval_holds_the_truth_as_often_as_it_says(
         found = paired([a for a, _ in pairs], [b for _, b in pairs])
         held += found.low <= ours - theirs <= found.high
     assert held / draws >= 0.93
+
+
+def test_an_interval_of_tasks_that_are_alike_is_never_narrower_and_as_wide_as_their_groups_make_it() -> None:
+    ours, theirs = [True] * 90 + [False] * 10, [True] * 100
+    alone = [str(place) for place in range(100)]
+    assert clustered(ours, theirs, alone).low == pytest.approx(paired(ours, theirs).low, abs=0.02)
+    together = [str(place // 10) for place in range(100)]  # all ten wrong ones are of one group
+    found = clustered(ours, theirs, together)
+    assert found.value == paired(ours, theirs).value
+    assert found.low == pytest.approx(-0.1 - 1.959964 * 0.1)  # ten means, one of them -1: their deviation is 0.316
+    assert clustered(ours, theirs, ["one"] * 100) == (found.value, -1, 1)

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from orchestrator.bench.mode_choice import Tried
-from orchestrator.bench.mode_gates import GATES, area, calibrated, fixed, gated, guessed, measured
+from orchestrator.bench.mode_gates import (
+    GATES,
+    area,
+    by_kind,
+    calibrated,
+    calibrated_by_kind,
+    fixed,
+    gated,
+    guessed,
+    measured,
+)
 from orchestrator.bench.mode_table import table
 from orchestrator.errors import UserError
 
@@ -98,3 +108,21 @@ def test_the_table_names_every_gate_and_refuses_risks_that_are_too_small() -> No
         assert name in told
     assert "first try, written, 0.005: a level of 0.005 with confidence 0.95 needs at least 598 tasks" in told
     assert "best mode of each task" in told
+
+
+def test_by_kind_no_first_try_is_paid_where_none_has_stood_and_other_kinds_are_tried_on() -> None:
+    written = GATES["first try, written"]
+    hard = [row(f"h{place}", right=False, sure=0.3) | {"expression": "1+2*3"} for place in range(12)]
+    easy = [row(f"e{place}", right=True, sure=0.99) | {"expression": "1+2"} for place in range(3)]
+    costs = [run.cost for run in by_kind([*hard, *easy], written, 0.9)]
+    assert costs == [66] * 8 + [60] * 4 + [6] * 3
+
+
+def test_by_kind_the_lowest_threshold_is_taken_that_surely_loses_few_tasks() -> None:
+    written = GATES["first try, written"]
+    rows = [row(str(place), right=place % 100 > 0, sure=0.8 + 0.1 * (place % 100 > 0)) for place in range(800)]
+    rows = [each | {"expression": "1+2"} for each in rows]  # the wrong ones, 8 of them, are written with 0.8
+    assert calibrated_by_kind(rows, written, 0.01, 0.95) == 0.81
+    assert calibrated_by_kind(rows, written, 0.05, 0.95) == 0.0
+    with pytest.raises(UserError, match=r"no threshold is sure to lose at most 0.001"):
+        calibrated_by_kind(rows, written, 0.001, 0.95)

@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("benchmark", "folder"), [("exits", "pocket-1-exits"), ("modes", "pocket-1-modes")])
+@pytest.mark.parametrize(
+    ("benchmark", "folder"),
+    [("exits", "pocket-1-exits"), ("modes", "pocket-1-modes"), ("modes", "pocket-1-modes-hard")],
+)
 def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path: Path) -> None:
     copy = tmp_path / folder
     shutil.copytree(ROOT / "results" / folder, copy)

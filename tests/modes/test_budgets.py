@@ -175,6 +175,8 @@ async def test_budgets_do_not_shrink_from_run_to_run() -> None:
         ("all", "a", "something else", True),
         ("length", "a" * 16, "b" * 31, True),
         ("length", "a" * 16, "b" * 32, False),
+        ("numbers", "What is 12+30?", "Add 7 to 1,000.5.", True),
+        ("numbers", "What is 12+30?", "What is 12+30+1?", False),
         ("shape", "What is 12+30?", "what  is 7+1,000.5?", True),
         ("shape", "What is 12+30?", "What is 12-30?", False),
         ("shape", 'Reverse "abc".', 'Reverse "hello 7".', True),

@@ -24,22 +24,27 @@ _SPLIT = 20
 """One draw in so many falls into a split."""
 
 
-def random_calculation(preset: str = "mid") -> Workload:
-    """Return generated arithmetic of one difficulty, its answers and single steps checked exactly."""
+def random_calculation(preset: str = "mid", every_wording: bool = False) -> Workload:
+    """Return generated arithmetic of one difficulty, its answers and single steps checked exactly.
+
+    An expression is drawn once, or once in each of its wordings: for presets that have few of them.
+    """
     if preset not in PRESETS:
         raise UnknownName(f"no preset named {preset!r}; known: {', '.join(PRESETS)}")
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
         found: dict[str, Task] = {}
         for each in islice(calculations(preset, split, seed), _TRIED * count):
-            found.setdefault(each.expression, _task("calc", each.expression, each.prompt, each.answer))
+            asked = each.prompt if every_wording else each.expression
+            found.setdefault(asked, _task("calc", asked, each.prompt, each.answer))
             if len(found) == count:
                 break
         return list(found.values())
 
     return Workload(
-        name=f"random-calculation:preset={preset}",
-        settings={"workload": "random-calculation", "preset": preset, "wordings": sorted(WORDINGS)},
+        name=f"random-calculation:preset={preset}" + ":every_wording=True" * every_wording,
+        settings={"workload": "random-calculation", "preset": preset, "wordings": sorted(WORDINGS)}
+        | ({"every_wording": True} if every_wording else {}),
         draw=draw,
         score=exact,
         check=check_step,

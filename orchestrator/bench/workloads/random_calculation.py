@@ -64,6 +64,8 @@ class Dials:
     """Digits of the smaller factor of a product, and of a divisor."""
     negation: float = 0.0
     """Chance that a literal is negative, and that a parenthesis carries a minus."""
+    summand: int | None = None
+    """What is added and taken away wherever something is; None draws it."""
     weights: Mapping[str, float] = field(
         default_factory=lambda: MappingProxyType({"+": 3.0, "-": 3.0, "*": 2.0, "/": 1.0})
     )
@@ -80,6 +82,7 @@ class Dials:
 # Committed before the first training run; a change bumps the pair id. direct, easy, mid, hard and long get
 # harder in this order; chain, signed and products follow reasoning-gym's families. wide came later and the pair never
 # saw it: numbers longer than those it was trained on, where the large engine often errs where the small one does.
+# minus_zero came later too: n - 0, which the large engine mostly knows without thinking.
 PRESETS: Mapping[str, Dials] = MappingProxyType(
     {
         "direct": Dials(num_operations=(1, 2), num_digits=(1, 2), max_result_digits=3),
@@ -109,6 +112,7 @@ PRESETS: Mapping[str, Dials] = MappingProxyType(
         "wide": Dials(
             num_operations=(4, 6), num_digits=(1, 5), max_depth=2, max_result_digits=6, factor_digits=2, negation=0.05
         ),
+        "minus_zero": Dials(num_operations=(1, 1), num_digits=(1, 3), weights=MappingProxyType({"-": 1.0}), summand=0),
     }
 )
 
@@ -146,7 +150,7 @@ class _Draw:
         for operator, count in zip(operators, inside[1:], strict=True):
             if operator in "+-":
                 total = self._join(sign, total, term)
-                sign, term = operator, self._operand(count, depth)
+                sign, term = operator, self._summand(count, depth)
             elif operator == "*":
                 term = self._product(term, count, depth)
             else:
@@ -181,6 +185,10 @@ class _Draw:
             return self._literal(self.random.randint(1, self.digits))
         group = Group(self.expression(num_operations, depth - 1))
         return Minus(group) if self.random.random() < self.dials.negation else group
+
+    def _summand(self, num_operations: int, depth: int) -> Node:
+        fixed = self.dials.summand
+        return self._operand(num_operations, depth) if fixed is None else Number(fixed)
 
     def _product(self, left: Node, num_operations: int, depth: int) -> Node:
         if num_operations:
