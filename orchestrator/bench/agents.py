@@ -66,7 +66,11 @@ def agents(rows: Rows, costs: Costs) -> dict[str, Any] | None:
 
 
 def _noticed(samples: Sequence[Sample]) -> dict[str, dict[str, Interval]]:
-    """Return the share of runs in which something was noticed, by kind: of all, and of those that ended right."""
+    """Return the share of runs in which something was noticed, by kind: of all, and of those that ended right.
+
+    The second is no rate of false alarms: a run that loops and recovers is right, too, but not healthy. A healthy one
+    ended right and has no call with the same answer three times in a row.
+    """
     right = [sample for sample in samples if sample.is_right]
     kinds = sorted(Counter(kind for sample in samples for kind in sample.events))
     return {

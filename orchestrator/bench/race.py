@@ -48,6 +48,8 @@ class Plan(NamedTuple):
     (which are one step each) and the oracle (which looks at both by itself)."""
     mode: str | None = None
     """How much to think under every policy that does not say so itself; None leaves it to the pipeline."""
+    first_seed: int = 0
+    """The others follow it."""
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, for comparing folders."""
@@ -61,6 +63,7 @@ class Plan(NamedTuple):
             # Only where there are some: comparisons of before there was this option can go on.
             **({"counterfactuals": self.counterfactuals} if self.counterfactuals else {}),
             **({"mode": self.mode} if self.mode else {}),
+            **({"first_seed": self.first_seed} if self.first_seed else {}),
         }
 
 
@@ -75,7 +78,8 @@ class Race:
         self._plan = plan
         self._folder = folder
         self._tell = listener
-        self._tasks = {seed: plan.workload.draw(plan.split, seed, plan.tasks) for seed in range(plan.seeds)}
+        seeds = range(plan.first_seed, plan.first_seed + plan.seeds)
+        self._tasks = {seed: plan.workload.draw(plan.split, seed, plan.tasks) for seed in seeds}
         self._check()
 
     def _check(self) -> None:
@@ -100,7 +104,7 @@ class Race:
         """
         randoms = [matched(self._plan.policies[0], 0.5)] if self._plan.has_randoms else []
         for policy in [*self._plan.policies, *randoms]:
-            pipeline = self._pipelines(policy)[0]
+            pipeline = self._pipelines(policy)[self._plan.first_seed]
             await pipeline.start()
             await pipeline.check_fit()
         await self._run(self._plan.policies)

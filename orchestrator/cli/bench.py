@@ -59,6 +59,7 @@ def _with_report_flags(command: Any) -> Any:
 @click.option("--mode", metavar="MODE", help="How much to think, of every policy that does not say so itself.")
 @click.option("--tasks", default=200, type=click.IntRange(1), show_default=True, help="Of each seed.")
 @click.option("--seeds", default=1, type=click.IntRange(1), show_default=True, help="Independent draws of tasks.")
+@click.option("--first-seed", default=0, type=click.IntRange(0), show_default=True, help="Of these; the others follow.")
 @click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
 @engine_flags
@@ -117,7 +118,7 @@ async def _run(given: Mapping[str, Any]) -> int:
         # A wrong one is better known before the runs than after.
         profiles = _profiles(given, pipeline.writers, pipeline.measuring)
         share = RunOptions(counterfactuals=given["counterfactuals"] or 0.0).counterfactuals
-        shared = {"counterfactuals": share, "mode": given["mode"]}
+        shared = {"counterfactuals": share, "mode": given["mode"], "first_seed": given["first_seed"]}
         plan = Plan(workload, split, given["tasks"], given["seeds"], policies, concurrency, **shared)
         progress = BenchProgress(is_quiet=given["quiet"])
         settings = {**plan.settings(), "engines": list(pipeline.engines), "pipeline": shared_settings(pipeline)}

@@ -15,7 +15,8 @@ verification, whose failure to answer is a pass; a burst of 5 turns). Differs:
 - what a failing judge means is an option, and in the decision's reason (there it is a pass, silently);
 - a hand-over may last until a milestone passes, or be one turn that begins with a new plan; events other than the two
   have actions, too;
-- a turn that went wrong may be taken back and made again by the next engine (there it stays for that engine to read).
+- a turn that went wrong may be taken back and made again by the next engine (there it stays for that engine to read),
+  and the whole run where that engine can only repeat what it was handed.
 """
 
 from __future__ import annotations
@@ -72,9 +73,10 @@ class Cascade:
     and what `note` lets an engine go on with; empty for nothing."""
     plan: str = "What was tried so far does not help. A new plan:"
     """What `replan` begins with."""
-    at_top: Literal["ignore", "note"] = "ignore"
+    at_top: Literal["ignore", "note", "restart"] = "ignore"
     """What is done where no engine is above the one that writes: `note` lets it go on with the note, every `stay`
-    turns at most."""
+    turns at most; `restart` lets it begin the run anew for `turns` where it made the turn before it again, which
+    another engine wrote; not where the first step is its own."""
     scorer: str = "verdict"
     """Who verifies."""
     threshold: float = 0.5
@@ -95,7 +97,7 @@ class Cascade:
             check_choice("cascade", f"others.{kind}", action, get_args(Action))
             if kind in ("stuck", "milestone"):
                 raise UserError(f"cascade: others has {kind!r}: use the option on_{kind}")
-        check_choice("cascade", "at_top", self.at_top, ("ignore", "note"))
+        check_choice("cascade", "at_top", self.at_top, ("ignore", "note", "restart"))
         check_choice("cascade", "on_unreadable", self.on_unreadable, ("pass", "fail"))
         for option, least in (("turns", 1), ("stay", 1), ("dwell", 0)):
             value = getattr(self, option)
@@ -226,8 +228,11 @@ class Cascade:
         return start
 
     def _at_top(self, history: History, reign: _Reign, why: _Why) -> Decision:
-        """Let the engine that was handed the run go on with it, on the same terms."""
-        if self.at_top == "ignore" or reign.turns % self.stay:
+        """Let the engine that was handed the run go on with it, on the same terms, or begin it anew."""
+        if self.at_top == "restart" and _makes_again(history) and history.steps[0].writer != reign.engine:
+            why = why.because(f"{reign.engine} makes the turn before it again")
+            return Handoff(engine=reign.engine, turns=self.turns, to_step=0, **why.also("", "keep"))
+        if self.at_top != "note" or reign.turns % self.stay:
             return Keep(**why.also(f"{reign.engine} goes on"))
         turns = self._lasts(self._begun_by(history, reign))
         return Handoff(engine=reign.engine, turns=turns, note=self.note, **why.also("", "keep"))
@@ -269,6 +274,15 @@ def _turn_start(history: History, index: int) -> int:
     while history.tools and index > 0 and history.steps[index - 1].kind is not StepKind.OBSERVATION:
         index -= 1
     return index
+
+
+def _makes_again(history: History) -> bool:
+    """Return whether the last turn is the one before it once more, which another engine wrote."""
+    last = _turn_start(history, len(history.steps) - 1)
+    before = _turn_start(history, last - 1)
+    pair = history.steps[before:last], history.steps[last:]
+    turns = [[step.text for step in turn] for turn in pair]
+    return last > 0 and turns[0] == turns[1] and history.steps[before].writer != history.steps[last].writer
 
 
 class _Why(NamedTuple):

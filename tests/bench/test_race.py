@@ -141,6 +141,14 @@ def test_seeds_draw_tasks_of_their_own(tmp_path: Path) -> None:
     assert tasks[0] != tasks[1]
 
 
+def test_a_comparison_may_begin_with_a_later_seed(tmp_path: Path) -> None:
+    of = plan(tasks=4, seeds=2, first_seed=3)
+    found = compared(tmp_path, of).samples.values()
+    tasks = {(seed, str(task.id)) for seed in (3, 4) for task in EASY.draw("report", seed, 4)}
+    assert {(sample.seed, sample.task) for sample in found} == tasks
+    assert of.settings() != plan(tasks=4, seeds=2).settings()
+
+
 def test_the_same_comparison_twice_gives_the_same_samples(tmp_path: Path) -> None:
     one, other = (compared(tmp_path / name, plan(concurrency=at_once)) for name, at_once in (("a", 1), ("b", 7)))
     assert plain(one) == plain(other)

@@ -388,7 +388,7 @@ def test_the_small_engine_writes_whole_turns_where_there_are_tools(
         ({"threshold": 1.1}, "threshold = 1.1"),
         ({"threshold": float("nan")}, "threshold = nan"),
         ({"on_unreadable": "stop"}, "known: pass, fail"),
-        ({"at_top": "stop"}, "known: ignore, note"),
+        ({"at_top": "stop"}, "known: ignore, note, restart"),
     ],
 )
 def test_options_that_mean_nothing_are_refused_by_name(options: dict[str, Any], says: str) -> None:
@@ -397,6 +397,32 @@ def test_options_that_mean_nothing_are_refused_by_name(options: dict[str, Any], 
 
 
 # ---- what is made again
+
+
+@pytest.mark.parametrize(
+    ("writers", "said", "restarts"),
+    [
+        (["small", "large"], "look(pen)", True),
+        (["small", "small", "large"], "look(pen)", True),
+        (["small", "large"], "look(cup)", False),
+        (["small", "large", "large"], "look(pen)", False),
+        (["large", "small", "large"], "look(pen)", False),
+        (["large"], "look(pen)", False),
+    ],
+    ids=["again", "later", "another call", "its own again", "it began", "one turn"],
+)
+async def test_a_large_engine_that_only_repeats_the_small_one_begins_anew_once(
+    writers: list[str], said: str, restarts: bool
+) -> None:
+    past = agent(*writers)
+    past.steps[-2] = replace(past.steps[-2], text=said)
+    policy = Cascade(on_stuck="retake", turns=1, dwell=0, stay=1, at_top="restart")
+    decision, _ = await decide(policy, past, STUCK)
+    if not restarts:
+        assert isinstance(decision, Keep)
+        return
+    assert isinstance(decision, Handoff)
+    assert (decision.engine, decision.to_step, decision.turns) == ("large", 0, 1)
 
 
 def failing(*answers: str, window: int = 0) -> History:
