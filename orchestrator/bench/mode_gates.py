@@ -3,6 +3,9 @@
 A first try and a thought about the same task are draws that do not depend on each other, so a policy's run is put
 together from them: where the gate lets the first answer stand it is that answer, and else the thought's; whatever was
 written or asked on the way is paid.
+
+Source: fixed sequence testing (Learn then Test, arXiv:2110.01052), for the gate that goes by kinds of task. Differs:
+what is tested is the share of tasks that are lost, with its one-sided bound.
 """
 
 from __future__ import annotations
@@ -121,7 +124,7 @@ def calibrated_by_kind(rows: Sequence[Row], gate: Gate, risk: float, confidence:
     """Return the lowest threshold, in hundredths, at which and above which FirstTryByKind is sure to lose a task with
     at most chance `risk`: kinds that are not tried lose nothing. Raises UserError where there is none.
 
-    Source: fixed sequence testing (Learn then Test, arXiv:2110.01052): from the safest on, until one fails.
+    The thresholds are tested from the safest on, until one fails.
     """
     best = None
     for hundredths in range(101, -1, -1):

@@ -43,7 +43,7 @@ def write_exits(path: Path) -> None:
         mistake="wrong",
         worst=(float("-inf"),) * 20,
         pair={"writers": []},
-        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": None, "mode": None},
+        under={"delimiter": "\n\n", "engines": {}, "scorers": {}, "router": None, "mode": None, "budget": {}},
         measured={},
         workload="mine",
         split="all",

@@ -54,7 +54,6 @@ def test_help_loads_click_and_none_of_the_heavy_packages() -> None:
         "orchestrator.cli.app",
         "orchestrator.cli.streams",
         "orchestrator.errors",
-        "orchestrator.runtime",
         "orchestrator.visible",
     }
 

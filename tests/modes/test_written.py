@@ -97,7 +97,7 @@ def test_options_stand_in_brackets_and_the_first_may_go_without_its_name(written
         ("effort(0.5, 0.6)", "mode effort: option '0.6' is none; known: effort, similar, least, free"),
         ("effort(0.5, effort=0.6)", "mode effort: option 'effort' is given twice"),
         ("effort(size=1)", "mode effort: option 'size' is none"),
-        ("effort(similar=mood)", "mode effort: similar must be 'all', 'length' or 'shape', not 'mood'"),
+        ("effort(similar=mood)", "mode effort: similar must be 'all', 'length', 'numbers' or 'shape', not 'mood'"),
         ("lengths(1.1)", "lengths: quantile = 1.1 must be in [0, 1]"),
         ("lengths(widen=0.5)", "lengths: widen = 0.5 must be in [1, 10]"),
         ("lengths(slack=inf)", "lengths: slack = inf must be in (0, 100]"),
@@ -108,7 +108,7 @@ def test_options_stand_in_brackets_and_the_first_may_go_without_its_name(written
         ("first-try(then=sleep)", "no fixed mode named 'sleep'; known: agentic, instant, no_think, think"),
         ("first-try(first=think)", "first must be 'no_think' or 'instant', not 'think'"),
         ("first-try(check=print)", "mode first-try: check must be"),
-        ("auto(by=mood)", "mode auto: by must be 'first-try', 'agreement', 'self' or 'history', not 'mood'"),
+        ("auto(by=mood)", "mode auto: by must be 'first-try', 'kind', 'agreement', 'self' or 'history', not 'mood'"),
         ("auto(history, threshold=0.5)", "auto: history asks nobody, so there is no threshold: use lengths(...)"),
     ],
 )
