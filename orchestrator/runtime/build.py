@@ -161,9 +161,9 @@ def doors_of(router: Any, counterfactual: Counterfactual | None = None) -> Doors
 def monitors_of(wanted: Iterable[Any]) -> tuple[Any, ...]:
     """Return monitors, their files read if they have one: a name gives one with its defaults.
 
-    Raises UserError for an object without a door.
+    Raises UserError for what is no list, or an object without a door.
     """
-    return tuple(map(_monitor, wanted))
+    return tuple(map(_monitor, _listed("monitors", wanted)))
 
 
 def _monitor(wanted: Any) -> Any:
@@ -197,8 +197,17 @@ def mode_name(mode: Any) -> str:
 
 
 def tools_of(wanted: Any) -> Any:
-    """Return tools: names and functions are made into them; a function that makes a task's own stays as it is."""
-    return wanted if callable(wanted) else tuple(map(_tool, wanted))
+    """Return tools: names and functions are made into them; a function that makes a task's own stays as it is.
+
+    Raises UserError for what is no list.
+    """
+    return wanted if callable(wanted) else tuple(map(_tool, _listed("tools", wanted)))
+
+
+def _listed(name: str, wanted: Any) -> Iterable[Any]:
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        raise UserError(f"{name} = {wanted!r:.60}: give a list, () for none")
+    return wanted
 
 
 def _tool(wanted: Any) -> Any:

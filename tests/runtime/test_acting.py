@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -306,3 +307,24 @@ def test_an_agent_that_is_over_is_given_back_as_it_was() -> None:
     assert again.steps == first.steps
     assert again.ledger.without_seconds() == first.ledger.without_seconds()
     assert (again.answer, again.text) == (first.answer, first.text)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"tools": "calculator"}, "tools = 'calculator': give a list, () for none"),
+        ({"tools": None}, "tools = None: give a list, () for none"),
+        ({"monitors": "stuck"}, "monitors = 'stuck': give a list, () for none"),
+    ],
+)
+def test_one_name_is_no_list(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError, match=re.escape(line)):
+        Pipeline({"small": Scripted(["4"])}, "small", db=":memory:", **options)
+
+
+def test_a_function_that_makes_no_tools_is_told_of() -> None:
+    with (
+        Pipeline({"small": Scripted(["4"])}, "small", db=":memory:", tools=lambda task: None) as pipeline,
+        pytest.raises(UserError, match="tools = None: give a list"),
+    ):
+        pipeline.run("q")
