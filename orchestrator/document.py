@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from math import isfinite
 from typing import Any, NamedTuple
 
 from orchestrator.errors import BadConfig
 
-__all__ = ["MAX_BYTES", "Kind", "is_number", "is_table", "is_text", "parse", "read", "strict_json"]
+__all__ = ["MAX_BYTES", "Kind", "digest", "is_number", "is_table", "is_text", "parse", "read", "strict_json"]
 
 MAX_BYTES = 16 << 20
 
@@ -55,6 +56,11 @@ def parse(data: bytes, file: str, kind: Kind) -> Mapping[str, Any]:
         raise BadConfig(f"{file} has format version {version!r:.20}, and this program knows {kind.version}: update it")
     found: Mapping[str, Any] = given
     return found
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Name what is in a document, wherever its file lies."""
+    return blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def strict_json(text: str) -> Any:

@@ -15,10 +15,8 @@ Nothing in it is ever executed. Reading the bytes is for those who do input and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -75,7 +73,7 @@ class ExitFile:
     @property
     def digest(self) -> str:
         """Names what is in it, wherever the file lies."""
-        return blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+        return document.digest(self.to_json())
 
     def settings(self) -> str:
         """Return what names it among the settings of a run."""

@@ -14,12 +14,10 @@ Nothing in it is ever executed. Reading the bytes is for those who do input and 
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from math import exp
 from typing import Any
 
@@ -77,7 +75,7 @@ class MonitorFile:
     @property
     def digest(self) -> str:
         """Names what is in it, wherever the file lies."""
-        return blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+        return document.digest(self.to_json())
 
     def settings(self) -> str:
         """Return what names it among the settings of a run."""

@@ -22,10 +22,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from hashlib import blake2b
 from os import PathLike
 from typing import Any
 
+from orchestrator import document
 from orchestrator.doors import Needs
 from orchestrator.errors import BadConfig, MissingCapability, UserError
 from orchestrator.runtime.build import policy_of, settings_of
@@ -88,7 +88,7 @@ class Calibration:
     @property
     def digest(self) -> str:
         """Names what is in it, wherever the file lies: a resumed run must have the same."""
-        return blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+        return document.digest(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Return the document."""
