@@ -190,3 +190,71 @@ def m003_learning(db: Database) -> None:
             {_numbers("value", "at_s")}
         )"""
     )
+
+
+@MIGRATIONS()
+def m004_handbook(db: Database) -> None:
+    """Keep behaviors, every change of them with what it touched before and after, and what came of using them."""
+    for statement in (
+        f"""CREATE TABLE handbooks (
+            key INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            head INTEGER NOT NULL DEFAULT 0,
+            last_seq INTEGER NOT NULL DEFAULT 0,
+            last_id INTEGER NOT NULL DEFAULT 0,
+            created_s REAL NOT NULL,
+            {_numbers("head", "last_seq", "last_id", "created_s")}
+        )""",
+        f"""CREATE TABLE behaviors (
+            key INTEGER PRIMARY KEY,
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            id INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            instruction TEXT NOT NULL,
+            section TEXT NOT NULL,
+            polarity TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            is_active INTEGER NOT NULL,
+            merged_into INTEGER,
+            run TEXT NOT NULL,
+            step INTEGER,
+            helpful INTEGER NOT NULL,
+            harmful INTEGER NOT NULL,
+            neutral INTEGER NOT NULL,
+            UNIQUE (handbook, id),
+            {_numbers("id", "version", "is_active", "merged_into", "step", "helpful", "harmful", "neutral")}
+        )""",
+        "CREATE UNIQUE INDEX behaviors_by_name ON behaviors (handbook, name) WHERE is_active",
+        f"""CREATE TABLE changes (
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            seq INTEGER NOT NULL,
+            parent INTEGER NOT NULL,
+            op TEXT NOT NULL,
+            before TEXT NOT NULL,
+            after TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            is_current INTEGER NOT NULL,
+            PRIMARY KEY (handbook, seq),
+            {_numbers("seq", "parent", "at_s", "is_current")}
+        ) WITHOUT ROWID""",
+        f"""CREATE TABLE snapshots (
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            name TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            at_s REAL NOT NULL,
+            PRIMARY KEY (handbook, name),
+            {_numbers("seq", "at_s")}
+        )""",
+        f"""CREATE TABLE uses (
+            handbook INTEGER NOT NULL,
+            behavior INTEGER NOT NULL,
+            run TEXT NOT NULL,
+            effect TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (handbook, behavior, run, seq),
+            FOREIGN KEY (handbook, seq) REFERENCES changes (handbook, seq),
+            {_numbers("behavior", "seq")}
+        ) WITHOUT ROWID""",
+    ):
+        db.execute(statement)

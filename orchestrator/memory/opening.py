@@ -17,7 +17,7 @@ __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "ope
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 3
+SCHEMA = 4
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
@@ -31,7 +31,15 @@ _UNCOUNTED = (
     "CREATE TEMP VIEW results AS SELECT *, NULL AS queue_s, NULL AS drafts, NULL AS drafted, NULL AS accepted "
     "FROM main.results"
 )
-AS_NEWEST = {1: (_UNCOUNTED, *_UNLEARNED), 2: _UNLEARNED}
+_UNTAUGHT = (
+    "CREATE TEMP TABLE handbooks (key, name, head, last_seq, last_id, created_s)",
+    "CREATE TEMP TABLE behaviors (key, handbook, id, name, instruction, section, polarity, version, is_active, "
+    "merged_into, run, step, helpful, harmful, neutral)",
+    "CREATE TEMP TABLE changes (handbook, seq, parent, op, before, after, reason, at_s, is_current)",
+    "CREATE TEMP TABLE snapshots (handbook, name, seq, at_s)",
+    "CREATE TEMP TABLE uses (handbook, behavior, run, effect, seq)",
+)
+AS_NEWEST = {1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT), 2: (*_UNLEARNED, *_UNTAUGHT), 3: _UNTAUGHT}
 """How a file of an older schema is read: it may lie where nobody may write."""
 
 _LOG_PAGES = 4000

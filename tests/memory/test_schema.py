@@ -12,6 +12,8 @@ from sqlite_utils import Database
 
 from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.base import Lesson
+from orchestrator.memory.behaviors import Add, Credit
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.migrations import MIGRATIONS
 from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
@@ -68,6 +70,26 @@ COLUMNS = {
         "at_s REAL NOT NULL"
     ),
     "rewards": "run INTEGER, value REAL NOT NULL, at_s REAL NOT NULL",
+    "handbooks": (
+        "key INTEGER, name TEXT NOT NULL, head INTEGER NOT NULL, last_seq INTEGER NOT NULL, last_id INTEGER NOT NULL, "
+        "created_s REAL NOT NULL"
+    ),
+    "behaviors": (
+        "key INTEGER, handbook INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, instruction TEXT NOT NULL, "
+        "section TEXT NOT NULL, polarity TEXT NOT NULL, version INTEGER NOT NULL, is_active INTEGER NOT NULL, "
+        "merged_into INTEGER, run TEXT NOT NULL, step INTEGER, helpful INTEGER NOT NULL, harmful INTEGER NOT NULL, "
+        "neutral INTEGER NOT NULL"
+    ),
+    "changes": (
+        "handbook INTEGER NOT NULL, seq INTEGER NOT NULL, parent INTEGER NOT NULL, op TEXT NOT NULL, "
+        "before TEXT NOT NULL, after TEXT NOT NULL, reason TEXT NOT NULL, at_s REAL NOT NULL, "
+        "is_current INTEGER NOT NULL"
+    ),
+    "snapshots": "handbook INTEGER NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, at_s REAL NOT NULL",
+    "uses": (
+        "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, "
+        "seq INTEGER NOT NULL"
+    ),
 }
 
 
@@ -129,6 +151,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
             "m001_initial",
             "m002_speculation",
             "m003_learning",
+            "m004_handbook",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
@@ -172,6 +195,22 @@ def of_schema(path: Path, number: int, stop_before: str) -> None:
     connection.execute("INSERT INTO texts VALUES (1, x'00', '{}')")
     connection.execute("INSERT INTO runs VALUES (1, '0000000000000001', NULL, 1, 0, 1, 1, 1, 1.0)")
     connection.close()
+
+
+@pytest.mark.parametrize(("number", "next_one"), [(1, "m002_speculation"), (2, "m003_learning"), (3, "m004_handbook")])
+def test_an_older_file_is_read_as_one_whose_handbook_is_empty_and_then_takes_behaviors(
+    path: Path, number: int, next_one: str
+) -> None:
+    of_schema(path, number, next_one)
+    was = path.read_bytes()
+    with Store(path, readonly=True) as store:
+        handbook = Handbook(store)
+        assert (handbook.behaviors(), handbook.changes(), handbook.snapshots(), handbook.head) == ([], [], [], 0)
+    assert path.read_bytes() == was
+    with Store(path) as store:
+        Handbook(store).apply([Add("behavior_a", "One."), Credit(1, "r1", "helpful")])
+        assert Handbook(store).behavior("behavior_a").uses == 1
+        assert columns_of(Database(store.connection)) == COLUMNS
 
 
 @pytest.mark.parametrize(("number", "next_one"), [(1, "m002_speculation"), (2, "m003_learning")])

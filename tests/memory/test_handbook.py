@@ -1,0 +1,230 @@
+"""Behaviors, the changes of them, and the way back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import UnknownName, UserError
+from orchestrator.memory.behaviors import Add, Behavior, Credit, Merge, Retire, Update
+from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
+
+
+@pytest.fixture
+def handbook() -> Iterator[Handbook]:
+    with Store(":memory:") as store:
+        yield Handbook(store)
+
+
+def rows_of(handbook: Handbook) -> list[Behavior]:
+    return handbook.behaviors(retired=True)
+
+
+def test_what_is_added_is_found_by_id_and_by_name(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_check", "Check the sum.", section="sums", run="r1", step=3)], reason="learned")
+    found = handbook.behavior("behavior_check")
+    assert found == handbook.behavior(1) == handbook.behaviors(section="sums")[0]
+    assert (found.instruction, found.run, found.step, found.version, found.uses) == ("Check the sum.", "r1", 3, 1, 0)
+    assert handbook.behaviors(section="products") == []
+    assert [(change.op, change.before, change.reason) for change in handbook.changes()] == [("add", (), "learned")]
+
+
+@pytest.mark.parametrize(
+    ("name", "instruction", "said"),
+    [
+        ("check", "Do it.", "behavior name 'check'"),
+        ("behavior_", "Do it.", "behavior name 'behavior_'"),
+        ("behavior_Check", "Do it.", "behavior name"),
+        ("behavior_" + "a" * 80, "Do it.", "at most 80"),
+        ("behavior_x'; DROP TABLE behaviors; --", "Do it.", "behavior name"),
+        ("behavior_check", "", "is empty"),
+        ("behavior_check", " Do it.", "space around"),
+        ("behavior_check", "Do it.\nThen do that.", "line breaks"),
+        ("behavior_check", "Do\u2028it.", "line breaks"),
+        ("behavior_check", "Do \x1b[2J it.", "control"),
+        ("behavior_check", "Do \u202eit.", "control or invisible"),
+        ("behavior_check", "Do \ud800 it.", "control or invisible"),
+        ("behavior_check", "x" * 501, "501 characters; at most 500"),
+    ],
+)
+def test_what_is_no_behavior_is_refused_and_nothing_is_written(
+    handbook: Handbook, name: str, instruction: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        handbook.apply([Add("behavior_good", "Fine."), Add(name, instruction)])
+    assert rows_of(handbook) == [] and handbook.changes() == []
+
+
+def test_two_active_behaviors_never_share_a_name_and_a_retired_one_frees_its(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_a", "One."), Add("behavior_b", "Two.")])
+    with pytest.raises(UserError, match="behavior_a is behavior 1 already"):
+        handbook.apply([Add("behavior_a", "Three.")])
+    with pytest.raises(UserError, match="behavior_a is behavior 1 already"):
+        handbook.apply([Update(2, name="behavior_a")])
+    handbook.apply([Retire(1), Add("behavior_a", "Three.")])
+    assert handbook.behavior("behavior_a").id == 3
+    assert not handbook.behavior(1).is_active
+
+
+def test_an_update_that_says_the_same_and_a_second_retirement_leave_no_trace(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_a", "One."), Update(1, instruction="Two.")])
+    assert handbook.behavior(1).version == 2
+    assert handbook.apply([Update(1, instruction="Two.")]) == []
+    assert len(handbook.apply([Retire(1), Retire(1)])) == 1
+    with pytest.raises(UserError, match="retired"):
+        handbook.apply([Update(1, instruction="Three.")])
+    with pytest.raises(UnknownName, match="no behavior 9"):
+        handbook.apply([Retire(9)])
+
+
+def test_a_run_counts_once_for_a_behavior_and_again_where_somebody_went_back_behind_it(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_a", "One.")])
+    handbook.apply([Credit(1, "r1", "helpful"), Credit(1, "r1", "harmful"), Credit(1, "r2", "neutral")])
+    found = handbook.behavior(1)
+    assert (found.helpful, found.harmful, found.neutral, found.version) == (1, 0, 1, 1)
+    handbook.rollback(1)
+    assert handbook.behavior(1).uses == 0
+    handbook.apply([Credit(1, "r1", "harmful")])
+    assert handbook.behavior(1).harmful == 1
+
+
+def test_merging_sums_counters_and_a_late_outcome_goes_to_what_took_the_place(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", "Say.") for each in "abc"])
+    handbook.apply([Credit(1, "r1", "helpful"), Credit(2, "r1", "helpful"), Credit(3, "r2", "harmful")])
+    handbook.apply([Merge(1, (2,), "Say it well."), Merge(3, (1,)), Credit(2, "r3", "neutral")])
+    last = handbook.behavior(3)
+    assert (last.helpful, last.harmful, last.neutral) == (2, 1, 1)
+    assert [(each.id, each.merged_into, each.uses) for each in rows_of(handbook)] == [
+        (1, 3, 0),
+        (2, 1, 0),
+        (3, None, 4),
+    ]
+    for ids in ((), (3,), (1,), (9,)):
+        with pytest.raises(UserError):
+            handbook.apply([Merge(3, ids)])
+
+
+def test_handbooks_of_one_file_do_not_see_each_other() -> None:
+    with Store(":memory:") as store:
+        one, two = Handbook(store), Handbook(store, "other")
+        one.apply([Add("behavior_a", "One.")])
+        two.apply([Add("behavior_a", "Two."), Credit(1, "r1", "helpful")])
+        one.rollback(0)
+        assert rows_of(one) == [] and two.behavior(1).helpful == 1
+    with pytest.raises(UserError, match="plain word"):
+        Handbook(store, "../other")
+
+
+def test_a_snapshot_is_a_name_for_a_place_to_go_back_to(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_a", "One.")])
+    assert handbook.snapshot("good").seq == 1
+    handbook.apply([Update(1, instruction="Worse.")])
+    assert handbook.rollback("good") == 1
+    assert handbook.behavior(1).instruction == "One." and handbook.head == 1
+    assert handbook.rollback(2) == 1 and handbook.behavior(1).instruction == "Worse."
+    for name in ("good", "", "12", "a\nb"):
+        with pytest.raises(UserError):
+            handbook.snapshot(name)
+    for place in ("bad", 3, -1):
+        with pytest.raises(UnknownName, match=r"no snapshot|give 0 to 2"):
+            handbook.rollback(place)
+
+
+IDS = st.integers(1, 6)
+EFFECTS = st.sampled_from(["helpful", "harmful", "neutral"])
+DELTAS = st.one_of(
+    st.builds(Add, st.sampled_from([f"behavior_{each}" for each in "abcd"]), st.sampled_from(["One.", "Two."])),
+    st.builds(Update, IDS, instruction=st.sampled_from([None, "Three.", "Four."])),
+    st.builds(Merge, IDS, st.lists(IDS, max_size=3).map(tuple)),
+    st.builds(Retire, IDS),
+    st.builds(Credit, IDS, st.sampled_from(["r1", "r2"]), EFFECTS),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(DELTAS, st.integers(0, 30)), max_size=30))
+def test_going_back_anywhere_gives_the_very_rows_and_merges_keep_the_sum_of_counters(actions: list[Any]) -> None:
+    with Store(":memory:") as store:
+        handbook = Handbook(store)
+        seen = {0: rows_of(handbook)}
+        for action in actions:
+            before = rows_of(handbook)
+            if isinstance(action, int):
+                handbook.rollback(action % len(seen))
+                continue
+            try:
+                made = handbook.apply([action])
+            except UserError:
+                assert rows_of(handbook) == before
+                continue
+            if made:
+                seen[made[0].seq] = rows_of(handbook)
+                untouched = {row.id for row in made[0].after}
+                assert [row for row in rows_of(handbook) if row.id not in untouched] == [
+                    row for row in before if row.id not in untouched
+                ]
+            if isinstance(action, Merge):
+                assert sum(row.uses for row in rows_of(handbook)) == sum(row.uses for row in before)
+        for seq, rows in seen.items():
+            handbook.rollback(seq)
+            assert rows_of(handbook) == rows and handbook.head == seq
+
+
+WRITER = """
+import sys
+from orchestrator.memory.behaviors import Add, Credit
+from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
+path, name, many = sys.argv[1], sys.argv[2], int(sys.argv[3])
+handbook = Handbook(Store(path, wait_s=60))
+for each in range(many):
+    added = handbook.apply([Add(f"behavior_{name}_{each}", f"{name} says {each}.")])[0].after[0]
+    handbook.apply([Credit(added.id, name, "helpful"), Credit(1, f"{name} {each}", "neutral")])
+    print(each, flush=True)
+"""
+
+
+def start(path: Path, name: str, many: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(many)], stdout=subprocess.PIPE, text=True)
+
+
+def test_eight_processes_that_learn_at_once_lose_nothing(path: Path) -> None:
+    with Store(path) as store:
+        Handbook(store).apply([Add("behavior_first", "Be first.")])
+    writers = [start(path, f"p{each}", 10) for each in range(8)]
+    assert [writer.communicate()[0].splitlines()[-1] for writer in writers] == ["9"] * 8
+    with Store(path) as store:
+        handbook = Handbook(store)
+        assert len(handbook.behaviors()) == 81
+        assert handbook.behavior(1).neutral == 80 and sum(row.helpful for row in handbook.behaviors()) == 80
+        assert [change.seq for change in handbook.changes()] == list(range(1, 242))
+        assert handbook.rollback(1) == 240 and len(rows_of(handbook)) == 1
+
+
+@pytest.mark.parametrize("after", [1, 7, 20])
+def test_a_process_killed_while_it_learns_leaves_whole_changes_only(path: Path, after: int) -> None:
+    with Store(path) as store:
+        Handbook(store).apply([Add("behavior_first", "Be first.")])
+    writer = start(path, "p", 10_000)
+    assert writer.stdout is not None
+    for _ in range(after):
+        writer.stdout.readline()
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.communicate()
+    with Store(path) as store:
+        handbook = Handbook(store)
+        learned = handbook.behaviors()[1:]
+        assert len(learned) >= after and all(row.helpful == 1 for row in learned[:-1])
+        assert handbook.head == len(handbook.changes())
+        handbook.rollback(1)
+        assert [row.name for row in rows_of(handbook)] == ["behavior_first"] and handbook.behavior(1).uses == 0
