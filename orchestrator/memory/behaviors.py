@@ -88,6 +88,10 @@ class Behavior:
         _check_line(self.name, "instruction", self.instruction, MAX_INSTRUCTION)
         if self.section:
             _check_line(self.name, "section", self.section, MAX_NAME)
+        if self.run:
+            _check_line(self.name, "run", self.run, MAX_NAME)
+        if self.step is not None and (type(self.step) is not int or not 0 <= self.step < 1 << 53):
+            raise UserError(f"{self.name}: step = {self.step!r:.40} must be a whole number of at least 0")
         if self.polarity not in get_args(Polarity):
             raise UserError(f"{self.name}: polarity = {self.polarity!r:.40}; known: {', '.join(get_args(Polarity))}")
 

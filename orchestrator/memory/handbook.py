@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.memory.store import Store
+from orchestrator.memory.word_search import found_by_words
 
 __all__ = ["Change", "Handbook", "Snapshot"]
 
@@ -101,6 +102,13 @@ class Handbook:
         if row is None:
             raise UnknownName(f"no behavior {id_or_name!r:.100} in handbook {self.name!r}")
         return _behavior(row)
+
+    def search(self, question: str, limit: int = 40, *, sections: Sequence[str] = ()) -> list[tuple[Behavior, float]]:
+        """Return active behaviors by the words they share with `question`, best first; see word_search."""
+        with self._reading() as (connection, key):
+            found = found_by_words(connection, key, question, limit, sections)
+            rows = _found(connection, key, [id for id, _ in found])
+        return [(rows[id], score) for id, score in found]
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
@@ -235,9 +243,7 @@ class _Writing:
         return self._found((delta.id,))
 
     def _found(self, ids: Sequence[int]) -> dict[int, Behavior]:
-        marks = ", ".join("?" * len(ids))
-        rows = self._connection.execute(f"{_ROWS} AND id IN ({marks})", (self._key, *ids))
-        return {each.id: each for each in map(_behavior, rows)}
+        return _found(self._connection, self._key, ids)
 
     def _names(self, delta: Delta) -> dict[str, int]:
         name = getattr(delta, "name", None)
@@ -278,6 +284,11 @@ def _place(connection: sqlite3.Connection, key: int) -> tuple[int, int, int]:
     """Return the head, the last change and the last behavior's id of a handbook; zeros where there is none."""
     row = connection.execute("SELECT head, last_seq, last_id FROM handbooks WHERE key = ?", (key,)).fetchone()
     return (0, 0, 0) if row is None else tuple(row)
+
+
+def _found(connection: sqlite3.Connection, key: int, ids: Sequence[int]) -> dict[int, Behavior]:
+    rows = connection.execute(f"{_ROWS} AND id IN ({', '.join('?' * len(ids))})", (key, *ids))
+    return {each.id: each for each in map(_behavior, rows)}
 
 
 def _put(connection: sqlite3.Connection, key: int, rows: Iterable[Behavior]) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from orchestrator.memory.sqlite_features import sqlite_features
+
 __all__ = ["MIGRATIONS"]
 
 MIGRATIONS = Migrations("orchestrator")
@@ -258,3 +260,21 @@ def m004_handbook(db: Database) -> None:
         ) WITHOUT ROWID""",
     ):
         db.execute(statement)
+    for statement in _WORDS if sqlite_features().has_fts5 else ():
+        db.execute(statement)
+
+
+_SAID = "name, instruction, section"
+_OLD, _NEW = "old.name, old.instruction, old.section", "new.name, new.instruction, new.section"
+_FORGET = f"INSERT INTO behavior_words (behavior_words, rowid, {_SAID}) VALUES ('delete', old.key, {_OLD});"
+_LEARN = f"INSERT INTO behavior_words (rowid, {_SAID}) VALUES (new.key, {_NEW});"
+_WORDS = (
+    f"CREATE VIRTUAL TABLE behavior_words USING fts5 ({_SAID}, content = 'behaviors', content_rowid = 'key', "
+    "tokenize = 'porter unicode61')",
+    "CREATE VIRTUAL TABLE behavior_terms USING fts5vocab (behavior_words, 'row')",
+    f"CREATE TRIGGER behaviors_learned AFTER INSERT ON behaviors BEGIN {_LEARN} END",
+    f"CREATE TRIGGER behaviors_forgotten AFTER DELETE ON behaviors BEGIN {_FORGET} END",
+    f"CREATE TRIGGER behaviors_reworded AFTER UPDATE ON behaviors WHEN ({_OLD}) IS NOT ({_NEW}) "
+    f"BEGIN {_FORGET} {_LEARN} END",
+)
+"""What finds behaviors by their words; a file made by a Python whose SQLite cannot search has none of it."""

@@ -65,6 +65,12 @@ def test_what_is_no_behavior_is_refused_and_nothing_is_written(
     assert rows_of(handbook) == [] and handbook.changes() == []
 
 
+def test_where_it_was_learned_is_checked_too(handbook: Handbook) -> None:
+    for source in ({"run": "r\n1"}, {"step": -1}, {"step": 1 << 63}, {"step": True}, {"polarity": "maybe"}):
+        with pytest.raises(UserError, match="behavior_a: "):
+            handbook.apply([Add("behavior_a", "One.", **source)])  # type: ignore[arg-type]
+
+
 def test_two_active_behaviors_never_share_a_name_and_a_retired_one_frees_its(handbook: Handbook) -> None:
     handbook.apply([Add("behavior_a", "One."), Add("behavior_b", "Two.")])
     with pytest.raises(UserError, match="behavior_a is behavior 1 already"):
@@ -138,6 +144,45 @@ def test_a_snapshot_is_a_name_for_a_place_to_go_back_to(handbook: Handbook) -> N
     for place in ("bad", 3, -1):
         with pytest.raises(UnknownName, match=r"no snapshot|give 0 to 2"):
             handbook.rollback(place)
+
+
+def names(found: list[tuple[Behavior, float]]) -> list[str]:
+    return [row.name.removeprefix("behavior_") for row, _ in found]
+
+
+def test_behaviors_are_found_by_their_words_the_best_first(handbook: Handbook) -> None:
+    handbook.apply(
+        [
+            Add("behavior_check_sums", "Add the digits again from the right.", section="sums"),
+            Add("behavior_divide", "Divide step by step and check the remainder.", section="quotients"),
+            Add("behavior_draw", "Draw the circle before naming angles.", section="geometry"),
+        ]
+    )
+    assert names(handbook.search("Check this sum")) == ["check_sums", "divide"]  # a name weighs more
+    assert names(handbook.search("dividing 7 by 3")) == ["divide"]  # by its stem
+    assert names(handbook.search("check", sections=["quotients", "geometry"])) == ["divide"]
+    assert names(handbook.search("check", 1)) == ["check_sums"]
+    for question in ("", "?!", "nothing here", '" OR 1 --', "NEAR(a b)", "\ud800"):
+        assert handbook.search(question) == []
+
+
+def test_what_is_retired_reworded_or_undone_is_found_as_it_is_now(handbook: Handbook) -> None:
+    handbook.apply(
+        [Add("behavior_a", "Look left."), Add("behavior_b", "Look up."), Update(1, instruction="Turn round.")]
+    )
+    assert names(handbook.search("look")) == ["b"] and names(handbook.search("turn")) == ["a"]
+    handbook.apply([Retire(2)])
+    assert handbook.search("look") == []
+    handbook.rollback(2)
+    assert names(handbook.search("look")) == ["a", "b"] and handbook.search("turn") == []
+
+
+def test_a_handbook_is_searched_past_the_better_rows_of_another() -> None:
+    with Store(":memory:") as store:
+        Handbook(store, "other").apply([Add(f"behavior_check_{each}", "Check.") for each in range(60)])
+        one = Handbook(store)
+        one.apply([Add("behavior_late", "Do check that the long instruction of this one ranks behind the others.")])
+        assert names(one.search("check", 2)) == ["late"]
 
 
 IDS = st.integers(1, 6)

@@ -97,7 +97,7 @@ def columns_of(database: Database) -> dict[str, str]:
     return {
         table.name: ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.notnull else ''}".strip() for c in table.columns)
         for table in database.tables
-        if not table.name.startswith("_")
+        if not table.name.startswith(("_", "behavior_words", "behavior_terms"))
     }
 
 
