@@ -15,8 +15,8 @@ from json import dumps, loads
 from time import time
 from typing import Any, NamedTuple
 
+from orchestrator.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.errors import UnknownName, UserError
-from orchestrator.memory.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.memory.store import Store
 from orchestrator.memory.word_search import found_by_words
 

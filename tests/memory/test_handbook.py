@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.behaviors import Add, Behavior, Credit, Merge, Retire, Update
 from orchestrator.errors import UnknownName, UserError
-from orchestrator.memory.behaviors import Add, Behavior, Credit, Merge, Retire, Update
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 
@@ -227,7 +227,7 @@ def test_going_back_anywhere_gives_the_very_rows_and_merges_keep_the_sum_of_coun
 
 WRITER = """
 import sys
-from orchestrator.memory.behaviors import Add, Credit
+from orchestrator.behaviors import Add, Credit
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 path, name, many = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from sqlite_utils import Database
 
+from orchestrator.behaviors import Add, Credit
 from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.base import Lesson
-from orchestrator.memory.behaviors import Add, Credit
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.migrations import MIGRATIONS

@@ -1,0 +1,1 @@
+"""What was learned once?  How behaviors are read from what engines write, let in, chosen, shown, and counted."""

@@ -1,0 +1,35 @@
+"""Which behaviors does a text refer to by name?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from orchestrator.behaviors import PREFIX
+
+__all__ = ["Citations", "citations"]
+
+_CITED = re.compile(rf"(?<![A-Za-z0-9_]){PREFIX}[a-z0-9]+(?:_[a-z0-9]+)*(?![A-Za-z0-9_])")
+
+
+class Citations(NamedTuple):
+    """Names, each once, in the order they come: of the text, or as they were provided."""
+
+    cited: tuple[str, ...]
+    """Provided, and named in the text."""
+    unprovided: tuple[str, ...]
+    """Named in the text, and made up."""
+    unused: tuple[str, ...]
+    """Provided, and not named."""
+
+
+def citations(text: str, provided: Iterable[str]) -> Citations:
+    """Return what `text` cites of the names that were `provided`. A name inside a longer one is not cited."""
+    named = tuple(dict.fromkeys(_CITED.findall(text)))
+    given = tuple(dict.fromkeys(provided))
+    return Citations(
+        tuple(name for name in named if name in given),
+        tuple(name for name in named if name not in given),
+        tuple(name for name in given if name not in named),
+    )

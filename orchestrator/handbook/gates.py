@@ -1,0 +1,108 @@
+"""What a proposed behavior has to pass before it is let in: form, harmlessness, no answer in it, nothing said twice.
+
+A behavior ends up in prompts, and what proposes it is a text that anybody may have written. Each gate says in one line
+why it turns a proposal away; what looks like an attempt to give orders to an engine is set aside for a person to see.
+
+Source: dedupe in tiers without asking an engine, as users of ACE do it (the same name, the same words, nearly the same
+words). Differs: nothing is merged here, what is said already is not added.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from orchestrator.behaviors import PREFIX, Add, Behavior
+from orchestrator.errors import UserError
+from orchestrator.handbook.proposals import Proposal
+
+__all__ = ["NEAR", "Passed", "Refused", "gated", "near", "normalised"]
+
+NEAR = 0.85
+"""Share of words that two instructions have in common from which on they say the same."""
+
+_ORDERS = re.compile(
+    r"(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous|prior)"
+    r"|system prompt|developer message|you are now|new instructions|reveal|exfiltrat|api[ _-]?key|password"
+    r"|<\|.{0,40}\|>|</?(?:think|tool|tool_call|system|user|assistant)\b|\[/?INST\]|^\s*(?:system|user|assistant)\s*:"
+    r"|https?://|```",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Refused(NamedTuple):
+    """A proposal that was turned away."""
+
+    proposal: Proposal
+    gate: Literal["form", "orders", "answer", "twice"]
+    reason: str
+
+
+class Passed(NamedTuple):
+    """A proposal that may be added."""
+
+    delta: Add
+
+
+def normalised(name: str) -> str:
+    """Return a name as names are written: small letters, single underscores. What it lacks, such as the prefix, it
+    still lacks."""
+    return "_".join(_WORD.findall(name.casefold()))
+
+
+def near(one: str, other: str) -> float:
+    """Return how much of their words two texts have in common, in [0, 1]; 1 for two without any."""
+    a, b = ({*_WORD.findall(text.casefold())} for text in (one, other))
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+def gated(
+    proposals: Iterable[Proposal],
+    known: Sequence[Behavior],
+    *,
+    answer: str | None,
+    run: str = "",
+    step: int | None = None,
+) -> list[Passed | Refused]:
+    """Return each proposal as what may be added, or with the reason why not, in order.
+
+    `known` are the behaviors that a proposal could repeat; one that passes is known to those behind it. `answer` is
+    the gold one, or the given one, of the task that they were learned from; None where there is none.
+    """
+    said = [(each.name, each.instruction) for each in known]
+    results: list[Passed | Refused] = []
+    for proposal in proposals:
+        result = _gated(proposal, said, answer, run, step)
+        if isinstance(result, Passed):
+            said.append((result.delta.name, result.delta.instruction))
+        results.append(result)
+    return results
+
+
+def _gated(
+    proposal: Proposal, said: Sequence[tuple[str, str]], answer: str | None, run: str, step: int | None
+) -> Passed | Refused:
+    name = normalised(proposal.name)
+    section = " ".join(proposal.section.split())
+    add = Add(name, proposal.instruction.strip(), section, proposal.polarity, run, step)  # type: ignore[arg-type]
+    try:
+        Behavior(id=1, **add._asdict())
+    except UserError as error:
+        return Refused(proposal, "form", str(error))
+    for text in (add.instruction, section, name.removeprefix(PREFIX).replace("_", " ")):
+        if found := _ORDERS.search(text):
+            return Refused(proposal, "orders", f"{name} reads like an order to an engine: {found[0]!r:.60}")
+    if answer is not None and _holds(f"{add.instruction} {name.removeprefix(PREFIX).replace('_', ' ')}", answer):
+        return Refused(proposal, "answer", f"{name} holds the answer of the task that it was learned from")
+    for other, instruction in said:
+        if other == name or near(instruction, add.instruction) >= NEAR:
+            return Refused(proposal, "twice", f"{name} says what {other} says")
+    return Passed(add)
+
+
+def _holds(text: str, answer: str) -> bool:
+    """Return whether a text holds an answer as words of its own, however they are spaced or written large."""
+    words = r"\s+".join(re.escape(word) for word in answer.casefold().split())
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", text.casefold()) is not None

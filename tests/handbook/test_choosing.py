@@ -1,0 +1,98 @@
+"""Which behaviors a prompt gets, what a text cites, and which are worth keeping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.behaviors import Behavior
+from orchestrator.errors import UserError
+from orchestrator.handbook.bullets import bullets_in, written
+from orchestrator.handbook.choosing import chosen, fused
+from orchestrator.handbook.citing import citations
+from orchestrator.handbook.worth import hopeless, likely_at_most
+
+
+def behavior(id: int, **more: object) -> Behavior:
+    return replace(Behavior(id=id, name=f"behavior_{id}", instruction=f"Do {id}."), **more)  # type: ignore[arg-type]
+
+
+def test_rankings_are_fused_by_place_and_ties_go_to_the_older() -> None:
+    assert [id for id, _ in fused([[3, 1], [3, 2]])] == [3, 1, 2]
+    assert [id for id, _ in fused([[2, 1], [1, 2]])] == [1, 2]
+    assert fused([]) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "tokens", "share", "ids", "left"),
+    [
+        (2, 100, 0.0, [3, 5], "count"),
+        (9, 10, 0.0, [3], "tokens"),
+        (9, 20, 0.0, [3, 5], "tokens"),
+        (9, 100, 0.5, [3, 5], "score"),
+        (9, 100, 0.0, [1, 3, 5], ""),
+        (0, 100, 0.0, [], "count"),
+    ],
+)
+def test_both_caps_and_the_score_hold_and_the_order_is_that_of_ids(
+    most: int, tokens: int, share: float, ids: list[int], left: str
+) -> None:
+    ranked = [(behavior(3), 1.0), (behavior(5), 0.5), (behavior(1), 0.4)]
+    found = chosen(ranked, most=most, tokens=tokens, count=lambda each: 10, share=share)
+    assert ([each.id for each in found.behaviors], found.num_tokens, found.left) == (ids, 10 * len(ids), left)
+
+
+def test_citations_are_whole_names() -> None:
+    text = "By behavior_carry, and (behavior_check). Not behavior_check_twice, xbehavior_carry or behavior_Made."
+    assert citations(text, ["behavior_check", "behavior_carry", "behavior_rest"]) == (
+        ("behavior_carry", "behavior_check"),
+        ("behavior_check_twice",),
+        ("behavior_rest",),
+    )
+
+
+@given(st.text())
+def test_any_text_can_be_looked_through(text: str) -> None:
+    assert citations(text, ["behavior_a"]).unused in ((), ("behavior_a",))
+
+
+def test_what_harms_more_often_than_it_helps_is_hopeless_once_it_was_used_enough() -> None:
+    some = [
+        behavior(1, helpful=0, harmful=7),  # too few uses
+        behavior(2, helpful=0, harmful=8),
+        behavior(3, helpful=3, harmful=6),  # not sure yet
+        behavior(4, helpful=0, harmful=1, neutral=20),  # one harm shows nothing
+        behavior(5, harmful=20, is_active=False),
+        behavior(6, helpful=0, harmful=0, neutral=20),
+    ]
+    assert [each.id for each in hopeless(some)] == [2]
+    assert (likely_at_most(0, 0), likely_at_most(5, 5)) == (1.0, 1.0)
+
+
+def test_a_playbook_comes_back_as_it_was_written() -> None:
+    some = [
+        behavior(2, section="sums", helpful=3, harmful=1),
+        behavior(7, section="sums", polarity="do_not"),
+        behavior(1),
+    ]
+    text = written(some)
+    assert text == (
+        "## others\n[behavior_1-00001] helpful=0 harmful=0 :: Do 1.\n\n"
+        "## sums\n[behavior_2-00002] helpful=3 harmful=1 :: Do 2.\n"
+        "[behavior_7-00007] helpful=0 harmful=0 :: Do not: Do 7.\n"
+    )
+    assert [(each.name, each.section, each.polarity, each.helpful) for each in bullets_in(text)] == [
+        ("behavior_1", "", "do", 0),
+        ("behavior_2", "sums", "do", 3),
+        ("behavior_7", "sums", "do_not", 0),
+    ]
+
+
+def test_bullets_of_other_programs_get_names_and_other_lines_are_refused_by_number() -> None:
+    (found,) = bullets_in("# STRATEGIES\n[shr-00042] helpful=3 harmful=1 :: Read the docs.\n")
+    assert found == ("behavior_shr_00042", "Read the docs.", "STRATEGIES", "do", 3, 1)
+    with pytest.raises(UserError, match=r"line 2: 'free text' is no bullet"):
+        list(bullets_in("## a\nfree text"))
