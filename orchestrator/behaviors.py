@@ -64,8 +64,8 @@ class Behavior:
     section: str = ""
     """The topic it is for; empty for none."""
     polarity: Polarity = "do"
-    version: int = 1
-    """Grows whenever name, instruction, section or polarity change."""
+    version: int = 0
+    """The change that made name, instruction, section and polarity what they are; no two wordings share one."""
     is_active: bool = True
     """Whether it may be recalled; a retired one stays for the record."""
     merged_into: int | None = None
@@ -157,27 +157,32 @@ class Credit(NamedTuple):
 Delta = Add | Update | Merge | Retire | Credit
 
 
-def changed(delta: Delta, rows: Mapping[int, Behavior], names: Mapping[str, int], next_id: int) -> list[Behavior]:
+def changed(
+    delta: Delta, rows: Mapping[int, Behavior], names: Mapping[str, int], *, id: int, version: int
+) -> list[Behavior]:
     """Return the behaviors that `delta` makes or changes, as they are afterwards; none where it changes nothing.
 
-    `rows` holds at least the behaviors that it names, `names` the ids of active ones by name. Raises UserError for
-    what cannot be done, UnknownName for an id that is not there.
+    `rows` holds at least the behaviors that it names, `names` the ids of active ones by name; what is new gets `id`,
+    and what is worded anew `version`. Raises UserError for what cannot be done, UnknownName for an id that is not
+    there.
     """
     match delta:
         case Add():
             _check_free(delta.name, names, 0)
-            return [Behavior(id=next_id, **delta._asdict())]
-        case Update(id=id):
-            old = _active(rows, id)
+            return [Behavior(id=id, version=version, **delta._asdict())]
+        case Update():
+            old = _active(rows, delta.id)
             said = {name: value for name, value in delta._asdict().items() if value is not None}
             new = replace(old, **said)
-            _check_free(new.name, names, id)
-            return [] if new == old else [replace(new, version=old.version + 1)]
+            _check_free(new.name, names, old.id)
+            return [] if new == old else [replace(new, version=version)]
         case Merge(into=into, ids=ids, instruction=instruction):
             if into in ids or not ids or len({*ids}) < len(ids):
                 raise UserError(f"merging {ids} into {into}: give each once, and others than the one that stays")
             kept, gone = _active(rows, into), [_active(rows, id) for id in ids]
-            new = kept if instruction in (None, kept.instruction) else _reworded(kept, instruction)
+            new = kept
+            if instruction is not None and instruction != kept.instruction:
+                new = replace(kept, instruction=instruction, version=version)
             every = [kept, *gone]
             new = replace(
                 new,
@@ -186,18 +191,14 @@ def changed(delta: Delta, rows: Mapping[int, Behavior], names: Mapping[str, int]
                 neutral=sum(each.neutral for each in every),
             )
             return [new, *(replace(each, is_active=False, merged_into=into, **_UNCOUNTED) for each in gone)]
-        case Retire(id=id):
-            return [replace(rows[id], is_active=False)] if _known(rows, id).is_active else []
-        case Credit(id=id, effect=effect):
+        case Retire():
+            old = _known(rows, delta.id)
+            return [replace(old, is_active=False)] if old.is_active else []
+        case Credit(effect=effect):
             if effect not in get_args(Effect):
                 raise UserError(f"credit {effect!r:.40}; known: {', '.join(get_args(Effect))}")
-            old = _known(rows, id)
+            old = _known(rows, delta.id)
             return [replace(old, **{effect: getattr(old, effect) + 1})]
-
-
-def _reworded(kept: Behavior, instruction: str | None) -> Behavior:
-    assert instruction is not None
-    return replace(kept, instruction=instruction, version=kept.version + 1)
 
 
 def _known(rows: Mapping[int, Behavior], id: int) -> Behavior:

@@ -8,7 +8,7 @@ Processes that write at once wait for each other and each find what the others d
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from json import dumps, loads
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from orchestrator.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.store import Store
+from orchestrator.memory.vectors import Vectors
 from orchestrator.memory.word_search import found_by_words
 
 __all__ = ["Change", "Handbook", "Snapshot"]
@@ -80,6 +81,7 @@ class Handbook:
             raise UserError(f"a handbook cannot be called {name!r:.100}: use a plain word")
         self.name = name
         self._store = store
+        self._spaces: dict[str, Vectors] = {}
 
     # ---- reading
 
@@ -109,6 +111,40 @@ class Handbook:
             found = found_by_words(connection, key, question, limit, sections)
             rows = _found(connection, key, [id for id, _ in found])
         return [(rows[id], score) for id, score in found]
+
+    def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
+        """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
+        with self._reading() as (connection, key):
+            ids = self._vectors(space).missing(connection, key, limit)
+            rows = _found(connection, key, ids)
+        return [rows[id] for id in ids]
+
+    def put_vectors(self, space: str, given: Mapping[Behavior, Sequence[float]]) -> None:
+        """Store what behaviors mean in `space`, which names what embeds them; see vectors."""
+        at_s = time()
+        with self._store.transaction() as connection:
+            self._vectors(space).put(connection, _key(connection, self.name, at_s), given)
+
+    def nearest(
+        self, space: str, vector: Sequence[float], limit: int = 40, *, sections: Sequence[str] = ()
+    ) -> list[tuple[Behavior, float]]:
+        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors."""
+        with self._reading() as (connection, key):
+            rows: dict[int, Behavior] = {}
+
+            def is_wanted(ids: Sequence[int]) -> dict[int, int]:
+                found = _found(connection, key, [id for id in ids if id not in rows])
+                rows.update(found)
+                wanted = [rows[id] for id in ids if id in rows]
+                return {
+                    row.id: row.version for row in wanted if row.is_active and (not sections or row.section in sections)
+                }
+
+            found = self._vectors(space).nearest(connection, key, vector, limit, is_wanted)
+        return [(rows[id], likeness) for id, likeness in found]
+
+    def _vectors(self, space: str) -> Vectors:
+        return self._spaces.setdefault(space, Vectors(space))
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
@@ -200,7 +236,7 @@ class _Writing:
             if self._connection.execute(_USED, (self._key, delta.id, delta.run)).fetchone():
                 return None
         rows = self._rows(delta)
-        after = changed(delta, rows, self._names(delta), self._id + 1)
+        after = changed(delta, rows, self._names(delta), id=self._id + 1, version=self._seq + 1)
         if not after:
             return None
         before = tuple(rows[each.id] for each in after if each.id in rows)
@@ -287,7 +323,7 @@ def _place(connection: sqlite3.Connection, key: int) -> tuple[int, int, int]:
 
 
 def _found(connection: sqlite3.Connection, key: int, ids: Sequence[int]) -> dict[int, Behavior]:
-    rows = connection.execute(f"{_ROWS} AND id IN ({', '.join('?' * len(ids))})", (key, *ids))
+    rows = connection.execute(f"{_ROWS} AND id IN (SELECT value FROM json_each(?))", (key, dumps([*ids])))
     return {each.id: each for each in map(_behavior, rows)}
 
 

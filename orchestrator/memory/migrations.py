@@ -258,6 +258,16 @@ def m004_handbook(db: Database) -> None:
             FOREIGN KEY (handbook, seq) REFERENCES changes (handbook, seq),
             {_numbers("behavior", "seq")}
         ) WITHOUT ROWID""",
+        f"""CREATE TABLE vectors (
+            n INTEGER PRIMARY KEY,
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            space TEXT NOT NULL,
+            behavior INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            vector BLOB NOT NULL,
+            UNIQUE (handbook, space, behavior, version),
+            {_numbers("behavior", "version")}
+        )""",
     ):
         db.execute(statement)
     for statement in _WORDS if sqlite_features().has_fts5 else ():

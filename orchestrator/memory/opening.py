@@ -38,6 +38,7 @@ _UNTAUGHT = (
     "CREATE TEMP TABLE changes (handbook, seq, parent, op, before, after, reason, at_s, is_current)",
     "CREATE TEMP TABLE snapshots (handbook, name, seq, at_s)",
     "CREATE TEMP TABLE uses (handbook, behavior, run, effect, seq)",
+    "CREATE TEMP TABLE vectors (n, handbook, space, behavior, version, vector)",
 )
 AS_NEWEST = {1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT), 2: (*_UNLEARNED, *_UNTAUGHT), 3: _UNTAUGHT}
 """How a file of an older schema is read: it may lie where nobody may write."""

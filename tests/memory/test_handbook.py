@@ -185,6 +185,45 @@ def test_a_handbook_is_searched_past_the_better_rows_of_another() -> None:
         assert names(one.search("check", 2)) == ["late"]
 
 
+SPACE = "minilm 1234"
+
+
+def test_the_nearest_are_found_as_they_are_now_and_each_wording_needs_a_vector_of_its_own(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", f"Say {each}.", section=each) for each in "abc"])
+    assert handbook.nearest(SPACE, [1, 0]) == []
+    a, b, c = handbook.without_vector(SPACE)
+    handbook.put_vectors(SPACE, {a: [1, 0], b: [0.8, 0.6], c: [-3, 0]})
+    assert names(handbook.nearest(SPACE, [2, 0])) == ["a", "b", "c"]
+    assert [round(likeness, 3) for _, likeness in handbook.nearest(SPACE, [0, 5])] == [0.6, 0, 0]
+    assert names(handbook.nearest(SPACE, [0, 1], 1)) == ["b"]
+    assert names(handbook.nearest(SPACE, [1, 0], sections=["c"])) == ["c"]
+    handbook.apply([Update(1, instruction="Say something else."), Retire(2)])
+    assert names(handbook.nearest(SPACE, [1, 0])) == ["c"]
+    assert [each.id for each in handbook.without_vector(SPACE)] == [1]
+    handbook.rollback(3)
+    handbook.apply([Update(1, instruction="Say a third thing.")])
+    assert [each.id for each in handbook.without_vector(SPACE)] == [1]  # not the vector of the second wording
+    handbook.put_vectors(SPACE, {handbook.behavior(1): [0, 1]})
+    assert names(handbook.nearest(SPACE, [0, 1])) == ["a", "b", "c"]
+    assert handbook.without_vector("another space") != []
+
+
+@pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]]])
+def test_a_vector_that_is_no_direction_in_the_space_is_refused(handbook: Handbook, vector: Any) -> None:
+    handbook.apply([Add("behavior_a", "One.")])
+    handbook.put_vectors(SPACE, {handbook.behavior(1): [1, 0]})
+    with pytest.raises(UserError, match="the embedding of the question"):
+        handbook.nearest(SPACE, [1, 0]), handbook.nearest(SPACE, vector)
+
+
+def test_more_vectors_than_one_matrix_holds_are_found_past_the_retired_ones(handbook: Handbook) -> None:
+    handbook.apply(Add(f"behavior_{each}", f"Say {each}.") for each in range(1500))
+    found = handbook.behaviors()
+    handbook.put_vectors(SPACE, {each: [1500 - each.id, each.id] for each in found})
+    handbook.apply(Retire(each.id) for each in found[:1400])
+    assert [row.id for row, _ in handbook.nearest(SPACE, [1, 0], 3)] == [1401, 1402, 1403]
+
+
 IDS = st.integers(1, 6)
 EFFECTS = st.sampled_from(["helpful", "harmful", "neutral"])
 DELTAS = st.one_of(

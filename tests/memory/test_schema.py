@@ -86,6 +86,10 @@ COLUMNS = {
         "is_current INTEGER NOT NULL"
     ),
     "snapshots": "handbook INTEGER NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, at_s REAL NOT NULL",
+    "vectors": (
+        "n INTEGER, handbook INTEGER NOT NULL, space TEXT NOT NULL, behavior INTEGER NOT NULL, "
+        "version INTEGER NOT NULL, vector BLOB NOT NULL"
+    ),
     "uses": (
         "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, "
         "seq INTEGER NOT NULL"

@@ -1,0 +1,113 @@
+"""Behaviors by their meaning: vectors on disk as float16, one float32 matrix of them in memory, compared by cosine.
+
+The matrix only grows: rows that are new on disk are put behind the others, and whether a behavior may be recalled is
+asked of its row when it is among the nearest. So counting a use costs nothing here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.behaviors import Behavior
+from orchestrator.errors import UserError
+
+__all__ = ["Vectors"]
+
+_NEW = "SELECT n, behavior, version, vector FROM vectors WHERE handbook = ? AND space = ? AND n > ? ORDER BY n"
+_PUT = (
+    "INSERT INTO vectors (handbook, space, behavior, version, vector) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (handbook, space, behavior, version) DO NOTHING"
+)
+_MISSING = (
+    "SELECT id FROM behaviors WHERE handbook = :handbook AND is_active AND NOT EXISTS (SELECT 1 FROM vectors "
+    "WHERE vectors.handbook = :handbook AND space = :space AND behavior = id AND vectors.version = behaviors.version) "
+    "ORDER BY id LIMIT :limit"
+)
+
+
+class Vectors:
+    """The vectors of one handbook in one space, which is what one engine embeds into.
+
+    Every method works inside a transaction of the caller's.
+    """
+
+    def __init__(self, space: str) -> None:
+        self._space = space
+        self._last = 0
+        self._size = 0
+        self._matrix: Any = None
+        self._versions: list[tuple[int, int]] = []
+
+    def missing(self, connection: sqlite3.Connection, handbook: int, limit: int) -> list[int]:
+        """Return ids of active behaviors that have no vector as they are now, the oldest first."""
+        wanted = {"handbook": handbook, "space": self._space, "limit": limit}
+        return [id for (id,) in connection.execute(_MISSING, wanted)]
+
+    def put(self, connection: sqlite3.Connection, handbook: int, given: Mapping[Behavior, Sequence[float]]) -> None:
+        """Store what behaviors mean, as they are now. Raises UserError for vectors of another length, or of none."""
+        from numpy import float16
+
+        for behavior, vector in given.items():
+            unit = self._unit(vector, behavior.name)
+            row = (handbook, self._space, behavior.id, behavior.version, unit.astype(float16).tobytes())
+            connection.execute(_PUT, row)
+
+    def nearest(
+        self,
+        connection: sqlite3.Connection,
+        handbook: int,
+        vector: Sequence[float],
+        limit: int,
+        is_wanted: Callable[[Sequence[int]], Mapping[int, int]],
+    ) -> list[tuple[int, float]]:
+        """Return ids and cosines in [-1, 1], nearest first, at most `limit`; equal ones by id.
+
+        `is_wanted` returns those of some ids that may be recalled, with the versions that they have.
+        """
+        from numpy import argpartition
+
+        self._refresh(connection, handbook)
+        if not self._size:
+            return []
+        likeness = self._matrix[: self._size] @ self._unit(vector, "the question")
+        looked_at = limit
+        while True:
+            looked_at = min(looked_at, self._size)
+            places: Any = argpartition(-likeness, looked_at - 1)[:looked_at] if looked_at else []
+            rows = [(*self._versions[place], float(likeness[place])) for place in places]
+            wanted = is_wanted([id for id, _, _ in rows])
+            found = [(id, value) for id, version, value in rows if wanted.get(id) == version]
+            if len(found) >= limit or looked_at == self._size:
+                return sorted(found, key=lambda each: (-each[1], each[0]))[:limit]
+            looked_at *= 8
+
+    def _unit(self, vector: Sequence[float], whose: str) -> Any:
+        """Return a vector as float32 of length 1."""
+        from numpy import asarray, float32, isfinite
+        from numpy.linalg import norm
+
+        given = asarray(vector, dtype=float32)
+        length = float(norm(given)) if given.ndim == 1 else 0.0
+        if not isfinite(length) or length == 0:
+            raise UserError(f"the embedding of {whose} is no direction: its engine gave zeros, or no numbers")
+        if self._matrix is not None and len(given) != self._matrix.shape[1]:
+            raise UserError(f"the embedding of {whose} has {len(given)} numbers, the others {self._matrix.shape[1]}")
+        return given / length
+
+    def _refresh(self, connection: sqlite3.Connection, handbook: int) -> None:
+        """Put what is new on disk into the matrix."""
+        from numpy import empty, float16, float32, frombuffer
+
+        for n, behavior, version, stored in connection.execute(_NEW, (handbook, self._space, self._last)):
+            vector = frombuffer(stored, dtype=float16)
+            if self._matrix is None:
+                self._matrix = empty((1024, len(vector)), dtype=float32)
+            if self._size == len(self._matrix):
+                grown = empty((2 * self._size, len(vector)), dtype=float32)
+                grown[: self._size] = self._matrix
+                self._matrix = grown
+            self._matrix[self._size] = vector
+            self._versions.append((behavior, version))
+            self._size, self._last = self._size + 1, n
