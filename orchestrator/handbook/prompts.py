@@ -1,0 +1,92 @@
+"""What the engine that learns is asked, and how behaviors are shown to the one that uses them: words of our own.
+
+A trace, an answer and a behavior are data. They stand between marks that are made longer than any run of the same
+letter inside, so nothing in them can close a mark and speak for us.
+
+Source: Metacognitive Reuse, arXiv:2509.13237 (solution, reflection, extraction; behaviors shown with the request to
+name each one that is used). Differs: the words are ours; the outcome of the run is told where it is known, so that
+mistakes can become behaviors that say what not to do; what is asked for is short, as a small engine may read it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from orchestrator.behaviors import PREFIX, Behavior
+from orchestrator.types import Message
+
+__all__ = ["extraction", "line", "reflection", "repair", "shown", "with_behaviors"]
+
+_WHAT = (
+    "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
+    "shortcut, or a mistake to avoid. It is general, it can be acted on, and it is no solution: it never holds the "
+    "numbers, the names or the answer of this problem."
+)
+_FORM = (
+    f"Write one JSON object and nothing else. Each key is a name that begins with {PREFIX} and goes on in small "
+    "letters, digits and underscores; each value is the instruction, one line, at most forty words. "
+    "If there is nothing worth keeping, write {}."
+)
+
+
+def fenced(text: str) -> str:
+    """Return a text between marks that it does not hold."""
+    longest = max(map(len, re.findall("~+", text)), default=0)
+    mark = "~" * max(3, longest + 1)
+    return f"{mark}\n{text}\n{mark}"
+
+
+def reflection(question: str, trace: str, *, is_right: bool | None) -> tuple[Message, ...]:
+    """Return what is asked first: what went well or wrong in a trace, and what would have helped."""
+    outcome = {True: "Its answer is right.", False: "Its answer is wrong.", None: "Nobody has checked its answer."}
+    asked = (
+        f"{_WHAT}\n\nHere is a problem:\n{fenced(question)}\n\nHere is how somebody thought about it:\n{fenced(trace)}\n\n"
+        f"{outcome[is_right]}\n\nReflect on it in a few sentences. Is every step true and called for; if not, where did "
+        "it go wrong? Which behaviors would have made it shorter, or kept it from a mistake? Which would serve on "
+        "problems like it?"
+    )
+    return (Message("user", asked),)
+
+
+def extraction(question: str, trace: str, reflected: str, *, is_right: bool | None) -> tuple[Message, ...]:
+    """Return what is asked second, behind the reflection: the behaviors themselves."""
+    asked = f"Now write down the behaviors that are worth keeping. {_FORM}"
+    return (*reflection(question, trace, is_right=is_right), Message("assistant", reflected), Message("user", asked))
+
+
+def repair(messages: Sequence[Message], said: str, error: str) -> tuple[Message, ...]:
+    """Return what is asked, once, where what was written could not be read."""
+    return (*messages, Message("assistant", said), Message("user", f"That cannot be read: {error}. {_FORM}"))
+
+
+def line(behavior: Behavior) -> str:
+    """Return how one behavior is shown."""
+    avoid = "avoid: " if behavior.polarity == "do_not" else ""
+    return f"- {behavior.name}: {avoid}{behavior.instruction}"
+
+
+def shown(behaviors: Iterable[Behavior]) -> str:
+    """Return how behaviors are shown to an engine, in the order they come; empty for none."""
+    lines = [line(each) for each in behaviors]
+    if not lines:
+        return ""
+    head = (
+        "Behaviors that helped on problems like this one. Use those that fit, and name each one that you use, such as "
+        f"{PREFIX}example; leave the others."
+    )
+    return "\n".join([head, *lines])
+
+
+def with_behaviors(messages: Sequence[Message], behaviors: Iterable[Behavior]) -> tuple[Message, ...]:
+    """Return a conversation that begins with the behaviors, as the system's message; as it is where there are none.
+
+    They stand first, so that tasks which recall the same ones share what an engine has cached of them.
+    """
+    said = shown(behaviors)
+    if not said:
+        return tuple(messages)
+    first, *rest = messages
+    if first.role == "system":
+        return (Message("system", f"{said}\n\n{first.content}"), *rest)
+    return (Message("system", said), *messages)
