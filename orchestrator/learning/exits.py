@@ -27,7 +27,6 @@ __all__ = [
     "Thought",
     "exit_options",
     "name_of",
-    "scored_looks",
     "thought_in",
     "thought_of",
     "thought_tokens",
@@ -158,11 +157,6 @@ def worst(thoughts: Iterable[Thought], mistake: Mistake = "wrong") -> tuple[floa
     if not highest:
         raise UserError("no thought was watched to its end: run tasks with an exit that has acts = false")
     return tuple(highest.values())
-
-
-def scored_looks(thoughts: Iterable[Thought]) -> list[tuple[float, bool]]:
-    """Return score and label of every look with an answer: what LYNX's rule per class is fitted on."""
-    return [(look.score, look.is_right) for thought in thoughts for look in thought.looks if look.can_exit]
 
 
 def name_of(exit: Exit) -> str:

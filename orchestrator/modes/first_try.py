@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from math import exp
 from typing import Literal
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
-from orchestrator.modes.gate import check_choice, check_gate, confidence_in, plain, reading, verdict
+from orchestrator.modes.gate import check_choice, check_gate, confidence_in, reading, verdict
 from orchestrator.types import History, Signal, question_of
 from orchestrator.uncertainty import mean_logprob
 

@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.monitors.candidates import begins_anew, candidate_in, plain
+from orchestrator.monitors.candidates import begins_anew, candidate_in
 from orchestrator.monitors.exits import UNCALIBRATED, is_thinking, looks_of, told
 from orchestrator.types import Event, History, Step
 

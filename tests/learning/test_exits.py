@@ -13,7 +13,6 @@ from orchestrator.learning.exits import (
     Thought,
     exit_options,
     name_of,
-    scored_looks,
     thought_in,
     thought_of,
     thought_tokens,
@@ -88,13 +87,11 @@ def test_a_task_is_one_point_by_its_highest_wrong_score() -> None:
     ]
     assert worst(thoughts) == (0.7, -inf, -inf, 0.8)
     assert worst(thoughts, "harmful") == (0.7, -inf, -inf, -inf)
-    assert scored_looks(thoughts[:2]) == [(0.2, False), (0.6, False), (0.9, True), (0.9, True)]
 
 
 def test_a_look_without_an_answer_can_end_nothing_and_is_no_mistake() -> None:
     silent = Thought("a", (Look(0.9, False, 10, 0, False),), 100, True)
     assert worst([silent]) == (-inf,)
-    assert scored_looks([silent]) == []
 
 
 def test_without_any_thought_there_is_nothing_to_learn() -> None:
