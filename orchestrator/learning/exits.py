@@ -85,7 +85,8 @@ def thought_in(stored: StoredRun, exit: Exit, is_right: Callable[[str | None, st
     rows = stored.kept()
     looks = {row.step: _event(row) for row in stored.events if row.kind == name_of(exit)}  # of a step, the last one
     spent: dict[int, int] = {}
-    for call in stored.calls:
+    is_free = getattr(exit, "is_free", False)  # it asks while it does not act, so that its labels are true
+    for call in () if is_free else stored.calls:
         if call.intent.purpose == PROBE and call.result is not None:
             step = call.intent.step
             spent[step] = spent.get(step, 0) + call.result.output_tokens

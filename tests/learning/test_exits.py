@@ -154,6 +154,13 @@ def test_a_stored_run_gives_the_looks_at_the_steps_that_stand() -> None:
     assert (found.tokens, found.is_right) == (24, True)
 
 
+def test_what_is_asked_for_the_labels_alone_is_no_cost_of_the_exit() -> None:
+    told = json.dumps({"reason": "r", "value": 1.0, "answer": "5"})
+    events = [EventRow(1, step, "convergence", told, 0.0) for step in (1, 2)]
+    for exit, spent in ((Convergence(), [0, 0]), (Convergence(answers="trial"), [2, 3])):
+        assert [look.spent for look in thought_in(stored(events=events), exit).looks] == spent
+
+
 def test_a_run_that_cannot_be_judged_is_refused_by_name() -> None:
     run = stored().run._replace(task=json.dumps({"messages": [["user", "2+3"]]}))
     with pytest.raises(UserError, match="run r1: its task has no answer"):
