@@ -69,9 +69,9 @@ class FirstTry:
 
     @property
     def needs(self) -> Needs:
-        """The scorer that is the gate, or the logprobs of what is written."""
+        """The scorer that is the gate, or logprobs of what is written or forced."""
         if self.check or self.gate in GATES:
-            return Needs(logprobs=int(self.gate == "written" and not self.check))
+            return Needs(logprobs=int(self.gate != "agreement" and not self.check))
         return Needs(scorers=(self.gate,))
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
