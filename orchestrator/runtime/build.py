@@ -34,6 +34,7 @@ __all__ = [
     "Policy",
     "check_asked",
     "check_engines",
+    "check_heeded",
     "check_needs",
     "check_overlap",
     "check_sampling",
@@ -227,6 +228,22 @@ def check_asked(policies: Mapping[str, Iterable[Any]], engines: Collection[str])
             if isinstance(name, str) and name and name not in engines:
                 who = f"{kind} {policy_of(policy).name}"
                 raise UnknownName(f"{who}: no engine named {name!r}; known: {', '.join(engines)}")
+
+
+def check_heeded(router: Any, watching: Iterable[Any]) -> None:
+    """Raise UserError if the router acts on events, and all monitors say that they raise others: it would never act.
+
+    A monitor that does not say may raise any.
+    """
+    heeds: tuple[str, ...] = getattr(router, "heeds", ())
+    raised = [getattr(monitor, "raises", heeds) for monitor in watching]
+    if not heeds or any({*heeds}.intersection(kinds) for kinds in raised):
+        return
+    ours = ", ".join(kind for kind in heeds if kind in monitors.MONITORS)  # each is called like what it raises
+    mend = f"add monitors, such as {ours}" if ours else "add one that does"
+    raise UserError(
+        f"router {policy_of(router).name} acts on {', '.join(heeds)}, and no monitor here raises any of these: {mend}"
+    )
 
 
 def check_tools(tools: Any, engines: Iterable[str]) -> None:

@@ -149,6 +149,7 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
+        build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
         build.check_tools(self._recipe_with.keywords["tools"], self.engines)
         asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
@@ -215,6 +216,7 @@ class Pipeline:
             mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
             tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
         )
+        build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
         build.check_asked({"monitor": other.monitors, "mode": [other._recipe.mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
@@ -262,7 +264,8 @@ class Pipeline:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
+        """What is to be said, so far, of scorers that read the same again and again, and of monitors that noticed what
+        nothing is done about: a sentence each."""
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:

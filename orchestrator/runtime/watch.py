@@ -17,6 +17,7 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk, all_of
+from orchestrator.runtime.build import policy_of
 from orchestrator.runtime.decisions import check_engine, forced_by, handing_over, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
@@ -37,10 +38,12 @@ from orchestrator.types import (
     keep,
 )
 
-__all__ = ["LATE", "RAISED", "UNHEARD", "advance", "hear", "heed"]
+__all__ = ["LATE", "RAISED", "UNHEARD", "UNHEEDED", "advance", "hear", "heed"]
 
 RAISED = "raised"
 """Key in the detail of an event's row that says which attempt of its step it was raised behind."""
+UNHEEDED = "unheeded"
+"""Key in it that says that nobody does anything about it: the event does nothing by itself, nor does the router."""
 LATE = "late"
 """Key in it that says that it was heard when the next step was there."""
 UNHEARD = "unheard"
@@ -81,10 +84,21 @@ def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = F
         run.stored.events[step.index, event.kind] -= 1
         return
     detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt, **({LATE: True} if is_late else {})}
+    if _is_unheeded(run, monitor, event):
+        detail[UNHEEDED] = True
+        who = f"monitor {policy_of(monitor).name}"
+        run.readings.told[who] = (
+            f"{who} notices what {run.doors.policy} does nothing about: it is in the trace, no more"
+        )
     known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
     detail |= {name: value for name, value in known.items() if value is not None}
     run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
     run.tell(event)
+
+
+def _is_unheeded(run: Run, monitor: Any, event: Event) -> bool:
+    is_for_router = event.kind != UNHEARD and event.kind in getattr(monitor, "raises", (event.kind,))
+    return is_for_router and run.doors.on_events is None and not (event.ends_run or event.concludes)
 
 
 async def heed(run: Run) -> str:

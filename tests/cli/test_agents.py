@@ -125,9 +125,14 @@ def test_a_file_of_tasks_asks_one_question_at_a_time(here: Path) -> None:
     assert answers == ["no", "yes"]
 
 
-def test_a_pipelines_own_approval_is_asked_in_the_place_of_the_person(orchestrator: Call, here: Path) -> None:
+def test_a_pipelines_own_approval_is_asked_in_the_place_of_the_person_and_what_nobody_heeds_is_said(
+    orchestrator: Call, here: Path
+) -> None:
     (here / "agent.py").write_text(AGENT.replace("**options)\n", "approve=lambda asked: True, **options)\n"))
-    assert orchestrator(*RUN).stdout == "yes\n"
+    done = orchestrator(*RUN)
+    assert done.stdout == "yes\n"
+    assert "warning: monitor every notices what small " in done.stderr
+    assert "warning" not in orchestrator(*RUN, "--quiet").stderr
 
 
 @pytest.mark.parametrize(
