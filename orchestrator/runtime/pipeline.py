@@ -121,6 +121,8 @@ class Pipeline:
         self.budget = budget
         self.monitors = build.monitors_of(monitors)
         """What watches its runs, in order."""
+        self.tools = build.tools_of(tools)
+        """What its runs may call, or the function that makes a task's own."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
         self._check_budget()
@@ -132,7 +134,7 @@ class Pipeline:
             calibration=given,
             counterfactuals=build.counterfactual_settings(self._counterfactual),
             monitors=self.monitors,
-            tools=build.tools_of(tools),
+            tools=self.tools,
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
             mode=build.mode_of(mode),
             fallback=build.fallback_of(fallback),
@@ -151,7 +153,7 @@ class Pipeline:
         )
         build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
-        build.check_tools(self._recipe_with.keywords["tools"], self.engines)
+        build.check_tools(self.tools, self.engines)
         asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
         build.check_asked(asking, self.engines)
         self._db = db
@@ -200,6 +202,9 @@ class Pipeline:
         other._counterfactual = build.counterfactual_of(other.router, counterfactuals, other._scorers)
         if monitors is not SAME:
             other.monitors = build.monitors_of(monitors)
+        if tools is not SAME:
+            other.tools = build.tools_of(tools)
+            build.check_tools(other.tools, self.engines)
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -214,7 +219,7 @@ class Pipeline:
             experience=experience,
             monitors=other.monitors,
             mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
-            tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
+            tools=other.tools,
         )
         build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
@@ -269,8 +274,8 @@ class Pipeline:
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
-        acts = bool(self._recipe.tools if "_recipe" in self.__dict__ else self._recipe_with.keywords["tools"])
-        self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused", acts=acts)
+        fused, acts = self._granularity == "fused", bool(self.tools)
+        self.graph = build_graph(self.writers, self._enter, self._leave, fused=fused, acts=acts)
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     @cached_property

@@ -300,6 +300,14 @@ def test_a_tool_that_is_called_like_an_engine_is_refused(per_task: bool) -> None
         ).run(QUESTION)
 
 
+def test_a_pipeline_that_differs_in_tools_refuses_a_tool_that_is_called_like_an_engine() -> None:
+    with (
+        Pipeline({"small": Scripted([])}, "small", db=":memory:") as made,
+        pytest.raises(UserError, match="a tool is called 'small', and so is an engine"),
+    ):
+        made.but(router="small", tools=[tool(name="small")(calc)])
+
+
 def test_an_agent_that_is_over_is_given_back_as_it_was() -> None:
     with agent([CALL, "\\boxed{42}"]) as made:
         first = made.run(QUESTION, run_id="one")
