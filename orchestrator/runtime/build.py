@@ -26,6 +26,7 @@ from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ACT, ANSWER, Doors
+from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
 from orchestrator.types import Mode, Overlap
 
@@ -53,6 +54,7 @@ __all__ = [
     "scorers_of",
     "settings_of",
     "tool_prompt_of",
+    "tool_settings",
     "tools_of",
     "writers_of",
 ]
@@ -217,6 +219,14 @@ def _tool(wanted: Any) -> Any:
     return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
 
 
+def tool_settings(tool: Tool) -> dict[str, Any]:
+    """Return what engines are told of a tool and what it says of itself: what a resumed run is compared by."""
+    doors = ("description", "parameters", "is_idempotent", "needs_approval")
+    own: Mapping[str, Any] = tool.settings() if hasattr(tool, "settings") else {}
+    told: dict[str, Any] = settings_of({**{door: getattr(tool, door) for door in doors}, **own})
+    return told
+
+
 def check_asked(policies: Mapping[str, Iterable[Any]], engines: Collection[str]) -> None:
     """Raise UnknownName, listing the engines, for a policy that names one to ask which is not there.
 
@@ -247,8 +257,11 @@ def check_heeded(router: Any, watching: Iterable[Any]) -> None:
 
 
 def check_tools(tools: Any, engines: Iterable[str]) -> None:
-    """Raise UserError for a tool that is called like an engine: nobody could tell in a trace who did what."""
-    for name in {} if callable(tools) else {each.name for each in tools} & {*engines}:
+    """Raise UserError for a tool that is called like another, or like an engine: who did what could not be told."""
+    if callable(tools):
+        return
+    tool_room.Toolset(tools)  # refuses two of one name
+    for name in {each.name for each in tools} & {*engines}:
         raise UserError(f"a tool is called {name!r}, and so is an engine: give one of them another name")
 
 

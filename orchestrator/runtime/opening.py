@@ -27,6 +27,7 @@ from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calling import told_of
 from orchestrator.runtime.calls import Calls, run_seed
+from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.readings import Readings
@@ -105,8 +106,10 @@ class Recipe:
 
     @property
     def _tools(self) -> Any:
-        listed = self.tools if callable(self.tools) else [each.name for each in self.tools]
-        return {"tools": listed, "prompt": self.tool_prompt}
+        if callable(self.tools):
+            return {"tools": self.tools, "prompt": self.tool_prompt}
+        listed = {each.name: build.tool_settings(each) for each in self.tools}
+        return {"tools": listed, "order": list(listed), "prompt": self.tool_prompt}
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
@@ -205,13 +208,10 @@ def is_over(stored: StoredRun) -> bool:
 
 
 def _compare(recipe: Recipe, stored: StoredRun, task: Task) -> None:
-    before, now = loads(stored.run.settings), loads(recipe.settings)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ResumeRefused(
-                f"run {stored.run.id} was made with {key} = {dumps(before.get(key))}, not {dumps(now.get(key))}: "
-                "give the same settings, or start anew without --resume"
-            )
+    if found := difference(loads(stored.run.settings), loads(recipe.settings)):
+        raise ResumeRefused(
+            f"run {stored.run.id} was made with {found}: give the same settings, or start anew without --resume"
+        )
     if stored.run.task != task_json(task):
         raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
 
