@@ -161,7 +161,7 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
         engines=probed(ready),
         created_s=time(),
     )
-    run = _assemble(recipe, journal, ready, task, run_id, journal.open_run(row), spent_s=0.0)
+    run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0)
     _learn(recipe, ready, run)
     if isinstance(recipe.mode, Mode):
         moding.begin(run, recipe.mode)
@@ -179,7 +179,7 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         _compare_engines(ready, stored)
         journal.claim(stored.key)
         stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
-    run = _assemble(recipe, journal, ready, task, stored.run.id, stored.key, spent_s=spent_s(stored))
+    run = _assemble(recipe, journal, ready, task, stored.run.id, lambda: stored.key, spent_s=spent_s(stored))
     restore(run, stored, ancestors(journal, stored))
     if not is_over(stored):
         _learn(recipe, ready, run, stored)
@@ -229,8 +229,16 @@ def _compare_engines(ready: Ready, stored: StoredRun) -> None:
 
 
 def _assemble(
-    recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, key: int, *, spent_s: float
+    recipe: Recipe,
+    journal: Journal,
+    ready: Ready,
+    task: Task,
+    run_id: str,
+    opened: Callable[[], int],
+    *,
+    spent_s: float,
 ) -> Run:
+    """Return a run; `opened` gives the journal's number for it, once nothing is left that could be refused."""
     names = tuple(recipe.engines)
     writers = build.writers_of(recipe.specs)
     prices = {name: spec.price for name, spec in recipe.specs.items()}
@@ -256,13 +264,19 @@ def _assemble(
         if tools is not None and recipe.tool_prompt.is_native
         else {},
     )
+    thinking = Thinking(stream, think_tags)
+    chat_only = frozenset(name for name, can in ready.items() if not can.continues)
+    if isinstance(recipe.mode, Mode):
+        can = moding.Abilities(writers, thinking, chat_only, has_tools=tools is not None)
+        can.honour(recipe.mode, recipe.fallback)
+    key = opened()
     run = Run(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed, tools=tuple(each.name for each in tools or ())),
         stream=stream,
         messages=messages,
-        thinking=Thinking(stream, think_tags),
+        thinking=thinking,
         thinks=recipe.thinks,
         shows={name: can.logprobs for name, can in ready.items()},
         served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
@@ -289,7 +303,7 @@ def _assemble(
         stop_on_answer=recipe.stop_on_answer,
         can_fail_over=recipe.failover,
         reward=recipe.reward,
-        chat_only=frozenset(name for name, can in ready.items() if not can.continues),
+        chat_only=chat_only,
     )
     if recipe.overlap.is_on:
         run.ahead = LookAhead(run, recipe.overlap)

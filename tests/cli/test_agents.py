@@ -217,6 +217,21 @@ def test_what_is_wrong_with_a_flag_is_one_line(orchestrator: Call, flags: tuple[
     assert done.stderr.startswith(f"error: {line}")
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ('mode="agentic", fallback=None, tools=[]', "mode agentic: there are no tools; give another mode"),
+        ("tools=lambda task: [pay, pay]", "two tools are called 'pay': give one of them another name"),
+    ],
+)
+def test_what_is_refused_is_in_no_list_of_runs(orchestrator: Call, here: Path, options: str, line: str) -> None:
+    (here / "agent.py").write_text(AGENT.replace("tools=[pay]", options))
+    done = orchestrator(*RUN)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {line}")
+    assert orchestrator("trace", "list", "--json").stdout == ""
+
+
 SHOWN = """\
 schema_version = 1
 mode = "think(512)"
