@@ -268,8 +268,10 @@ def check_tools(tools: Any, engines: Iterable[str]) -> None:
 def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -> ToolPrompt:
     """Return how engines are told of tools: in the words that the largest one brings, if nothing else is said.
 
-    A chat API is given them apart from the text.
+    A chat API is given them apart from the text. Raises UserError for what is no ToolPrompt.
     """
+    if wanted is not None and not isinstance(wanted, ToolPrompt):
+        raise UserError(f"tool_prompt = {wanted!r:.60}: give a ToolPrompt, or leave it out")
     *_, largest = specs.values()
     return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
 

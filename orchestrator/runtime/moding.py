@@ -10,6 +10,7 @@ from orchestrator.errors import EngineError, MissingCapability, SignalUnavailabl
 from orchestrator.modes.base import Chosen, Reconsidering
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import lasting
 from orchestrator.runtime.run import Run, Turn
@@ -29,7 +30,7 @@ async def choose(run: Run, turn: Turn) -> str:
     """Let the policy choose a mode, record it, and begin in it."""
     assert run.mode_policy is not None
     try:
-        with door(run.mode_name):
+        with door(run.mode_name), brought(f"mode {run.mode_name}"):
             chosen = await run.mode_policy.choose(run.history, DraftAsk(run, run.scorers))
     except (SignalUnavailable, EngineError) as missing:
         if run.fallback is None:
@@ -63,7 +64,7 @@ async def _thought_over(run: Run) -> Chosen:
     assert mode is not None
     answer = run.find_answer(run.text())
     try:
-        with door(run.mode_name):
+        with door(run.mode_name), brought(f"mode {run.mode_name}"):
             chosen = await policy.reconsider(run.history, answer, DraftAsk(run, run.scorers))
     except (SignalUnavailable, EngineError) as missing:
         return Chosen(mode, f"{missing}: the answer stands")

@@ -108,6 +108,8 @@ class Pipeline:
             raise UserError(f"durability = {durability!r}; known: process, power")
         if db is not None and not os.fspath(db):
             raise UserError("db is empty: name a file, or leave it out")
+        if approve is not None and not callable(approve):
+            raise UserError(f"approve = {approve!r:.60}: give a function that is asked before a call, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)

@@ -20,6 +20,7 @@ from orchestrator.runtime.ask import DraftAsk, all_of
 from orchestrator.runtime.build import policy_of
 from orchestrator.runtime.closing import can_close, close_thought
 from orchestrator.runtime.decisions import check_engine, forced_by, handing_over, record
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Run, Turn
@@ -58,7 +59,9 @@ def advance(run: Run) -> str:
         return go_on(run)
     run.noticed, run.heard_late = run.heard_late, []
     for monitor in run.monitors:
-        if event := monitor.watch(run.history):
+        with brought(_name(monitor)):
+            event = monitor.watch(run.history)
+        if event:
             _note(run, monitor, step, event)
             if event.ends_run:
                 return end(run, None, event.reason)
@@ -76,7 +79,7 @@ def _has_to_act(run: Run) -> bool:
 def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = False) -> None:
     """Put an event into the history and the journal."""
     if not isinstance(event, Event):
-        raise UserError(f"monitor {type(monitor).__name__} raised {event!r:.60}, not an Event")
+        raise UserError(f"{_name(monitor)} raised {event!r:.60}, not an Event")
     event = event._replace(step=step.index)
     if event.kind != UNHEARD:
         run.noticed.append(event)
@@ -87,7 +90,7 @@ def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = F
     detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt, **({LATE: True} if is_late else {})}
     if _is_unheeded(run, monitor, event):
         detail[UNHEEDED] = True
-        who = f"monitor {policy_of(monitor).name}"
+        who = _name(monitor)
         run.readings.told[who] = (
             f"{who} notices what {run.doors.policy} does nothing about: it is in the trace, no more"
         )
@@ -95,6 +98,10 @@ def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = F
     detail |= {name: value for name, value in known.items() if value is not None}
     run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
     run.tell(event)
+
+
+def _name(monitor: Any) -> str:
+    return f"monitor {policy_of(monitor).name}"
 
 
 def _is_unheeded(run: Run, monitor: Any, event: Event) -> bool:
@@ -123,7 +130,8 @@ async def heed(run: Run) -> str:
 
 async def _look(monitor: Asking, history: History, ask: DraftAsk) -> Event | None:
     try:
-        return await monitor.look(history, ask)
+        with brought(_name(monitor)):
+            return await monitor.look(history, ask)
     except (SignalUnavailable, EngineError) as missing:
         return Event(UNHEARD, f"{type(monitor).__name__}: {missing}")
 
