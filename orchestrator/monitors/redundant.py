@@ -36,6 +36,11 @@ class Redundant:
         if type(self.tries) is not int or self.tries < 1:
             raise UserError(f"monitor redundant: tries = {self.tries!r} must be a whole number above 0")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Look for the last call and its answer among those before."""
         if history.steps[-1].kind is not StepKind.OBSERVATION:
