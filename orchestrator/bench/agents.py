@@ -69,10 +69,12 @@ def _noticed(samples: Sequence[Sample]) -> dict[str, dict[str, Interval]]:
     """Return the share of runs in which something was noticed, by kind: of all, of those that ended right, and of the
     healthy ones.
 
-    The last is the rate of false alarms: a run that loops and recovers is right, too, but not healthy.
+    The last is the rate of false alarms: a run that loops and recovers is right, too, but not healthy. Where runs were
+    handed over, nobody can say which ones would have been.
     """
     right = [sample for sample in samples if sample.is_right]
-    healthy = [sample for sample in samples if sample.is_healthy]
+    is_known = not any(sample.escalations for sample in samples)
+    healthy = [sample for sample in right if is_known and sample.is_healthy]
     kinds = sorted(Counter(kind for sample in samples for kind in sample.events))
     return {
         kind: {

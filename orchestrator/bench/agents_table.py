@@ -14,7 +14,7 @@ __all__ = ["agents_in_words", "agents_table"]
 
 _HEALTHY = (
     "Runs in which a monitor raised an event of this kind, whatever was done about it. A healthy one ended right and "
-    f"has no call with the same answer {LOOP} times in a row."
+    f"has no call with the same answer {LOOP} times in a row; nobody can say where runs are handed over."
 )
 
 

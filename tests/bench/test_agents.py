@@ -175,8 +175,9 @@ def test_what_was_noticed_is_a_share_of_all_runs_of_right_ones_and_of_healthy_on
     some = lines(OURS, "xx.." * 10, 40)
     some = [replace(each, events={"stuck": 3} if int(each.task) % 4 in (0, 2) else {}) for each in some]
 
-    def shares(*in_a_row: int | None) -> dict[str, float]:
+    def shares(*in_a_row: int | None, **changes: Any) -> dict[str, float]:
         counted = [replace(each, in_a_row=in_a_row[int(each.task) % 4]) for each in some]
+        counted[-1] = replace(counted[-1], **changes)
         found = agents(by_label(*CONTROLS, counted), COSTS)
         assert found is not None
         return {name: share.value for name, share in found[OURS]["noticed"]["stuck"].items()}
@@ -184,6 +185,7 @@ def test_what_was_noticed_is_a_share_of_all_runs_of_right_ones_and_of_healthy_on
     assert shares(2, 2, 2, 2) == {"all": 0.5, "right": 0.5, "healthy": 0.5}
     assert shares(3, 0, 9, 9) == {"all": 0.5, "right": 0.5, "healthy": 0.0}
     assert shares(1, 3, 1, 1) == {"all": 0.5, "right": 0.5, "healthy": 1.0}
+    assert shares(2, 2, 2, 2, escalations=1) == {"all": 0.5, "right": 0.5}  # nobody can say of a run handed over
     assert shares(9, 9, 0, 0) == {"all": 0.5, "right": 0.5}
     assert shares(None, None, None, None) == {"all": 0.5, "right": 0.5}
 
