@@ -61,7 +61,7 @@ class Mixture(NamedTuple):
 
 GREEDY = {"temperature": 0.0, "top_p": 1.0}
 MIXTURES = {
-    "known": Mixture({"minus_zero": 5, "direct": 2, "easy": 1, "mid": 2}, GREEDY, 1, True),
+    "known": Mixture({"minus_zero": 2, "times_zero": 3, "direct": 2, "easy": 1, "mid": 2}, GREEDY, 1, True),
     "hard": Mixture({"direct": 5, "easy": 3, "mid": 2}, {}, 4, False),
 }
 RISK = 0.01
