@@ -32,6 +32,11 @@ class Chance:
         if not self.kind.strip():
             raise UserError("chance: kind is empty: name the event, such as stuck or milestone")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Draw."""
         if not has_ended(history, moves_of(history)):

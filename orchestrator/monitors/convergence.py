@@ -28,7 +28,7 @@ from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.monitors.candidates import begins_anew, candidate_in
-from orchestrator.monitors.exits import UNCALIBRATED, is_thinking, looks_of, told
+from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED, is_thinking, looks_of, told
 from orchestrator.types import Event, History, Step
 
 __all__ = ["UNDERTHINKING", "Convergence", "thoughts_in"]
@@ -56,6 +56,7 @@ class Convergence:
     """False: look and record what the run would have answered, and let the thought go on."""
 
     needs = Needs()
+    raises = (OVERTHINKING, UNDERTHINKING)
 
     def __post_init__(self) -> None:
         if self.answers not in ("text", "trial"):

@@ -29,6 +29,11 @@ class Every:
         if not self.kind.strip():
             raise UserError("every: kind is empty: name the event, such as stuck or milestone")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Count the moves."""
         moves = moves_of(history)

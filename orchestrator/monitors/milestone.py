@@ -36,6 +36,8 @@ class Milestone:
     every: int = 5
     """Moves behind the last milestone, or from where the window begins, that make one by themselves; 0: never."""
 
+    raises = ("milestone",)
+
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 0:
             raise UserError(f"monitor milestone: every = {self.every!r} must be a whole number, 0 for never")

@@ -35,6 +35,8 @@ class ThinkAnswerMismatch:
     be meant. Silent where either side has none, or one is a number and the other is not.
     """
 
+    raises = (_KIND,)
+
     def watch(self, history: History) -> Event | None:
         """Compare both sides of the last `</think>`, once there is an answer."""
         last = history.steps[-1]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.errors import EngineError, MissingCapability, SignalUnavailable, UserError
@@ -12,16 +12,18 @@ from orchestrator.modes.base import Chosen, Reconsidering
 from orchestrator.runtime import build
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import lasting
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import finish, plan, roll_back
+from orchestrator.runtime.thinking import Thinking
 from orchestrator.types import Mode
 
 if TYPE_CHECKING:
     from orchestrator.runtime.opening import Ready
 
-__all__ = ["AGAIN", "MODE", "begin", "check", "choose", "enter", "lacking", "reconsider"]
+__all__ = ["AGAIN", "MODE", "Abilities", "begin", "check", "choose", "enter", "lacking", "reconsider"]
 
 MODE = "mode"
 """The door of the decision that says how much to think."""
@@ -69,7 +71,7 @@ async def _chosen(run: Run) -> Chosen:
     cause, why = None, run.mode_lacks
     if not why:
         try:
-            with door(run.mode_name):
+            with door(run.mode_name), brought(f"mode {run.mode_name}"):
                 return await run.mode_policy.choose(run.history, DraftAsk(run, run.scorers))
         except (SignalUnavailable, EngineError) as missing:
             cause, why = missing, str(missing)
@@ -100,7 +102,7 @@ async def _thought_over(run: Run) -> Chosen:
     assert mode is not None
     answer = run.find_answer(run.text())
     try:
-        with door(run.mode_name):
+        with door(run.mode_name), brought(f"mode {run.mode_name}"):
             chosen = await policy.reconsider(run.history, answer, DraftAsk(run, run.scorers))
     except (SignalUnavailable, EngineError) as missing:
         return Chosen(mode, f"{missing}: the answer stands")
@@ -119,27 +121,44 @@ def _record(run: Run, attempt: int, door: str, chosen: Chosen) -> Mode:
     if not isinstance(chosen, Chosen):
         raise UserError(f"{run.mode_name} chose {chosen!r:.60}, not a Chosen(mode, reason)")
     mode, reason, signals, threshold, margin = chosen
-    if why := unable(run, mode):
-        if run.fallback is None or unable(run, run.fallback):
-            raise MissingCapability(f"mode {mode.name}: {why}; give another mode, or another fallback")
-        mode, reason = run.fallback, f"{reason}; but {why}: {run.fallback.name} instead"
+    can = Abilities(run.samplings, run.thinking, run.chat_only, has_tools=run.tools is not None)
+    mode, why = can.honour(mode, run.fallback)
+    reason = f"{reason}; but {why}: {mode.name} instead" if why else reason
     decision = Moded(mode=asdict(mode), reason=reason, signals=signals, threshold=threshold, margin=margin)
     record(run, attempt, door, decision, policy=run.mode_name)
     return mode
 
 
-def unable(run: Run, mode: Mode) -> str:
-    """Say which engines cannot think as much as the mode says, empty where all can."""
-    if mode.needs_tools and run.tools is None:
-        return "there are no tools"
-    names = [name for name in run.samplings if _is_unable(run, name, mode)]
-    return f"{', '.join(names)} cannot be told how much to think" if names else ""
+class Abilities(NamedTuple):
+    """What decides whether a mode can be honoured."""
 
+    writers: Iterable[str]
+    thinking: Thinking
+    chat_only: Collection[str]
+    has_tools: bool
 
-def _is_unable(run: Run, name: str, mode: Mode) -> bool:
-    if name in run.chat_only:
-        return mode.think is not None or mode.budget is not None
-    return (mode.think is True or mode.budget is not None) and not run.thinking.has_tags(name)
+    def honour(self, mode: Mode, fallback: Mode | None) -> tuple[Mode, str]:
+        """Return the mode, or the fallback with why it is that one. Raises MissingCapability where neither can be had.
+
+        The reason is empty for the mode itself.
+        """
+        if not (why := self._lack(mode)):
+            return mode, ""
+        if fallback is None or self._lack(fallback):
+            raise MissingCapability(f"mode {mode.name}: {why}; give another mode, or another fallback")
+        return fallback, why
+
+    def _lack(self, mode: Mode) -> str:
+        """Say which engines cannot think as much as the mode says, empty where all can."""
+        if mode.needs_tools and not self.has_tools:
+            return "there are no tools"
+        names = [name for name in self.writers if self._is_unable(name, mode)]
+        return f"{', '.join(names)} cannot be told how much to think" if names else ""
+
+    def _is_unable(self, name: str, mode: Mode) -> bool:
+        if name in self.chat_only:
+            return mode.think is not None or mode.budget is not None
+        return (mode.think is True or mode.budget is not None) and not self.thinking.has_tags(name)
 
 
 def enter(run: Run, mode: Mode) -> None:

@@ -108,6 +108,8 @@ class Pipeline:
             raise UserError(f"durability = {durability!r}; known: process, power")
         if db is not None and not os.fspath(db):
             raise UserError("db is empty: name a file, or leave it out")
+        if approve is not None and not callable(approve):
+            raise UserError(f"approve = {approve!r:.60}: give a function that is asked before a call, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
@@ -152,6 +154,7 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
+        build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
         build.check_tools(self.tools, self.engines)
         build.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
@@ -222,6 +225,7 @@ class Pipeline:
             mode=other._mode,
             tools=other.tools,
         )
+        build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
         build.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
@@ -269,7 +273,8 @@ class Pipeline:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
+        """What is to be said, so far, of scorers that read the same again and again, and of monitors that noticed what
+        nothing is done about: a sentence each."""
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:

@@ -10,13 +10,14 @@ from orchestrator.memory.base import DecisionRow, StoredRun
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import OBSERVED, Attempt
 from orchestrator.runtime.moding import AGAIN, MODE
-from orchestrator.runtime.watch import RAISED, UNHEARD
+from orchestrator.runtime.watch import RAISED, UNHEARD, UNHEEDED
 
 __all__ = ["Remark", "remarks", "told_between"]
 
 ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
 _ONCE_KEPT = ("kept", "inherited", OBSERVED, "rolled back")
+_UNHEEDED = "; nothing is done about it"
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}
 
 
@@ -48,7 +49,8 @@ def _noticed(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, l
         if told_between(event.kind, event.detail):
             detail = loads(event.detail)
             about = [place for place in places.get(event.step, ()) if tried[place].attempt == detail.get(RAISED, 0)]
-            yield Remark(max(about, default=len(tried) - 1) + 1, event.kind, detail["reason"])
+            reason = detail["reason"] + (_UNHEEDED if UNHEEDED in detail else "")
+            yield Remark(max(about, default=len(tried) - 1) + 1, event.kind, reason)
 
 
 def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.errors import EngineError, LimitExceeded, UserError
+from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
@@ -295,7 +295,7 @@ def finish(run: Run, status: Status | None, reason: str) -> str:
     return ANSWER
 
 
-def fail(run: Run, error: EngineError) -> str:
+def fail(run: Run, error: OrchestratorError) -> str:
     """End the run as failed because of `error`."""
     run.error = error
     return end(run, Status.FAILED, str(error))

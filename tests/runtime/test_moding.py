@@ -97,6 +97,29 @@ def test_a_policy_that_cannot_choose_is_replaced_by_the_fallback_or_refused(miss
         solve(["\\boxed{4}"], Chooses(missing), fallback=None)
 
 
+def twice(task: Task) -> list[Any]:
+    def look(at: str) -> str:
+        return at
+
+    return [look, look]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mode": "agentic", "fallback": None}, "mode agentic: there are no tools"),
+        ({"mode": "agentic", "fallback": AGENTIC}, "mode agentic: there are no tools"),
+        ({"tools": twice}, "two tools are called 'look'"),
+        ({"tools": lambda task: [len]}, "function 'len' cannot be a tool"),
+    ],
+)
+def test_what_is_refused_leaves_no_run_behind(options: dict[str, Any], told: str) -> None:
+    with Pipeline({"small": Scripted(["\\boxed{4}"])}, "small", db=":memory:", **options) as made:
+        with pytest.raises(UserError, match=told):
+            made.run("How many?")
+        assert made.journal.runs() == []
+
+
 def test_what_is_no_choice_is_refused() -> None:
     with pytest.raises(UserError, match=r"chose 'think', not a Chosen"):
         solve(["\\boxed{4}"], Chooses("think"))

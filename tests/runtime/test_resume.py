@@ -192,7 +192,7 @@ def test_a_failover_that_was_rolled_back_degrades_nothing(db: Path, is_cut: bool
         ({"router": SpecReason(threshold=8)}, "router"),
         ({"seed": 1}, r"seed = 0, not 1"),
         ({"delimiter": "\n"}, "delimiter"),
-        ({"budget": Budget(tokens=5)}, r"budget = .*16384.*, not .*5"),
+        ({"budget": Budget(tokens=5)}, r"budget.tokens = 16384, not 5"),
         ({"monitors": ()}, "monitors"),
         ({"failover": False}, "failover"),
         ({"stop_on_answer": False}, "stop_on_answer"),
@@ -213,7 +213,7 @@ def test_engines_in_another_order_are_refused(db: Path) -> None:
     engines = {"a": Scripted(["one\n\n"]), "b": Scripted([])}
     with Pipeline(engines, "small", db=db, failover=False) as pipeline:
         assert pipeline.run("?", run_id="swapped").status == Status.FAILED
-    told = r'was made with order = \["a", "b"\], not \["b", "a"\]'
+    told = r"was made with order = \['a', 'b'\], not \['b', 'a'\]"
     swapped = Pipeline(dict(reversed(engines.items())), "small", db=db, failover=False)
     with swapped, pytest.raises(ResumeRefused, match=told):
         swapped.run("?", run_id="swapped")
