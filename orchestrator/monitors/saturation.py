@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, fsum
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs, Trial
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.monitors.candidates import plain
 from orchestrator.monitors.exits import OVERTHINKING, When, check_looks, is_place, looks_of, told
 from orchestrator.types import Event, History
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.answers import plain
 from orchestrator.monitors.reading import number
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
@@ -94,5 +95,5 @@ def _agree(one: str, other: str) -> bool:
     """Whether two answers are the same, or cannot be compared."""
     left, right = number(one), number(other)
     if left is None and right is None:
-        return one.casefold().split() == other.casefold().split()
+        return plain(one) == plain(other)
     return left is None or right is None or left == right

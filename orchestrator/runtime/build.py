@@ -39,6 +39,7 @@ __all__ = [
     "check_needs",
     "check_overlap",
     "check_sampling",
+    "check_scorers",
     "check_tools",
     "counterfactual_of",
     "counterfactual_settings",
@@ -367,28 +368,41 @@ def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, Engin
         )
 
 
+def check_scorers(policy: Any, scorers: Mapping[str, Scorer]) -> None:
+    """Raise MissingCapability if a policy asks a scorer that is not there."""
+    needs: Needs = getattr(policy, "needs", Needs())
+    for name in needs.scorers:
+        if name not in scorers:
+            how = f": add an engine with measures = {MEASURED[name]!r}" if name in MEASURED else ""
+            raise MissingCapability(
+                f"{policy_name(policy)} asks scorer {name!r}; the pipeline has {', '.join(scorers)}{how}"
+            )
+
+
 def check_needs(
-    router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities], writers: Sequence[str]
+    policy: Any,
+    scorers: Mapping[str, Scorer],
+    capabilities: Mapping[str, Capabilities],
+    writers: Sequence[str],
+    *,
+    asked: Sequence[str] | None = None,
 ) -> None:
-    """Raise MissingCapability if the engines cannot give what the router needs."""
-    needs: Needs = getattr(router, "needs", Needs())
-    policy = policy_name(router)
-    judges: dict[str, str] = {}
-    for scorer in needs.scorers:
-        if scorer not in scorers:
-            how = f": add an engine with measures = {MEASURED[scorer]!r}" if scorer in MEASURED else ""
-            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}{how}")
-        judges[scorer] = scorers[scorer].engine or writers[-1]
-    for name in (*writers, *judges.values()):
+    """Raise MissingCapability if the engines cannot give what a policy needs: those `asked`, or else all writers."""
+    check_scorers(policy, scorers)
+    needs: Needs = getattr(policy, "needs", Needs())
+    who = policy_name(policy)
+    judges = {name: scorers[name].engine or writers[-1] for name in needs.scorers}
+    asked = writers if asked is None else asked
+    for name in (*asked, *judges.values()):
         can = capabilities[name]
         if needs.steps and not can.continues:
             why = can.missing.get("continues", "it is a chat-only API")
             raise MissingCapability(
-                f"{policy} routes steps and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
-                "server, or a router that decides once per turn (small, large, random)"
+                f"{who} works step by step and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
+                "server, or what decides once per turn, as routers small, large and random do"
             )
-    for name in writers:
-        _check_logprobs(policy, name, capabilities[name], needs.logprobs)
+    for name in asked:
+        _check_logprobs(who, name, capabilities[name], needs.logprobs)
     for scorer, judge in judges.items():
         _check_logprobs(f"scorer {scorer!r}", judge, capabilities[judge], scorers[scorer].logprobs)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from orchestrator.errors import EngineError, MissingCapability, SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen, Reconsidering
+from orchestrator.runtime import build
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
 from orchestrator.runtime.foreign import brought
@@ -18,7 +19,10 @@ from orchestrator.runtime.step import finish, plan, roll_back
 from orchestrator.runtime.thinking import Thinking
 from orchestrator.types import Mode
 
-__all__ = ["AGAIN", "MODE", "Abilities", "begin", "choose", "enter", "reconsider"]
+if TYPE_CHECKING:
+    from orchestrator.runtime.opening import Ready, Recipe
+
+__all__ = ["AGAIN", "MODE", "Abilities", "begin", "check", "choose", "enter", "lacking", "reconsider"]
 
 MODE = "mode"
 """The door of the decision that says how much to think."""
@@ -26,20 +30,51 @@ AGAIN = "reconsider"
 """That of the one that says whether that was enough."""
 
 
+def check(recipe: Recipe, ready: Ready) -> None:
+    """Raise MissingCapability if the engines, once started, cannot give what the policy needs, and no mode is to stand
+    in; for a scorer that is not there in any case."""
+    build.check_scorers(recipe.mode, recipe.scorers)
+    if recipe.fallback is None and (why := lacking(recipe, ready)):
+        raise MissingCapability(f"{why}; give another mode, or a fallback")
+
+
+def lacking(recipe: Recipe, ready: Ready) -> str:
+    """Say what the policy needs and cannot have; empty where it can, or before the engines were started.
+
+    The engine that it names has to have it, or else the cheapest; where it reconsiders, any that may have written.
+    """
+    if not ready or not hasattr(recipe.mode, "needs"):
+        return ""
+    writers, named, why = build.writers_of(recipe.specs), getattr(recipe.mode, "engine", None), ""
+    asked = (named,) if named else writers if hasattr(recipe.mode, "reconsider") else writers[:1]
+    for name in asked:
+        try:
+            build.check_needs(recipe.mode, recipe.scorers, ready, writers, asked=(name,))
+            return ""
+        except MissingCapability as missing:
+            why = why or str(missing)
+    return why
+
+
 async def choose(run: Run, turn: Turn) -> str:
     """Let the policy choose a mode, record it, and begin in it."""
-    assert run.mode_policy is not None
-    try:
-        with door(run.mode_name), brought(f"mode {run.mode_name}"):
-            chosen = await run.mode_policy.choose(run.history, DraftAsk(run, run.scorers))
-    except (SignalUnavailable, EngineError) as missing:
-        if run.fallback is None:
-            raise MissingCapability(
-                f"{run.mode_name} cannot choose: {missing}; give a mode, or a fallback"
-            ) from missing
-        chosen = Chosen(run.fallback, f"{missing}: {run.fallback.name} instead")
-    enter(run, _record(run, turn.attempt, MODE, chosen))
+    enter(run, _record(run, turn.attempt, MODE, await _chosen(run)))
     return plan(run)
+
+
+async def _chosen(run: Run) -> Chosen:
+    """Return what the policy says, or the fallback where it cannot tell."""
+    assert run.mode_policy is not None
+    cause, why = None, run.mode_lacks
+    if not why:
+        try:
+            with door(run.mode_name), brought(f"mode {run.mode_name}"):
+                return await run.mode_policy.choose(run.history, DraftAsk(run, run.scorers))
+        except (SignalUnavailable, EngineError) as missing:
+            cause, why = missing, str(missing)
+    if run.fallback is None:
+        raise MissingCapability(f"{run.mode_name} cannot choose: {why}; give a mode, or a fallback") from cause
+    return Chosen(run.fallback, f"{why}: {run.fallback.name} instead")
 
 
 async def reconsider(run: Run, turn: Turn) -> str:

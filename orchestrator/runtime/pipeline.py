@@ -22,7 +22,7 @@ from orchestrator.ledger import Price
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime import build, opening
+from orchestrator.runtime import build, moding, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.circumstances import circumstances
@@ -419,6 +419,7 @@ class Pipeline:
             for monitor in self.monitors:
                 if hasattr(monitor, "needs"):
                     build.check_needs(monitor, self._scorers, capabilities, self.writers)
+            moding.check(self._recipe, capabilities)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities
