@@ -5,7 +5,8 @@ together from them: where the gate lets the first answer stand it is that answer
 written or asked on the way is paid.
 
 Source: fixed sequence testing (Learn then Test, arXiv:2110.01052), for the gate that goes by kinds of task. Differs:
-what is tested is the share of tasks that are lost, with its one-sided bound.
+what is tested is the accuracy that is lost, with the interval that is reported, in which tasks that share an
+expression count together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from math import exp, inf
 from random import Random
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, clustered, paired, upper
+from orchestrator.bench.intervals import Interval, clustered, paired
 from orchestrator.bench.mode_choice import Comparison, Tried, compare
 from orchestrator.errors import UserError
 from orchestrator.modes.by_kind import FirstTryByKind
@@ -120,21 +121,19 @@ def by_kind(rows: Sequence[Row], gate: Gate, threshold: float) -> list[Tried]:
     return found
 
 
-def calibrated_by_kind(rows: Sequence[Row], gate: Gate, risk: float, confidence: float) -> float:
-    """Return the lowest threshold, in hundredths, at which and above which FirstTryByKind is sure to lose a task with
-    at most chance `risk`: kinds that are not tried lose nothing. Raises UserError where there is none.
+def calibrated_by_kind(rows: Sequence[Row], gate: Gate, risk: float) -> float:
+    """Return the lowest threshold, in hundredths, at which and above which FirstTryByKind costs at most `risk` of
+    accuracy: the low end of the interval that `measured` gives. Raises UserError where there is none.
 
     The thresholds are tested from the safest on, until one fails.
     """
     best = None
     for hundredths in range(101, -1, -1):
-        runs = by_kind(rows, gate, hundredths / 100)
-        lost = sum(row["think_right"] and not run.is_right for row, run in zip(rows, runs, strict=True))
-        if upper(lost, len(rows), confidence) > risk:
+        if -measured(rows, by_kind(rows, gate, hundredths / 100)).lost.low > risk:
             break
         best = hundredths / 100
     if best is None:
-        raise UserError(f"no threshold is sure to lose at most {risk:g} of the tasks; there are {len(rows)}: take more")
+        raise UserError(f"no threshold is sure to cost at most {risk:g} of accuracy; there are {len(rows)}: take more")
     return best
 
 

@@ -41,9 +41,9 @@ def reflection(question: str, trace: str, *, is_right: bool | None) -> tuple[Mes
     """Return what is asked first: what went well or wrong in a trace, and what would have helped."""
     outcome = {True: "Its answer is right.", False: "Its answer is wrong.", None: "Nobody has checked its answer."}
     asked = (
-        f"{_WHAT}\n\nHere is a problem:\n{fenced(question)}\n\nHere is how somebody thought about it:\n{fenced(trace)}\n\n"
-        f"{outcome[is_right]}\n\nReflect on it in a few sentences. Is every step true and called for; if not, where did "
-        "it go wrong? Which behaviors would have made it shorter, or kept it from a mistake? Which would serve on "
+        f"{_WHAT}\n\nHere is a problem:\n{fenced(question)}\n\n"
+        f"Here is how somebody thought about it:\n{fenced(trace)}\n\n{outcome[is_right]}\n\n"
+        "Reflect on it in a few sentences. Is every step true and called for; if not, where did it go wrong? Which behaviors would have made it shorter, or kept it from a mistake? Which would serve on "
         "problems like it?"
     )
     return (Message("user", asked),)

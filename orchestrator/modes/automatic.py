@@ -1,7 +1,8 @@
 """What `auto` means: the policy that decides by itself how much to think, by one of five signs.
 
-- `first-try` (the default): answer without thinking and think where the answer is doubted;
-- `kind`: the same, but no first try for kinds of task on which none has stood;
+- `kind` (the default): answer without thinking and think where the answer is doubted, but make no such first try at
+  kinds of task where none has stood;
+- `first-try`: the same for every task, whatever earlier ones came to;
 - `agreement`: force a few answers before anything is written and think where they differ;
 - `self`: ask the engine;
 - `history`: always think, for as long as similar tasks took.
@@ -36,8 +37,8 @@ from orchestrator.modes.self_classified import SelfClassified
 __all__ = ["auto"]
 
 BY: Mapping[str, Callable[..., ModePolicy]] = {
-    "first-try": partial(FirstTry, gate="written", threshold=0.9),
     "kind": FirstTryByKind,
+    "first-try": partial(FirstTry, gate="written", threshold=0.9),
     "agreement": Agreement,
     "self": SelfClassified,
     "history": Lengths,
@@ -45,13 +46,13 @@ BY: Mapping[str, Callable[..., ModePolicy]] = {
 
 
 def auto(
-    by: Literal["first-try", "kind", "agreement", "self", "history"] = "first-try",
+    by: Literal["kind", "first-try", "agreement", "self", "history"] = "kind",
     threshold: float | None = None,
     engine: str | None = None,
 ) -> ModePolicy:
     """Return the policy that decides `by` this sign; its other options are to be had from the class itself.
 
-    `threshold` and `engine` are that policy's own, None for its defaults; a first try has to be written with 0.9.
+    `threshold` and `engine` are that policy's own, None for its defaults; first tries have to be written with 0.9.
     Raises UserError for a sign there is not, or one that has no such option.
     """
     check_choice("auto", "by", by, tuple(BY))
