@@ -43,8 +43,8 @@ def reflection(question: str, trace: str, *, is_right: bool | None) -> tuple[Mes
     asked = (
         f"{_WHAT}\n\nHere is a problem:\n{fenced(question)}\n\n"
         f"Here is how somebody thought about it:\n{fenced(trace)}\n\n{outcome[is_right]}\n\n"
-        "Reflect on it in a few sentences. Is every step true and called for; if not, where did it go wrong? Which behaviors would have made it shorter, or kept it from a mistake? Which would serve on "
-        "problems like it?"
+        "Reflect on it in a few sentences. Is every step true and called for; if not, where did it go wrong? Which "
+        "behaviors would have made it shorter, or kept it from a mistake? Which would serve on problems like it?"
     )
     return (Message("user", asked),)
 

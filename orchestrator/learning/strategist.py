@@ -16,8 +16,7 @@ from hashlib import blake2b
 from json import loads
 from typing import NamedTuple
 
-from orchestrator.answers import is_same
-from orchestrator.errors import ModelMisbehaved
+from orchestrator.errors import ModelMisbehaved, UserError
 from orchestrator.handbook.gates import Passed, Refused, gated
 from orchestrator.handbook.prompts import extraction, reflection, repair
 from orchestrator.handbook.proposals import Proposal, proposals_in
@@ -26,17 +25,18 @@ from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.tasks import is_correct
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Task, question_of
 
-__all__ = ["Learnt", "Strategist"]
+__all__ = ["LEARNS", "Learnt", "Strategist", "outcome_of"]
 
 LEARNS = "learn "
 """How the batch of a run begins that is no task of the user's, but a question of a strategist."""
 _TRACE_CHARS = 24_000
-"""Of a long trace its beginning and its end are shown, half of this each."""
+"""Of a longer trace the beginning and the end are shown, half of this each."""
 _KNOWN = 40
-"""Behaviors that a proposal is compared with: those that share most of its words."""
+"""Behaviors that a proposal is compared with: those that share its rarest words."""
 
 
 class Learnt(NamedTuple):
@@ -49,3 +49,88 @@ class Learnt(NamedTuple):
     """Why nothing could be read in what the engine wrote; empty where it could."""
     output_tokens: int
     """Of all that was asked, what had been asked before included."""
+
+
+class Strategist:
+    """Learns from one stored run after another. `pipeline` lends its largest engine, its budget and its journal."""
+
+    def __init__(self, pipeline: Pipeline, handbook: Handbook) -> None:
+        seed: int = loads(pipeline.settings)["seed"]
+        self._engine = pipeline.but(
+            router="large", scorers={}, seed=seed, stop_on_answer=False, monitors=(), tools=(), mode=None
+        )
+        self._name = blake2b(self._engine.settings.encode(), digest_size=10).hexdigest()
+        self._handbook = handbook
+
+    async def learn(self, stored: StoredRun, *, is_right: bool) -> Learnt:
+        """Reflect on a run, extract behaviors, and add those that pass the gates.
+
+        Raises EngineError or MissingCapability where nobody can be asked, StoreError, and UserError for a budget that
+        leaves no room.
+        """
+        task = task_of(stored)
+        question, trace = question_of(task.messages), _shortened("".join(row.text for row in stored.kept()))
+        reflected, spent = await self._ask(reflection(question, trace, is_right=is_right))
+        asked = extraction(question, trace, reflected, is_right=is_right)
+        written, tokens = await self._ask(asked)
+        spent += tokens
+        try:
+            proposals = proposals_in(written)
+        except ModelMisbehaved as error:
+            written, tokens = await self._ask(repair(asked, written, str(error)))
+            spent += tokens
+            try:
+                proposals = proposals_in(written)
+            except ModelMisbehaved as again:
+                return Learnt(stored.run.id, (), (), str(again), spent)
+        added, refused = self._add(proposals, stored, task)
+        return Learnt(stored.run.id, added, refused, "", spent)
+
+    def _add(
+        self, proposals: Sequence[Proposal], stored: StoredRun, task: Task
+    ) -> tuple[tuple[Change, ...], tuple[Refused, ...]]:
+        """Add what passes the gates."""
+        answer = task.answer or (stored.outcome.answer if stored.outcome else None)
+        while True:
+            known = {
+                each.id: each
+                for proposal in proposals
+                for each, _ in self._handbook.search(f"{proposal.name} {proposal.instruction}", _KNOWN)
+            }
+            head = self._handbook.head
+            results = gated(proposals, [*known.values()], answer=answer, run=stored.run.id)
+            deltas = [each.delta for each in results if isinstance(each, Passed)]
+            try:
+                changes = self._handbook.apply(deltas, reason=f"learned from run {stored.run.id}")
+            except UserError:
+                if self._handbook.head == head:
+                    raise
+                continue  # another process has added the same name meanwhile: look again
+            return tuple(changes), tuple(each for each in results if isinstance(each, Refused))
+
+    async def _ask(self, messages: Sequence[Message]) -> tuple[str, int]:
+        """Return what the engine writes behind its thoughts, and how many tokens that took."""
+        task = Task(messages=tuple(messages))
+        asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
+        result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
+        return said(result.text).strip(), result.ledger.total().output_tokens
+
+
+def outcome_of(stored: StoredRun, reward: float | None) -> bool | None:
+    """Return whether a run was right, by its reward or else by its gold answer; None where nobody can say.
+
+    A reward in between is neither.
+    """
+    if reward is not None:
+        return True if reward >= 1 else False if reward <= 0 else None
+    gold = task_of(stored).answer
+    if gold is None or stored.outcome is None:
+        return None
+    return is_correct(stored.outcome.answer, gold)
+
+
+def _shortened(trace: str) -> str:
+    if len(trace) <= _TRACE_CHARS:
+        return trace
+    left = len(trace) - _TRACE_CHARS
+    return f"{trace[: _TRACE_CHARS // 2]}\n[{left} characters left out]\n{trace[-_TRACE_CHARS // 2 :]}"
