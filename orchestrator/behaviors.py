@@ -74,6 +74,8 @@ class Behavior:
     """The run that it was learned from; empty where a person wrote it."""
     step: int | None = None
     """The step of that run."""
+    task: str = ""
+    """Names what that run was asked, so that the question itself is never answered with it."""
     helpful: int = 0
     """Runs that used it and were right, >= 0; likewise below."""
     harmful: int = 0
@@ -88,8 +90,9 @@ class Behavior:
         _check_line(self.name, "instruction", self.instruction, MAX_INSTRUCTION)
         if self.section:
             _check_line(self.name, "section", self.section, MAX_NAME)
-        if self.run:
-            _check_line(self.name, "run", self.run, MAX_NAME)
+        for name in ("run", "task"):
+            if value := getattr(self, name):
+                _check_line(self.name, name, value, MAX_NAME)
         if self.step is not None and (type(self.step) is not int or not 0 <= self.step < 1 << 53):
             raise UserError(f"{self.name}: step = {self.step!r:.40} must be a whole number of at least 0")
         if self.polarity not in get_args(Polarity):
@@ -119,6 +122,7 @@ class Add(NamedTuple):
     polarity: Polarity = "do"
     run: str = ""
     step: int | None = None
+    task: str = ""
 
 
 class Update(NamedTuple):

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from orchestrator.behaviors import PREFIX, Add, Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.proposals import Proposal
 
-__all__ = ["NEAR", "Passed", "Refused", "gated", "near", "normalised"]
+__all__ = ["NEAR", "Passed", "Refused", "Source", "gated", "near", "normalised"]
 
 NEAR = 0.85
 """Share of words that two instructions have in common from which on they say the same."""
@@ -30,6 +30,17 @@ _ORDERS = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_]+")
+
+
+class Source(NamedTuple):
+    """Where proposals come from."""
+
+    run: str = ""
+    step: int | None = None
+    task: str = ""
+    """Names what the run was asked."""
+    answer: str | None = None
+    """The gold answer, or else the given one; None where there is none."""
 
 
 class Refused(NamedTuple):
@@ -58,35 +69,25 @@ def near(one: str, other: str) -> float:
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
-def gated(
-    proposals: Iterable[Proposal],
-    known: Sequence[Behavior],
-    *,
-    answer: str | None,
-    run: str = "",
-    step: int | None = None,
-) -> list[Passed | Refused]:
+def gated(proposals: Iterable[Proposal], known: Sequence[Behavior], source: Source) -> list[Passed | Refused]:
     """Return each proposal as what may be added, or with the reason why not, in order.
 
-    `known` are the behaviors that a proposal could repeat; one that passes is known to those behind it. `answer` is
-    the gold one, or the given one, of the task that they were learned from; None where there is none.
+    `known` are the behaviors that a proposal could repeat; one that passes is known to those behind it.
     """
     said = [(each.name, each.instruction) for each in known]
     results: list[Passed | Refused] = []
     for proposal in proposals:
-        result = _gated(proposal, said, answer, run, step)
+        result = _gated(proposal, said, source)
         if isinstance(result, Passed):
             said.append((result.delta.name, result.delta.instruction))
         results.append(result)
     return results
 
 
-def _gated(
-    proposal: Proposal, said: Sequence[tuple[str, str]], answer: str | None, run: str, step: int | None
-) -> Passed | Refused:
-    name = normalised(proposal.name)
-    section = " ".join(proposal.section.split())
-    add = Add(name, proposal.instruction.strip(), section, proposal.polarity, run, step)  # type: ignore[arg-type]
+def _gated(proposal: Proposal, said: Sequence[tuple[str, str]], source: Source) -> Passed | Refused:
+    name, section = normalised(proposal.name), " ".join(proposal.section.split())
+    polarity: Any = proposal.polarity  # whatever was written; a behavior says what it can be
+    add = Add(name, proposal.instruction.strip(), section, polarity, source.run, source.step, source.task)
     try:
         Behavior(id=1, **add._asdict())
     except UserError as error:
@@ -94,7 +95,8 @@ def _gated(
     for text in (add.instruction, section, name.removeprefix(PREFIX).replace("_", " ")):
         if found := _ORDERS.search(text):
             return Refused(proposal, "orders", f"{name} reads like an order to an engine: {found[0]!r:.60}")
-    if answer is not None and _holds(f"{add.instruction} {name.removeprefix(PREFIX).replace('_', ' ')}", answer):
+    words = f"{add.instruction} {name.removeprefix(PREFIX).replace('_', ' ')}"
+    if source.answer is not None and _holds(words, source.answer):
         return Refused(proposal, "answer", f"{name} holds the answer of the task that it was learned from")
     for other, instruction in said:
         if other == name or near(instruction, add.instruction) >= NEAR:

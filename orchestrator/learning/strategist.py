@@ -17,7 +17,7 @@ from json import loads
 from typing import NamedTuple
 
 from orchestrator.errors import ModelMisbehaved, UserError
-from orchestrator.handbook.gates import Passed, Refused, gated
+from orchestrator.handbook.gates import Passed, Refused, Source, gated
 from orchestrator.handbook.prompts import extraction, reflection, repair
 from orchestrator.handbook.proposals import Proposal, proposals_in
 from orchestrator.memory.base import StoredRun
@@ -25,7 +25,7 @@ from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.tasks import is_correct
+from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Task, question_of
 
@@ -91,6 +91,7 @@ class Strategist:
     ) -> tuple[tuple[Change, ...], tuple[Refused, ...]]:
         """Add what passes the gates."""
         answer = task.answer or (stored.outcome.answer if stored.outcome else None)
+        source = Source(run=stored.run.id, task=fingerprint(task), answer=answer)
         while True:
             known = {
                 each.id: each
@@ -98,7 +99,7 @@ class Strategist:
                 for each, _ in self._handbook.search(f"{proposal.name} {proposal.instruction}", _KNOWN)
             }
             head = self._handbook.head
-            results = gated(proposals, [*known.values()], answer=answer, run=stored.run.id)
+            results = gated(proposals, [*known.values()], source)
             deltas = [each.delta for each in results if isinstance(each, Passed)]
             try:
                 changes = self._handbook.apply(deltas, reason=f"learned from run {stored.run.id}")

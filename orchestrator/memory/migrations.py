@@ -220,6 +220,7 @@ def m004_handbook(db: Database) -> None:
             merged_into INTEGER,
             run TEXT NOT NULL,
             step INTEGER,
+            task TEXT NOT NULL,
             helpful INTEGER NOT NULL,
             harmful INTEGER NOT NULL,
             neutral INTEGER NOT NULL,

@@ -34,7 +34,7 @@ _UNCOUNTED = (
 _UNTAUGHT = (
     "CREATE TEMP TABLE handbooks (key, name, head, last_seq, last_id, created_s)",
     "CREATE TEMP TABLE behaviors (key, handbook, id, name, instruction, section, polarity, version, is_active, "
-    "merged_into, run, step, helpful, harmful, neutral)",
+    "merged_into, run, step, task, helpful, harmful, neutral)",
     "CREATE TEMP TABLE changes (handbook, seq, parent, op, before, after, reason, at_s, is_current)",
     "CREATE TEMP TABLE snapshots (handbook, name, seq, at_s)",
     "CREATE TEMP TABLE uses (handbook, behavior, run, effect, seq)",

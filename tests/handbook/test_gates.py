@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.behaviors import Add, Behavior
-from orchestrator.handbook.gates import Passed, Refused, gated, near
+from orchestrator.handbook.gates import Passed, Refused, Source, gated, near
 from orchestrator.handbook.proposals import Proposal
 
 KNOWN = [Behavior(id=1, name="behavior_check", instruction="Check every digit of the sum again.")]
 
 
 def the_gate(name: str, instruction: str, answer: str | None = "1081", **more: str) -> str:
-    (result,) = gated([Proposal(name, instruction, **more)], KNOWN, answer=answer)
+    (result,) = gated([Proposal(name, instruction, **more)], KNOWN, Source(answer=answer))
     return result.gate if isinstance(result, Refused) else "passed"
 
 
@@ -52,7 +52,7 @@ def test_an_answer_of_several_words_is_found_however_it_is_spaced_and_none_is_in
 
 def test_what_passes_is_known_to_what_comes_behind_it() -> None:
     results = gated(
-        [Proposal("behavior_a", "Look left."), Proposal("behavior_b", "Look left!")], [], answer=None, run="r", step=2
+        [Proposal("behavior_a", "Look left."), Proposal("behavior_b", "Look left!")], [], Source(run="r", step=2)
     )
     assert results[0] == Passed(Add("behavior_a", "Look left.", run="r", step=2))
     assert isinstance(results[1], Refused) and results[1].reason == "behavior_b says what behavior_a says"

@@ -77,7 +77,8 @@ COLUMNS = {
     "behaviors": (
         "key INTEGER, handbook INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, instruction TEXT NOT NULL, "
         "section TEXT NOT NULL, polarity TEXT NOT NULL, version INTEGER NOT NULL, is_active INTEGER NOT NULL, "
-        "merged_into INTEGER, run TEXT NOT NULL, step INTEGER, helpful INTEGER NOT NULL, harmful INTEGER NOT NULL, "
+        "merged_into INTEGER, run TEXT NOT NULL, step INTEGER, task TEXT NOT NULL, "
+        "helpful INTEGER NOT NULL, harmful INTEGER NOT NULL, "
         "neutral INTEGER NOT NULL"
     ),
     "changes": (
