@@ -1,0 +1,40 @@
+"""How behaviors are recalled for a task: how many, of what kind, and in which runs for comparison none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from orchestrator.errors import UserError
+
+__all__ = ["Recall"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """What a run is shown of a handbook. Raises UserError for options that mean nothing."""
+
+    most: int = 8
+    """Behaviors, at most."""
+    tokens: int = 512
+    """Tokens that their lines may have, counted by the largest engine."""
+    share: float = 0.25
+    """A behavior is left out whose score is less than this share of the best one's, in [0, 1]."""
+    sections: tuple[str, ...] = ()
+    """The topics that are looked in; all of them if none is named."""
+    withheld: float = 0.0
+    """Share of the runs, drawn by their seeds, that are shown nothing: what the others are held against."""
+    own: bool = False
+    """Whether a question may be answered with what was learned from that very question."""
+
+    def __post_init__(self) -> None:
+        for name in ("most", "tokens"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise UserError(f"recall: {name} = {value!r} must be a whole number of at least 1")
+        for name in ("share", "withheld"):
+            if not isinstance(value := getattr(self, name), int | float) or not 0 <= value <= 1:
+                raise UserError(f"recall: {name} = {value!r} is not in [0, 1]")
+
+    def withholds(self, seed: int) -> bool:
+        """Return whether the run of this seed is one that is shown nothing."""
+        return Random(f"recall/{seed}").random() < self.withheld
