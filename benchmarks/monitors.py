@@ -1,32 +1,37 @@
 """What the monitors that work by rules cost a step, all of them together, in CPU.
 
 Run `python benchmarks/monitors.py`. Two runs come by: a chain of thoughts, and an agent whose last step is a call or
-what came of it. Steps have 150 tokens, about 100 words, with equations in them. `one of 4,000 tokens` is a last step of
-that length, which comes at most a few times in a run: the bar does not speak of it.
+what came of it; a call names what the task and the last answer told of. Steps have 150 tokens, about 100 words, with
+equations in them. The bar does not speak of what comes at most a few times in a run: a last step of 4,000 tokens, and
+a call that names what nobody has told of, for which `ungrounded` searches the whole run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from time import process_time
 from typing import Any
 
 from measure import Options, Report, options
 
-from orchestrator.monitors import find
+from orchestrator.monitors import MONITORS, find
+from orchestrator.monitors.window import CLOSED
 from orchestrator.types import History, Step, StepKind, Stop, Task
 
 BAR_MS = 0.5
 BAR_GROWTH = 1.3
 WORDS = 100
 LONG_WORDS = 2_700
+EQUATION = 20
+"""Words from one equation to the next."""
 IN_A_LAP = 50
 """Steps that one reading of the clock is about."""
-RULES = (
-    "stalled", "stuck", "milestone", "drift", "budget", "repetition", "flaw-repetition", "think-answer-mismatch",
-    "failed-steps",
-)  # fmt: skip
+CONTROLS = ("every", "chance")
+"""They notice nothing."""
+RULES = [name for name in MONITORS if hasattr(find(name), "watch") and name not in ("classified", *CONTROLS)]
+"""They read the history and nothing else: what has to ask an engine has no `watch`."""
 VOCABULARY = ["the", "of", "so", "we", "price", "pens"] * 8
 VOCABULARY += [
     first + last for first in ("pri", "lo", "ta", "se", "wor") for last in ("ce", "ok", "kes", "nds", "xting")
@@ -36,13 +41,21 @@ VOCABULARY += [
 def text(number: int, num_words: int = WORDS) -> str:
     """Return a thought like no other, with equations in it."""
     random = Random(number)
-    parts = [f"{number + place}*{place} = {place * (number + place)}" if place % 20 == 0 else random.choice(VOCABULARY)
-             for place in range(num_words)]  # fmt: skip
+    parts = [random.choice(VOCABULARY) for _ in range(num_words)]
+    for place in range(0, num_words, EQUATION):
+        parts[place] = f"{number + place}*{place} = {place * (number + place)}"
     return " ".join(parts)
 
 
+def call(number: int) -> str:
+    """Return a call that names what is asked for, and a number of the answer before it."""
+    return f"<tool>lookup(pens, {number - 1 + EQUATION})</tool>"
+
+
 def step(index: int, kind: StepKind, content: str) -> Step:
-    """Return a kept step with token ids."""
+    """Return a kept step with token ids; an action is thought about before it is called."""
+    if kind is StepKind.ACTION:
+        content = f"{content}\n{CLOSED}\n{call(index)}"
     ids = [hash((index, place)) % 30_000 for place in range(len(content.split()) * 3 // 2)]
     return Step(
         index=index,
@@ -67,6 +80,12 @@ def run_of(num_steps: int, last: StepKind, last_words: int = WORDS) -> History:
     task = Task.of("What is the price of 3 pens, 4 cups and 9 bags in the shop at the river?")
     num = sum(each.num_tokens for each in steps)
     return History(task=task, engines=("small", "large"), seed=0, steps=steps, num_tokens=num, thought_tokens=num)
+
+
+def astray(run: History) -> History:
+    """Return a run of an agent whose last call names what nobody has told of, though many words begin like it."""
+    *before, called, answer = run.steps
+    return replace(run, steps=[*before, replace(called, text=called.text.replace("(pens,", "(pen,")), answer])
 
 
 def lap_ms(monitors: Sequence[Any], run: History, laps: int) -> float:
@@ -96,6 +115,8 @@ def main(chosen: Options) -> None:
         report.add(f"{last}: all, one of 4,000 tokens", at_long, "ms")
         for name, monitor in monitors.items():
             report.add(f"{last}: {name}", [lap_ms([monitor], runs[1000], laps) for _ in range(times)], "ms")
+    lost = [lap_ms([monitors["ungrounded"]], astray(runs[1000]), laps) for _ in range(times)]
+    report.add("observation: ungrounded, of a name from nowhere", lost, "ms")
     report.print()
 
 

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.monitors import MONITORS
 from orchestrator.routers import ROUTERS
 
+ASKING = {"trial-answer", "saturation", "convergence", "overthinking"}
+"""Monitors that look at a forced answer, or have to ask whether two are the same."""
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -95,6 +98,9 @@ def test_monitors_by_rules_are_held_against_the_bar_at_every_length_of_a_run() -
             row = rows[f"{last}: all, step {num} [ms]"]
             assert 0 < row["median"] < 10 * row["bar"]
         assert rows[f"{last}: all, step 1,000 / step 50 [x]"]["median"] < 10
+        measured = {name.split(": ")[1].removesuffix(" [ms]") for name in rows if name.startswith(f"{last}: ")}
+        assert set(MONITORS) - measured == ASKING | {"classified", "every", "chance"}
+    assert rows["observation: ungrounded, of a name from nowhere [ms]"]["bar"] is None
 
 
 def test_a_look_of_a_trained_monitor_is_held_against_the_bar() -> None:

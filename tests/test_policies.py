@@ -70,7 +70,7 @@ def test_tools_have_their_options_and_can_have_another_name() -> None:
 def test_a_pipeline_takes_them_and_its_settings_name_them() -> None:
     config = loaded('mode = "no_think"\nfallback = "refuse"\n[[monitors]]\nname = "stuck"\n[tools.calculator]')
     settings = Pipeline(**config.pipeline_options()).settings
-    for named in ('"no_think"', '"fallback": null', '"policy": "stuck ', '"tools": ["calculator"]'):
+    for named in ('"no_think"', '"fallback": null', '"policy": "stuck ', '"order": ["calculator"]'):
         assert named in settings
 
 

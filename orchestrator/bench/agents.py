@@ -66,17 +66,21 @@ def agents(rows: Rows, costs: Costs) -> dict[str, Any] | None:
 
 
 def _noticed(samples: Sequence[Sample]) -> dict[str, dict[str, Interval]]:
-    """Return the share of runs in which something was noticed, by kind: of all, and of those that ended right.
+    """Return the share of runs in which something was noticed, by kind: of all, of those that ended right, and of the
+    healthy ones.
 
-    The second is no rate of false alarms: a run that loops and recovers is right, too, but not healthy. A healthy one
-    ended right and has no call with the same answer three times in a row.
+    The last is the rate of false alarms: a run that loops and recovers is right, too, but not healthy. Where runs were
+    handed over, nobody can say which ones would have been.
     """
     right = [sample for sample in samples if sample.is_right]
+    is_known = not any(sample.escalations for sample in samples)
+    healthy = [sample for sample in right if is_known and sample.is_healthy]
     kinds = sorted(Counter(kind for sample in samples for kind in sample.events))
     return {
         kind: {
             name: wilson(sum(kind in each.events for each in some), len(some))
-            for name, some in (("all", samples), ("right", right))
+            for name, some in (("all", samples), ("right", right), ("healthy", healthy))
+            if some
         }
         for kind in kinds
     }

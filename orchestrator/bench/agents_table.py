@@ -7,8 +7,15 @@ from typing import Any
 
 from orchestrator.bench.agents import control_of
 from orchestrator.bench.columns import columns, wrapped
+from orchestrator.bench.sample import LOOP
 
 __all__ = ["agents_in_words", "agents_table"]
+
+
+_HEALTHY = (
+    "Runs in which a monitor raised an event of this kind, whatever was done about it. A healthy one ended right and "
+    f"has no call with the same answer {LOOP} times in a row; nobody can say where runs are handed over."
+)
 
 
 def agents_table(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
@@ -31,15 +38,14 @@ def agents_table(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[s
     header = ("of always-large", "right", *prices, "hand-overs", "returns", "verdicts")
     note = "Shares of what large-only solves and costs, under each price profile. The others are per task."
     seen = [
-        (names[label], kind, _percent(shares["all"]), _percent(shares["right"]))
+        (names[label], kind, *(_percent(shares.get(of)) for of in ("all", "right", "healthy")))
         for label, each in found.items()
         if not control_of(label)
         for kind, shares in each["noticed"].items()
     ]
     tables = [columns(header, work, note)]
     if seen:
-        told = "Runs in which a monitor raised an event of this kind, whatever was done about it."
-        tables.append(columns(("noticed", "kind", "% of runs", "% of right runs"), seen, told))
+        tables.append(columns(("noticed", "kind", "% of runs", "% of right", "% of healthy"), seen, _HEALTHY))
     return tables
 
 
@@ -64,6 +70,8 @@ def _ratio(interval: Sequence[float] | None) -> str:
     return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
 
 
-def _percent(interval: Sequence[float]) -> str:
+def _percent(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return "-"
     value, low, high = (100 * each for each in interval)
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from json import loads
 from typing import Any, NamedTuple
 
@@ -16,13 +16,14 @@ from orchestrator.bench.workloads.base import Workload, fingerprint
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.monitors.window import moves_in
 from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.counterfactuals import compared, own_calls, own_signals
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.watch import RAISED
 from orchestrator.runtime.workers import side_by_side
-from orchestrator.types import Status, Task
+from orchestrator.types import Status, Step, Task
 
 __all__ = ["Plan", "Race"]
 
@@ -226,6 +227,7 @@ class Race:
             share=_share(policy),
             compared=tuple((each.is_large, each.kept, each.other) for each in compared(stored)),
             error=str(result.error or ""),
+            in_a_row=_in_a_row(result.steps),
         )
 
     def _score(self, task: Task, answer: str | None) -> tuple[float, str]:
@@ -242,3 +244,9 @@ def _share(policy: Policy) -> float | None:
     """Return the share of steps that a random control gives to the large engine."""
     share: float | None = getattr(policy.router, "large_share", None)
     return share
+
+
+def _in_a_row(steps: Sequence[Step]) -> int:
+    """Return how many calls in a row were the same and answered the same, at most."""
+    calls = ((move.action, move.observation) for move in moves_in(steps) if move.action)
+    return max((sum(1 for _ in same) for _, same in groupby(calls)), default=0)

@@ -8,10 +8,12 @@ from typing import Any
 
 from orchestrator.bench.cost import Use
 
-__all__ = ["Key", "Sample"]
+__all__ = ["LOOP", "Key", "Sample"]
 
 Key = tuple[str, int, str]
 """Policy, seed and task."""
+LOOP = 3
+"""Calls in a row, the same and answered the same, that are one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class Sample:
     """Times that an engine wrote on behind a larger one."""
     events: Mapping[str, int] = field(default_factory=dict)
     """What monitors noticed, how often, by kind."""
+    in_a_row: int | None = None
+    """Most calls in a row that were the same and answered the same; 0 without a call, None where nobody counted."""
 
     @property
     def key(self) -> Key:
@@ -67,6 +71,11 @@ class Sample:
     def is_right(self) -> bool:
         """Only a full score counts as right."""
         return self.score >= 1
+
+    @property
+    def is_healthy(self) -> bool:
+        """It ended right and was at no time in a loop, as far as anybody counted."""
+        return self.is_right and self.in_a_row is not None and self.in_a_row < LOOP
 
     @property
     def decode(self) -> int:

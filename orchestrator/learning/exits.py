@@ -27,7 +27,6 @@ __all__ = [
     "Thought",
     "exit_options",
     "name_of",
-    "scored_looks",
     "thought_in",
     "thought_of",
     "thought_tokens",
@@ -86,7 +85,8 @@ def thought_in(stored: StoredRun, exit: Exit, is_right: Callable[[str | None, st
     rows = stored.kept()
     looks = {row.step: _event(row) for row in stored.events if row.kind == name_of(exit)}  # of a step, the last one
     spent: dict[int, int] = {}
-    for call in stored.calls:
+    is_free = getattr(exit, "is_free", False)  # it asks while it does not act, so that its labels are true
+    for call in () if is_free else stored.calls:
         if call.intent.purpose == PROBE and call.result is not None:
             step = call.intent.step
             spent[step] = spent.get(step, 0) + call.result.output_tokens
@@ -158,11 +158,6 @@ def worst(thoughts: Iterable[Thought], mistake: Mistake = "wrong") -> tuple[floa
     if not highest:
         raise UserError("no thought was watched to its end: run tasks with an exit that has acts = false")
     return tuple(highest.values())
-
-
-def scored_looks(thoughts: Iterable[Thought]) -> list[tuple[float, bool]]:
-    """Return score and label of every look with an answer: what LYNX's rule per class is fitted on."""
-    return [(look.score, look.is_right) for thought in thoughts for look in thought.looks if look.can_exit]
 
 
 def name_of(exit: Exit) -> str:

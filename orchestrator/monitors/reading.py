@@ -25,6 +25,7 @@ __all__ = [
     "powers",
     "repeated_phrase",
     "rights_of",
+    "spaced",
     "words",
 ]
 
@@ -36,7 +37,8 @@ _REPEATED = 0.9
 """Share of the phrases of a loop that occur more than once."""
 _PROBE = 4
 """Words at the end of a text that have to come again for it to end in a loop."""
-_SPACES = str.maketrans(punctuation, " " * len(punctuation))
+_PARTING = punctuation + "".join(filter(str.isspace, map(chr, range(0x3001))))
+_SPACES = str.maketrans(_PARTING, " " * len(_PARTING))
 _NO_FIGURE = re.compile(r"[^\d+\-*/=<>^%]+")
 _CLAIM = re.compile(
     r"(\d(?<![\w.)^+*/×·-]\d)(?<![)^+*/×·-] \d)[\d.]*) ?([-+*/×·]) ?(\d[\d.]*) ?= ?"
@@ -62,6 +64,11 @@ class Claim(NamedTuple):
 def words(text: str) -> list[str]:
     """Return the words and numbers of a text in lower case; punctuation parts them."""
     return text.lower().translate(_SPACES).split()
+
+
+def spaced(text: str) -> str:
+    """Return a text in lower case with each of its words between spaces, sooner than `words` parts them."""
+    return f" {text.lower().translate(_SPACES)} "
 
 
 def mentioned(terms: Iterable[str], text: str) -> int:

@@ -1,6 +1,6 @@
 """Notice a call that was made before and is answered the same again: nothing was learned from it.
 
-The one before may be any of the last thousand steps. An error may be tried again, since what was busy may be free by
+The one before may be any of the last 400 steps. An error may be tried again, since what was busy may be free by
 now. It is for tools that read; where a call changes something, the same one may be right many times.
 
 Source: none; it is the step-level cascade's repeated action and observation, without waiting for a row of them.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from orchestrator.errors import UserError
 from orchestrator.monitors.window import CLOSED, Move, moves_of
@@ -17,7 +18,7 @@ from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Redundant"]
 
-_REACH = 1000
+_REACH = 400
 """Steps that are looked at, the last ones, so that a long run costs no more."""
 
 
@@ -36,6 +37,11 @@ class Redundant:
         if type(self.tries) is not int or self.tries < 1:
             raise UserError(f"monitor redundant: tries = {self.tries!r} must be a whole number above 0")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Look for the last call and its answer among those before."""
         if history.steps[-1].kind is not StepKind.OBSERVATION:
@@ -53,8 +59,8 @@ class Redundant:
 
 def _times(steps: Sequence[Step], last: Move) -> int:
     """Return how often the same call was answered the same, as far back as is looked."""
-    found = 0
-    for place in range(len(steps) - 1, max(0, len(steps) - _REACH), -1):
-        if steps[place].kind is StepKind.OBSERVATION and steps[place].text.strip() == last.observation:
-            found += steps[place - 1].text.rpartition(CLOSED)[2].strip() == last.action
-    return found
+    return sum(
+        step.text.strip() == last.observation and before.text.rpartition(CLOSED)[2].strip() == last.action
+        for before, step in pairwise(steps[-_REACH:])
+        if step.kind is StepKind.OBSERVATION
+    )

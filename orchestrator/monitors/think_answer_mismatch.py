@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.answers import plain
 from orchestrator.monitors.reading import number
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
@@ -33,6 +34,8 @@ class ThinkAnswerMismatch:
     right side of the last equation, else the last number. Outside, where there is none, every number of the text may
     be meant. Silent where either side has none, or one is a number and the other is not.
     """
+
+    raises = (_KIND,)
 
     def watch(self, history: History) -> Event | None:
         """Compare both sides of the last `</think>`, once there is an answer."""
@@ -92,5 +95,5 @@ def _agree(one: str, other: str) -> bool:
     """Whether two answers are the same, or cannot be compared."""
     left, right = number(one), number(other)
     if left is None and right is None:
-        return one.casefold().split() == other.casefold().split()
+        return plain(one) == plain(other)
     return left is None or right is None or left == right

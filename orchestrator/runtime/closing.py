@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.runtime.decisions import Exited, record_once
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.run import ANSWER, Run, Turn
 from orchestrator.types import StepKind, Stop
 
@@ -46,7 +47,8 @@ def _exit(run: Run, reason: str, *, spent: bool, **why: Any) -> Exited:
     limits = (None if spent else run.thought_left, of_run)
     at_most = min((limit for limit in limits if limit is not None), default=None)
     knows = getattr(run.mode_policy, "usual", None)
-    usual: float | None = knows(run.history) if knows else None
+    with brought(f"mode {run.mode_name}"):
+        usual: float | None = knows(run.history) if knows else None
     told = [f"{reason}; {thought} tokens of thought"]
     told += [] if at_most is None else [f"saves {at_most} at most"]
     told += [] if usual is None else [f"{usual:.0f} are usual"]

@@ -22,7 +22,7 @@ from orchestrator.ledger import Price
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime import build, opening
+from orchestrator.runtime import build, moding, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.circumstances import circumstances
@@ -108,6 +108,8 @@ class Pipeline:
             raise UserError(f"durability = {durability!r}; known: process, power")
         if db is not None and not os.fspath(db):
             raise UserError("db is empty: name a file, or leave it out")
+        if approve is not None and not callable(approve):
+            raise UserError(f"approve = {approve!r:.60}: give a function that is asked before a call, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
@@ -125,6 +127,7 @@ class Pipeline:
         """What its runs may call, or the function that makes a task's own."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
+        self._mode, self._fallback = build.mode_of(mode), build.fallback_of(fallback)
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
@@ -136,8 +139,8 @@ class Pipeline:
             monitors=self.monitors,
             tools=self.tools,
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
-            mode=build.mode_of(mode),
-            fallback=build.fallback_of(fallback),
+            mode=self._mode,
+            fallback=self._fallback,
             scorers=self._scorers,
             answer=answer,
             find_answer=extractor(answer),
@@ -151,10 +154,10 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
+        build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
         build.check_tools(self.tools, self.engines)
-        asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
-        build.check_asked(asking, self.engines)
+        build.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -204,6 +207,8 @@ class Pipeline:
         if tools is not SAME:
             other.tools = build.tools_of(tools)
             build.check_tools(other.tools, self.engines)
+        if mode is not SAME:
+            other._mode = build.mode_of(mode)
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -217,11 +222,12 @@ class Pipeline:
             readings=Readings(),
             experience=experience,
             monitors=other.monitors,
-            mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
+            mode=other._mode,
             tools=other.tools,
         )
+        build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
-        build.check_asked({"monitor": other.monitors, "mode": [other._recipe.mode]}, self.engines)
+        build.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -267,7 +273,8 @@ class Pipeline:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
+        """What is to be said, so far, of scorers that read the same again and again, and of monitors that noticed what
+        nothing is done about: a sentence each."""
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
@@ -414,6 +421,7 @@ class Pipeline:
             for monitor in self.monitors:
                 if hasattr(monitor, "needs"):
                     build.check_needs(monitor, self._scorers, capabilities, self.writers)
+            moding.check(self._mode, self._fallback, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.errors import EngineError, LimitExceeded, UserError
+from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
@@ -233,7 +233,7 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
     """Return what the router says about the next step, or said in an earlier session.
 
-    What has a reason is recorded, and what a person was asked about.
+    What has a reason is recorded, what a person was asked about, and what later steps without a plan are written by.
     """
     stored = run.stored.decisions.get((index, attempt, "before_step"))
     if isinstance(stored, Planned | StopRun):
@@ -252,7 +252,8 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
         raise UserError(
             f"{run.doors.policy} starts a step with {planned.lead!r}; a chat-only engine cannot go on from it"
         )
-    if planned.reason or planned.lead or answers:
+    is_new = (planned.max_tokens, planned.whole) != (run.step_tokens, run.writes_whole)
+    if planned.reason or planned.lead or answers or is_new:
         why = Planned(
             engine=planned.engine,
             reason=planned.reason,
@@ -295,7 +296,7 @@ def finish(run: Run, status: Status | None, reason: str) -> str:
     return ANSWER
 
 
-def fail(run: Run, error: EngineError) -> str:
+def fail(run: Run, error: OrchestratorError) -> str:
     """End the run as failed because of `error`."""
     run.error = error
     return end(run, Status.FAILED, str(error))

@@ -60,6 +60,7 @@ async def write(run: Run, turn: Turn) -> Step:
         stop = (*stop, *run.tools.closers)
     stop = (*stop, *held.stops)
     parts: list[Completion] = []
+    think_budget = held.served
     while True:
         part = await run.call(
             turn.engine,
@@ -71,10 +72,11 @@ async def write(run: Run, turn: Turn) -> Step:
             logprobs=turn.logprobs,
             stop=stop,
             drawn_as=turn.drawn_as,
-            think_budget=held.served,
+            think_budget=think_budget,
         )
         parts.append(part)
         left -= part.output_tokens
+        think_budget = None if think_budget is None else max(1, think_budget - part.output_tokens)
         is_over = part.stop is not Stop.DELIMITER or part.stop_text in held.stops or left <= 0
         if is_over or not _goes_on(parts, lead):
             return _step(run, turn, parts, lead, is_thinking=is_thinking)
@@ -90,7 +92,7 @@ class _Held(NamedTuple):
     stops: tuple[str, ...] = ()
     """The tag at which it ends, so that thought and other text never share a limit."""
     served: int | None = None
-    """What a server is told that ends thoughts by itself. It counts the thought in the prompt, too."""
+    """What a server is told that ends thoughts by itself."""
 
 
 _FREE = _Held()
@@ -105,7 +107,7 @@ def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
     if budget is None:
         return _Held(closes, limit)
     if turn.engine in run.served_budgets:
-        return _Held(closes, limit, served=max(budget, 1) + (run.thinking.in_block if is_thought else 0))
+        return _Held(closes, limit, served=max(budget, 1))
     return _Held(closes, budget, (_CLOSES,)) if is_thought else _Held(closes, limit, (_OPENS,))
 
 

@@ -94,6 +94,8 @@ def test_a_cascade_meets_the_tasks_of_its_controls_with_tools_monitors_and_a_mod
         assert (sample.escalations, sample.large_steps) == (0, 0)
         assert sample.events == {"budget": sample.steps // 2}
     assert {sample.status for sample in found["small"]} == {"budget"}
+    assert {sample.in_a_row for sample in found["small"]} == {12}
+    assert {sample.in_a_row for sample in found[CASCADE]} == {2}
 
 
 def test_a_comparison_in_another_mode_is_another_comparison(tmp_path: Path) -> None:
@@ -169,12 +171,23 @@ def test_controls_are_compared_at_the_policys_cost_on_their_front() -> None:
     assert found[LOT]["at_equal_cost"] == {}
 
 
-def test_what_was_noticed_is_a_share_of_all_runs_and_of_right_ones() -> None:
+def test_what_was_noticed_is_a_share_of_all_runs_of_right_ones_and_of_healthy_ones() -> None:
     some = lines(OURS, "xx.." * 10, 40)
     some = [replace(each, events={"stuck": 3} if int(each.task) % 4 in (0, 2) else {}) for each in some]
-    found = agents(by_label(*CONTROLS, some), COSTS)
-    assert found is not None
-    assert {name: share.value for name, share in found[OURS]["noticed"]["stuck"].items()} == {"all": 0.5, "right": 0.5}
+
+    def shares(*in_a_row: int | None, **changes: Any) -> dict[str, float]:
+        counted = [replace(each, in_a_row=in_a_row[int(each.task) % 4]) for each in some]
+        counted[-1] = replace(counted[-1], **changes)
+        found = agents(by_label(*CONTROLS, counted), COSTS)
+        assert found is not None
+        return {name: share.value for name, share in found[OURS]["noticed"]["stuck"].items()}
+
+    assert shares(2, 2, 2, 2) == {"all": 0.5, "right": 0.5, "healthy": 0.5}
+    assert shares(3, 0, 9, 9) == {"all": 0.5, "right": 0.5, "healthy": 0.0}
+    assert shares(1, 3, 1, 1) == {"all": 0.5, "right": 0.5, "healthy": 1.0}
+    assert shares(2, 2, 2, 2, escalations=1) == {"all": 0.5, "right": 0.5}  # nobody can say of a run handed over
+    assert shares(9, 9, 0, 0) == {"all": 0.5, "right": 0.5}
+    assert shares(None, None, None, None) == {"all": 0.5, "right": 0.5}
 
 
 def test_without_monitors_there_is_nothing_to_say() -> None:
@@ -183,7 +196,8 @@ def test_without_monitors_there_is_nothing_to_say() -> None:
 
 def test_a_report_has_costs_what_was_noticed_and_a_sentence_for_each_control() -> None:
     found = agents(
-        by_label(*CONTROLS, lines(OURS, "xx.." * 10, 40, events={"stuck": 1}), lines(LOT, "." * 40, 90)), COSTS
+        by_label(*CONTROLS, lines(OURS, "xx.." * 10, 40, events={"stuck": 1}, in_a_row=2), lines(LOT, "." * 40, 90)),
+        COSTS,
     )
     assert found is not None
     policies = {label: {"escalations_per_task": 0.5} for label in found}
@@ -192,7 +206,10 @@ def test_a_report_has_costs_what_was_noticed_and_a_sentence_for_each_control() -
     costs, seen = agents_table(summary, names)
     [line] = [each for each in costs.splitlines() if each.startswith("ours")]
     assert line.split() == ["ours", "50%", "[35,", "65]", "40%", "[40,", "40]", "0.50", "0.00", "0.00"]
-    assert seen.splitlines()[1].split() == ["ours", "stuck", "100.0", "[91.2,", "100.0]", "100.0", "[83.9,", "100.0]"]
+    right = ["100.0", "[83.9,", "100.0]"]
+    assert seen.splitlines()[1].split() == ["ours", "stuck", "100.0", "[91.2,", "100.0]", *right, *right]
+    del found[OURS]["noticed"]["stuck"]["healthy"]  # of results of before it was counted
+    assert agents_table(summary, names)[1].splitlines()[1].split()[-1] == "-"
     [sentence] = agents_in_words(summary, names).split("\n\n")
     assert " ".join(sentence.split()).startswith("ours is right +10.0 [")
     assert "best mixture of `chance`, small-only and large-only at the same cost" in " ".join(sentence.split())

@@ -17,6 +17,7 @@ from orchestrator.monitors.reading import (
     number,
     repeated_phrase,
     rights_of,
+    spaced,
     words,
 )
 
@@ -36,6 +37,14 @@ from orchestrator.monitors.reading import (
 )
 def test_equations_of_two_numbers_are_claims(text: str, expected: list[tuple[str, str, bool]]) -> None:
     assert claims_in(text) == expected
+
+
+@given(st.text(st.sampled_from("aB9 ,'\n\x85\xa0\u2003\u3000")), st.text(st.characters(), max_size=9))
+@settings(max_examples=50)
+def test_a_word_stands_between_spaces_if_and_only_if_it_is_one_of_the_words(text: str, more: str) -> None:
+    found = words(text + more)
+    assert all(f" {word} " in spaced(text + more) for word in found)
+    assert (" a " in spaced(text + more)) == ("a" in found)
 
 
 def test_the_right_sides_of_a_left_side_are_found_in_order() -> None:

@@ -45,6 +45,12 @@ def test_what_was_asked_before_a_hand_over_counts() -> None:
     assert [event.step for event in replay(Redundant(), agent(CUP, PEN, CUP, window=2))] == [5]
 
 
+@pytest.mark.parametrize("between, is_noticed", [(199, True), (200, False)])
+def test_as_far_back_as_400_steps_is_looked(between: int, is_noticed: bool) -> None:
+    run = agent(CUP, *((f"lookup(pen{number})", "3") for number in range(between)), CUP)
+    assert (Redundant().watch(run) is not None) == is_noticed
+
+
 def test_a_run_without_tools_repeats_no_call() -> None:
     assert replay(Redundant(), thinking("the same", "the same")) == []
 

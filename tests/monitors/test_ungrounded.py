@@ -39,11 +39,13 @@ def noticed(*turns: tuple[str, ...], task: str = TASK, **options: Any) -> list[i
         ([("I look at the bag.", "<tool>lookup(cup)</tool>", "7")], []),
         ([("<tool>calc((2+3)*2)</tool>", "10")], []),
         ([("<tool>lookup(ＰＥＮＳ)</tool>", "x")], [1]),
+        ([("<tool>list()</tool>", "bags 3"), ("<tool>lookup(bag)</tool>", "3")], [3]),
+        ([("<tool>list()</tool>", "3\u00a0bag\u3000Lamp"), ("<tool>lookup(bag, lamp)</tool>", "3")], []),
     ],
     ids=[
         "of the task", "of nowhere", "of an error", "of an answer", "digits turned", "no argument", "its own echo",
         "by name", "a number by name", "json", "json of nowhere", "broken json", "no call", "thought aside",
-        "nested", "look-alikes",
+        "nested", "look-alikes", "part of a word", "between other spaces",
     ],
 )  # fmt: skip
 def test_it_is_noticed_behind_the_answer_to_the_call(turns: list[tuple[str, ...]], expected: list[int]) -> None:

@@ -122,13 +122,21 @@ class Serves(Scripted):
         return replace(await super().start(), thinking_budget=True)
 
 
-def test_a_server_that_ends_thoughts_is_told_with_every_call_and_counts_those_in_the_prompt() -> None:
+def test_a_server_that_ends_thoughts_is_told_with_every_call_what_is_left() -> None:
     engine = Serves(["1234\n\n", "12\n\n", "3</think>\n\n", "\\boxed{4}"])
     with Pipeline({"small": engine}, "small", mode="think(20)", db=":memory:") as made:
         result = made.run("?")
     assert result.answer == "4"
-    assert [request.think_budget for request in engine.requests] == [20, 20, 20, 9]
+    assert [request.think_budget for request in engine.requests] == [20, 14, 10, 9]
     assert [request.max_tokens for request in engine.requests] == [512] * 4
+
+
+def test_a_call_that_goes_on_with_a_step_is_told_what_the_one_before_has_left() -> None:
+    engine = Serves(["```\n\n", "12\n```\n\n", "3</think>\n\n", "\\boxed{4}"])
+    with Pipeline({"small": engine}, "small", mode="think(20)", db=":memory:") as made:
+        result = made.run("?")
+    assert [step.text for step in result.steps[:2]] == ["```\n\n12\n```\n\n", "3</think>\n\n"]
+    assert [request.think_budget for request in engine.requests] == [20, 15, 7, 6]
 
 
 @pytest.mark.parametrize("text", ["x" * 30, "<think>" + "x" * 30])
