@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
+from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 
-__all__ = ["Recall"]
+__all__ = ["Recall", "Recalled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +20,8 @@ class Recall:
     """Behaviors, at most."""
     tokens: int = 512
     """Tokens that their lines may have, counted by the largest engine."""
-    share: float = 0.25
-    """A behavior is left out whose score is less than this share of the best one's, in [0, 1]."""
+    share: float = 0.0
+    """A behavior is left out whose score is less than this share of the best one's, in [0, 1]; 0 takes `most`."""
     sections: tuple[str, ...] = ()
     """The topics that are looked in; all of them if none is named."""
     withheld: float = 0.0
@@ -38,3 +40,25 @@ class Recall:
     def withholds(self, seed: int) -> bool:
         """Return whether the run of this seed is one that is shown nothing."""
         return Random(f"recall/{seed}").random() < self.withheld
+
+
+class Recalled(NamedTuple):
+    """What a handbook has for a task."""
+
+    file: str
+    """Where the handbook is."""
+    handbook: str
+    """Its name in that file."""
+    head: int
+    """The change that it stood on."""
+    behaviors: tuple[Behavior, ...]
+    """In the order they are shown; where nothing is shown, those that would have been."""
+    num_tokens: int
+    left: str
+    """See choosing.Chosen."""
+    is_withheld: bool
+
+    @property
+    def shown(self) -> tuple[Behavior, ...]:
+        """What the engines read."""
+        return () if self.is_withheld else self.behaviors

@@ -97,4 +97,6 @@ def drawn(runs: Iterable[Watched], number: int, seed: int) -> list[Look]:
 
 def _bare(pipeline: Pipeline, seed: int) -> Pipeline:
     """Return a pipeline whose large engine answers a question and nothing else happens."""
-    return pipeline.but(router="large", scorers={}, seed=seed, stop_on_answer=True, monitors=(), tools=(), mode=None)
+    return pipeline.but(
+        router="large", scorers={}, seed=seed, stop_on_answer=True, monitors=(), tools=(), mode=None, handbook=None
+    )

@@ -57,7 +57,7 @@ class Strategist:
     def __init__(self, pipeline: Pipeline, handbook: Handbook) -> None:
         seed: int = loads(pipeline.settings)["seed"]
         self._engine = pipeline.but(
-            router="large", scorers={}, seed=seed, stop_on_answer=False, monitors=(), tools=(), mode=None
+            router="large", scorers={}, seed=seed, stop_on_answer=False, monitors=(), tools=(), mode=None, handbook=None
         )
         self._name = blake2b(self._engine.settings.encode(), digest_size=10).hexdigest()
         self._handbook = handbook

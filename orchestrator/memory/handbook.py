@@ -81,6 +81,7 @@ class Handbook:
             raise UserError(f"a handbook cannot be called {name!r:.100}: use a plain word")
         self.name = name
         self._store = store
+        self.file = store.path
         self._spaces: dict[str, Vectors] = {}
 
     # ---- reading

@@ -6,7 +6,7 @@ from json import dumps
 from time import time
 
 from orchestrator.memory.base import OutcomeRow
-from orchestrator.runtime import learning
+from orchestrator.runtime import learning, recalling
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.step import finish
@@ -38,8 +38,11 @@ async def conclude(run: Run) -> RunResult:
     )
     if run.history.mode is not None:
         learning.note_thought(run, run.history.mode)
+    reward = learning.reward_at_end(run, status, answer) if run.known or run.recalled else None
+    if run.recalled is not None:
+        recalling.settle(run, reward)
     if run.known:
-        run.journal.conclude(row, learning.reward_at_end(run, status, answer), learning.lessons_of(run))
+        run.journal.conclude(row, reward, learning.lessons_of(run))
     else:
         run.journal.outcome(row)
         run.journal.commit(run.key)

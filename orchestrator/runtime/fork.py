@@ -11,6 +11,7 @@ from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, Ste
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.moding import AGAIN, MODE
+from orchestrator.runtime.recalling import RECALLED
 from orchestrator.runtime.resume import failovers, mode_of, noticed
 
 __all__ = ["ancestors", "fork", "inherited", "origins"]
@@ -44,6 +45,9 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
         journal.decision(mode._replace(run=key, step=0, attempt=int(mode.door == AGAIN), door=MODE))
     for decision in _in_force(stored, to_step, goes_on=settings == parent.settings):
         journal.decision(decision._replace(run=key))
+    for event in stored.events:
+        if event.kind == RECALLED:  # its steps were written in sight of it
+            journal.event(event._replace(run=key))
     for event in noticed(stored):
         if event.step < to_step - 1:  # behind the last one monitors look again
             journal.event(event._replace(run=key))

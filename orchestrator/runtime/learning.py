@@ -18,7 +18,7 @@ from orchestrator.engines.base import Capabilities
 from orchestrator.errors import UserError
 from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime import build
+from orchestrator.runtime import build, recalling
 from orchestrator.runtime.run import Known, Run
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.types import Message, Mode, Outcome, Status, Taken, question_of
@@ -227,6 +227,7 @@ def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mod
         lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
     if (of_mode := _known(stored, MODE)) is not None:
         lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
+    recalling.credit_late(stored, number)
     journal.reward(stored.key, number, lessons)
     return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
 

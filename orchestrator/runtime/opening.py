@@ -17,11 +17,13 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused
+from orchestrator.handbook.prompts import with_behaviors
+from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.modes.base import ModePolicy
-from orchestrator.runtime import build, ending, learning, moding, turn
+from orchestrator.runtime import build, ending, learning, moding, recalling, turn
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
@@ -76,6 +78,8 @@ class Recipe:
     calibration: Calibration | None = None
     counterfactuals: Mapping[str, Any] | None = None
     """Share of steps and scorer; None for none."""
+    recall: Recall | None = None
+    """How behaviors are recalled; None where there is no handbook."""
     reward: Reward | None = None
     experience: str = ""
     resting: dict[str, float] = field(default_factory=dict)
@@ -142,6 +146,7 @@ class Recipe:
                     **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                     **({"tools": self._tools} if self.tools else {}),
                     **({"mode": self.mode, "fallback": self.fallback} if self.mode is not None else {}),
+                    **({"recall": self.recall} if self.recall is not None else {}),
                     **({"experience": self.experience} if self.experience and self._learns else {}),
                 }
             ),
@@ -149,8 +154,18 @@ class Recipe:
         )
 
 
-def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, *, batch: str, position: int) -> Run:
-    """Return a new run of `task`."""
+def begin(
+    recipe: Recipe,
+    journal: Journal,
+    ready: Ready,
+    task: Task,
+    run_id: str,
+    *,
+    batch: str,
+    position: int,
+    recalled: Recalled | None = None,
+) -> Run:
+    """Return a new run of `task`, shown what was `recalled` for it."""
     row = RunRow(
         id=run_id,
         parent=None,
@@ -161,7 +176,9 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
         engines=probed(ready),
         created_s=time(),
     )
-    run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0)
+    run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0, recalled=recalled)
+    if recalled is not None:
+        recalling.note(run, recalled)
     _learn(recipe, ready, run)
     if isinstance(recipe.mode, Mode):
         moding.begin(run, recipe.mode)
@@ -179,7 +196,16 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         _compare_engines(ready, stored)
         journal.claim(stored.key)
         stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
-    run = _assemble(recipe, journal, ready, task, stored.run.id, lambda: stored.key, spent_s=spent_s(stored))
+    run = _assemble(
+        recipe,
+        journal,
+        ready,
+        task,
+        stored.run.id,
+        lambda: stored.key,
+        spent_s=spent_s(stored),
+        recalled=recalling.recalled_in(stored),
+    )
     restore(run, stored, ancestors(journal, stored))
     if not is_over(stored):
         _learn(recipe, ready, run, stored)
@@ -237,6 +263,7 @@ def _assemble(
     opened: Callable[[], int],
     *,
     spent_s: float,
+    recalled: Recalled | None,
 ) -> Run:
     """Return a run; `opened` gives the journal's number for it, once nothing is left that could be refused."""
     names = tuple(recipe.engines)
@@ -251,7 +278,8 @@ def _assemble(
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
     tools = recipe.toolset(task)
-    messages = task.messages if tools is None else told_of(task.messages, tools, recipe.tool_prompt)
+    untooled = with_behaviors(task.messages, recalled.shown) if recalled else task.messages
+    messages = untooled if tools is None else told_of(untooled, tools, recipe.tool_prompt)
     stream = StepStream(
         recipe.engines,
         tokenizers,
@@ -276,6 +304,8 @@ def _assemble(
         history=History(task=task, engines=writers, seed=seed, tools=tuple(each.name for each in tools or ())),
         stream=stream,
         messages=messages,
+        untooled=untooled,
+        recalled=recalled,
         thinking=thinking,
         thinks=recipe.thinks,
         shows={name: can.logprobs for name, can in ready.items()},

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
+from json import dumps
 from os import PathLike
 from types import MappingProxyType
 from typing import Any, Literal
@@ -18,13 +19,16 @@ from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
 from orchestrator.errors import UnknownName, UserError
+from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime import build, moding, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
+from orchestrator.runtime.calls import run_seed
 from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
@@ -33,6 +37,7 @@ from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.readings import Readings
+from orchestrator.runtime.recalling import recall as recalled_for
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Approver, Reward, Run
 from orchestrator.runtime.untraced import untraced
@@ -98,6 +103,8 @@ class Pipeline:
         mode: Any = None,
         fallback: Any = "as-it-is",
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        handbook: str | PathLike[str] | Handbook | None = None,
+        recall: Recall = Recall(),  # noqa: B008 - frozen
         reward: Reward | None = None,
         experience: str = "",
         allow_langsmith: bool = False,
@@ -129,6 +136,8 @@ class Pipeline:
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
         self._mode, self._fallback = build.mode_of(mode), build.fallback_of(fallback)
         self._check_budget()
+        self._handbook = handbook
+        self._shelf: Store | None = None
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
@@ -150,6 +159,7 @@ class Pipeline:
             seed=seed,
             failover=failover,
             retries=retries,
+            recall=None if handbook is None else recall,
             reward=reward,
             experience=experience,
             overlap=overlap,
@@ -186,11 +196,12 @@ class Pipeline:
         monitors: Iterable[Any] = SAME,
         mode: Any = SAME,
         tools: Sequence[Any] | ToolsFor = SAME,
+        handbook: Handbook | None = SAME,
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are; `reward`, `monitors`, `mode`, `tools`, `seed` and `stop_on_answer`
-        are this one's unless given.
+        `scorers` are added to the ones there are; `reward`, `monitors`, `mode`, `tools`, `handbook`, `seed` and
+        `stop_on_answer` are this one's unless given.
         It is for experiments: a router that needs a calibration runs without one, marked as uncalibrated, because how
         else would it get one.
         """
@@ -209,6 +220,8 @@ class Pipeline:
             build.check_tools(other.tools, self.engines)
         if mode is not SAME:
             other._mode = build.mode_of(mode)
+        if handbook is not SAME:
+            other._handbook = handbook
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -224,6 +237,7 @@ class Pipeline:
             monitors=other.monitors,
             mode=other._mode,
             tools=other.tools,
+            recall=None if other._handbook is None else self._recipe.recall or Recall(),
         )
         build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
@@ -245,6 +259,15 @@ class Pipeline:
         if self._journal is not None:
             raise UserError(f"the journal {self.db} is open already: choose another file before the first run")
         self._db = path
+
+    @property
+    def handbook(self) -> Handbook | None:
+        """What its runs recall behaviors from, and credit, opened at first use; None for none."""
+        if self._handbook is None or isinstance(self._handbook, Handbook):
+            return self._handbook
+        if self._shelf is None:
+            self._shelf = Store(self._handbook)
+        return Handbook(self._shelf)
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -377,14 +400,30 @@ class Pipeline:
             stored = self.journal.stored(run_id) if run_id else None
         if stored is None:
             run = opening.begin(
-                self._recipe, self.journal, self._ready, given, run_id or new_id(), batch=batch, position=position
+                self._recipe,
+                self.journal,
+                self._ready,
+                given,
+                run_id or new_id(),
+                batch=batch,
+                position=position,
+                recalled=await self._recalled(given),
             )
         elif live := self._live.get(stored.run.id):
             return live
         else:
             run = opening.reopen(self._recipe, self.journal, self._ready, stored, given)
+        run.handbook = self.handbook
         self._live[run.id] = run
         return run
+
+    async def _recalled(self, task: Task) -> Recalled | None:
+        """Return what the handbook has for a task; the largest engine counts the tokens."""
+        handbook, how = self.handbook, self._recipe.recall
+        if handbook is None or how is None:
+            return None
+        seed = run_seed(self._recipe.seed, dumps(task.messages))
+        return await recalled_for(handbook, how, task, self.engines[self.writers[-1]], seed)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -474,6 +513,9 @@ class Pipeline:
             self._journal.close()
             self._store.close()
             self._journal = self._store = None
+        if self._shelf is not None:
+            self._shelf.close()
+            self._shelf = None
 
     def close(self) -> None:
         """As `aclose`, from plain code."""

@@ -11,49 +11,30 @@ be measured; no question is answered with what was learned from itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps, loads
 from time import time
-from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
 from orchestrator.handbook.choosing import chosen
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.prompts import line
-from orchestrator.handbook.recall import Recall
+from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Task, question_of
 
-__all__ = ["CITED", "RECALLED", "Recalled", "credit", "note", "note_citations", "recall", "recalled_in"]
+__all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle"]
 
 RECALLED, CITED = "recalled", "cited"
 """Kinds of the events that say what a run was shown, and what of it its text names."""
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
-
-
-class Recalled(NamedTuple):
-    """What a handbook has for a task."""
-
-    handbook: str
-    head: int
-    """The change of the handbook that it stood on."""
-    behaviors: tuple[Behavior, ...]
-    """In the order they are shown; where nothing is shown, those that would have been."""
-    num_tokens: int
-    left: str
-    """See choosing.Chosen."""
-    is_withheld: bool
-
-    @property
-    def shown(self) -> tuple[Behavior, ...]:
-        """What the engines read."""
-        return () if self.is_withheld else self.behaviors
 
 
 async def recall(handbook: Handbook, options: Recall, task: Task, engine: Engine, seed: int) -> Recalled:
@@ -65,9 +46,8 @@ async def recall(handbook: Handbook, options: Recall, task: Task, engine: Engine
     found = chosen(
         ranked, most=options.most, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
     )
-    return Recalled(
-        handbook.name, head, found.behaviors, found.num_tokens, found.left, is_withheld=options.withholds(seed)
-    )
+    is_withheld = options.withholds(seed)
+    return Recalled(handbook.file, handbook.name, head, *found, is_withheld)
 
 
 def note(run: Run, recalled: Recalled) -> None:
@@ -87,25 +67,35 @@ def recalled_in(stored: StoredRun) -> Recalled | None:
     for event in stored.events:
         if event.kind == RECALLED:
             told = loads(event.detail)
-            behaviors = tuple(Behavior(**each) for each in told.pop("behaviors"))
-            return Recalled(behaviors=behaviors, **{name: told[name] for name in Recalled._fields if name in told})
+            behaviors = tuple(Behavior(**each) for each in told["behaviors"])
+            return Recalled(**{**{name: told[name] for name in Recalled._fields}, "behaviors": behaviors})
     return None
 
 
-def note_citations(run: Run, recalled: Recalled) -> tuple[str, ...]:
-    """Put into the journal what the run's text cites of what it was shown, and return that."""
+def settle(run: Run, reward: float | None) -> None:
+    """At the end of a run: note what its text cites of what it was shown, and credit that if the outcome is known."""
+    assert run.recalled is not None
     text = "".join(step.text for step in run.history.written)
-    found = citations(text, [each.name for each in recalled.shown])
-    if any((found.cited, found.unprovided, found.unused)):
-        said = [f"cited {', '.join(found.cited) or 'nothing'}"]
-        said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
-        told = {"reason": "; ".join(said), **found._asdict()}
-        run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
-    return found.cited
+    found = citations(text, [each.name for each in run.recalled.shown])
+    said = [f"cited {', '.join(found.cited) or 'nothing'}"]
+    said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
+    told = {"reason": "; ".join(said), **found._asdict()}
+    run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
+    if reward is not None:
+        assert run.handbook is not None
+        _credit(run.handbook, run.recalled, found.cited, run.id, reward)
 
 
-def credit(handbook: Handbook, shown: Sequence[Behavior], cited: Sequence[str], run_id: str, reward: float) -> None:
-    """Count a run, and what it was worth, for the behaviors that it was shown and cited. Counted once for each run."""
+def credit_late(stored: StoredRun, reward: float) -> None:
+    """Credit what a run cited whose reward came after its end. Raises StoreError where its handbook is not there."""
+    recalled = recalled_in(stored)
+    cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
+    if recalled is not None and cited:
+        with Store(recalled.file) as store:
+            _credit(Handbook(store, recalled.handbook), recalled, cited, stored.run.id, reward)
+
+
+def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id: str, reward: float) -> None:
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
-    ids: Mapping[str, int] = {each.name: each.id for each in shown}
+    ids = {each.name: each.id for each in recalled.shown}
     handbook.apply([Credit(ids[name], run_id, effect) for name in cited], reason=f"run {run_id}")

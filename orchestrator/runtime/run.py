@@ -14,7 +14,9 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import ProbePrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import OrchestratorError
+from orchestrator.handbook.recall import Recalled
 from orchestrator.ledger import Ledger
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.modes.base import ModePolicy
 from orchestrator.monitors.base import Asking, Monitor
@@ -225,6 +227,10 @@ class Run:
     delimiter: str
     stop_on_answer: bool
     can_fail_over: bool
+    handbook: Handbook | None = None
+    """In which it is counted what its text cites; None where there is none."""
+    recalled: Recalled | None = None
+    """What the handbook had for its task; None where there is none beside it."""
     reward: Reward | None = None
     """Says what an answer is worth, for a router that learns; None: whether it is the gold one."""
     known: dict[str, Known] = field(default_factory=dict)
@@ -243,7 +249,9 @@ class Run:
     thinks: Mapping[str, bool | None]
     """The thinking switch of each engine, where the mode does not say."""
     messages: Sequence[Message]
-    """The task as engines are given it: what tools there are is in it."""
+    """The task as engines are given it: behaviors and what tools there are are in it."""
+    untooled: Sequence[Message]
+    """The same without the tools."""
     shows: Mapping[str, int]
     """Alternatives per token that each engine shows."""
     served_budgets: frozenset[str] = frozenset()
@@ -364,7 +372,7 @@ class Run:
     @property
     def shown(self) -> Sequence[Message]:
         """The task as engines are shown it: what tools there are is in it where they may be called."""
-        return self.messages if self.may_act else self.history.task.messages
+        return self.messages if self.may_act else self.untooled
 
     def conversation(self) -> tuple[Message, ...]:
         """Return the task and what was written since as messages, for an engine that writes whole turns."""

@@ -1,0 +1,178 @@
+"""A handbook beside runs: what they are shown, what they cite, and whose credit that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.behaviors import Add, Update
+from orchestrator.engines.base import Request
+from orchestrator.engines.scripted import Scripted
+from orchestrator.errors import ResumeRefused, UserError
+from orchestrator.handbook.recall import Recall
+from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.tasks import fingerprint
+from orchestrator.types import Task
+
+SUM = Task.of("Add the digits of 17 and 25.")
+CITES = "By behavior_add_digits: \\boxed{42}"
+
+
+@pytest.fixture
+def handbook(tmp_path: Path) -> Iterator[Handbook]:
+    with Store(tmp_path / "handbook.db") as store:
+        made = Handbook(store)
+        made.apply(
+            [
+                Add("behavior_add_digits", "Add the digits from the right."),
+                Add("behavior_carry_digits", "Carry when digits pass nine."),
+                Add("behavior_draw_circles", "Draw circles before angles."),
+            ]
+        )
+        yield made
+
+
+class Died(Exception):
+    """What ends a session of a run half-way."""
+
+
+class Says:
+    def __init__(self, *texts: str) -> None:
+        self.texts, self.prompts = texts, list[str]()
+
+    def __call__(self, request: Request) -> str:
+        assert request.prompt is not None
+        self.prompts.append(bytes(request.prompt.ids()).decode())
+        return self.texts[(len(self.prompts) - 1) % len(self.texts)]
+
+
+def made(says: Says, handbook: Handbook | None, path: Path, **options: Any) -> Pipeline:
+    return Pipeline({"small": Scripted(says)}, "small", db=path / "journal.db", handbook=handbook, **options)
+
+
+def events(pipeline: Pipeline, run: str) -> dict[str, Any]:
+    return {event.kind: loads(event.detail) for event in pipeline.journal.run(run).events if event.detail}
+
+
+def test_a_prompt_holds_exactly_what_was_recalled_and_credit_goes_to_what_was_cited(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    says = Says(CITES)
+    with made(says, handbook, tmp_path) as pipeline:
+        result = pipeline.run(Task(messages=SUM.messages, answer="42"))
+        told = events(pipeline, result.run_id)
+    assert [line for line in says.prompts[0].splitlines() if line.startswith("- ")] == [
+        "- behavior_add_digits: Add the digits from the right.",
+        "- behavior_carry_digits: Carry when digits pass nine.",
+    ]
+    assert told["recalled"]["reason"].startswith("behavior_add_digits, behavior_carry_digits (")
+    assert told["cited"]["cited"] == ["behavior_add_digits"] and told["cited"]["unused"] == ["behavior_carry_digits"]
+    assert [each.helpful for each in handbook.behaviors()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("gold", "counts"), [("41", (0, 1)), (None, (0, 0))])
+def test_a_wrong_answer_is_harmful_and_an_unknown_one_moves_nothing(
+    handbook: Handbook, tmp_path: Path, gold: str | None, counts: tuple[int, int]
+) -> None:
+    with made(Says(CITES), handbook, tmp_path) as pipeline:
+        pipeline.run(Task(messages=SUM.messages, answer=gold))
+    used = handbook.behavior("behavior_add_digits")
+    assert (used.helpful, used.harmful) == counts
+
+
+def test_a_reward_that_comes_later_is_credited_once(handbook: Handbook, tmp_path: Path) -> None:
+    with made(Says(CITES), handbook, tmp_path) as pipeline:
+        run = pipeline.run(SUM).run_id
+        assert handbook.behavior(1).uses == 0
+        pipeline.reward(run, 1.0)
+        assert handbook.behavior(1).helpful == 1
+        with pytest.raises(UserError, match="has its reward"):
+            pipeline.reward(run, 0.0)
+    assert handbook.behavior(1).uses == 1
+
+
+def test_a_name_that_was_not_shown_is_told_and_credits_nobody(handbook: Handbook, tmp_path: Path) -> None:
+    with made(Says("By behavior_made_up and behavior_draw_circles: \\boxed{42}"), handbook, tmp_path) as pipeline:
+        result = pipeline.run(Task(messages=SUM.messages, answer="42"))
+        told = events(pipeline, result.run_id)["cited"]
+    assert told["unprovided"] == ["behavior_made_up", "behavior_draw_circles"]
+    assert told["reason"] == "cited nothing; made up behavior_made_up, behavior_draw_circles"
+    assert all(each.uses == 0 for each in handbook.behaviors())
+
+
+def test_a_question_is_not_answered_with_what_was_learned_from_itself(handbook: Handbook, tmp_path: Path) -> None:
+    handbook.apply([Add("behavior_say_digits", "Say digits.", task=fingerprint(SUM))])
+    with made(Says(CITES), handbook, tmp_path) as pipeline:
+        shown = events(pipeline, pipeline.run(SUM).run_id)["recalled"]["behaviors"]
+        own = pipeline.but(router="small")
+        other = events(pipeline, own.run("Add digits.").run_id)["recalled"]["behaviors"]
+    assert "behavior_say_digits" not in [each["name"] for each in shown]
+    assert "behavior_say_digits" in [each["name"] for each in other]
+
+
+def test_a_resumed_run_reads_what_it_was_shown_whatever_the_handbook_says_by_then(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    says = Says("One thought.\n\n", "\\boxed{1}")
+    with made(says, handbook, tmp_path) as pipeline:
+
+        def stop(event: Any) -> None:
+            raise Died
+
+        with pytest.raises(Died):
+            pipeline.run(SUM, run_id="it", listener=stop)
+    handbook.apply([Update(1, instruction="Say nothing at all.")])
+    with made(says, handbook, tmp_path) as pipeline:
+        assert pipeline.run(SUM, run_id="it").answer == "1"
+    assert says.prompts[1].startswith(says.prompts[0])
+    with made(says, handbook, tmp_path, recall=Recall(most=3)) as pipeline, pytest.raises(ResumeRefused, match="most"):
+        pipeline.run(SUM, run_id="it")
+
+
+def test_in_a_share_of_the_runs_nothing_is_shown_and_what_would_have_been_is_told(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    says = Says(CITES)
+    withheld = 0
+    with made(says, handbook, tmp_path, recall=Recall(withheld=0.5)) as pipeline:
+        for number in range(40):
+            run = pipeline.run(f"Add the digits of {number}.").run_id
+            told = events(pipeline, run)["recalled"]
+            assert ("behavior_add_digits" in says.prompts[-1]) is not told["is_withheld"]
+            assert [each["id"] for each in told["behaviors"]] == [1, 2]
+            withheld += told["is_withheld"]
+    assert 10 < withheld < 30
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"most": 1}, ["add_digits"]),
+        ({"tokens": 60}, ["add_digits"]),
+        ({"tokens": 10}, []),
+        ({"share": 1.0}, ["add_digits"]),
+    ],
+)
+def test_the_caps_hold(handbook: Handbook, tmp_path: Path, options: dict[str, Any], names: list[str]) -> None:
+    with made(Says(CITES), handbook, tmp_path, recall=Recall(**options)) as pipeline:
+        told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
+    assert [each["name"].removeprefix("behavior_") for each in told["behaviors"]] == names
+
+
+def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path: Path) -> None:
+    says = Says(CITES)
+    with made(says, None, tmp_path) as pipeline:
+        told = events(pipeline, pipeline.run(SUM).run_id)
+    assert "recalled" not in told and "behavior_add" not in says.prompts[0]
+
+
+@pytest.mark.parametrize("options", [{"most": 0}, {"tokens": True}, {"share": 2}, {"withheld": "x"}])
+def test_options_of_recall_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(options))):
+        Recall(**options)
