@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from orchestrator.doors import Ask
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.modes.base import Chosen
+from orchestrator.options import check_texts
 from orchestrator.types import History, Mode
 
 __all__ = ["AGENTIC", "FIXED", "INSTANT", "NO_THINK", "THINK", "Fixed", "budgeted", "fixed_of", "parted", "thinking_of"]
@@ -68,6 +69,7 @@ def budgeted(mode: Mode, budget: str | int) -> Mode:
 
 def thinking_of(policy: str, then: str) -> Mode:
     """Return the mode that is written so, the option `then` of a policy. Raises UserError if it does not think."""
+    check_texts(policy, {"then": then}, then="")
     mode = fixed_of(then)
     if mode.think is False:
         raise UserError(f"{policy}: then = {then!r} does not think: give think, think(BUDGET) or agentic")

@@ -14,6 +14,7 @@ from typing import Any, overload
 
 from orchestrator.document import is_number
 from orchestrator.errors import UserError
+from orchestrator.options import check_whole
 from orchestrator.tools.base import ERROR, Observation
 from orchestrator.tools.observing import MIN_CHARS, as_text, blame, observe
 from orchestrator.tools.signature import signature
@@ -53,8 +54,7 @@ class Function:
             raise UserError(f"tool name {name!r}: give name= with letters, digits, _ and -, at most 64")
         if not (is_number(timeout_s) and timeout_s > 0):
             raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
-        if type(max_chars) is not int or max_chars < MIN_CHARS:
-            raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be a whole number, at least {MIN_CHARS}")
+        check_whole(f"tool {name!r}", {"max_chars": max_chars}, max_chars=MIN_CHARS)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UserError(f"tool {name!r} is a generator: return a list or a text")
         self.function = function
