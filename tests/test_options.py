@@ -40,7 +40,7 @@ def test_a_check_lets_pass_what_is_right_and_says_what_is_wrong(
 ) -> None:
     for value in [*good, None]:
         check("who", Given(value), option=wanted)
-    with pytest.raises(UserError, match="who: option = None "):
+    with pytest.raises(UserError, match="who: option = None"):
         check("who", {"option": None}, option=wanted)
     for value in bad:
         with pytest.raises(UserError) as caught:

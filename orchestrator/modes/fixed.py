@@ -15,13 +15,33 @@ from orchestrator.modes.base import Chosen
 from orchestrator.options import check_texts
 from orchestrator.types import History, Mode
 
-__all__ = ["AGENTIC", "FIXED", "INSTANT", "NO_THINK", "THINK", "Fixed", "budgeted", "fixed_of", "parted", "thinking_of"]
+__all__ = [
+    "AGENTIC",
+    "AS_IT_IS",
+    "FIXED",
+    "INSTANT",
+    "NO_THINK",
+    "REFUSE",
+    "THINK",
+    "Fixed",
+    "budgeted",
+    "fallback_mode",
+    "fixed_of",
+    "parted",
+    "thinking_of",
+]
 
 INSTANT = Mode(name="instant", think=False, tools=False, max_tokens=400)
 NO_THINK = Mode(name="no_think", think=False)
 THINK = Mode(name="think", think=True)
 AGENTIC = Mode(name="agentic", needs_tools=True)
 FIXED = {mode.name: mode for mode in (INSTANT, NO_THINK, THINK, AGENTIC)}
+
+
+AS_IT_IS = "as-it-is"
+"""The mode that switches nothing: a fallback."""
+REFUSE = "refuse"
+"""The fallback that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +72,19 @@ def fixed_of(text: str) -> Mode:
     if name not in FIXED:
         raise UnknownName(f"no fixed mode named {name[:40]!r}; known: {', '.join(sorted(FIXED))}, think(BUDGET)")
     return FIXED[name] if inner is None else budgeted(FIXED[name], inner)
+
+
+def fallback_mode(text: str) -> Mode | None:
+    """Return the mode that is written so, where another cannot be had; None for `refuse`.
+
+    Raises UnknownName, listing all names, or UserError for what is no budget.
+    """
+    if text in (AS_IT_IS, REFUSE):
+        return Mode(name=AS_IT_IS) if text == AS_IT_IS else None
+    try:
+        return fixed_of(text)
+    except UnknownName as error:
+        raise UnknownName(f"{error}, {AS_IT_IS}, {REFUSE}") from error
 
 
 def budgeted(mode: Mode, budget: str | int) -> Mode:

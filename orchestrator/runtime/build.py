@@ -18,7 +18,7 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.modes.fixed import Fixed
+from orchestrator.modes.fixed import Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.monitors.monitor_file import MonitorFile
@@ -60,8 +60,6 @@ __all__ = [
     "writers_of",
 ]
 
-AS_IT_IS = "as-it-is"
-"""The mode that switches nothing."""
 _OF_CHAT_APIS = ToolPrompt(format="hermes", is_native=True)
 VERIFIER = "verifier"
 """What a scorer is called that never errs; a workload brings it."""
@@ -186,13 +184,13 @@ def mode_of(wanted: Any) -> Any:
 
 
 def fallback_of(wanted: Any) -> Mode | None:
-    """Return the mode that stands in for one that cannot be had. Raises UserError for a policy."""
-    if wanted == AS_IT_IS:
-        return Mode(name=AS_IT_IS)
-    found = mode_of(wanted)
-    if found is not None and not isinstance(found, Mode):
-        raise UserError(f"fallback {wanted!r} chooses among modes: give a single one")
-    return found
+    """Return the mode that stands in for one that cannot be had; None where there is none. Raises UserError."""
+    if wanted is None or isinstance(wanted, Mode):
+        return wanted
+    try:
+        return fallback_mode(wanted)
+    except UserError as error:
+        raise UserError(f"fallback = {wanted!r:.60}: {error}") from error
 
 
 def mode_name(mode: Any) -> str:
