@@ -16,6 +16,7 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import Approval
 from orchestrator.tools import tool
 from orchestrator.types import Status
@@ -57,6 +58,15 @@ def approvals(stored: StoredRun) -> list[tuple[str, str, str, str]]:
 NOTE = "\n[cut here: the whole has 2001 characters]"
 CUT = "x" * (2000 - len(NOTE)) + NOTE
 ASKS = "approval 0: the tool asks for approval"
+
+
+def test_who_is_asked_may_be_said_after_the_start() -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools()) as made:
+        run_sync(made.start())
+        made.approve = lambda approval: True
+        made.run(QUESTION)
+    assert post.sent == ["Ann"]
 
 
 async def _later(said: Any) -> Any:
