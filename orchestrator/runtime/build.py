@@ -18,7 +18,7 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.modes.fixed import Fixed, fallback_mode
+from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.monitors.monitor_file import MonitorFile
@@ -187,6 +187,8 @@ def fallback_of(wanted: Any) -> Mode | None:
     """Return the mode that stands in for one that cannot be had; None where there is none. Raises UserError."""
     if wanted is None or isinstance(wanted, Mode):
         return wanted
+    if not isinstance(wanted, str):
+        raise UserError(f"fallback = {wanted!r:.60}: give the name of a fixed mode, {AS_IT_IS} or {REFUSE}")
     try:
         return fallback_mode(wanted)
     except UserError as error:

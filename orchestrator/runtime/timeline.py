@@ -100,8 +100,8 @@ def _field(name: str, value: str, width: int) -> Iterator[Text]:
 
 
 def _letters(words: str, room: int) -> int:
-    """Return how many letters fit: fewer where they are wide."""
-    return max(room * len(words) // max(cell_len(words), 1), 1)
+    """Return how many letters fit into a line: half as many where some are wide, all of one line may be."""
+    return room // 2 if cell_len(words) > len(words) else room
 
 
 def _question(stored: StoredRun) -> str:
@@ -155,7 +155,7 @@ def _remark(remark: Remark, width: int) -> Iterator[Text]:
     half = _REMARK_LINES * width // 2
     if len(words) > 2 * half:
         words = f"{words[:half]} … {words[-half:]}"
-    for line in wrap(words, _letters(words, width - 5), subsequent_indent="   "):
+    for line in wrap(words, _letters(words, width - 2), subsequent_indent="   "):
         yield Text("  " + line, "bold")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from json import loads
 from typing import Any
@@ -109,6 +110,7 @@ def twice(task: Task) -> list[Any]:
     [
         ({"mode": "agentic", "fallback": None}, "mode agentic: there are no tools"),
         ({"mode": "agentic", "fallback": AGENTIC}, "mode agentic: there are no tools"),
+        ({"mode": "agentic", "fallback": "refuse"}, "mode agentic: there are no tools"),
         ({"tools": twice}, "two tools are called 'look'"),
         ({"tools": lambda task: [len]}, "function 'len' cannot be a tool"),
     ],
@@ -118,6 +120,15 @@ def test_what_is_refused_leaves_no_run_behind(options: dict[str, Any], told: str
         with pytest.raises(UserError, match=told):
             made.run("How many?")
         assert made.journal.runs() == []
+
+
+def test_a_fallback_is_a_fixed_mode_or_says_which_there_are() -> None:
+    known = r"known: agentic, instant, no_think, think, think\(BUDGET\), as-it-is, refuse$"
+    for wanted in ("auto", "lengths(0.9)", "nothing"):
+        with pytest.raises(UserError, match=f"fallback = '{re.escape(wanted)}': no fixed mode named .*; {known}"):
+            solve((), "think", fallback=wanted)
+    with pytest.raises(UserError, match="fallback = 3: give the name of a fixed mode, as-it-is or refuse"):
+        solve((), "think", fallback=3)
 
 
 def test_what_is_no_choice_is_refused() -> None:
