@@ -25,6 +25,7 @@ from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
+from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
@@ -435,5 +436,4 @@ def settings_of(value: Any) -> Any:
         return [settings_of(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', type(value).__module__)}:{name}"
+    return named(value)
