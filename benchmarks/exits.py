@@ -6,7 +6,8 @@
 
 Thresholds are chosen on the calibration split, for each signal and risk, with confidence 0.95, and every way to end a
 thought is then run, looks and all, on tasks of the report split. The bar is claimed for `harmful` mis-exits: what is
-wrong however long an engine thinks is no exit's doing. Thresholds for `wrong` ones are run beside.
+wrong however long an engine thinks is no exit's doing. Thresholds for `wrong` ones are run beside, one of them on all
+tasks.
 To go on from samples that are packed, unpack them first (`xz -d`).
 """
 
@@ -45,6 +46,8 @@ from orchestrator.types import Budget, Task
 BAR: Mistake = "harmful"
 """The mistakes that the bar is claimed for."""
 RISKS = (0.02, 0.05, 0.1)
+WRONG = 0.1
+"""The risk of a wrong end that is run on all tasks: the large engine's whole thoughts are wrong nearly as often."""
 CONFIDENCE = 0.95
 MAIN = "trial-answer candidates"
 SIGNALS: dict[str, tuple[Exit, float]] = {
@@ -160,7 +163,7 @@ def ways_of(notes: dict[str, Any], stem: Path) -> list[tuple[Way, bool]]:
             assert exits.exit.threshold == chosen["threshold"]
             ways.append((Way(name, (exits,)), signal == MAIN))
         else:
-            ways.append((Way(name, (replace(exit, threshold=chosen["threshold"], acts=True),)), False))
+            ways.append((Way(name, (replace(exit, threshold=chosen["threshold"], acts=True),)), float(risk) == WRONG))
     controls = notes["controls"]
     return [
         *ways,
@@ -207,7 +210,7 @@ def report(folder: Path) -> None:
         stem = chosen.name.removesuffix(".settings.json")
         notes = json.loads(chosen.read_text())
         alike = {name: of for name, of in notes["ways"].items() if of.get("runs as", name) != name}
-        parts.append(f"{stem.replace('-', ' alone, ', 1)}, thresholds from {notes['calibration tasks']} tasks\n")
+        parts.append(f"{stem.replace('-', ' alone, ', 1)}, thresholds from up to {notes['calibration tasks']} tasks\n")
         parts.append(table(rows_in(folder / f"{stem}.jsonl"), WHOLE, KNOWING))
         parts += [f"{name}: the same threshold as {of['runs as']}\n" for name, of in alike.items()]
         parts += [f"{name}: {of['refused']}\n" for name, of in notes["ways"].items() if "refused" in of]

@@ -310,14 +310,17 @@ def _laid_over(written: Mapping[str, Any], origin: Origin, name: str) -> dict[st
 def _chosen(written: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
     """Return what is said of mode, fallback, monitors and tools: a flag replaces what the file says.
 
-    Tools that flags name have the options that the file gives to tools of these names.
+    Tools that flags name have the options that the file gives to tools of these names, under the flags' own.
     """
     said = {key: written[key] for key in ("mode", "fallback", "monitors", "tools") if key in written}
     named = origin.flags.get("tools")
     if named is not None:
         tables = said.get("tools", {})
         origin.check_keys(tables, list(tables) if isinstance(tables, Mapping) else (), "tools")
-        said["tools"] = {name: tables.get(name, {}) for name in named}
+        for name in named:
+            if not isinstance(tables.get(name, {}), Mapping):
+                origin.check_keys(tables[name], (), "tools", name)
+        said["tools"] = {name: {**tables.get(name, {}), **options} for name, options in named.items()}
     return {**said, **{key: origin.flags[key] for key in ("mode", "monitors") if key in origin.flags}}
 
 

@@ -4,10 +4,11 @@ They speak of a next point that is exchangeable with those at hand, whatever the
 threshold that next to nothing passes. The guarantee is marginal, an average over what could have been at hand; with a
 `confidence` it holds for all but so few of the draws of what is at hand.
 
-Source: split conformal prediction (Vovk, Gammerman and Shafer, 2005); per class as LYNX exits, arXiv:2512.05325; the
+Source: split conformal prediction (Vovk, Gammerman and Shafer, 2005), as LYNX chooses exits by, arXiv:2512.05325; the
 training-conditional rank from the Beta distribution of the coverage (V. Vovk, 2012). Differs from LYNX's code: where
 there are too few points for a level it is refused with the number that is needed (there the rank is clipped, and the
-level no longer holds); scores are compared as they are, without taking them from 1, which changes nothing.
+level no longer holds); scores are compared as they are, without taking them from 1, which changes nothing; there is no
+second quantile for right answers, because nothing is promised of how many of them are passed.
 """
 
 from __future__ import annotations
@@ -15,56 +16,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, exp, floor, inf, lgamma, log, log1p, nextafter
-from typing import NamedTuple
 
 from orchestrator.errors import UserError
 
-__all__ = ["PerClass", "above", "at_most", "exact", "least_points", "per_class", "quantile", "rank"]
+__all__ = ["above", "at_most", "exact", "least_points", "quantile", "rank"]
 
 
-class PerClass(NamedTuple):
-    """What a score has to be for either label to be possible: a prediction set of none, one or both of them."""
-
-    least_right: float
-    """A right answer scores at least this, but for a share `level` of them."""
-    most_wrong: float
-    """A wrong answer scores at most this, but for a share `level` of them."""
-
-    def labels(self, score: float) -> frozenset[bool]:
-        """Return the labels that are possible at a score: whether the answer may be right, wrong, or neither."""
-        return frozenset(
-            label
-            for label, is_possible in ((True, score >= self.least_right), (False, score <= self.most_wrong))
-            if is_possible
-        )
-
-    @property
-    def threshold(self) -> float:
-        """The least score at which the set is exactly {right}."""
-        return max(self.least_right, above(self.most_wrong))
-
-
-def per_class(scored: Sequence[tuple[float, bool]], level: float) -> PerClass:
-    """Return the quantiles of scores in [0, 1] whose answer was right (True) or wrong.
-
-    Raises UserError where either class has fewer than `least_points` of the level.
-    """
-    right = [-score for score, is_right in scored if is_right]
-    wrong = [score for score, is_right in scored if not is_right]
-    return PerClass(-quantile(right, level, of="right answers"), quantile(wrong, level, of="wrong answers"))
-
-
-def quantile(values: Sequence[float], level: float, confidence: float | None = None, *, of: str = "tasks") -> float:
+def quantile(values: Sequence[float], level: float, confidence: float | None = None) -> float:
     """Return the value at the `rank` for a level, smallest first: the next one is above it with chance `level` at most.
 
-    Values may be infinite. Raises UserError for too few of them, and for one that is NaN; `of` says what they are.
+    There is one value a task, which may be infinite. Raises UserError for too few of them, and for one that is NaN.
     """
     if any(value != value for value in values):
         raise UserError("nan is no score: a threshold cannot be chosen by it")
     needed = least_points(level, confidence)
     if len(values) < needed:
         sure = "" if confidence is None else f" with confidence {confidence!r}"
-        raise UserError(f"a level of {level!r}{sure} needs at least {needed} {of}; there are {len(values)}")
+        raise UserError(f"a level of {level!r}{sure} needs at least {needed} tasks; there are {len(values)}")
     return sorted(values)[rank(len(values), level, confidence) - 1]
 
 

@@ -13,12 +13,12 @@ __all__ = ["Ask", "Choice", "Needs", "Trial"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a router cannot work without; checked against the engines when the pipeline is built."""
+    """What a policy cannot work without; checked against the engines when the pipeline is built and started."""
 
     scorers: tuple[str, ...] = ()
     """Names of scorers it asks."""
     logprobs: int = 0
-    """Alternatives per token it reads from drafts."""
+    """Alternatives per token it reads, of drafts or of answers that it asks for."""
     reads_rewrites: bool = False
     """Reads the same of what an engine writes in a draft's place; else such a step carries no logprobs."""
     redraws: bool = False

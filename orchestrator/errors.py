@@ -6,7 +6,8 @@ OrchestratorError
 │   ├── BadConfig          names the key and the file
 │   ├── BadTask            names the line or the task
 │   ├── MissingCapability  the pipeline needs what an engine cannot do
-│   └── ResumeRefused      a stored run was made with other settings
+│   ├── ResumeRefused      a stored run was made with other settings
+│   └── PartFailed         code of the pipeline's own raised: its run ends as failed
 ├── EngineError            an engine or its machine failed                -> exit 3
 │   ├── EngineUnavailable  nothing answered, or it answered "not now"
 │   ├── EngineTimeout      carries the limit and the time waited, seconds
@@ -40,6 +41,7 @@ __all__ = [
     "MissingCapability",
     "ModelMisbehaved",
     "OrchestratorError",
+    "PartFailed",
     "ResumeRefused",
     "SignalUnavailable",
     "StoreCorrupt",
@@ -78,6 +80,10 @@ class MissingCapability(UserError):
 
 class ResumeRefused(UserError):
     """A stored run cannot be continued under the settings given now."""
+
+
+class PartFailed(UserError):
+    """A monitor, a mode's policy or `approve` raised something of its own, which is the cause."""
 
 
 class EngineError(OrchestratorError):

@@ -104,9 +104,14 @@ def monitors_in(tables: Mapping[str, Any] | None, origin: Origin, folder: Path) 
             raise BadConfig(
                 f"{origin.named(('monitors', place))} is no table: write [[monitors]] and name = {table!r:.40}"
             )
-    return tuple(
-        _policy(table, monitors.find, monitor_file, origin, folder, "monitors", place) for place, table in given.items()
-    )
+    made: dict[str, Any] = {}
+    for place, table in given.items():
+        monitor = _policy(table, monitors.find, monitor_file, origin, folder, "monitors", place)
+        if same := next((other for other, there in made.items() if there == monitor or given[other] == table), None):
+            what = f"the same as monitors.{same}, {table['name']}"
+            raise BadConfig(f"{origin.named(('monitors', place))} is {what}: name it once, or with other options")
+        made[place] = monitor
+    return tuple(made.values())
 
 
 def _policy(

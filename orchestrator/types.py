@@ -388,6 +388,10 @@ class Handoff(Decision):
     to_step: int | None = None
     """In answer to events: the kept steps from this index on are thrown away first, as far as what tools did in them
     can be taken back, and `engine` writes in their place."""
+    whole: bool = False
+    """Its steps are whole turns, see Plan. The runtime says it, where those before were: nobody plans these."""
+    max_tokens: int | None = None
+    """Tokens each of its steps may have, which the runtime says, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.conformal import PerClass, above, at_most, least_points, per_class, quantile, rank
+from orchestrator.conformal import above, at_most, least_points, quantile, rank
 from orchestrator.errors import UserError
 
 
@@ -79,48 +79,6 @@ def test_a_binomial_tail_is_exact_at_its_edges() -> None:
     assert (at_most(0, 5, 0.0), at_most(4, 5, 1.0)) == (1.0, 0.0)
 
 
-# ---- per class
-
-
-def test_the_quantiles_per_class_are_those_worked_out_by_hand() -> None:
-    right = [(0.1 * place, True) for place in range(1, 10)]  # nonconformities 0.9 ... 0.1: the 8th of 9 is 0.8
-    wrong = [(0.05 * place, False) for place in range(1, 10)]
-    found = per_class(right + wrong, 0.2)
-    assert found == PerClass(pytest.approx(0.2), pytest.approx(0.4))
-    assert found.threshold == above(found.most_wrong)
-
-
-@pytest.mark.parametrize(
-    ("score", "labels"),
-    [
-        (0.1, {False}),
-        (0.3, {True, False}),  # both are possible
-        (0.6, {True, False}),  # exactly at both edges' inner side
-        (0.61, {True}),
-        (1.0, {True}),
-    ],
-)
-def test_only_a_set_of_the_right_label_alone_ends_a_thought(score: float, labels: set[bool]) -> None:
-    classes = PerClass(0.3, 0.6)
-    assert classes.labels(score) == labels
-    assert (score >= classes.threshold) == (labels == {True})
-
-
-def test_an_empty_set_does_not_end_a_thought() -> None:
-    classes = PerClass(0.8, 0.2)
-    assert classes.labels(0.5) == frozenset()
-    assert not classes.threshold <= 0.5
-    assert classes.threshold == 0.8
-
-
-def test_too_few_points_of_a_class_are_refused_by_name() -> None:
-    right = [(0.9, True)] * 19
-    with pytest.raises(UserError, match="needs at least 19 wrong answers; there are 2"):
-        per_class([*right, (0.1, False), (0.2, False)], 0.05)
-    with pytest.raises(UserError, match="needs at least 19 right answers; there are 0"):
-        per_class([(0.1, False)] * 30, 0.05)
-
-
 # ---- what they promise
 
 
@@ -158,13 +116,3 @@ def test_with_a_confidence_nearly_every_draw_keeps_the_level() -> None:
     assert share >= 0.95 - 0.04
     marginal = [quantile([random.random() for _ in range(200)], 0.1) for _ in range(300)]
     assert sum(1 - q <= 0.1 for q in marginal) / 300 < 0.7  # on average is not nearly always
-
-
-def test_one_look_ends_wrongly_no_more_often_than_was_asked_for_per_class() -> None:
-    """Of wrong answers, 10% asked for, over 1,000 draws: at most three standard errors (0.95 points each) above."""
-    random = Random(3)
-    passed = 0
-    for _ in range(1000):
-        points = [(random.random() ** 0.3, True) for _ in range(40)] + [(random.random(), False) for _ in range(40)]
-        passed += random.random() >= per_class(points, 0.1).threshold
-    assert passed / 1000 <= 0.1 + 0.0285

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.config import RunConfig, load, monitor
 from orchestrator.errors import BadConfig
+from orchestrator.modes.by_kind import FirstTryByKind
 from orchestrator.modes.effort import Effort
-from orchestrator.modes.first_try import FirstTry
 from orchestrator.modes.fixed import NO_THINK, THINK, budgeted
 from orchestrator.monitors import Milestone, Overthinking, Stalled, Stuck
 from orchestrator.runtime.pipeline import Pipeline
@@ -41,7 +41,7 @@ def test_unless_said_otherwise_stalled_watches_no_tool_runs_and_engines_think_as
         ('[mode]\nname = "think"', THINK),
         ('[mode]\nname = "think"\nbudget = 512', budgeted(THINK, 512)),
         ('[mode]\nname = "effort"\neffort = 0.5\nleast = 9', Effort(effort=0.5, least=9)),
-        ('[mode]\nname = "auto"', FirstTry(gate="written", threshold=0.9)),
+        ('[mode]\nname = "auto"', FirstTryByKind(gate="written", threshold=0.9)),
     ],
 )
 def test_a_mode_is_a_text_or_a_table(text: str, mode: object) -> None:
@@ -70,7 +70,7 @@ def test_tools_have_their_options_and_can_have_another_name() -> None:
 def test_a_pipeline_takes_them_and_its_settings_name_them() -> None:
     config = loaded('mode = "no_think"\nfallback = "refuse"\n[[monitors]]\nname = "stuck"\n[tools.calculator]')
     settings = Pipeline(**config.pipeline_options()).settings
-    for named in ('"no_think"', '"fallback": null', '"policy": "stuck ', '"tools": ["calculator"]'):
+    for named in ('"no_think"', '"fallback": null', '"policy": "stuck ', '"order": ["calculator"]'):
         assert named in settings
 
 
@@ -125,7 +125,7 @@ def test_a_monitors_file_that_is_missing_or_another_is_told_with_the_command_tha
         ('[mode]\nname = "effort"\neffort = 2', "mode: effort: effort = 2.0 must be in (0, 1]"),
         (
             '[mode]\nname = "auto"\nby = "luck"',
-            "mode.by must be 'first-try', 'kind', 'agreement', 'self' or 'history', not",
+            "mode.by must be 'kind', 'first-try', 'agreement', 'self' or 'history', not",
         ),
         ("[mode]\nbudget = 5", "mode needs name"),
         ('fallback = "auto"', "fallback: no fixed mode named 'auto'; known: agentic, instant, no_think, think, "),

@@ -40,6 +40,8 @@ async def run_question(pipeline: Pipeline, task: Task, batch: str, *, given: Map
     if result.status is Status.FAILED:
         fail(str(result.error or result.reason))
     if not given["quiet"]:
+        for doubt in pipeline.doubts:
+            note(f"warning: {doubt}")
         note(_summary(result, pipeline.db, given))
     return _exit_code(result)
 

@@ -31,7 +31,7 @@ __all__ = [
     "load_object",
     "loaded_config",
     "mode_flag",
-    "monitor_of",
+    "named_of",
     "open_source",
     "option_of",
     "router_flags",
@@ -122,7 +122,10 @@ agent_flags = _all(
         help="Watches how runs go, as stuck:repeats=2; may be repeated, and replaces the config's.",
     ),
     click.option(
-        "--tool", multiple=True, metavar="NAME", help="Engines may call it; may be repeated, and replaces the config's."
+        "--tool",
+        multiple=True,
+        metavar="NAME[:KEY=VALUE,...]",
+        help="Engines may call it, as calculator:name=calc; may be repeated, and replaces the config's.",
     ),
 )
 
@@ -162,25 +165,29 @@ def loaded_config(given: Mapping[str, Any], engines: Mapping[str, Any] | None = 
 
 def _agent(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables of the flags for mode, monitors and tools, as the configuration takes them."""
-    named = map(monitor_of, given.get("monitor", ()))
+    watching, tools = ([named_of(text, flag) for text in given.get(flag[2:], ())] for flag in ("--monitor", "--tool"))
+    for name, options in watching:
+        if "name" in options:
+            raise UserError(f"--monitor {name}: its name stands before the colon, and it takes no other")
+    if twice := next((name for place, (name, _) in enumerate(tools) if name in dict(tools[:place])), None):
+        raise UserError(f"--tool {twice} is given twice: give it once")
     tables: dict[str, Any] = {
         "mode": given.get("mode"),
-        "monitors": {str(place): table for place, table in enumerate(named, 1)},
-        "tools": {name: {} for name in given.get("tool", ())},
+        "monitors": {str(place): {"name": name, **options} for place, (name, options) in enumerate(watching, 1)},
+        "tools": dict(tools),
     }
     return {name: table for name, table in tables.items() if table not in (None, {})}
 
 
-def monitor_of(text: str) -> dict[str, Any]:
-    """Return the table of `NAME[:KEY=VALUE,...]`. Raises UserError for what is none."""
+def named_of(text: str, flag: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of `NAME[:KEY=VALUE,...]`. Raises UserError for what is none."""
     name, colon, options = text.partition(":")
     if not name.strip() or (colon and not options.strip()):
-        raise UserError(f"--monitor {text!r}: write it as NAME or NAME:key=value,key=value")
-    given = [option_of(each, "--monitor") for each in _NEXT_OPTION.split(options)] if colon else []
-    table = dict(given)
-    if "name" in table or len(table) < len(given):
-        raise UserError(f"--monitor {text!r}: each option may be given once, and the name stands before the colon")
-    return {"name": name.strip(), **table}
+        raise UserError(f"{flag} {text!r}: write it as NAME or NAME:key=value,key=value")
+    given = [option_of(each, flag) for each in _NEXT_OPTION.split(options)] if colon else []
+    if len(dict(given)) < len(given):
+        raise UserError(f"{flag} {text!r}: each option may be given once")
+    return name.strip(), dict(given)
 
 
 def option_of(text: str, flag: str = "--router-option") -> tuple[str, Any]:

@@ -125,8 +125,9 @@ class Request:
     logprobs: int = 0
     """Alternatives per token, 0 for none."""
     think_budget: int | None = None
-    """Tokens of thought, those in the prompt's open think block among them, after which the server closes it;
-    None for no such limit. An engine that cannot (Capabilities.thinking_budget) writes on."""
+    """Tokens, > 0, that may be thought from here on, in the prompt's open think block or in one of its own, after
+    which the server closes it; None for no such limit. An engine that cannot (Capabilities.thinking_budget) writes on.
+    """
     timeout_s: float | None = None
     """None: no limit but the engine's own."""
     progress: Progress = field(default_factory=Progress, compare=False)

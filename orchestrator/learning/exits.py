@@ -20,6 +20,7 @@ from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.monitors.exit_file import Mistake
 from orchestrator.monitors.overthinking import NOT_IN_FILE, SIGNALS, Exit
 from orchestrator.runtime.tasks import fingerprint, is_correct
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Event, Message, StepKind, Task
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "Thought",
     "exit_options",
     "name_of",
-    "scored_looks",
     "thought_in",
     "thought_of",
     "thought_tokens",
@@ -86,7 +86,8 @@ def thought_in(stored: StoredRun, exit: Exit, is_right: Callable[[str | None, st
     rows = stored.kept()
     looks = {row.step: _event(row) for row in stored.events if row.kind == name_of(exit)}  # of a step, the last one
     spent: dict[int, int] = {}
-    for call in stored.calls:
+    is_free = getattr(exit, "is_free", False)  # it asks while it does not act, so that its labels are true
+    for call in () if is_free else stored.calls:
         if call.intent.purpose == PROBE and call.result is not None:
             step = call.intent.step
             spent[step] = spent.get(step, 0) + call.result.output_tokens
@@ -132,15 +133,16 @@ def thought_of(
 
 
 def thought_tokens(steps: Iterable[tuple[bool, str, int]]) -> list[int]:
-    """Return the tokens of thought up to and with each step; the step that closes the thought is the last that counts.
+    """Return the tokens of thought up to and with each step; a step that closes the thought, or opens it, counts.
 
     A turn that follows an action or an observation thinks anew.
     """
     totals, total, is_open = [], 0, True
     for is_thought, text, num_tokens in steps:
-        if is_thought and is_open:
+        was_open, said = is_open, leaves_open(text)
+        is_open = not is_thought or (was_open if said is None else said)
+        if is_thought and (was_open or is_open):
             total += num_tokens
-        is_open = not is_thought or (is_open and "</think>" not in text)
         totals.append(total)
     return totals
 
@@ -158,11 +160,6 @@ def worst(thoughts: Iterable[Thought], mistake: Mistake = "wrong") -> tuple[floa
     if not highest:
         raise UserError("no thought was watched to its end: run tasks with an exit that has acts = false")
     return tuple(highest.values())
-
-
-def scored_looks(thoughts: Iterable[Thought]) -> list[tuple[float, bool]]:
-    """Return score and label of every look with an answer: what LYNX's rule per class is fitted on."""
-    return [(look.score, look.is_right) for thought in thoughts for look in thought.looks if look.can_exit]
 
 
 def name_of(exit: Exit) -> str:

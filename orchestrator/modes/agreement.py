@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.doors import Ask
+from orchestrator.doors import Ask, Needs
 from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
@@ -49,6 +49,11 @@ class Agreement:
         if self.num == 1 and not self.confidence:
             raise UserError("agreement: num = 1 always agrees with itself: raise num, or set confidence")
         thinking_of("agreement", self.then)
+
+    @property
+    def needs(self) -> Needs:
+        """An engine that can be made to answer, and its logprobs where it has to be sure."""
+        return Needs(logprobs=int(self.confidence > 0))
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Force the answers and compare them; where no answer comes, nothing agrees."""

@@ -38,12 +38,17 @@ class ModePolicy(Protocol):
 
 
 class Needing(ModePolicy, Protocol):
-    """Cannot work without something; checked when the pipeline is built."""
+    """Cannot work without something; checked when the pipeline starts."""
 
     @property
     def needs(self) -> Needs:
-        """Scorers that it asks, and alternatives per token of what is written in a mode that it may reconsider: as far
-        as the engine shows them."""
+        """Scorers that it asks, and alternatives per token of answers or of what is written in a mode that it may
+        reconsider.
+
+        It needs them of the engine that its `engine` names, or else of the cheapest; where it reconsiders, of any that
+        writes. Where they cannot be had every run has the pipeline's fallback mode, which the trace says; without one
+        the pipeline does not start. Nor does it where there is no such scorer.
+        """
         ...
 
 

@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from math import exp
 from typing import Literal
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
-from orchestrator.modes.gate import check_choice, check_gate, confidence_in, plain, reading, verdict
+from orchestrator.modes.gate import check_choice, check_gate, confidence_in, reading, verdict
 from orchestrator.types import History, Signal, question_of
 from orchestrator.uncertainty import mean_logprob
 
@@ -68,9 +69,9 @@ class FirstTry:
 
     @property
     def needs(self) -> Needs:
-        """The scorer that is the gate, or the logprobs of what is written."""
+        """The scorer that is the gate, or logprobs of what is written or forced."""
         if self.check or self.gate in GATES:
-            return Needs(logprobs=int(self.gate == "written" and not self.check))
+            return Needs(logprobs=int(self.gate != "agreement" and not self.check))
         return Needs(scorers=(self.gate,))
 
     async def choose(self, history: History, ask: Ask) -> Chosen:

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from math import exp
 
+from orchestrator.answers import plain
 from orchestrator.doors import Trial
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.types import Mode, Signal
 
-__all__ = ["check_choice", "check_gate", "confidence_in", "most_frequent", "plain", "reading", "verdict"]
+__all__ = ["check_choice", "check_gate", "confidence_in", "most_frequent", "reading", "verdict"]
 
 
 def verdict(cheap: Mode, dear: Mode, *signals: Signal, value: float, threshold: float, read: str) -> Chosen:
@@ -33,11 +34,6 @@ def reading(name: str, value: float, unit: str) -> Signal:
     if not 0 <= value <= 1:
         raise SignalUnavailable(name, f"{value!r} is not in [0, 1]")
     return Signal(name=name, value=value, raw=value, unit=unit)
-
-
-def plain(answer: str) -> str:
-    """Return an answer as it is compared: white space and capitals do not count."""
-    return " ".join(answer.split()).casefold()
 
 
 def most_frequent(trials: Sequence[Trial]) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.doors import Ask
+from orchestrator.doors import Ask, Needs
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import AGENTIC, FIXED, fixed_of, thinking_of
 from orchestrator.modes.gate import check_choice, check_gate, reading, verdict
@@ -45,6 +45,11 @@ class SelfClassified:
         check_gate("self-classified", self.threshold, 1)
         check_choice("self-classified", "cheap", self.cheap, ("instant", "no_think"))
         thinking_of("self-classified", self.then)
+
+    @property
+    def needs(self) -> Needs:
+        """An engine that says how likely a word is."""
+        return Needs(logprobs=1)
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Ask, and think unless the answer is sure."""

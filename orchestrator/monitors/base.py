@@ -4,6 +4,9 @@ A monitor is a plain object with one of two doors. It does no input or output an
 history is all there is, so that a resumed run notices what it noticed before. A monitor says what it sees; what is
 done about it is the router's business (routers/base.py, `on_events`), but for an event that ends the run or closes
 the thought, which the runtime carries out by itself.
+
+A monitor may say in `raises`, a tuple, of which kinds the events are that it has for a router. Where it does not say,
+they may be of any.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ class Spent:
     marks: Sequence[float] = (0.5, 0.8, 0.95)
     """Shares of a limit, in (0, 1]. Of several that one step comes to, the last is told."""
 
+    raises = ("budget",)
+
     def __post_init__(self) -> None:
         for name in ("tokens", "thought_tokens"):
             value = getattr(self, name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["begins_anew", "candidate_in", "has_cue", "plain"]
+from orchestrator.answers import NUMBER
+
+__all__ = ["begins_anew", "candidate_in", "has_cue"]
 
 _LONGEST = 400
 """Characters of a line that are looked at, the last ones."""
@@ -13,7 +15,6 @@ _ANEW = re.compile(r"\s*[\"'*(]*(?:wait|alternatively|hmm+|but)\b", re.IGNORECAS
 _CUE = re.compile(r"(?:^|[.!?\n])[ \t\"'*(]*(?:wait|alternatively|hmm+)\b", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})+)\}")
 _SAID = re.compile(r"\banswer(?: is|:)[\s:*$]*(\S.*)", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 
 
 def begins_anew(text: str) -> bool:
@@ -38,10 +39,4 @@ def candidate_in(text: str) -> str | None:
     if said := _SAID.search(line):
         return said.group(1).strip(_MARKS) or None
     alone = line.strip(_MARKS)
-    return alone if _NUMBER.fullmatch(alone) else None
-
-
-def plain(answer: str) -> str:
-    """Return an answer so that two that differ in spaces, case, dollars, thousands or a full stop only are the same."""
-    bare = "".join(answer.split()).strip("$.").casefold()
-    return bare.replace(",", "") if _NUMBER.fullmatch(bare) else bare
+    return alone if NUMBER.fullmatch(alone) else None

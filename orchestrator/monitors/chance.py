@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.every import moves_done
+from orchestrator.monitors.window import has_ended, moves_of
 from orchestrator.types import Event, History
 
 __all__ = ["Chance"]
@@ -32,9 +32,14 @@ class Chance:
         if not self.kind.strip():
             raise UserError("chance: kind is empty: name the event, such as stuck or milestone")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Draw."""
-        if not moves_done(history):
+        if not has_ended(history, moves_of(history)):
             return None
         drawn = Random(f"{history.seed}:{self.seed}:{self.kind}:{history.steps[-1].index}").random()
         if drawn >= self.share:

@@ -70,6 +70,11 @@ class Classified:
         return replace(self, learnt=found)
 
     @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
+    @property
     def fitted_on(self) -> tuple[str, ...]:
         """Fingerprints of the tasks it was trained on."""
         return () if self.learnt is None else self.learnt.fitted_on

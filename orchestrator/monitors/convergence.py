@@ -9,6 +9,8 @@ Source: TrimR, arXiv:2505.17155 (no code): split at "Wait", "But", "Alternativel
 no; M = 2 equivalences; the verifier runs beside the decoding. Differs:
 - the answer of a thought is what its text states, or a forced one (`answers`); there the verifier is first asked
   whether the last sentences hold one, and a thought without any answer is passed over here as there;
+- where thoughts agree on what they state, the writer is made to answer: that is what the run answers, and what a
+  calibration calls right or wrong, whatever was stated. Where it has no answer yet, the thought goes on;
 - answers that are written alike are not asked about, and without a verifier (`engine`) only these are equal;
 - a verifier that fails cuts nothing: the event says so and the count begins again;
 - the shares for underthinking are not in the paper; ours are 0.9 of the mode's budget, and 20 thoughts;
@@ -22,10 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.monitors.candidates import begins_anew, candidate_in, plain
-from orchestrator.monitors.exits import UNCALIBRATED, is_thinking, looks_of, told
+from orchestrator.monitors.candidates import begins_anew, candidate_in
+from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED, is_thinking, looks_of, told
 from orchestrator.types import Event, History, Step
 
 __all__ = ["UNDERTHINKING", "Convergence", "thoughts_in"]
@@ -50,9 +53,10 @@ class Convergence:
     max_thoughts: int = 20
     """As many completed thoughts without agreement are underthinking."""
     acts: bool = True
-    """False: look and record, and let the thought go on."""
+    """False: look and record what the run would have answered, and let the thought go on."""
 
     needs = Needs()
+    raises = (OVERTHINKING, UNDERTHINKING)
 
     def __post_init__(self) -> None:
         if self.answers not in ("text", "trial"):
@@ -62,6 +66,11 @@ class Convergence:
                 raise UserError(f"{NAME}: {option} = {value!r} must be at least {least}")
         if not self.share > 0:
             raise UserError(f"{NAME}: share = {self.share!r} must be above 0")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a look that ends nothing generates nothing, once it acts."""
+        return self.answers == "text"
 
     @property
     def is_late(self) -> bool:
@@ -74,7 +83,7 @@ class Convergence:
         budget = None if history.mode is None else history.mode.budget
         if not (completed or budget) or not is_thinking(history):
             return None
-        look = await self._compared(history, completed[-1], ask) if completed else None
+        look = await self._compared(history, completed, ask) if completed else None
         if look is not None and look.concludes:
             return look
         return self._too_much(history, len(completed), budget) or look
@@ -83,29 +92,29 @@ class Convergence:
         """Return what the threshold is held against at each of the looks of a thought: equivalences in a row."""
         return [look.value or 0.0 for look in looks]
 
-    async def _compared(self, history: History, thought: Sequence[Step], ask: Ask) -> Event | None:
-        answer = await self._answer(thought, ask)
+    async def _compared(self, history: History, thoughts: Sequence[Sequence[Step]], ask: Ask) -> Event | None:
+        is_text = self.answers == "text"
+        answer = _stated(thoughts[-1]) if is_text else await self._forced(history, ask)
         if answer is None:
             return None
-        before = next(reversed(looks_of(history, NAME)), None)
+        look = next(reversed(looks_of(history, NAME)), None)
+        before = _stated(*thoughts[:-1]) if is_text else look and look.answer
         number, seen = 0, f"a thought came to {answer[:40]!r}"
         try:
-            if before is not None and await self._is_same(before.answer or "", answer, ask):
-                number = int(before.value or 0) + 1
+            if look is not None and await self._is_same(before or "", answer, ask):
+                number = int(look.value or 0) + 1
                 seen = f"{number + 1} thoughts in a row came to {answer[:40]!r}"
         except (SignalUnavailable, EngineError) as error:
             seen += f"; no verdict whether that is new: {error}"
-        look = Event(NAME, seen, value=float(number), threshold=self.threshold, answer=answer)
-        event = told(look, history, exits=self.acts and number >= self.threshold, why=seen)
-        # What a text states as its answer may be put otherwise than an answer is to be given.
-        return event._replace(answer=None) if event.concludes and self.answers == "text" else event
+        is_enough = number >= self.threshold
+        if is_text:
+            answer = await self._forced(history, ask) if is_enough or not self.acts else None
+        now = Event(NAME, seen, value=float(number), threshold=self.threshold, answer=answer)
+        return told(now, history, exits=self.acts and is_enough and answer is not None, why=seen)
 
-    async def _answer(self, thought: Sequence[Step], ask: Ask) -> str | None:
-        if self.answers == "trial":
-            trial, *_ = await ask.trials(thought[-1].writer, num=1)
-            return trial.answer
-        stated = map(candidate_in, (step.text for step in reversed(thought)))
-        return next((answer for answer in stated if answer is not None), None)
+    async def _forced(self, history: History, ask: Ask) -> str | None:
+        trial, *_ = await ask.trials(history.steps[-1].writer, num=1)
+        return trial.answer
 
     async def _is_same(self, before: str, answer: str, ask: Ask) -> bool:
         if plain(before) == plain(answer):
@@ -146,6 +155,12 @@ def thoughts_in(steps: Sequence[Step]) -> list[list[Step]]:
 def _completed(history: History) -> list[list[Step]]:
     """Return the thoughts that have ended, the last of them just now; none where the last step ends no thought."""
     return thoughts_in(history.steps[history.window :])[:-1] if begins_anew(history.steps[-1].text) else []
+
+
+def _stated(*thoughts: Sequence[Step]) -> str | None:
+    """Return the last answer that the thoughts state; None where they state none."""
+    stated = (candidate_in(step.text) for thought in reversed(thoughts) for step in reversed(thought))
+    return next((answer for answer in stated if answer is not None), None)
 
 
 def _question(before: str, answer: str) -> str:

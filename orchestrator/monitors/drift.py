@@ -46,6 +46,8 @@ class Drift:
     moves: int = 6
     """How many moves are the first and the last ones; they never overlap."""
 
+    raises = ("drift",)
+
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise UserError(f"monitor drift: threshold = {self.threshold!r} is not in [0, 1]")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import Move, moves_of
-from orchestrator.types import Event, History, StepKind
+from orchestrator.monitors.window import has_ended, moves_of
+from orchestrator.types import Event, History
 
-__all__ = ["Every", "moves_done"]
+__all__ = ["Every"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +29,14 @@ class Every:
         if not self.kind.strip():
             raise UserError("every: kind is empty: name the event, such as stuck or milestone")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Count the moves."""
-        number = len(moves_done(history))
-        if not number or number % self.moves:
+        moves = moves_of(history)
+        if not has_ended(history, moves) or len(moves) % self.moves:
             return None
-        return Event(self.kind, f"move {number} of the window, one of every {self.moves}")
-
-
-def moves_done(history: History) -> list[Move]:
-    """Return the moves of the window where the last step completes one; nothing behind any other step.
-
-    A call is complete with what the tool answered, so every move is told of once.
-    """
-    moves, last = moves_of(history), history.steps[-1]
-    is_done = moves and moves[-1].last_step == last.index and last.kind is not StepKind.ACTION
-    return moves if is_done else []
+        return Event(self.kind, f"move {len(moves)} of the window, one of every {self.moves}")

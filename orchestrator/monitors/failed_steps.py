@@ -46,6 +46,8 @@ class FailedSteps:
     min_moves: int = 4
     """Moves before anything is said."""
 
+    raises = ("failed-steps",)
+
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise UserError(f"monitor failed-steps: threshold = {self.threshold!r} must be above 0 and at most 1")

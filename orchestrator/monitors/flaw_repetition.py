@@ -44,6 +44,8 @@ class FlawRepetition:
     shortest: int = 5
     """Words that a sentence without an equation must have to be a claim."""
 
+    raises = ("flaw-repetition",)
+
     def __post_init__(self) -> None:
         for name in ("reach", "shortest"):
             value = getattr(self, name)

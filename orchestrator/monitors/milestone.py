@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import Move, moves_of
-from orchestrator.types import Event, History, StepKind
+from orchestrator.monitors.window import Move, has_ended, moves_of
+from orchestrator.types import Event, History
 
 __all__ = ["Milestone", "Subgoal"]
 
@@ -36,6 +36,8 @@ class Milestone:
     every: int = 5
     """Moves behind the last milestone, or from where the window begins, that make one by themselves; 0: never."""
 
+    raises = ("milestone",)
+
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 0:
             raise UserError(f"monitor milestone: every = {self.every!r} must be a whole number, 0 for never")
@@ -53,12 +55,10 @@ class Milestone:
 
     def watch(self, history: History) -> Event | None:
         """Look at the last move, once it is done."""
-        if history.steps[-1].kind is StepKind.ACTION:
-            return None
         told = [event for event in history.events if event.kind == "milestone"]
         since = max([history.window - 1, *(event.step for event in told)])
         moves = [move for move in moves_of(history, last=max(self.every, 1)) if move.last_step > since]
-        if not moves:
+        if not has_ended(history, moves):
             return None
         met = [
             _name(subgoal)

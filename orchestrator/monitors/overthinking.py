@@ -103,6 +103,11 @@ class Overthinking:
         return made
 
     @property
+    def raises(self) -> tuple[str, ...]:
+        """What the signal raises."""
+        return SIGNALS[self.signal].raises
+
+    @property
     def needs(self) -> Needs:
         """What the signal needs."""
         return SIGNALS[self.signal].needs

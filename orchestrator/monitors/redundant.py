@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import CLOSED, Move, moves_of
+from orchestrator.monitors.window import Move, moves_of
+from orchestrator.think_tags import said
 from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Redundant"]
@@ -37,6 +38,11 @@ class Redundant:
         if type(self.tries) is not int or self.tries < 1:
             raise UserError(f"monitor redundant: tries = {self.tries!r} must be a whole number above 0")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Look for the last call and its answer among those before."""
         if history.steps[-1].kind is not StepKind.OBSERVATION:
@@ -55,7 +61,7 @@ class Redundant:
 def _times(steps: Sequence[Step], last: Move) -> int:
     """Return how often the same call was answered the same, as far back as is looked."""
     return sum(
-        step.text.strip() == last.observation and before.text.rpartition(CLOSED)[2].strip() == last.action
+        step.text.strip() == last.observation and said(before.text).strip() == last.action
         for before, step in pairwise(steps[-_REACH:])
         if step.kind is StepKind.OBSERVATION
     )

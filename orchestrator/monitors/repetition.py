@@ -39,6 +39,8 @@ class Repetition:
     shortest: int = 64
     """Tokens that all of its occurrences must have together."""
 
+    raises = ("repetition",)
+
     def __post_init__(self) -> None:
         for name, least in (("repeats", 2), ("longest", 1), ("shortest", 2)):
             value = getattr(self, name)

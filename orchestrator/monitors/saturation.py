@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, fsum
 
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs, Trial
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.monitors.candidates import plain
-from orchestrator.monitors.exits import When, check_looks, is_place, looks_of, told
+from orchestrator.monitors.exits import OVERTHINKING, When, check_looks, is_place, looks_of, told
 from orchestrator.types import Event, History
 
 __all__ = ["SOLVED", "Saturation", "saturation"]
@@ -51,6 +51,7 @@ class Saturation:
     """False: look and record, and let the thought go on."""
 
     needs = Needs(logprobs=20)
+    raises = (OVERTHINKING,)
 
     def __post_init__(self) -> None:
         check_looks(NAME, self)

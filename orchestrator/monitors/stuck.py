@@ -43,6 +43,8 @@ class Stuck:
     min_moves: int = 2
     """Moves from the beginning of the window before anything is said."""
 
+    raises = ("stuck",)
+
     def __post_init__(self) -> None:
         for name, least in (("repeats", 2), ("errors", 2), ("stale", 2), ("phrases", 2), ("min_moves", 1)):
             value = getattr(self, name)

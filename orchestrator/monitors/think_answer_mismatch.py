@@ -10,7 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.answers import plain
 from orchestrator.monitors.reading import number
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
 __all__ = ["ThinkAnswerMismatch"]
@@ -34,6 +36,8 @@ class ThinkAnswerMismatch:
     be meant. Silent where either side has none, or one is a number and the other is not.
     """
 
+    raises = (_KIND,)
+
     def watch(self, history: History) -> Event | None:
         """Compare both sides of the last `</think>`, once there is an answer."""
         last = history.steps[-1]
@@ -51,10 +55,10 @@ class ThinkAnswerMismatch:
 def _sides(steps: Sequence[Step]) -> tuple[str, str]:
     """The ends of the last thought and of what stands behind it; two empty texts while nothing does."""
     texts = [step.text for step in steps if step.kind is not StepKind.OBSERVATION]
-    thought, closed, answer = "".join(texts).rpartition("</think>")
+    thought, closed, answer = "".join(texts).rpartition(CLOSES)
     if not closed and steps[-1].kind is StepKind.ANSWER:
         thought, closed, answer = "".join(texts[:-1]), "where the engine has no tags", texts[-1]
-    return (thought.rpartition("<think>")[2][-_LONGEST:], answer[-_LONGEST:]) if closed else ("", "")
+    return (thought.rpartition(OPENS)[2][-_LONGEST:], answer[-_LONGEST:]) if closed else ("", "")
 
 
 def _stated(text: str) -> str | None:
@@ -92,5 +96,5 @@ def _agree(one: str, other: str) -> bool:
     """Whether two answers are the same, or cannot be compared."""
     left, right = number(one), number(other)
     if left is None and right is None:
-        return one.casefold().split() == other.casefold().split()
+        return plain(one) == plain(other)
     return left is None or right is None or left == right

@@ -20,7 +20,7 @@ from math import exp
 
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.monitors.exits import When, check_looks, is_place, told
+from orchestrator.monitors.exits import OVERTHINKING, When, check_looks, is_place, told
 from orchestrator.types import Event, History
 
 __all__ = ["TrialAnswer"]
@@ -43,6 +43,7 @@ class TrialAnswer:
     """False: look and record, and let the thought go on."""
 
     needs = Needs(logprobs=1)
+    raises = (OVERTHINKING,)
 
     def __post_init__(self) -> None:
         check_looks(NAME, self)

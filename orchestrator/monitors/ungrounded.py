@@ -51,6 +51,11 @@ class Ungrounded:
         if isinstance(self.ignore, str):
             raise UserError(f"monitor ungrounded: ignore = {self.ignore!r} must be a list of words")
 
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The kind, and no other."""
+        return (self.kind,)
+
     def watch(self, history: History) -> Event | None:
         """Look for the words of the last call in everything that came before it."""
         if history.steps[-1].kind is not StepKind.OBSERVATION:

@@ -28,6 +28,7 @@ from math import exp, sqrt
 from typing import Literal
 
 from orchestrator import uncertainty
+from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread, verdict
@@ -127,9 +128,9 @@ class AnswerGate:
                 raise SignalUnavailable(self.gate, why)
             worst = float(uncertainty.separabilities(tokens).min())
             return Signal(name=self.gate, value=_sigmoid(worst), raw=worst, unit="std")
-        wanted = _plain(answer)
+        wanted = plain(answer)
         if self.gate == "forced":
-            found = [_plain(each) for each in await ask.answers(solution.writer, solution, num=self.num)]
+            found = [plain(each) for each in await ask.answers(solution.writer, solution, num=self.num)]
         else:
             found = await self._redrawn(draft, solution, ask)
         share = sum(each == wanted for each in found) / self.num
@@ -143,7 +144,7 @@ class AnswerGate:
         except EngineError as error:
             raise SignalUnavailable(self.gate, str(error)) from error
         answers = [ask.answer_in(other.text) for other in others]
-        return [_plain(answer) for answer in answers if answer is not None]
+        return [plain(answer) for answer in answers if answer is not None]
 
 
 def _place(text: str, answer: str, ask: Ask) -> tuple[int, int]:
@@ -178,11 +179,6 @@ def _tokens_of(step: Step, begin: int, end: int) -> Sequence[TokenLogprob]:
             chosen.append(token)
         place = start
     return chosen[::-1]
-
-
-def _plain(answer: str) -> str:
-    """Return an answer so that two that differ in spaces, case, dollars or a full stop only are the same."""
-    return "".join(answer.split()).strip("$.").casefold()
 
 
 def _sigmoid(value: float) -> float:

@@ -40,7 +40,10 @@ class Router(Protocol):
 
 
 class Watchful(Router, Protocol):
-    """A router that does something about what monitors notice."""
+    """A router that does something about what monitors notice.
+
+    It may say in `heeds`, a tuple, about which kinds: a pipeline is refused whose monitors raise none of them.
+    """
 
     async def on_events(self, history: History, events: Sequence[Event], ask: Ask) -> Decision:
         """Say what follows from the events raised behind the last kept step; there is at least one.

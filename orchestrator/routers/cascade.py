@@ -128,6 +128,11 @@ class Cascade:
         """Two engines, and whoever verifies, if anything is."""
         return Needs(scorers=(self.scorer,) if "verify" in self._actions.values() else (), engines=2)
 
+    @property
+    def heeds(self) -> tuple[str, ...]:
+        """The kinds of events that something is done about."""
+        return tuple(kind for kind, action in self._actions.items() if action != "ignore")
+
     def before_step(self, history: History) -> Plan:
         """Let the small engine write: a whole turn, or a step."""
         return Plan(engine=history.small, whole=bool(history.tools) if self.whole is None else self.whole)

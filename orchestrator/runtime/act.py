@@ -9,30 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from inspect import isawaitable
 from json import dumps
 from time import time
-from typing import Any
-
-from langgraph.types import interrupt
 
 from orchestrator.memory.base import EventRow
+from orchestrator.runtime.approving import approved
 from orchestrator.runtime.calling import called_in
-from orchestrator.runtime.decisions import Approve, Deny, record
-from orchestrator.runtime.interrupts import can_interrupt, door
-from orchestrator.runtime.run import Approval, Run, Turn
+from orchestrator.runtime.decisions import Deny
+from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import keep_step
 from orchestrator.runtime.watch import advance
 from orchestrator.tools.base import ERROR, Called, Observation, Tool
-from orchestrator.types import Decision, Step, StepKind, Stop
+from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["ANSWERED", "act"]
 
 ANSWERED = "answered"
 """Kind of the event that tells the answers of several calls in one observation apart."""
-INTERRUPTED = "the call was interrupted, and whether it was made is not known"
-WANTED = "the tool asks for approval"
-NOBODY = "the call needs approval and nobody can be asked"
 SILENT = "(no output)"
 NO_TOOL = "?"
 """Writer of an observation where no tool was called that there is."""
@@ -102,41 +95,7 @@ async def _observe(run: Run, turn: Turn, number: int, called: Called) -> Observa
     digest = _digest(run.history.steps[-1], number)
     times = 0 if tool.is_idempotent or run.make_tools else run.call.times_cut_off(called.name, place, digest)
     if times or tool.needs_approval:
-        decision = await _approved(run, turn, number, called, times)
+        decision = await approved(run, turn, number, called, times)
         if isinstance(decision, Deny):
             return Observation(f"{ERROR}{decision.reason}", is_error=True)
     return await run.call.tool(called.name, place, digest, lambda: tool(called.arguments))
-
-
-async def _approved(run: Run, turn: Turn, number: int, called: Called, times: int) -> Decision:
-    """Return what a person decided about a call that was cut off so many times, and record it.
-
-    Where nobody can be asked, the call is not made.
-    """
-    often = f"{times} times " if times > 1 else ""
-    why = f"it was begun {often}before and interrupted; whether it was made is not known" if times else WANTED
-    name = f"approval {number}: {why}"
-    stored = run.stored.decisions.get((len(run.history.steps), turn.attempt, name))
-    if stored is not None:
-        return stored
-    if run.approve is None and not can_interrupt():
-        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY)
-        record(run, turn.attempt, name, decision, policy="runtime")
-        return decision
-    with door("approval"):
-        said = await _ask(run, Approval(run.id, called.name, dict(called.arguments), why))
-    if said is True:
-        decision = Approve(reason=f"a person let {called.name} be called")
-    else:
-        refused = INTERRUPTED if times else f"{called.name} was not approved"
-        decision = Deny(reason=said if isinstance(said, str) and said else refused)
-    record(run, turn.attempt, name, decision, policy="a person")
-    return decision
-
-
-async def _ask(run: Run, approval: Approval) -> Any:
-    """Ask a person through the pipeline's function, or by an interrupt of a graph that keeps the question."""
-    if run.approve is None:
-        return interrupt(approval._asdict())
-    said = run.approve(approval)
-    return await said if isawaitable(said) else said

@@ -26,6 +26,7 @@ from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ACT, ANSWER, Doors
+from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
 from orchestrator.types import Mode, Overlap
 
@@ -34,9 +35,11 @@ __all__ = [
     "Policy",
     "check_asked",
     "check_engines",
+    "check_heeded",
     "check_needs",
     "check_overlap",
     "check_sampling",
+    "check_scorers",
     "check_tools",
     "counterfactual_of",
     "counterfactual_settings",
@@ -52,6 +55,7 @@ __all__ = [
     "scorers_of",
     "settings_of",
     "tool_prompt_of",
+    "tool_settings",
     "tools_of",
     "writers_of",
 ]
@@ -216,6 +220,14 @@ def _tool(wanted: Any) -> Any:
     return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
 
 
+def tool_settings(tool: Tool) -> dict[str, Any]:
+    """Return what engines are told of a tool and what it says of itself: what a resumed run is compared by."""
+    doors = ("description", "parameters", "is_idempotent", "needs_approval")
+    own: Mapping[str, Any] = tool.settings() if hasattr(tool, "settings") else {}
+    told: dict[str, Any] = settings_of({**{door: getattr(tool, door) for door in doors}, **own})
+    return told
+
+
 def check_asked(policies: Mapping[str, Iterable[Any]], engines: Collection[str]) -> None:
     """Raise UnknownName, listing the engines, for a policy that names one to ask which is not there.
 
@@ -229,17 +241,38 @@ def check_asked(policies: Mapping[str, Iterable[Any]], engines: Collection[str])
                 raise UnknownName(f"{who}: no engine named {name!r}; known: {', '.join(engines)}")
 
 
+def check_heeded(router: Any, watching: Iterable[Any]) -> None:
+    """Raise UserError if the router acts on events, and all monitors say that they raise others: it would never act.
+
+    A monitor that does not say may raise any.
+    """
+    heeds: tuple[str, ...] = getattr(router, "heeds", ())
+    raised = [getattr(monitor, "raises", heeds) for monitor in watching]
+    if not heeds or any({*heeds}.intersection(kinds) for kinds in raised):
+        return
+    ours = ", ".join(kind for kind in heeds if kind in monitors.MONITORS)  # each is called like what it raises
+    mend = f"add monitors, such as {ours}" if ours else "add one that does"
+    raise UserError(
+        f"router {policy_of(router).name} acts on {', '.join(heeds)}, and no monitor here raises any of these: {mend}"
+    )
+
+
 def check_tools(tools: Any, engines: Iterable[str]) -> None:
-    """Raise UserError for a tool that is called like an engine: nobody could tell in a trace who did what."""
-    for name in {} if callable(tools) else {each.name for each in tools} & {*engines}:
+    """Raise UserError for a tool that is called like another, or like an engine: who did what could not be told."""
+    if callable(tools):
+        return
+    tool_room.Toolset(tools)  # refuses two of one name
+    for name in {each.name for each in tools} & {*engines}:
         raise UserError(f"a tool is called {name!r}, and so is an engine: give one of them another name")
 
 
 def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -> ToolPrompt:
     """Return how engines are told of tools: in the words that the largest one brings, if nothing else is said.
 
-    A chat API is given them apart from the text.
+    A chat API is given them apart from the text. Raises UserError for what is no ToolPrompt.
     """
+    if wanted is not None and not isinstance(wanted, ToolPrompt):
+        raise UserError(f"tool_prompt = {wanted!r:.60}: give a ToolPrompt, or leave it out")
     *_, largest = specs.values()
     return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
 
@@ -335,28 +368,41 @@ def check_engines(router: Any, engines: Sequence[str], specs: Mapping[str, Engin
         )
 
 
+def check_scorers(policy: Any, scorers: Mapping[str, Scorer]) -> None:
+    """Raise MissingCapability if a policy asks a scorer that is not there."""
+    needs: Needs = getattr(policy, "needs", Needs())
+    for name in needs.scorers:
+        if name not in scorers:
+            how = f": add an engine with measures = {MEASURED[name]!r}" if name in MEASURED else ""
+            raise MissingCapability(
+                f"{policy_name(policy)} asks scorer {name!r}; the pipeline has {', '.join(scorers)}{how}"
+            )
+
+
 def check_needs(
-    router: Any, scorers: Mapping[str, Scorer], capabilities: Mapping[str, Capabilities], writers: Sequence[str]
+    policy: Any,
+    scorers: Mapping[str, Scorer],
+    capabilities: Mapping[str, Capabilities],
+    writers: Sequence[str],
+    *,
+    asked: Sequence[str] | None = None,
 ) -> None:
-    """Raise MissingCapability if the engines cannot give what the router needs."""
-    needs: Needs = getattr(router, "needs", Needs())
-    policy = policy_name(router)
-    judges: dict[str, str] = {}
-    for scorer in needs.scorers:
-        if scorer not in scorers:
-            how = f": add an engine with measures = {MEASURED[scorer]!r}" if scorer in MEASURED else ""
-            raise MissingCapability(f"{policy} asks scorer {scorer!r}; the pipeline has {', '.join(scorers)}{how}")
-        judges[scorer] = scorers[scorer].engine or writers[-1]
-    for name in (*writers, *judges.values()):
+    """Raise MissingCapability if the engines cannot give what a policy needs: those `asked`, or else all writers."""
+    check_scorers(policy, scorers)
+    needs: Needs = getattr(policy, "needs", Needs())
+    who = policy_name(policy)
+    judges = {name: scorers[name].engine or writers[-1] for name in needs.scorers}
+    asked = writers if asked is None else asked
+    for name in (*asked, *judges.values()):
         can = capabilities[name]
         if needs.steps and not can.continues:
             why = can.missing.get("continues", "it is a chat-only API")
             raise MissingCapability(
-                f"{policy} routes steps and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
-                "server, or a router that decides once per turn (small, large, random)"
+                f"{who} works step by step and engine {name!r} cannot continue one ({why}): use a vLLM or llama.cpp "
+                "server, or what decides once per turn, as routers small, large and random do"
             )
-    for name in writers:
-        _check_logprobs(policy, name, capabilities[name], needs.logprobs)
+    for name in asked:
+        _check_logprobs(who, name, capabilities[name], needs.logprobs)
     for scorer, judge in judges.items():
         _check_logprobs(f"scorer {scorer!r}", judge, capabilities[judge], scorers[scorer].logprobs)
 

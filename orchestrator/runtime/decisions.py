@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from json import dumps, loads
 from time import time
 from typing import Any
@@ -24,7 +24,20 @@ from orchestrator.types import (
     StopRun,
 )
 
-__all__ = ["CONSTANT", "Approve", "Deny", "Exited", "Moded", "Planned", "check_engine", "decision_of", "record"]
+__all__ = [
+    "CONSTANT",
+    "Approve",
+    "Deny",
+    "Exited",
+    "Moded",
+    "Planned",
+    "check_engine",
+    "decision_of",
+    "forced_by",
+    "handing_over",
+    "record",
+    "record_once",
+]
 
 CONSTANT = "constant"
 """Kind of the event that says that a scorer, or a prediction, reads the same again and again."""
@@ -32,7 +45,7 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned(Decision):
-    """What the journal keeps of a Plan that gives a reason."""
+    """What the journal keeps of a Plan that gives a reason, or changes how steps are written."""
 
     action = "plan"
     engine: str
@@ -41,14 +54,6 @@ class Planned(Decision):
     whole: bool = False
     lead: str = ""
     features: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver(Handoff):
-    """A hand-over with how its steps are written, which is how those before it were: nobody plans them."""
-
-    whole: bool = False
-    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +95,13 @@ def handing_over(run: Run, decision: Decision) -> Decision:
     """Return a hand-over with how its steps are to be written; any other decision as it is."""
     if not isinstance(decision, Handoff):
         return decision
-    said = {each.name: getattr(decision, each.name) for each in fields(Handoff)}
-    whole = run.writes_whole and run.tools is not None
-    return HandedOver(**said, whole=whole, max_tokens=run.step_tokens)
+    return replace(decision, whole=run.writes_whole and run.tools is not None, max_tokens=run.step_tokens)
 
 
 def forced_by(decision: Handoff, since: int, *, note: str = "") -> Forced:
     """Return the hand-over that a decision comes to, from step `since` on."""
-    whole, max_tokens = getattr(decision, "whole", False), getattr(decision, "max_tokens", None)
-    return Forced(decision.engine, decision.until, decision.turns, since, note, whole, max_tokens)
+    engine, until, turns = decision.engine, decision.until, decision.turns
+    return Forced(engine, until, turns, since, note, decision.whole, decision.max_tokens)
 
 
 def check_engine(run: Run, engine: str | None) -> None:
@@ -133,9 +136,15 @@ def record(run: Run, attempt: int, door: str, decision: Decision, *, policy: str
     )
 
 
+def record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:
+    """Record what the runtime decided by itself; an earlier session may have."""
+    if (len(run.history.steps), attempt, door) not in run.stored.decisions:
+        record(run, attempt, door, decision)
+
+
 def _detail(decision: Decision) -> str:
     match decision:
-        case HandedOver(until=None, turns=None, note="", to_step=None, whole=False, max_tokens=None):
+        case Handoff(failed="", until=None, turns=None, note="", to_step=None, whole=False, max_tokens=None):
             return ""
         case Keep() | StopRun(status=None):
             return ""
@@ -143,9 +152,8 @@ def _detail(decision: Decision) -> str:
             return dumps({"max_tokens": max_tokens, "attempt": attempt})
         case Rewrite(max_tokens=max_tokens):
             return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
-        case Handoff(until=until, failed=failed, turns=turns, note=note, to_step=to_step):
-            others = {"failed": failed, "turns": turns, "note": note}
-            others |= {name: getattr(decision, name, None) for name in ("whole", "max_tokens")}
+        case Handoff(until=until, to_step=to_step):
+            others = {name: getattr(decision, name) for name in ("failed", "turns", "note", "whole", "max_tokens")}
             others = {name: value for name, value in others.items() if value}
             return dumps({"until": until, **others, **({} if to_step is None else {"to_step": to_step})})
         case StopRun(status=status):
@@ -182,7 +190,7 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
         case "rewrite" if "attempt" in detail:
             return Adopt(engine=row.engine, **detail, **why)
         case "rewrite" | "handoff":
-            return (Rewrite if row.action == "rewrite" else HandedOver)(engine=row.engine, **detail, **why)
+            return (Rewrite if row.action == "rewrite" else Handoff)(engine=row.engine, **detail, **why)
         case "rollback":
             return Rollback(to_step=detail["to_step"], **why)
         case "stop":

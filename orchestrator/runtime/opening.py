@@ -27,6 +27,7 @@ from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calling import told_of
 from orchestrator.runtime.calls import Calls, run_seed
+from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.readings import Readings
@@ -105,8 +106,10 @@ class Recipe:
 
     @property
     def _tools(self) -> Any:
-        listed = self.tools if callable(self.tools) else [each.name for each in self.tools]
-        return {"tools": listed, "prompt": self.tool_prompt}
+        if callable(self.tools):
+            return {"tools": self.tools, "prompt": self.tool_prompt}
+        listed = {each.name: build.tool_settings(each) for each in self.tools}
+        return {"tools": listed, "order": list(listed), "prompt": self.tool_prompt}
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
@@ -158,7 +161,7 @@ def begin(recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: st
         engines=probed(ready),
         created_s=time(),
     )
-    run = _assemble(recipe, journal, ready, task, run_id, journal.open_run(row), spent_s=0.0)
+    run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0)
     _learn(recipe, ready, run)
     if isinstance(recipe.mode, Mode):
         moding.begin(run, recipe.mode)
@@ -176,7 +179,7 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         _compare_engines(ready, stored)
         journal.claim(stored.key)
         stored = journal.run(stored.run.id)  # whoever executed it may have written more since it was read
-    run = _assemble(recipe, journal, ready, task, stored.run.id, stored.key, spent_s=spent_s(stored))
+    run = _assemble(recipe, journal, ready, task, stored.run.id, lambda: stored.key, spent_s=spent_s(stored))
     restore(run, stored, ancestors(journal, stored))
     if not is_over(stored):
         _learn(recipe, ready, run, stored)
@@ -205,13 +208,10 @@ def is_over(stored: StoredRun) -> bool:
 
 
 def _compare(recipe: Recipe, stored: StoredRun, task: Task) -> None:
-    before, now = loads(stored.run.settings), loads(recipe.settings)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ResumeRefused(
-                f"run {stored.run.id} was made with {key} = {dumps(before.get(key))}, not {dumps(now.get(key))}: "
-                "give the same settings, or start anew without --resume"
-            )
+    if found := difference(loads(stored.run.settings), loads(recipe.settings)):
+        raise ResumeRefused(
+            f"run {stored.run.id} was made with {found}: give the same settings, or start anew without --resume"
+        )
     if stored.run.task != task_json(task):
         raise ResumeRefused(f"run {stored.run.id} was made for another task: give the same one, or start anew")
 
@@ -229,8 +229,16 @@ def _compare_engines(ready: Ready, stored: StoredRun) -> None:
 
 
 def _assemble(
-    recipe: Recipe, journal: Journal, ready: Ready, task: Task, run_id: str, key: int, *, spent_s: float
+    recipe: Recipe,
+    journal: Journal,
+    ready: Ready,
+    task: Task,
+    run_id: str,
+    opened: Callable[[], int],
+    *,
+    spent_s: float,
 ) -> Run:
+    """Return a run; `opened` gives the journal's number for it, once nothing is left that could be refused."""
     names = tuple(recipe.engines)
     writers = build.writers_of(recipe.specs)
     prices = {name: spec.price for name, spec in recipe.specs.items()}
@@ -256,18 +264,25 @@ def _assemble(
         if tools is not None and recipe.tool_prompt.is_native
         else {},
     )
+    thinking = Thinking(stream, think_tags)
+    chat_only = frozenset(name for name, can in ready.items() if not can.continues)
+    if isinstance(recipe.mode, Mode):
+        can = moding.Abilities(writers, thinking, chat_only, has_tools=tools is not None)
+        can.honour(recipe.mode, recipe.fallback)
+    key = opened()
     run = Run(
         id=run_id,
         key=key,
         history=History(task=task, engines=writers, seed=seed, tools=tuple(each.name for each in tools or ())),
         stream=stream,
         messages=messages,
-        thinking=Thinking(stream, think_tags),
+        thinking=thinking,
         thinks=recipe.thinks,
         shows={name: can.logprobs for name, can in ready.items()},
         served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
         mode_policy=None if isinstance(recipe.mode, Mode) else recipe.mode,
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
+        mode_lacks=moding.lacking(recipe.mode, recipe.scorers, ready, writers),
         fallback=recipe.fallback,
         tools=tools,
         schemas=tuple(tools.schemas()) if tools is not None and recipe.tool_prompt.is_native else (),
@@ -289,7 +304,7 @@ def _assemble(
         stop_on_answer=recipe.stop_on_answer,
         can_fail_over=recipe.failover,
         reward=recipe.reward,
-        chat_only=frozenset(name for name, can in ready.items() if not can.continues),
+        chat_only=chat_only,
     )
     if recipe.overlap.is_on:
         run.ahead = LookAhead(run, recipe.overlap)

@@ -22,7 +22,7 @@ from orchestrator.ledger import Price
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime import build, opening
+from orchestrator.runtime import build, moding, opening
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.circumstances import circumstances
@@ -108,6 +108,8 @@ class Pipeline:
             raise UserError(f"durability = {durability!r}; known: process, power")
         if db is not None and not os.fspath(db):
             raise UserError("db is empty: name a file, or leave it out")
+        if approve is not None and not callable(approve):
+            raise UserError(f"approve = {approve!r:.60}: give a function that is asked before a call, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
         self.engines, self.specs = build.engines_of(engines)
@@ -121,8 +123,11 @@ class Pipeline:
         self.budget = budget
         self.monitors = build.monitors_of(monitors)
         """What watches its runs, in order."""
+        self.tools = build.tools_of(tools)
+        """What its runs may call, or the function that makes a task's own."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
+        self._mode, self._fallback = build.mode_of(mode), build.fallback_of(fallback)
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
@@ -132,10 +137,10 @@ class Pipeline:
             calibration=given,
             counterfactuals=build.counterfactual_settings(self._counterfactual),
             monitors=self.monitors,
-            tools=build.tools_of(tools),
+            tools=self.tools,
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
-            mode=build.mode_of(mode),
-            fallback=build.fallback_of(fallback),
+            mode=self._mode,
+            fallback=self._fallback,
             scorers=self._scorers,
             answer=answer,
             find_answer=extractor(answer),
@@ -149,10 +154,10 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
+        build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
-        build.check_tools(self._recipe_with.keywords["tools"], self.engines)
-        asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
-        build.check_asked(asking, self.engines)
+        build.check_tools(self.tools, self.engines)
+        build.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -199,6 +204,11 @@ class Pipeline:
         other._counterfactual = build.counterfactual_of(other.router, counterfactuals, other._scorers)
         if monitors is not SAME:
             other.monitors = build.monitors_of(monitors)
+        if tools is not SAME:
+            other.tools = build.tools_of(tools)
+            build.check_tools(other.tools, self.engines)
+        if mode is not SAME:
+            other._mode = build.mode_of(mode)
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -212,11 +222,12 @@ class Pipeline:
             readings=Readings(),
             experience=experience,
             monitors=other.monitors,
-            mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
-            tools=self._recipe.tools if tools is SAME else build.tools_of(tools),
+            mode=other._mode,
+            tools=other.tools,
         )
+        build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
-        build.check_asked({"monitor": other.monitors, "mode": [other._recipe.mode]}, self.engines)
+        build.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -262,12 +273,13 @@ class Pipeline:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is to be said, so far, of scorers that read the same again and again: a sentence each."""
+        """What is to be said, so far, of scorers that read the same again and again, and of monitors that noticed what
+        nothing is done about: a sentence each."""
         return tuple(self._recipe.readings.told.values())
 
     def _build_graph(self) -> None:
-        acts = bool(self._recipe.tools if "_recipe" in self.__dict__ else self._recipe_with.keywords["tools"])
-        self.graph = build_graph(self.writers, self._enter, self._leave, fused=self._granularity == "fused", acts=acts)
+        fused, acts = self._granularity == "fused", bool(self.tools)
+        self.graph = build_graph(self.writers, self._enter, self._leave, fused=fused, acts=acts)
         """The compiled LangGraph graph; give it `{"run": id}` of a run opened with `open`."""
 
     @cached_property
@@ -409,6 +421,7 @@ class Pipeline:
             for monitor in self.monitors:
                 if hasattr(monitor, "needs"):
                     build.check_needs(monitor, self._scorers, capabilities, self.writers)
+            moding.check(self._mode, self._fallback, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities

@@ -13,7 +13,7 @@ class Readings:
 
     def __init__(self) -> None:
         self.told: dict[str, str] = {}
-        """What was said, for people, by signal: a sentence each."""
+        """What was said, for people, by signal or monitor: a sentence each."""
         self._in_a_row: dict[str, tuple[float, int]] = {}
 
     def count(self, name: str, value: float) -> str:

@@ -10,13 +10,14 @@ from orchestrator.memory.base import DecisionRow, StoredRun
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import OBSERVED, Attempt
 from orchestrator.runtime.moding import AGAIN, MODE
-from orchestrator.runtime.watch import RAISED, UNHEARD
+from orchestrator.runtime.watch import RAISED, UNHEARD, UNHEEDED
 
 __all__ = ["Remark", "remarks", "told_between"]
 
 ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
 _ONCE_KEPT = ("kept", "inherited", OBSERVED, "rolled back")
+_UNHEEDED = "; nothing is done about it"
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}
 
 
@@ -48,17 +49,23 @@ def _noticed(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, l
         if told_between(event.kind, event.detail):
             detail = loads(event.detail)
             about = [place for place in places.get(event.step, ()) if tried[place].attempt == detail.get(RAISED, 0)]
-            yield Remark(max(about, default=len(tried) - 1) + 1, event.kind, detail["reason"])
+            reason = detail["reason"] + (_UNHEEDED if UNHEEDED in detail else "")
+            yield Remark(max(about, default=len(tried) - 1) + 1, event.kind, reason)
 
 
 def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
-    """Yield what was decided behind a kept step: the first one after all earlier attempts at the next."""
+    """Yield what was decided behind a kept step: the first one after all earlier attempts at the next.
+
+    What was decided before a run went back stands before everything that came of it.
+    """
+    went_back = 0
     for row in stored.decisions:
         if row.door in ASIDE or row.door.startswith("approval"):
             earlier = [place for place in places.get(row.step, ()) if plain(tried[place].attempt) < row.attempt]
-            start = max(earlier, default=-1) + 1
+            start = max(max(earlier, default=-1) + 1, went_back)
             kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in _ONCE_KEPT]
             behind = next((place + 1 for place in kept if place >= start), start)
+            went_back = behind if "to_step" in row.detail else went_back
             yield Remark(behind, _said(row), row.reason)
 
 

@@ -252,6 +252,8 @@ class Run:
     """None where the mode is fixed, or there is none."""
     mode_name: str = ""
     """Name and version of the mode's policy, for the trace."""
+    mode_lacks: str = ""
+    """What that policy needs and the engines cannot give; it is not asked then."""
     fallback: Mode | None = None
     """The mode of a run whose policy could not decide, or whose engines cannot honour what was chosen."""
     has_reconsidered: bool = False
@@ -336,7 +338,7 @@ class Run:
     @property
     def can_reconsider(self) -> bool:
         """Whether the mode's policy still has to say that the answer will do."""
-        return not self.has_reconsidered and hasattr(self.mode_policy, "reconsider")
+        return not (self.has_reconsidered or self.mode_lacks) and hasattr(self.mode_policy, "reconsider")
 
     def logprobs_read(self, engine: str) -> int:
         """Return how many alternatives per token the mode's policy reads of what it may still reconsider."""
@@ -347,7 +349,9 @@ class Run:
     def thought_left(self) -> int | None:
         """Tokens of thought that the mode still allows, >= 0; None for no limit."""
         mode = self.history.mode
-        return None if mode is None or mode.budget is None else max(0, mode.budget - self.thinking.tokens)
+        if mode is None or (mode.budget is None and mode.think is not False):
+            return None
+        return max(0, (mode.budget or 0) - self.thinking.tokens)
 
     @property
     def words_left(self) -> int | None:

@@ -7,17 +7,17 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from orchestrator.errors import EngineError, LimitExceeded, UserError
+from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
-from orchestrator.runtime.decisions import Exited, Planned, check_engine, record
+from orchestrator.runtime.closing import close_thought
+from orchestrator.runtime.decisions import Planned, check_engine, record, record_once
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
+from orchestrator.think_tags import CLOSES, leaves_open
 from orchestrator.types import (
-    Decision,
     Handoff,
     Mode,
     Plan,
@@ -30,8 +30,6 @@ from orchestrator.types import (
 )
 
 __all__ = [
-    "can_close",
-    "close_thought",
     "cut_off_late",
     "discard",
     "end",
@@ -49,6 +47,7 @@ __all__ = [
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
+REOPENED = "the engine thought again where its answer was due"
 
 
 def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
@@ -141,14 +140,14 @@ def go_on(run: Run) -> str:
     if step.kind is StepKind.OBSERVATION:
         return plan(run)
     if step.kind is StepKind.ANSWER:
-        return end(run, None, CLOSED)
+        return end(run, None, REOPENED if leaves_open(step.text) else CLOSED)
     if step.stop is Stop.END:
         return end(run, None, f"{ENDED} inside <think>" if run.thinking.is_open(step.writer) else ENDED)
     if run.stop_on_answer and run.find_answer(step.text) is not None:
         return end(run, None, "the step holds an answer")
     if run.chat_only:
         return end(run, None, "a chat-only engine writes one turn")
-    if "</think>" in step.text:
+    if CLOSES in step.text:
         return _close(run, step)
     return plan(run)
 
@@ -158,48 +157,6 @@ def _close(run: Run, step: Step) -> str:
     if run.find_answer(run.text()) is not None:
         return end(run, None, CLOSED)
     return plan(run, owed_by=step.writer)
-
-
-def can_close(run: Run) -> bool:
-    """Whether there is a thought to close: an open block, or reasoning that goes on without ever having had one."""
-    writer, last = run.last_writer, run.history.steps[-1]
-    if writer in run.chat_only or run.thinking.is_open(writer):
-        return writer not in run.chat_only
-    is_reasoning = last.kind is StepKind.THOUGHT and last.stop is not Stop.END
-    return is_reasoning and not run.thinking.was_closed and run.thinks_by(writer) is not False
-
-
-def close_thought(
-    run: Run, attempt: int, reason: str, *, answer: str | None = None, spent: bool = False, **why: Any
-) -> str:
-    """Close the thought where it stands and let its writer answer, as a recorded exit.
-
-    `answer` is what it answered there when it had to: that stands, because drawn anew it could be another one. Where
-    there are tools the writer may want to call one first, so nothing stands. `spent` says that it is because the
-    mode's budget of thought is. `why` takes threshold and margin.
-    """
-    _record_once(run, attempt, "exit", _exit(run, reason, spent=spent, **why))
-    writer, probe = run.last_writer, run.probes[run.last_writer]
-    closes = probe.closes if run.thinking.is_open(writer) else ""
-    forced = f"{probe.opens}{answer}}}" if answer is not None and run.tools is None else ""
-    lead = closes + forced or probe.opens
-    run.turn = Turn(writer, ANSWER, attempt, run.step_tokens, stands=True, lead=lead)
-    return writer
-
-
-def _exit(run: Run, reason: str, *, spent: bool, **why: Any) -> Exited:
-    """Return the exit with what can be known of what it saves: nobody knows how long the thought would have been."""
-    thought = run.thinking.tokens
-    # Of the run's budget more may be gone than stands; what stands is the same after a resume.
-    of_run = None if run.spender.tokens is None else max(0, run.spender.tokens - run.history.num_tokens)
-    limits = (None if spent else run.thought_left, of_run)
-    at_most = min((limit for limit in limits if limit is not None), default=None)
-    knows = getattr(run.mode_policy, "usual", None)
-    usual: float | None = knows(run.history) if knows else None
-    told = [f"{reason}; {thought} tokens of thought"]
-    told += [] if at_most is None else [f"saves {at_most} at most"]
-    told += [] if usual is None else [f"{usual:.0f} are usual"]
-    return Exited(reason=", ".join(told), thought=thought, at_most=at_most, usual=usual, **why)
 
 
 def plan(run: Run, *, owed_by: str | None = None) -> str:
@@ -241,14 +198,9 @@ def _hold(run: Run, mode: Mode, attempt: int) -> str | None:
     if run.words_left == 0:
         return end(run, None, f"all that mode {mode.name} allows is written")
     if run.thought_left == 0 and run.history.steps and run.thinking.is_open(run.last_writer):
-        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+        why = f"mode {mode.name} allows none" if mode.think is False else "the mode's budget of thought is used up"
+        return close_thought(run, attempt, why, spent=True)
     return None
-
-
-def _record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:
-    """Record what the runtime decided by itself; an earlier session may have."""
-    if (len(run.history.steps), attempt, door) not in run.stored.decisions:
-        record(run, attempt, door, decision)
 
 
 def _forced(run: Run, forced: Forced, attempt: int) -> str:
@@ -278,13 +230,13 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
     if forced.turns is not None:
         run.history.window = len(run.history.steps)
         turns = f"{forced.turns} turn{'s' if forced.turns > 1 else ''}"
-        _record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {turns}"))
+        record_once(run, attempt, "handover", handback(reason=f"{forced.engine} has had {turns}"))
 
 
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
     """Return what the router says about the next step, or said in an earlier session.
 
-    What has a reason is recorded, and what a person was asked about.
+    What has a reason is recorded, what a person was asked about, and what later steps without a plan are written by.
     """
     stored = run.stored.decisions.get((index, attempt, "before_step"))
     if isinstance(stored, Planned | StopRun):
@@ -303,7 +255,8 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
         raise UserError(
             f"{run.doors.policy} starts a step with {planned.lead!r}; a chat-only engine cannot go on from it"
         )
-    if planned.reason or planned.lead or answers:
+    is_new = (planned.max_tokens, planned.whole) != (run.step_tokens, run.writes_whole)
+    if planned.reason or planned.lead or answers or is_new:
         why = Planned(
             engine=planned.engine,
             reason=planned.reason,
@@ -346,7 +299,7 @@ def finish(run: Run, status: Status | None, reason: str) -> str:
     return ANSWER
 
 
-def fail(run: Run, error: EngineError) -> str:
+def fail(run: Run, error: OrchestratorError) -> str:
     """End the run as failed because of `error`."""
     run.error = error
     return end(run, Status.FAILED, str(error))

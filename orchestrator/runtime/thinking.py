@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.engines.step_stream import StepStream
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Step, StepKind
 
 __all__ = ["Thinking"]
-
-_TAGS = ("<think>", "</think>")
 
 
 class Thinking:
@@ -19,11 +18,9 @@ class Thinking:
         self._stream = stream
         self._tags = tags
         self._is_open: bool | None = None  # None where no tag was written yet: only the prompt says
-        self._before: list[tuple[bool | None, int, int]] = []
+        self._before: list[tuple[bool | None, int]] = []
         self.tokens = 0
         """Tokens of thought in all kept steps."""
-        self.in_block = 0
-        """Those of the block that is open, or was open last."""
 
     def is_open(self, engine: str) -> bool:
         """Say whether what `engine` writes next is a thought."""
@@ -40,46 +37,42 @@ class Thinking:
 
     def keep(self, step: Step) -> None:
         """Count a step that is about to be kept."""
-        self._before.append((self._is_open, self.tokens, self.in_block))
+        self._before.append((self._is_open, self.tokens))
         if step.kind is StepKind.OBSERVATION:
-            self._is_open, self.in_block = None, 0
+            self._is_open = None
             return
         was_open = self.is_open(step.writer)
-        opened, closed = (step.text.rfind(tag) for tag in _TAGS) if "think>" in step.text else (-1, -1)
-        if opened != closed:
-            thought, self.in_block = self._thought(step, was_open=was_open)
-            self.tokens += thought
-            self._is_open = opened > closed
+        is_open = leaves_open(step.text)
+        if is_open is not None:
+            self.tokens += self._thought(step, was_open=was_open)
+            self._is_open = is_open
         elif was_open:
             self.tokens += step.num_tokens
-            self.in_block += step.num_tokens
             self._is_open = True
 
     def roll_back(self, to_step: int) -> None:
         """Forget the steps from index `to_step` on."""
         if to_step < len(self._before):
-            self._is_open, self.tokens, self.in_block = self._before[to_step]
+            self._is_open, self.tokens = self._before[to_step]
             del self._before[to_step:]
 
-    def _thought(self, step: Step, *, was_open: bool) -> tuple[int, int]:
-        """Return how many of a step's tokens are thought, and how many of them in the block that it leaves open.
+    def _thought(self, step: Step, *, was_open: bool) -> int:
+        """Return how many of a step's tokens are thought; the tags are none.
 
-        The tags themselves are none. Where the ids do not show them, all may be thought.
+        Where the ids do not show them, all may be thought.
         """
         opens, closes = self._tags.get(step.writer, ((), ()))
         ids = step.ids
         if _place(ids, opens, 0) < 0 and _place(ids, closes, 0) < 0:
-            return step.num_tokens, self.in_block + step.num_tokens
-        is_open, start, total, block = was_open, 0, 0, self.in_block
+            return step.num_tokens
+        is_open, start, total = was_open, 0, 0
         while True:
             tag = closes if is_open else opens
             place = _place(ids, tag, start)
-            number = (len(ids) if place < 0 else place) - start if is_open else 0
-            total, block = total + number, block + number
+            total += (len(ids) if place < 0 else place) - start if is_open else 0
             if place < 0:
-                return total, block
+                return total
             is_open, start = not is_open, place + len(tag)
-            block = 0 if is_open else block
 
 
 def _place(ids: Sequence[int], tag: Sequence[int], start: int) -> int:

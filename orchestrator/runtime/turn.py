@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded
+from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded, PartFailed
 from orchestrator.runtime.act import act
 from orchestrator.runtime.alternative import Adopt, alternative
 from orchestrator.runtime.calls import WRITING
@@ -72,7 +72,7 @@ async def _take(run: Run, turn: Turn) -> str:
         return finish(run, Status.BUDGET, str(limit))
     except ContextExceeded as full:
         return finish(run, Status.BUDGET, str(full)) if run.history.steps else fail(run, full)
-    except EngineRejected as refused:
+    except (EngineRejected, PartFailed) as refused:
         return fail(run, refused)
     except EngineError as error:
         return fail_over(run, turn, error)
@@ -149,6 +149,13 @@ def carry_out(run: Run, turn: Turn, draft: Step, decision: Decision) -> str:
 
 def settle(run: Run) -> None:
     """Bring a new or restored run to the node it has to visit next."""
+    try:
+        _settle(run)
+    except PartFailed as error:
+        fail(run, error)
+
+
+def _settle(run: Run) -> None:
     if run.ending is not None:
         ending, run.ending = run.ending, None
         end(run, *ending)

@@ -17,11 +17,14 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk, all_of
+from orchestrator.runtime.build import policy_of
+from orchestrator.runtime.closing import can_close, close_thought
 from orchestrator.runtime.decisions import check_engine, forced_by, handing_over, record
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Run, Turn
-from orchestrator.runtime.step import can_close, close_thought, discard, end, go_on, roll_back
+from orchestrator.runtime.step import discard, end, go_on, roll_back
 from orchestrator.types import (
     Conclude,
     Decision,
@@ -37,10 +40,12 @@ from orchestrator.types import (
     keep,
 )
 
-__all__ = ["LATE", "RAISED", "UNHEARD", "advance", "hear", "heed"]
+__all__ = ["LATE", "RAISED", "UNHEARD", "UNHEEDED", "advance", "hear", "heed"]
 
 RAISED = "raised"
 """Key in the detail of an event's row that says which attempt of its step it was raised behind."""
+UNHEEDED = "unheeded"
+"""Key in it that says that nobody does anything about it: the event does nothing by itself, nor does the router."""
 LATE = "late"
 """Key in it that says that it was heard when the next step was there."""
 UNHEARD = "unheard"
@@ -54,7 +59,9 @@ def advance(run: Run) -> str:
         return go_on(run)
     run.noticed, run.heard_late = run.heard_late, []
     for monitor in run.monitors:
-        if event := monitor.watch(run.history):
+        with brought(_name(monitor)):
+            event = monitor.watch(run.history)
+        if event:
             _note(run, monitor, step, event)
             if event.ends_run:
                 return end(run, None, event.reason)
@@ -72,7 +79,7 @@ def _has_to_act(run: Run) -> bool:
 def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = False) -> None:
     """Put an event into the history and the journal."""
     if not isinstance(event, Event):
-        raise UserError(f"monitor {type(monitor).__name__} raised {event!r:.60}, not an Event")
+        raise UserError(f"{_name(monitor)} raised {event!r:.60}, not an Event")
     event = event._replace(step=step.index)
     if event.kind != UNHEARD:
         run.noticed.append(event)
@@ -81,10 +88,25 @@ def _note(run: Run, monitor: Any, step: Step, event: Event, *, is_late: bool = F
         run.stored.events[step.index, event.kind] -= 1
         return
     detail: dict[str, Any] = {"reason": event.reason, RAISED: step.attempt, **({LATE: True} if is_late else {})}
+    if _is_unheeded(run, monitor, event):
+        detail[UNHEEDED] = True
+        who = _name(monitor)
+        run.readings.told[who] = (
+            f"{who} notices what {run.doors.policy} does nothing about: it is in the trace, no more"
+        )
     known = {"value": event.value, "threshold": event.threshold, "answer": event.answer}
     detail |= {name: value for name, value in known.items() if value is not None}
     run.journal.event(EventRow(run.key, step.index, event.kind, dumps(detail), time()))
     run.tell(event)
+
+
+def _name(monitor: Any) -> str:
+    return f"monitor {policy_of(monitor).name}"
+
+
+def _is_unheeded(run: Run, monitor: Any, event: Event) -> bool:
+    is_for_router = event.kind != UNHEARD and event.kind in getattr(monitor, "raises", (event.kind,))
+    return is_for_router and run.doors.on_events is None and not (event.ends_run or event.concludes)
 
 
 async def heed(run: Run) -> str:
@@ -108,7 +130,8 @@ async def heed(run: Run) -> str:
 
 async def _look(monitor: Asking, history: History, ask: DraftAsk) -> Event | None:
     try:
-        return await monitor.look(history, ask)
+        with brought(_name(monitor)):
+            return await monitor.look(history, ask)
     except (SignalUnavailable, EngineError) as missing:
         return Event(UNHEARD, f"{type(monitor).__name__}: {missing}")
 

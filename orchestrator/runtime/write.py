@@ -12,6 +12,7 @@ from orchestrator.engines.step_stream import is_open
 from orchestrator.memory.base import EventRow
 from orchestrator.runtime.calling import is_call
 from orchestrator.runtime.run import ANSWER, Lead, Run, Turn
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["LEAD", "led", "write"]
@@ -25,7 +26,6 @@ TURN_TOKENS = 4096
 """The same for a whole turn: of a chat-only engine, or where a router plans the whole text at once."""
 BLANK_CALLS = 3
 """Calls that may go into one step before a step of nothing but white space counts as empty."""
-_OPENS, _CLOSES = "<think>", "</think>"
 
 
 async def write(run: Run, turn: Turn) -> Step:
@@ -60,6 +60,7 @@ async def write(run: Run, turn: Turn) -> Step:
         stop = (*stop, *run.tools.closers)
     stop = (*stop, *held.stops)
     parts: list[Completion] = []
+    think_budget = held.served
     while True:
         part = await run.call(
             turn.engine,
@@ -71,10 +72,11 @@ async def write(run: Run, turn: Turn) -> Step:
             logprobs=turn.logprobs,
             stop=stop,
             drawn_as=turn.drawn_as,
-            think_budget=held.served,
+            think_budget=think_budget,
         )
         parts.append(part)
         left -= part.output_tokens
+        think_budget = None if think_budget is None else max(1, think_budget - part.output_tokens)
         is_over = part.stop is not Stop.DELIMITER or part.stop_text in held.stops or left <= 0
         if is_over or not _goes_on(parts, lead):
             return _step(run, turn, parts, lead, is_thinking=is_thinking)
@@ -90,7 +92,7 @@ class _Held(NamedTuple):
     stops: tuple[str, ...] = ()
     """The tag at which it ends, so that thought and other text never share a limit."""
     served: int | None = None
-    """What a server is told that ends thoughts by itself. It counts the thought in the prompt, too."""
+    """What a server is told that ends thoughts by itself."""
 
 
 _FREE = _Held()
@@ -104,9 +106,9 @@ def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
     limit = None if is_thought else run.words_left
     if budget is None:
         return _Held(closes, limit)
-    if turn.engine in run.served_budgets:
-        return _Held(closes, limit, served=max(budget, 1) + (run.thinking.in_block if is_thought else 0))
-    return _Held(closes, budget, (_CLOSES,)) if is_thought else _Held(closes, limit, (_OPENS,))
+    if budget and turn.engine in run.served_budgets:
+        return _Held(closes, limit, served=budget)
+    return _Held(closes, budget, (CLOSES,)) if is_thought else _Held(closes, limit, (OPENS,))
 
 
 def _within(max_tokens: int, limit: int | None) -> int:

@@ -36,7 +36,11 @@ class Observation(NamedTuple):
 
 
 class Tool(Protocol):
-    """Something that can be called."""
+    """Something that can be called.
+
+    It may have `settings()`, a table of what else shapes its answers, without secrets: a run is resumed only with tools
+    of the same.
+    """
 
     name: str
     description: str

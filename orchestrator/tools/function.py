@@ -67,6 +67,10 @@ class Function:
         self.description = self._signature.description
         self.parameters: Mapping[str, Any] = self._signature.parameters
 
+    def settings(self) -> dict[str, Any]:
+        """Return the limits of a call: a resumed run has to have the same."""
+        return {"timeout_s": self.timeout_s, "max_chars": self.max_chars}
+
     def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments converted to the function's types. Raises BadCall."""
         return self._signature.check(self.name, arguments)

@@ -25,7 +25,7 @@ from asyncio.subprocess import Process
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.tools.base import ERROR
@@ -83,6 +83,10 @@ class Python(Function):
             is_idempotent=True,  # nothing of it is left
             needs_approval=needs_approval,
         )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the limits of a call: a resumed run has to have the same."""
+        return {**super().settings(), "cpu_s": self.cpu_s, "memory_mib": self.memory_mib}
 
     async def _run(self, code: str) -> str:
         """Run a Python program and return what it prints and the value of its last expression.

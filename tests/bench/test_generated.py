@@ -71,6 +71,14 @@ def test_only_zero_is_taken_away_where_the_dial_says_so() -> None:
     assert {len(str(task.answer)) for task in tasks} >= {2, 3}
 
 
+def test_an_expression_begins_with_the_literals_of_its_dial() -> None:
+    tasks = random_calculation("times_zero").draw("report", 0, 90)
+    numbers = [asked(task).removeprefix("0*0*") for task in tasks]
+    assert all(number.isdecimal() and int(number) > 0 for number in numbers)
+    assert {task.answer for task in tasks} == {"0"}
+    assert {len(number) for number in numbers} >= {3, 4}
+
+
 def test_a_family_with_few_tasks_gives_those_there_are() -> None:
     digits = reasoning_gym("products", min_terms=2, max_terms=2, min_digits=1, max_digits=1)
     assert 0 < len(digits.draw("report", 0, 20)) < 20

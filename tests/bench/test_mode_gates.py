@@ -95,6 +95,22 @@ def test_a_choice_is_measured_beside_thinking_and_the_best_modes() -> None:
     }
 
 
+def test_a_share_is_as_sure_as_there_are_expressions() -> None:
+    rows = [row(str(place), right=place % 2 == 0, sure=0.95 if place % 4 == 0 else 0.5) for place in range(80)]
+    apart, alike = (
+        measured(rows, gated(rows, GATES["first try, written"], 0.9))
+        for rows in ([each | {"expression": str(place // size)} for place, each in enumerate(rows)] for size in (1, 8))
+    )
+    assert apart.share is not None and alike.share is not None
+    saved = (20 * 54 - 60 * 6) / (40 * 54)
+    assert [apart.share.value, apart.compared.share, alike.share.value] == pytest.approx([saved] * 3)
+    assert apart.share.low < apart.share.value < apart.share.high
+    assert (
+        alike.share.low == alike.share.high == pytest.approx(alike.share.value)
+    )  # each is half right, in the same way
+    assert measured([WRONG], gated([WRONG], GATES["first try, written"], 0.9)).share is None  # nothing could be saved
+
+
 def test_fixed_modes_and_a_guess_ask_nothing_and_throw_nothing_away() -> None:
     assert fixed([SURE]) == [Tried("a", "no_think", True, 6), Tried("a", "think", True, 60)]
     assert {run.cost for run in guessed(ROWS, 1.0)} == {60}
@@ -118,11 +134,13 @@ def test_by_kind_no_first_try_is_paid_where_none_has_stood_and_other_kinds_are_t
     assert costs == [66] * 8 + [60] * 4 + [6] * 3
 
 
-def test_by_kind_the_lowest_threshold_is_taken_that_surely_loses_few_tasks() -> None:
+def test_by_kind_the_lowest_threshold_is_taken_that_surely_costs_little() -> None:
     written = GATES["first try, written"]
-    rows = [row(str(place), right=place % 100 > 0, sure=0.8 + 0.1 * (place % 100 > 0)) for place in range(800)]
-    rows = [each | {"expression": "1+2"} for each in rows]  # the wrong ones, 8 of them, are written with 0.8
-    assert calibrated_by_kind(rows, written, 0.01, 0.95) == 0.81
-    assert calibrated_by_kind(rows, written, 0.05, 0.95) == 0.0
-    with pytest.raises(UserError, match=r"no threshold is sure to lose at most 0.001"):
-        calibrated_by_kind(rows, written, 0.001, 0.95)
+    rows = [row(str(place), right=place >= 8, sure=0.8 + 0.1 * (place >= 8)) for place in range(800)]
+    apart = [each | {"expression": f"{place}+2"} for place, each in enumerate(rows)]
+    assert calibrated_by_kind(apart, written, 0.01) == 0.81  # below it 8 of 800 are lost, and perhaps more
+    assert calibrated_by_kind(apart, written, 0.025) == 0.0
+    alike = [each | {"expression": f"{place // 8}+2"} for place, each in enumerate(rows)]
+    assert calibrated_by_kind(alike, written, 0.025) == 0.81  # one expression is wrong, in all its wordings
+    with pytest.raises(UserError, match=r"no threshold is sure to cost at most 0.001 of accuracy; there are 800"):
+        calibrated_by_kind(apart, written, 0.001)

@@ -112,7 +112,7 @@ def test_where_nobody_can_be_asked_the_call_is_denied_and_the_trace_says_why(
     assert run.steps[1].text == DENIED
     [decision] = [each for each in run.decisions if each.door.startswith("approval")]
     assert (decision.action, decision.door) == ("deny", "approval 0: the tool asks for approval")
-    assert run.settings["tools"]["tools"] == ["pay"]
+    assert run.settings["tools"]["order"] == ["pay"]
     assert [event.kind for event in run.events if "raised" in event.detail] == ["look"]
     assert "pay" in orchestrator("trace", "show").stdout
 
@@ -125,9 +125,14 @@ def test_a_file_of_tasks_asks_one_question_at_a_time(here: Path) -> None:
     assert answers == ["no", "yes"]
 
 
-def test_a_pipelines_own_approval_is_asked_in_the_place_of_the_person(orchestrator: Call, here: Path) -> None:
+def test_a_pipelines_own_approval_is_asked_in_the_place_of_the_person_and_what_nobody_heeds_is_said(
+    orchestrator: Call, here: Path
+) -> None:
     (here / "agent.py").write_text(AGENT.replace("**options)\n", "approve=lambda asked: True, **options)\n"))
-    assert orchestrator(*RUN).stdout == "yes\n"
+    done = orchestrator(*RUN)
+    assert done.stdout == "yes\n"
+    assert "warning: monitor every notices what small " in done.stderr
+    assert "warning" not in orchestrator(*RUN, "--quiet").stderr
 
 
 @pytest.mark.parametrize(
@@ -151,16 +156,27 @@ def settings(orchestrator: Call) -> dict[str, Any]:
 
 def test_flags_reach_the_run_and_a_resume_with_others_is_refused(orchestrator: Call, here: Path) -> None:
     (here / "orchestrator.toml").write_text('mode = "think"\n[[monitors]]\nname = "drift"\n')
-    flags = ("--mode", "no_think", "--monitor", "stuck:repeats=2,near=0.9", "--tool", "calculator", "--quiet")
+    flags = ("--mode", "no_think", "--monitor", "stuck:repeats=2,near=0.9", "--quiet")
+    tool = ("--tool", "calculator:name=calc,max_chars=200")
     plan = ("--monitor", 'milestone:subgoals=["a, b", "c"],every=3')
-    assert orchestrator("run", "Compute 1+1.", *flags, *plan).exit_code in (0, 1)
+    assert orchestrator("run", "Compute 1+1.", *flags, *plan, *tool).exit_code in (0, 1)
     made = settings(orchestrator)
-    assert (made["mode"]["name"], made["tools"]["tools"]) == ("no_think", ["calculator"])
+    assert (made["mode"]["name"], made["tools"]["order"]) == ("no_think", ["calc"])
+    assert made["tools"]["tools"]["calc"]["max_chars"] == 200
     stuck, milestone = made["monitors"]
     assert (stuck["repeats"], stuck["near"], milestone["subgoals"], milestone["every"]) == (2, 0.9, ["a, b", "c"], 3)
-    again = orchestrator("run", "Compute 1+1.", *flags, "--resume")
-    assert again.exit_code == 2
-    assert again.stderr.startswith("error: run ") and "was made with monitors = " in again.stderr
+    for others, line in (
+        (tool, "was made with monitors = "),
+        (
+            (*plan, *tool[:1], "calculator:name=calc,max_chars=300"),
+            "made with tools.tools.calc.max_chars = 200, not 300: ",
+        ),
+        ((*plan, *tool[:1], "calculator"), "was made with tools.order = ['calc'], not ['calculator']: "),
+    ):
+        again = orchestrator("run", "Compute 1+1.", *flags, *others, "--resume")
+        assert (again.exit_code, again.stderr.count("\n")) == (2, 1)
+        assert again.stderr.startswith("error: run ") and line in again.stderr
+    assert orchestrator("run", "Compute 1+1.", *flags, *plan, *tool, "--resume").exit_code in (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +188,24 @@ def test_flags_reach_the_run_and_a_resume_with_others_is_refused(orchestrator: C
         (("--monitor", "stuck:"), "--monitor 'stuck:': write it as NAME or NAME:key=value,key=value"),
         (("--monitor", ":repeats=2"), "--monitor ':repeats=2': write it as NAME or NAME:key=value,key=value"),
         (("--monitor", "stuck:repeats=2,repeats=3"), "--monitor 'stuck:repeats=2,repeats=3': each option may be"),
-        (("--monitor", "stuck:name=drift"), "--monitor 'stuck:name=drift': each option may be given once, and"),
+        (("--monitor", "stuck:name=drift"), "--monitor stuck: its name stands before the colon, and it takes no other"),
+        (
+            ("--monitor", "drift", "--monitor", "drift"),
+            "command line: monitors.2 is the same as monitors.1, drift: name",
+        ),
+        (
+            ("--monitor", "stuck", "--monitor", "stuck:repeats=3"),
+            "command line: monitors.2 is the same as monitors.1, stuck",
+        ),
+        (("--tool", "calculator:"), "--tool 'calculator:': write it as NAME or NAME:key=value,key=value"),
+        (("--tool", "calculator:name"), "--tool 'name': write it as key=value"),
+        (("--tool", "calculator:nam=x"), "command line: tools.calculator.nam: no such key; did you mean 'name'?"),
+        (("--tool", "calculator:max_chars=9"), "command line: tools.calculator: tool 'calculator': max_chars = 9 must"),
+        (("--tool", "calculator", "--tool", "calculator:name=calc"), "--tool calculator is given twice: give it once"),
+        (
+            ("--tool", "calculator:name=python", "--tool", "python", "--quiet"),
+            "two tools are called 'python': give one of them another",
+        ),
         (("--monitor", "stuck:repeat=2"), "command line: monitors.1.repeat: no such key; did you mean 'repeats'?"),
         (("--monitor", "overthinking:file=no.json"), "no.json"),
         (("--tool", "shell"), "command line: tools.shell: no tool named 'shell'; known: calculator, python"),
@@ -182,6 +215,21 @@ def test_what_is_wrong_with_a_flag_is_one_line(orchestrator: Call, flags: tuple[
     done = orchestrator("run", "x", *flags)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ('mode="agentic", fallback=None, tools=[]', "mode agentic: there are no tools; give another mode"),
+        ("tools=lambda task: [pay, pay]", "two tools are called 'pay': give one of them another name"),
+    ],
+)
+def test_what_is_refused_is_in_no_list_of_runs(orchestrator: Call, here: Path, options: str, line: str) -> None:
+    (here / "agent.py").write_text(AGENT.replace("tools=[pay]", options))
+    done = orchestrator(*RUN)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {line}")
+    assert orchestrator("trace", "list", "--json").stdout == ""
 
 
 SHOWN = """\

@@ -277,6 +277,27 @@ async def test_a_thinking_budget_is_sent_to_a_server_that_keeps_to_it(
     assert [body.get("thinking_token_budget") for body in server.sent] == [sent, None]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "counted"),
+    [
+        ("2+2=", 0),
+        ("2+2=<think>", 0),
+        ("2+2=<think>\n", 1),
+        ("<think>2</think>+2=<think>\n4, ", 4),
+        ("2+2=<think>\n4</think>", 0),
+        ("</think>2", 0),
+    ],
+)
+async def test_a_thinking_budget_is_sent_with_what_the_server_counts_of_the_prompt(
+    stub: StubServer, engine: Build, prompt: str, counted: int
+) -> None:
+    """It counts all that stands behind the start tag, also what the template put there."""
+    server = FakeVllm(stub, thinking=lambda budget: budget)
+    server.answer(said(ids("4"), finish_reason="length"))
+    await engine().complete(request(prompt=Chain(ids(prompt)).prefix(), think_budget=40))
+    assert server.sent[0]["thinking_token_budget"] == 40 + counted
+
+
 async def test_a_single_token_is_not_streamed(stub: StubServer, engine: Build) -> None:
     server = FakeVllm(stub)
     server.replies = [Reply(json=said(ids("7"), finish_reason="length") | {"usage": usage(4, 1, 0)["usage"]})]

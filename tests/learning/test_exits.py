@@ -13,7 +13,6 @@ from orchestrator.learning.exits import (
     Thought,
     exit_options,
     name_of,
-    scored_looks,
     thought_in,
     thought_of,
     thought_tokens,
@@ -65,6 +64,7 @@ def test_scores_are_those_that_the_exit_holds_its_threshold_against() -> None:
         ([], []),
         ([(True, "a", 3), (True, "b</think>", 4), (True, "the answer", 9)], [3, 7, 7]),
         ([(True, "a</think>", 3), (False, "call", 5), (False, "seen", 0), (True, "b", 2)], [3, 3, 3, 5]),
+        ([(True, "a</think>", 3), (True, "so", 5), (True, "<think>no", 2), (True, "b", 1)], [3, 3, 5, 6]),
     ],
 )
 def test_only_tokens_of_open_thoughts_count(steps: list[tuple[bool, str, int]], totals: list[int]) -> None:
@@ -88,13 +88,11 @@ def test_a_task_is_one_point_by_its_highest_wrong_score() -> None:
     ]
     assert worst(thoughts) == (0.7, -inf, -inf, 0.8)
     assert worst(thoughts, "harmful") == (0.7, -inf, -inf, -inf)
-    assert scored_looks(thoughts[:2]) == [(0.2, False), (0.6, False), (0.9, True), (0.9, True)]
 
 
 def test_a_look_without_an_answer_can_end_nothing_and_is_no_mistake() -> None:
     silent = Thought("a", (Look(0.9, False, 10, 0, False),), 100, True)
     assert worst([silent]) == (-inf,)
-    assert scored_looks([silent]) == []
 
 
 def test_without_any_thought_there_is_nothing_to_learn() -> None:
@@ -155,6 +153,13 @@ def test_a_stored_run_gives_the_looks_at_the_steps_that_stand() -> None:
     found = thought_in(stored(), TrialAnswer())
     assert found.looks == (Look(0.9, True, 16, 2, True, 1), Look(pytest.approx(exp(-0.1)), True, 24, 3, True, 2))
     assert (found.tokens, found.is_right) == (24, True)
+
+
+def test_what_is_asked_for_the_labels_alone_is_no_cost_of_the_exit() -> None:
+    told = json.dumps({"reason": "r", "value": 1.0, "answer": "5"})
+    events = [EventRow(1, step, "convergence", told, 0.0) for step in (1, 2)]
+    for exit, spent in ((Convergence(), [0, 0]), (Convergence(answers="trial"), [2, 3])):
+        assert [look.spent for look in thought_in(stored(events=events), exit).looks] == spent
 
 
 def test_a_run_that_cannot_be_judged_is_refused_by_name() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator import modes
 from orchestrator.errors import UnknownName, UserError
-from orchestrator.modes import MODES, Agreement, Effort, FirstTry, Lengths, SelfClassified
+from orchestrator.modes import MODES, Agreement, Effort, FirstTry, FirstTryByKind, Lengths, SelfClassified
 from orchestrator.modes.fixed import AGENTIC, INSTANT, NO_THINK, THINK, Fixed, fixed_of
 from orchestrator.modes.written import mode_of
 from orchestrator.types import Mode
@@ -66,8 +66,9 @@ def test_an_instant_answer_is_short_and_neither_thinks_nor_acts_and_only_agentic
         ("first-try(judge)", FirstTry(gate="judge")),
         ("first-try(then=think(512))", FirstTry(then="think(512)")),
         ("self-classified(tools=true)", SelfClassified(tools=True)),
-        ("auto", FirstTry(gate="written", threshold=0.9)),
-        ("auto()", FirstTry(gate="written", threshold=0.9)),
+        ("auto", FirstTryByKind(gate="written", threshold=0.9)),
+        ("auto()", FirstTryByKind()),
+        ("auto(first-try)", FirstTry(gate="written", threshold=0.9)),
         ("auto(agreement, threshold=0.5)", Agreement(threshold=0.5)),
         ("auto(by=self, engine=large)", SelfClassified(engine="large")),
         ("auto(history)", Lengths()),
@@ -108,7 +109,7 @@ def test_options_stand_in_brackets_and_the_first_may_go_without_its_name(written
         ("first-try(then=sleep)", "no fixed mode named 'sleep'; known: agentic, instant, no_think, think"),
         ("first-try(first=think)", "first must be 'no_think' or 'instant', not 'think'"),
         ("first-try(check=print)", "mode first-try: check must be"),
-        ("auto(by=mood)", "mode auto: by must be 'first-try', 'kind', 'agreement', 'self' or 'history', not 'mood'"),
+        ("auto(by=mood)", "mode auto: by must be 'kind', 'first-try', 'agreement', 'self' or 'history', not 'mood'"),
         ("auto(history, threshold=0.5)", "auto: history asks nobody, so there is no threshold: use lengths(...)"),
     ],
 )

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.errors import UserError
-from orchestrator.monitors import Chance, Every
+from orchestrator.monitors import Chance, Every, Milestone
 from orchestrator.types import History, Step, StepKind, Stop, Task
 
 THOUGHT, ACTION, OBSERVATION = StepKind.THOUGHT, StepKind.ACTION, StepKind.OBSERVATION
@@ -23,7 +25,8 @@ def noticed(monitor: Any, kinds: Sequence[StepKind], *, window: int = 0, seed: i
             Step(index=index, attempt=0, writer="small", text="x", num_tokens=1, stop=Stop.END, kind=kind)
         )
         if (event := monitor.watch(past)) is not None:
-            assert event.kind == monitor.kind
+            assert event.kind == getattr(monitor, "kind", "milestone")
+            past.events.append(event._replace(step=index))
             found.append(index)
     return found
 
@@ -54,6 +57,16 @@ def test_an_observation_without_text_completes_a_move_as_well() -> None:
             Step(index=index, attempt=0, writer="small", text=text, num_tokens=1, stop=Stop.END, kind=kind)
         )
     assert Every(moves=1).watch(past) is not None
+
+
+@settings(max_examples=60)
+@given(st.lists(st.booleans(), max_size=20), st.integers(1, 6), st.integers(0, 12))
+def test_every_and_a_milestone_without_subgoals_count_alike(thoughts: list[bool], moves: int, window: int) -> None:
+    """Each move is a call and its answer, with a thought before it or without one."""
+    kinds = [kind for is_thought in thoughts for kind in ([THOUGHT] * is_thought + [ACTION, OBSERVATION])]
+    assert noticed(Every(moves=moves, kind="milestone"), kinds, window=window) == noticed(
+        Milestone(every=moves), kinds, window=window
+    )
 
 
 def test_every_raises_what_it_is_told_to() -> None:

@@ -25,16 +25,34 @@ def test_a_thought_begins_with_the_first_step_and_with_each_that_begins_anew() -
 
 
 async def test_three_equal_answers_in_a_row_are_overthinking() -> None:
-    events, kept = await watch(Convergence(), thoughts("4", "5", "5", "5.", "5"), Answers())
+    ask = Answers([Trial("5 pens")])
+    events, kept = await watch(Convergence(), thoughts("4", "5", "5", "5.", "5"), ask)
     assert kept == 9  # when the fourth thought has ended
     assert [(event.kind, event.value, event.answer) for event in events] == [
-        ("convergence", 0.0, "4"),
-        ("convergence", 0.0, "5"),
-        ("convergence", 1.0, "5"),
-        ("overthinking", 2.0, None),  # what a text states is no forced answer, so it is asked for
+        ("convergence", 0.0, None),
+        ("convergence", 0.0, None),
+        ("convergence", 1.0, None),
+        ("overthinking", 2.0, "5 pens"),  # what a text states is no forced answer, so it is asked for
     ]
+    assert ask.asked == [("small", 1)]
     assert events[-1].concludes and events[-1].threshold == 2
     assert events[-1].reason == "3 thoughts in a row came to '5'; 90 tokens were thought; uncalibrated"
+
+
+async def test_where_the_writer_has_no_answer_yet_the_thought_goes_on() -> None:
+    events, kept = await watch(Convergence(), thoughts(*"5555"), Answers([Trial(None)], [Trial("5")]))
+    assert kept == 9
+    assert [(event.kind, event.value) for event in events[2:]] == [("convergence", 2.0), ("overthinking", 3.0)]
+
+
+async def test_what_a_calibration_judges_is_what_the_run_would_have_answered() -> None:
+    """The texts state 5; their writer, made to answer, says something else each time."""
+    looking, acting = Answers([Trial("6")], [Trial("7")], [Trial("8")]), Answers([Trial("7")])
+    looks, _ = await watch(Convergence(threshold=1, acts=False), thoughts("5", "5", "5"), looking)
+    events, _ = await watch(Convergence(threshold=1), thoughts("5", "5", "5"), acting)
+    assert [(look.value, look.answer) for look in looks] == [(0, "6"), (1, "7"), (2, "8")]
+    assert events[-1].kind == "overthinking"
+    assert (events[-1].value, events[-1].answer, events[-1].step) == (1, "7", looks[1].step)
 
 
 async def test_another_answer_resets_the_count() -> None:
@@ -45,13 +63,13 @@ async def test_another_answer_resets_the_count() -> None:
 
 async def test_a_thought_without_an_answer_is_passed_over() -> None:
     steps = thoughts("5", "5+", "5", "5")
-    events, kept = await watch(Convergence(), steps, Answers())
+    events, kept = await watch(Convergence(), steps, Answers([Trial("5")]))
     assert [event.value for event in events] == [0, 1, 2]
     assert kept == len(steps)
 
 
 async def test_a_verifier_is_asked_only_about_answers_that_are_written_differently() -> None:
-    ask = Answers(verdicts={"1/2": "yes", "0.7": "no", "7/10": "yes"})
+    ask = Answers([Trial("7/10")], verdicts={"1/2": "yes", "0.7": "no", "7/10": "yes"})
     exit = Convergence(engine="judge")
     events, _ = await watch(exit, thoughts("0.5", "1/2", "0.7", "0.7", "7/10"), ask)
     assert [event.value for event in events] == [0, 1, 0, 1, 2]
@@ -103,7 +121,7 @@ async def test_many_thoughts_without_agreement_are_underthinking() -> None:
 
 
 async def test_agreement_comes_before_too_many_thoughts() -> None:
-    events, _ = await watch(Convergence(max_thoughts=3), thoughts("5", "5", "5", "5"), Answers())
+    events, _ = await watch(Convergence(max_thoughts=3), thoughts("5", "5", "5", "5"), Answers([Trial("5")]))
     assert events[-1].kind == "overthinking"
 
 
@@ -112,7 +130,7 @@ async def test_nothing_is_cut_before_a_first_answer() -> None:
     exit = Convergence(share=0.1, max_thoughts=1, threshold=0)
     events, kept = await watch(exit, thoughts("2+", "3+", "4+"), Answers(), mode=mode)
     assert (events, kept) == ([], 7)
-    assert (await watch(exit, thoughts("2+", "3", "4+"), Answers()))[1] == 5
+    assert (await watch(exit, thoughts("2+", "3", "4+"), Answers([Trial("3")])))[1] == 5
 
 
 async def test_each_trigger_fires_once() -> None:
@@ -127,7 +145,7 @@ async def test_each_trigger_fires_once() -> None:
 
 async def test_an_exit_that_does_not_act_counts_and_cuts_nothing() -> None:
     exit = Convergence(acts=False, max_thoughts=1)
-    events, kept = await watch(exit, thoughts("5", "5", "5", "5"), Answers())
+    events, kept = await watch(exit, thoughts("5", "5", "5", "5"), Answers(*[[Trial("5")]] * 4))
     assert kept == 9
     assert [(event.kind, event.value) for event in events] == [("convergence", float(each)) for each in range(4)]
     assert exit.scores(events) == [0, 1, 2, 3]

@@ -60,6 +60,11 @@ def test_a_subgoal_begins_the_count_anew() -> None:
     assert [event.step for event in events] == [3, 9]
 
 
+def test_a_move_that_was_told_of_as_a_milestone_is_not_told_of_again() -> None:
+    run = agent(*TURNS, events=[Event("milestone", "told by another monitor", step=5)])
+    assert replay(Milestone(subgoals=("35",), every=1), run) == []
+
+
 def test_behind_a_hand_over_moves_are_counted_anew_and_subgoals_stay_met() -> None:
     told = [Event("milestone", "subgoal met: 'lookup(a)'", step=1)]
     run = agent(*[(f"lookup({name})", "1") for name in "abcdea"], window=4, events=told)

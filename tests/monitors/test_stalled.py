@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.errors import UnknownName
 from orchestrator.monitors import MONITORS, Stalled, find
-from orchestrator.types import History, Step, Stop, Task
+from orchestrator.types import History, Step, StepKind, Stop, Task
 
 
 def history(*texts: str) -> History:
@@ -31,6 +31,16 @@ def history(*texts: str) -> History:
 def test_an_empty_step_and_an_exact_repeat_are_noticed(texts: tuple[str, ...], reason: str | None) -> None:
     event = Stalled().watch(history(*texts))
     assert (event and event.reason) == reason
+
+
+def test_a_call_that_is_made_again_and_answered_the_same_is_no_end() -> None:
+    turns = [(StepKind.ACTION, "<tool>see(a)</tool>"), (StepKind.OBSERVATION, "1")] * 9
+    steps = [
+        Step(index=index, attempt=0, writer="small", text=text, num_tokens=1, stop=Stop.END, kind=kind)
+        for index, (kind, text) in enumerate(turns)
+    ]
+    for end in range(1, len(steps) + 1):
+        assert Stalled().watch(History(task=Task.of("q"), engines=("small",), seed=0, steps=steps[:end])) is None
 
 
 @pytest.mark.parametrize("name", MONITORS)

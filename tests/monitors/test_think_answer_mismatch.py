@@ -24,6 +24,7 @@ CASES = {
     "none of the numbers outside": ("<think>3*14 = 42</think>3 pens cost 43.", "thought '42', answered '43'"),
     "texts": (r"<think>\boxed{Paris}</think>\boxed{Rome}", "thought 'Paris', answered 'Rome'"),
     "same text": (r"<think>\boxed{ paris}</think>\boxed{Paris}", None),
+    "same text but for spaces": (r"<think>\boxed{x = a+b}</think>\boxed{x=a + b}", None),
     "number and text": (r"<think>\boxed{7}</think>\boxed{Paris}", None),
     "nothing inside": ("<think>hm</think>Answer: 5", None),
     "nothing outside": ("<think>3*4 = 12</think>Done.", None),

@@ -119,7 +119,7 @@ def test_a_router_that_knows_nothing_of_tools_routes_an_agent(router: str) -> No
         return f"a {at}"
 
     given = LinUCB(per="task") if router == "linucb" else router
-    with Pipeline(engines, given, tools=[looks], db=":memory:") as made:
+    with Pipeline(engines, given, tools=[looks], monitors=["stuck"], db=":memory:") as made:
         result = made.run(QUESTION)
     assert (result.status, result.answer) == (Status.COMPLETED, "4")
     assert [step.text for step in result.steps if step.writer == "look"] == ["a pen", "a cup"]

@@ -16,6 +16,7 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import Approval
 from orchestrator.tools import tool
 from orchestrator.types import Status
@@ -54,7 +55,18 @@ def approvals(stored: StoredRun) -> list[tuple[str, str, str, str]]:
     return [(row.door, row.action, row.policy, row.reason) for row in rows]
 
 
+NOTE = "\n[cut here: the whole has 2001 characters]"
+CUT = "x" * (2000 - len(NOTE)) + NOTE
 ASKS = "approval 0: the tool asks for approval"
+
+
+def test_who_is_asked_may_be_said_after_the_start() -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools()) as made:
+        run_sync(made.start())
+        made.approve = lambda approval: True
+        made.run(QUESTION)
+    assert post.sent == ["Ann"]
 
 
 async def _later(said: Any) -> Any:
@@ -72,6 +84,10 @@ async def _later(said: Any) -> Any:
         ("", "error: mail was not approved", ("deny", "mail was not approved")),
         (None, "error: mail was not approved", ("deny", "mail was not approved")),
         (1, "error: mail was not approved", ("deny", "mail was not approved")),
+        (" \n", "error: mail was not approved", ("deny", "mail was not approved")),
+        ("no\x1b[2J\u202e ", "error: no\\x1b[2J\\u202e", ("deny", "no\\x1b[2J\\u202e")),
+        ("x" * 2000, f"error: {'x' * 2000}", ("deny", "x" * 2000)),
+        ("x" * 2001, f"error: {CUT}", ("deny", CUT)),
     ],
 )
 def test_the_pipelines_function_decides(said: Any, expected: str, decision: tuple[str, str], is_async: bool) -> None:
@@ -144,11 +160,11 @@ async def test_a_graph_with_a_checkpointer_keeps_the_question(tmp_path: Path, gr
         second = await go(Command(resume=True))
         assert second["__interrupt__"][0].value["arguments"] == {"to": "Bob"}
         assert post.sent == ["Ann"]
-        last = await go(Command(resume="not him"))
+        last = await go(Command(resume="not him\x07"))
         [run] = made.journal.runs()
         stored = made.journal.run(run.id)
     assert (last["answer"], post.sent) == ("done", ["Ann"])
-    assert observed(stored) == ["sent to Ann", "error: not him"]
+    assert observed(stored) == ["sent to Ann", "error: not him\\x07"]
     assert [(action, policy) for _, action, policy, _ in approvals(stored)] == [
         ("approve", "a person"),
         ("deny", "a person"),

@@ -270,7 +270,9 @@ async def test_an_empty_prompt_is_refused(task: Any) -> None:
 
 async def test_a_step_router_refuses_a_chat_only_engine_and_missing_logprobs() -> None:
     engines = {"small": Scripted([], continues=False), "large": Scripted([])}
-    with pytest.raises(MissingCapability, match=r"specreason .* routes steps and engine 'small' cannot continue one"):
+    with pytest.raises(
+        MissingCapability, match=r"specreason .* works step by step and engine 'small' cannot continue one"
+    ):
         await Pipeline(engines, db=":memory:").arun("q")
     engines = {"small": Scripted([]), "large": Scripted([], logprobs=0)}
     router = orc.routers.SpecReason(reading="average")

@@ -13,10 +13,11 @@ from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.memory.base import StoredRun
-from orchestrator.modes import Effort
+from orchestrator.modes import Effort, FirstTry, SelfClassified
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import AGENTIC, NO_THINK, THINK
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Budget, Event, History, Message, Mode, Outcome, Overlap, Plan, Signal, Status, Task
 
@@ -96,6 +97,29 @@ def test_a_policy_that_cannot_choose_is_replaced_by_the_fallback_or_refused(miss
         solve(["\\boxed{4}"], Chooses(missing), fallback=None)
 
 
+def twice(task: Task) -> list[Any]:
+    def look(at: str) -> str:
+        return at
+
+    return [look, look]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mode": "agentic", "fallback": None}, "mode agentic: there are no tools"),
+        ({"mode": "agentic", "fallback": AGENTIC}, "mode agentic: there are no tools"),
+        ({"tools": twice}, "two tools are called 'look'"),
+        ({"tools": lambda task: [len]}, "function 'len' cannot be a tool"),
+    ],
+)
+def test_what_is_refused_leaves_no_run_behind(options: dict[str, Any], told: str) -> None:
+    with Pipeline({"small": Scripted(["\\boxed{4}"])}, "small", db=":memory:", **options) as made:
+        with pytest.raises(UserError, match=told):
+            made.run("How many?")
+        assert made.journal.runs() == []
+
+
 def test_what_is_no_choice_is_refused() -> None:
     with pytest.raises(UserError, match=r"chose 'think', not a Chosen"):
         solve(["\\boxed{4}"], Chooses("think"))
@@ -110,6 +134,69 @@ def test_a_mode_that_the_engines_cannot_honour_is_replaced_on_the_record_or_refu
     for fallback in (None, "no_think"):
         with pytest.raises(MissingCapability, match="mode think: small cannot be told how much to think"):
             solve((), "think", engine=Scripted(["x"], **options), fallback=fallback)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        ("first-try(written)", "reads 1 logprobs per token and engine 'small' has them not: this script has none"),
+        ("first-try(confidence)", "engine 'small' has them not"),
+        ("first-try-by-kind", "engine 'small' has them not"),
+        ("agreement(confidence=0.9)", "engine 'small' has them not"),
+        ("self-classified", "engine 'small' has them not"),
+        ("auto", "engine 'small' has them not"),
+    ],
+)
+def test_what_a_policy_needs_of_its_engines_is_told_at_the_start_or_the_fallback_stands_in(
+    mode: str, wanted: str
+) -> None:
+    """Nothing is tried that could only fail: the fallback's is the only text that is written."""
+    engine = Scripted(["\\boxed{4}"], logprobs=0)
+    with (
+        Pipeline({"small": engine}, "small", mode=mode, fallback=None, db=":memory:") as made,
+        pytest.raises(MissingCapability, match=f"{wanted}.*; give another mode, or a fallback"),
+    ):
+        run_sync(made.start())
+    assert engine.requests == []
+    result, stored, engine = solve((), mode, engine=engine, fallback="no_think")
+    assert (result.answer, len(engine.requests)) == ("4", 1)
+    [(_, _, name, reason)] = chosen(stored)
+    assert name == "no_think"
+    assert wanted in reason and reason.endswith(": no_think instead")
+
+
+@pytest.mark.parametrize("mode", ["agreement", "first-try(agreement)", "lengths", "effort", "think"])
+def test_a_policy_that_needs_no_logprobs_starts_without_them(mode: str) -> None:
+    engine = Scripted(["\\boxed{4}"], logprobs=0)
+    with Pipeline({"small": engine}, "small", mode=mode, fallback=None, db=":memory:") as made:
+        assert run_sync(made.start())["small"].logprobs == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "starts"),
+    [
+        (SelfClassified(), False),  # asks the cheapest
+        (SelfClassified(engine="large"), True),
+        (FirstTry(gate="confidence"), True),  # whoever wrote
+        (FirstTry(gate="confidence", engine="small"), False),
+    ],
+)
+def test_a_policy_needs_it_of_whom_it_asks(mode: Any, starts: bool) -> None:
+    engines = {"small": Scripted((), logprobs=0), "large": Scripted(())}
+    with Pipeline(engines, "small", mode=mode, fallback=None, db=":memory:") as made:
+        if starts:
+            run_sync(made.start())
+        else:
+            with pytest.raises(MissingCapability, match="engine 'small' has them not"):
+                run_sync(made.start())
+
+
+def test_a_scorer_that_is_not_there_is_refused_at_the_start_whatever_stands_in() -> None:
+    with (
+        Pipeline({"small": Scripted(())}, "small", mode="first-try(prm)", db=":memory:") as made,
+        pytest.raises(MissingCapability, match=r"asks scorer 'prm'; the pipeline has .*: add an engine with measures"),
+    ):
+        run_sync(made.start())
 
 
 def lookup(item: str) -> str:

@@ -194,7 +194,7 @@ def test_a_monitor_without_an_answer_is_noted_and_says_nothing(error: Exception)
 
 
 def test_what_is_no_event_is_refused() -> None:
-    with pytest.raises(UserError, match="monitor Sees raised 'stuck', not an Event"):
+    with pytest.raises(UserError, match=r"monitor \S*:Sees raised 'stuck', not an Event"):
         solve(["one\n\n"], Sees({1: "stuck"}))  # type: ignore[dict-item]
 
 

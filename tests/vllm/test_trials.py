@@ -5,17 +5,19 @@ Later builds may do better: it is not asserted what the server can do, but that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
-from pair import Pair
+from pair import TASKS, Pair
 
 import orchestrator as orc
-from orchestrator.engines.base import Chain, Completion, Request
+from orchestrator.engines.base import Capabilities, Chain, Completion, Request
 from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.engines.http import Transport
 from orchestrator.errors import MissingCapability
-from orchestrator.types import Message, Sampling
+from orchestrator.types import History, Message, Sampling
 
 pytestmark = pytest.mark.vllm
 
@@ -68,7 +70,7 @@ async def test_a_thinking_budget_is_found_as_it_is(pocket: Vllm, pair: Pair) -> 
     assert (await pocket.start()).thinking_budget == (len(cut) < len(free))
 
 
-async def test_a_budget_counts_what_the_prompt_has_thought_already(pocket: Vllm) -> None:
+async def test_a_budget_is_of_what_is_thought_from_there_on(pocket: Vllm) -> None:
     """Unless the server keeps to none, which the trial knows."""
     can, start = await pocket.start(), await pocket.render(TASK, think=True)
     assert (can.think_switch, "tool_role" in can.missing) == ("template", False)
@@ -86,11 +88,67 @@ async def test_a_budget_counts_what_the_prompt_has_thought_already(pocket: Vllm)
 
     free = (await think((), None)).ids
     assert len(free) > 20
-    for budget, num_thought in ((8, 0), (16, 8), (8, 8), (8, 12)):
+    for num_thought, budget in ((0, 8), (8, 8), (8, 1), (12, 3)):
         done = await think(free[:num_thought], budget)
         if can.thinking_budget:
             assert done.stop_text == "</think>"
-            assert len(done.ids) <= max(budget - num_thought, 0) + len(can.think_tags[1])
+            assert done.ids == [*free[num_thought : num_thought + budget], *can.think_tags[1]]
+
+
+class Told(Vllm):
+    """Notes the thinking budgets that its server is told; none where it `keeps` to none, as one without a parser."""
+
+    def __init__(self, url: str, *, keeps: bool) -> None:
+        super().__init__(url, is_sampled=False)
+        self.keeps = keeps
+        self.budgets: list[int | None] = []
+
+    async def start(self) -> Capabilities:
+        can = await super().start()
+        return replace(can, thinking_budget=can.thinking_budget and self.keeps)
+
+    async def complete(self, request: Request) -> Completion:
+        self.budgets.append(request.think_budget)
+        return await super().complete(request)
+
+
+class Thought:
+    """A monitor that only looks how much was thought."""
+
+    tokens = 0
+
+    def watch(self, history: History) -> None:
+        self.tokens = history.thought_tokens
+
+
+@asynccontextmanager
+async def thinking(pair: Pair, engine: Told) -> AsyncIterator[Callable[[str, int], Awaitable[tuple[str, int]]]]:
+    """Let the engine think about a task within a budget; give what it thought, and how many tokens that were."""
+    spec = orc.engines.vllm(pair.large, temperature=0.0, think=True)
+    async with orc.Pipeline({"large": spec}, "large", db=":memory:") as pipeline:
+        pipeline.engines["large"] = engine
+
+        async def think(task: str, budget: int) -> tuple[str, int]:
+            watching = Thought()
+            held = pipeline.but(router="large", mode=f"think({budget})", monitors=[watching])
+            return (await held.arun(task)).text.partition("</think>")[0], watching.tokens
+
+        yield think
+
+
+async def test_a_thought_is_cut_at_the_same_token_whether_the_server_does_it_or_we_do(pair: Pair) -> None:
+    served, ignored = Told(pair.large, keeps=True), Told(pair.large, keeps=False)
+    async with thinking(pair, served) as by_server, thinking(pair, ignored) as by_us:
+        if not (await served.start()).thinking_budget:
+            pytest.skip("this server keeps to no thinking budget: every cut is ours")
+        whole, length = await by_us(TASKS[0], 2000)
+        for budget in (1, 7, length // 2, length - 1, length, length + 9):
+            cut = await by_us(TASKS[0], budget)
+            assert cut == await by_server(TASKS[0], budget), budget
+            assert cut[1] == min(budget, length)
+            assert whole.startswith(cut[0])
+    assert set(ignored.budgets) == {None}
+    assert None not in served.budgets
 
 
 async def test_a_reasoning_parser_takes_no_rating_away(pocket: Vllm) -> None:

@@ -195,7 +195,21 @@ def _body(request: Request, prompt: list[int], can: Capabilities) -> dict[str, A
     if request.logprobs:
         body["logprobs"] = request.logprobs
     if request.think_budget is not None and can.thinking_budget:
-        body["thinking_token_budget"] = request.think_budget
+        body["thinking_token_budget"] = request.think_budget + _thought(prompt, can.think_tags)
     if max_tokens > 1:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
+
+
+def _thought(prompt: list[int], tags: tuple[Sequence[int], Sequence[int]]) -> int:
+    """Return how many of a prompt's ids vLLM counts as thought already: all behind a start tag that is still open.
+
+    What the template puts there, such as a line break, is among them.
+    """
+    opens, closes = map(list, tags)
+    for end in range(len(prompt), 0, -1):
+        if prompt[max(0, end - len(closes)) : end] == closes:
+            return 0
+        if prompt[max(0, end - len(opens)) : end] == opens:
+            return len(prompt) - end
+    return 0
