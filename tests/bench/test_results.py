@@ -21,7 +21,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget
 
 ROOT = Path(__file__).parents[2]
-PACKED = sorted((ROOT / "results").glob("*/samples.jsonl.xz"))
+PACKED = sorted((ROOT / "results").glob("**/samples.jsonl.xz"))
 EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
 
 
@@ -40,7 +40,7 @@ def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path:
     assert done.stdout == known == (copy / "table.txt").read_text()
 
 
-@pytest.mark.parametrize("packed", PACKED, ids=lambda file: file.parent.name)
+@pytest.mark.parametrize("packed", PACKED, ids=lambda file: str(file.parent.relative_to(ROOT)))
 def test_the_table_of_a_race_is_that_of_its_samples(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "results"
     shutil.copytree(packed.parent, copy)
