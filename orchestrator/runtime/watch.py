@@ -173,17 +173,24 @@ async def hear(run: Run, draft: Step) -> str | None:
 
 async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
     """Return what the router does about the events, and record it."""
-    index, policy = len(run.history.steps), run.doors.policy
-    stored = run.stored.decisions.get((index, attempt, "on_events"))
+    stored = run.stored.decisions.get((len(run.history.steps), attempt, "on_events"))
     if stored is not None:
         return stored
     assert run.doors.on_events is not None
     decision: Decision
     try:
-        with door(policy):
+        with door(run.doors.policy):
             decision = await run.doors.on_events(run.history, tuple(run.noticed), ask)
     except (SignalUnavailable, EngineError) as missing:
         decision = keep(reason=f"{missing}: nothing is done about it")
+    decision = handing_over(run, _checked(run, decision))
+    record(run, attempt, "on_events", decision)
+    return decision
+
+
+def _checked(run: Run, decision: Decision) -> Decision:
+    """Return an answer to events as it can be carried out. Raises UserError for what is none."""
+    index, policy = len(run.history.steps), run.doors.policy
     if not isinstance(decision, Keep | Handoff | Handback | Rollback | Conclude | StopRun):
         raise UserError(
             f"{policy} answered {decision!r:.60} to events: return keep, handoff, handback, rollback, conclude or stop"
@@ -194,9 +201,7 @@ async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
     if isinstance(decision, Rollback | Handoff) and decision.to_step is not None:
         if not 0 <= decision.to_step < index:
             raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
-        decision = reachable(run, decision)
-    decision = handing_over(run, decision)
-    record(run, attempt, "on_events", decision)
+        return reachable(run, decision)
     return decision
 
 
