@@ -28,6 +28,7 @@ from orchestrator.runtime.calibration import Calibration, check_calibrated, chec
 from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
+from orchestrator.runtime.lasting import unrepeatable
 from orchestrator.runtime.learning import give_reward
 from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
@@ -391,7 +392,8 @@ class Pipeline:
         name, tip = stored.run.id, len(stored.kept())
         if (to_step := state.get("step", tip)) < tip:
             await self.start()
-            name = fork(self.journal, stored, to_step, settings=self.settings, engines=opening.probed(self._ready))
+            probed, once = opening.probed(self._ready), unrepeatable(self.tools)
+            name = fork(self.journal, stored, to_step, settings=self.settings, engines=probed, once=once)
         return await self.open(opening.task_of(stored), run_id=name)
 
     def _leave(self, run: Run) -> None:
