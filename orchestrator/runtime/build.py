@@ -59,6 +59,7 @@ __all__ = [
     "tool_prompt_of",
     "tool_settings",
     "tools_of",
+    "untrained",
     "writers_of",
 ]
 
@@ -303,6 +304,32 @@ def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -
         raise UserError(f"tool_prompt = {wanted!r:.60}: give a ToolPrompt, or leave it out")
     *_, largest = specs.values()
     return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
+
+
+def untrained(tools: Iterable[Tool] | Callable[[Task], Any], specs: Mapping[str, EngineSpec]) -> list[str]:
+    """Return what is to be said of tools that engines were not trained on: a sentence for engines trained alike.
+
+    Of tools that are made for a task nothing is known before there is one.
+    """
+    names = [] if callable(tools) else [tool.name for tool in tools]
+    trained: dict[tuple[str, ...], list[str]] = {}
+    for engine, spec in specs.items():
+        if spec.writes and spec.tools is not None and spec.tools.trained_on:
+            trained.setdefault(tuple(spec.tools.trained_on), []).append(engine)
+    return [
+        f"{' and '.join(engines)} learned to use {', '.join(known)} and no other tools: what "
+        f"{'they write' if len(engines) > 1 else 'it writes'} with "
+        f"{', '.join(others)} may be nonsense{_renamed(others, known)}"
+        for known, engines in trained.items()
+        if (others := [name for name in names if name not in known])
+    ]
+
+
+def _renamed(others: Sequence[str], known: Sequence[str]) -> str:
+    """Return how a tool of ours gets a name that is known, where one is short for its own."""
+    ours = [name for name in others if name in tool_room.TOOLS]
+    alike = [f"--tool {name}:name={each}" for name in ours for each in known if name.startswith(each)]
+    return f"; try {' '.join(alike)}" if alike else ""
 
 
 def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:
