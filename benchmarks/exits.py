@@ -210,7 +210,7 @@ def report(folder: Path) -> None:
         stem = chosen.name.removesuffix(".settings.json")
         notes = json.loads(chosen.read_text())
         alike = {name: of for name, of in notes["ways"].items() if of.get("runs as", name) != name}
-        parts.append(f"{stem.replace('-', ' alone, ', 1)}, thresholds from {notes['calibration tasks']} tasks\n")
+        parts.append(f"{stem.replace('-', ' alone, ', 1)}, thresholds from up to {notes['calibration tasks']} tasks\n")
         parts.append(table(rows_in(folder / f"{stem}.jsonl"), WHOLE, KNOWING))
         parts += [f"{name}: the same threshold as {of['runs as']}\n" for name, of in alike.items()]
         parts += [f"{name}: {of['refused']}\n" for name, of in notes["ways"].items() if "refused" in of]

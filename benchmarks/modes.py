@@ -2,7 +2,7 @@
 
     python benchmarks/modes.py --split calibration --tasks 3000 --out results/pocket-1-modes
     python benchmarks/modes.py --split report --tasks 3000 --out results/pocket-1-modes
-    python benchmarks/modes.py --live 320 --out results/pocket-1-modes     # after the calibration split
+    python benchmarks/modes.py --live 1500 --out results/pocket-1-modes    # after the calibration split
     python benchmarks/modes.py --report --out results/pocket-1-modes
 
 Every task is run twice: thought about, and answered at once with all that a gate could read of that. What a policy

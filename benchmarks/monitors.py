@@ -17,7 +17,7 @@ from typing import Any
 from measure import Options, Report, options
 
 from orchestrator.monitors import MONITORS, find
-from orchestrator.monitors.window import CLOSED
+from orchestrator.think_tags import CLOSES
 from orchestrator.types import History, Step, StepKind, Stop, Task
 
 BAR_MS = 0.5
@@ -55,7 +55,7 @@ def call(number: int) -> str:
 def step(index: int, kind: StepKind, content: str) -> Step:
     """Return a kept step with token ids; an action is thought about before it is called."""
     if kind is StepKind.ACTION:
-        content = f"{content}\n{CLOSED}\n{call(index)}"
+        content = f"{content}\n{CLOSES}\n{call(index)}"
     ids = [hash((index, place)) % 30_000 for place in range(len(content.split()) * 3 // 2)]
     return Step(
         index=index,

@@ -17,8 +17,9 @@ from math import exp, inf
 from random import Random
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, clustered, paired
-from orchestrator.bench.mode_choice import Comparison, Tried, compare
+from orchestrator.bench.intervals import Interval, clustered
+from orchestrator.bench.mode_choice import Comparison, Tried, best_modes, compare
+from orchestrator.bench.resampling import ratio_interval
 from orchestrator.errors import UserError
 from orchestrator.modes.by_kind import FirstTryByKind
 from orchestrator.modes.similar import kind_of
@@ -60,6 +61,8 @@ class Measured(NamedTuple):
     """Share of the tasks that are not thought about."""
     lost: Interval
     """Accuracy less that of always thinking, 95%."""
+    share: Interval | None
+    """What was saved, of what the best modes save, 95%; None where that is nothing, or often would be."""
     compared: Comparison
 
 
@@ -129,7 +132,7 @@ def calibrated_by_kind(rows: Sequence[Row], gate: Gate, risk: float) -> float:
     """
     best = None
     for hundredths in range(101, -1, -1):
-        if -measured(rows, by_kind(rows, gate, hundredths / 100)).lost.low > risk:
+        if -_lost(rows, by_kind(rows, gate, hundredths / 100)).low > risk:
             break
         best = hundredths / 100
     if best is None:
@@ -155,12 +158,10 @@ def fixed(rows: Sequence[Row]) -> list[Tried]:
 
 
 def measured(rows: Sequence[Row], chosen: Sequence[Tried]) -> Measured:
-    """Return what was chosen beside always thinking and the best mode of each task."""
-    pairs = [each.is_right for each in chosen], [row["think_right"] for row in rows]
-    has_alike = all("expression" in row for row in rows)
-    lost = clustered(*pairs, [row["expression"] for row in rows]) if has_alike else paired(*pairs)
+    """Return what was chosen beside always thinking and the best mode of each task; tasks that share an expression
+    count together in the intervals."""
     stands = sum(each.mode == NO_THINK for each in chosen) / len(chosen)
-    return Measured(stands, lost, compare(chosen, fixed(rows)))
+    return Measured(stands, _lost(rows, chosen), _share(rows, chosen), compare(chosen, fixed(rows)))
 
 
 def area(rows: Sequence[Row], gate: Gate) -> float:
@@ -170,6 +171,23 @@ def area(rows: Sequence[Row], gate: Gate) -> float:
     pairs = len(right) * len(wrong)
     above = sum((high > low) + 0.5 * (high == low) for high in right for low in wrong)
     return above / pairs if pairs else float("nan")
+
+
+def _alike(row: Row) -> str:
+    return str(row.get("expression", row["task"]))
+
+
+def _lost(rows: Sequence[Row], chosen: Sequence[Tried]) -> Interval:
+    rights = [each.is_right for each in chosen], [row["think_right"] for row in rows]
+    return clustered(*rights, [_alike(row) for row in rows])
+
+
+def _share(rows: Sequence[Row], chosen: Sequence[Tried]) -> Interval | None:
+    best, saved, most = best_modes(fixed(rows)), Counter[str](), Counter[str]()
+    for row, each in zip(rows, chosen, strict=True):
+        saved[_alike(row)] += row["think_tokens"] - each.cost
+        most[_alike(row)] += row["think_tokens"] - row["try_tokens"] if best[row["task"]] == NO_THINK else 0
+    return ratio_interval(list(saved.values()), list(most.values()))
 
 
 def _run(row: Row, stands: bool, asked: int, is_before: bool) -> Tried:

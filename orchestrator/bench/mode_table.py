@@ -22,6 +22,7 @@ from orchestrator.bench.mode_gates import (
     measured,
 )
 from orchestrator.errors import UserError
+from orchestrator.modes.by_kind import FirstTryByKind
 
 __all__ = ["RISKS", "table"]
 
@@ -30,7 +31,7 @@ RISKS = (0.005, 0.0075, 0.01)
 CONTROL = "first try, exact check"
 HEAD = (
     f"{'policy':40} {'threshold':>9} {'at once':>7} {'right':>6}   {'less always think':>20} {'tokens':>6} {'saved':>6}"
-    f" {'of best':>7} {'per right':>9}   best mode > chosen: tasks"
+    f" {'of best':>17} {'per right':>9}   best mode > chosen: tasks"
 )
 
 
@@ -93,6 +94,8 @@ def _learning(fitted: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
         found = measured(rows, by_kind(rows, gate, threshold))
         yield _line(name, threshold, found)
         yield _line(f"  random at that share, {risk:g}", None, measured(rows, guessed(rows, 1 - found.stands)))
+    usual = FirstTryByKind().threshold
+    yield _line("first try by kind, written, as it comes", usual, measured(rows, by_kind(rows, gate, usual)))
     yield _line("exact check by kind", 1.0, measured(rows, by_kind(rows, GATES[CONTROL], 1.0)))
 
 
@@ -118,11 +121,13 @@ def _line(name: str, threshold: float | None, found: Measured) -> str:
     of = found.compared
     tokens = (of.cost_of_pass or 0.0) * of.accuracy
     share = "-" if of.share is None else f"{of.share:.0%}"
+    if found.share is not None:
+        share += f" ({100 * found.share.low:.0f}..{100 * found.share.high:.0f})"
     lost = f"{100 * found.lost.value:+.2f} ({100 * found.lost.low:+.2f}..{100 * found.lost.high:+.2f})"
     shown = "" if threshold is None else f"{threshold:.5f}"
     return (
         f"{name:40} {shown:>9} {found.stands:7.1%} {of.accuracy:6.1%}   {lost:>20} {tokens:6.1f} {of.saving:6.1%}"
-        f" {share:>7} {of.cost_of_pass or 0:9.1f}   {_confusion(of.confusion)}"
+        f" {share:>17} {of.cost_of_pass or 0:9.1f}   {_confusion(of.confusion)}"
     )
 
 

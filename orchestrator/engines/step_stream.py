@@ -18,12 +18,12 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from orchestrator.engines.base import Chain, Engine, Opened, Prefix, Schema, ThinkSwitch
+from orchestrator.think_tags import CLOSES, OPENS, leaves_open
 from orchestrator.types import Message, Step, StepKind
 
 __all__ = ["StepStream", "is_open"]
 
 _PAIRS = (("<tool_call>", "</tool_call>"), ("<tool>", "</tool>"))
-_THINK = ("<think>", "</think>")
 _TAGS = re.compile("(</?think>)")
 _BEHIND = 2
 """Ids, of line breaks, that a template may put behind the tag that opens the thinking."""
@@ -245,7 +245,7 @@ class StepStream:
         """
         key = (engine, text)
         if key not in self._words:
-            tags = dict(zip(_THINK, self._think_tags.get(engine, _NO_TAGS), strict=True))
+            tags = dict(zip((OPENS, CLOSES), self._think_tags.get(engine, _NO_TAGS), strict=True))
             ids = array("i")
             for part in filter(None, _TAGS.split(text)):
                 ids.extend(tags.get(part) or await self._engines[engine].encode(part))
@@ -262,9 +262,8 @@ class StepStream:
         observed = next((each for each in reversed(turn) if each.step.kind is StepKind.OBSERVATION), None)
         written = turn[turn.index(observed) + 1 :] if observed else turn
         text = "".join(each.step.text for each in written) + behind
-        opened, closed = map(text.rfind, _THINK)
-        if opened >= 0 or closed >= 0:
-            return opened > closed
+        if (is_open := leaves_open(text)) is not None:
+            return is_open
         asked = self._asked(engine) if observed is None else observed.read.get(engine, ())
         return _is_block_open(asked, self._think_tags.get(engine, _NO_TAGS)) is True
 

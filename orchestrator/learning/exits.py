@@ -20,6 +20,7 @@ from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.monitors.exit_file import Mistake
 from orchestrator.monitors.overthinking import NOT_IN_FILE, SIGNALS, Exit
 from orchestrator.runtime.tasks import fingerprint, is_correct
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Event, Message, StepKind, Task
 
 __all__ = [
@@ -132,15 +133,16 @@ def thought_of(
 
 
 def thought_tokens(steps: Iterable[tuple[bool, str, int]]) -> list[int]:
-    """Return the tokens of thought up to and with each step; the step that closes the thought is the last that counts.
+    """Return the tokens of thought up to and with each step; a step that closes the thought, or opens it, counts.
 
     A turn that follows an action or an observation thinks anew.
     """
     totals, total, is_open = [], 0, True
     for is_thought, text, num_tokens in steps:
-        if is_thought and is_open:
+        was_open, said = is_open, leaves_open(text)
+        is_open = not is_thought or (was_open if said is None else said)
+        if is_thought and (was_open or is_open):
             total += num_tokens
-        is_open = not is_thought or (is_open and "</think>" not in text)
         totals.append(total)
     return totals
 

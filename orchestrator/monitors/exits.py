@@ -11,6 +11,7 @@ from typing import Literal, Protocol, get_args
 
 from orchestrator.errors import UserError
 from orchestrator.monitors.candidates import candidate_in, has_cue
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
 __all__ = ["OVERTHINKING", "UNCALIBRATED", "When", "check_looks", "is_place", "is_thinking", "looks_of", "told"]
@@ -23,8 +24,6 @@ UNCALIBRATED = "; uncalibrated"
 
 When = Literal["candidates", "cues", "steps"]
 """Where to look: behind steps that state an answer, behind those with a sentence that doubts one, behind any."""
-
-_CLOSED = "</think>"
 
 
 class Looks(Protocol):
@@ -68,8 +67,8 @@ def is_thinking(history: History) -> bool:
     for step in reversed(history.steps):
         if step.kind is not StepKind.THOUGHT:
             break  # a turn ended there, and the next one thinks anew
-        if _CLOSED in step.text:
-            return False
+        if (is_open := leaves_open(step.text)) is not None:
+            return is_open
     return True
 
 

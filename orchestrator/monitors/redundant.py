@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.errors import UserError
-from orchestrator.monitors.window import CLOSED, Move, moves_of
+from orchestrator.monitors.window import Move, moves_of
+from orchestrator.think_tags import said
 from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Redundant"]
@@ -60,7 +61,7 @@ class Redundant:
 def _times(steps: Sequence[Step], last: Move) -> int:
     """Return how often the same call was answered the same, as far back as is looked."""
     return sum(
-        step.text.strip() == last.observation and before.text.rpartition(CLOSED)[2].strip() == last.action
+        step.text.strip() == last.observation and said(before.text).strip() == last.action
         for before, step in pairwise(steps[-_REACH:])
         if step.kind is StepKind.OBSERVATION
     )

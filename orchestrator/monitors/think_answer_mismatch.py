@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator.answers import plain
 from orchestrator.monitors.reading import number
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
 __all__ = ["ThinkAnswerMismatch"]
@@ -54,10 +55,10 @@ class ThinkAnswerMismatch:
 def _sides(steps: Sequence[Step]) -> tuple[str, str]:
     """The ends of the last thought and of what stands behind it; two empty texts while nothing does."""
     texts = [step.text for step in steps if step.kind is not StepKind.OBSERVATION]
-    thought, closed, answer = "".join(texts).rpartition("</think>")
+    thought, closed, answer = "".join(texts).rpartition(CLOSES)
     if not closed and steps[-1].kind is StepKind.ANSWER:
         thought, closed, answer = "".join(texts[:-1]), "where the engine has no tags", texts[-1]
-    return (thought.rpartition("<think>")[2][-_LONGEST:], answer[-_LONGEST:]) if closed else ("", "")
+    return (thought.rpartition(OPENS)[2][-_LONGEST:], answer[-_LONGEST:]) if closed else ("", "")
 
 
 def _stated(text: str) -> str | None:

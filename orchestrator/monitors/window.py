@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from orchestrator.think_tags import CLOSES
 from orchestrator.tools.base import ERROR
 from orchestrator.types import History, Step, StepKind
 
-__all__ = ["CLOSED", "Move", "has_ended", "moves_in", "moves_of", "text_of"]
+__all__ = ["Move", "has_ended", "moves_in", "moves_of", "text_of"]
 
-CLOSED = "</think>"
 _DONE = (StepKind.ACTION, StepKind.OBSERVATION)
 
 
@@ -88,7 +88,7 @@ def moves_in(steps: Iterable[Step], *, is_agent: bool = False) -> list[Move]:
             else:
                 moves.append(Move(step.writer, "", "", step.text.strip(), step.index))
             continue
-        before, _, behind = step.text.rpartition(CLOSED)
+        before, _, behind = step.text.rpartition(CLOSES)
         if step.kind is StepKind.ACTION:
             thought = "\n".join([*thoughts, before.strip()]).strip()
             moves.append(Move(step.writer, thought, behind.strip(), "", step.index))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from orchestrator.errors import UnknownName, UserError
+from orchestrator.think_tags import leaves_open, said
 
 __all__ = ["EXTRACTORS", "Extractor", "after_think", "boxed", "extractor", "marked"]
 
@@ -49,9 +50,8 @@ def marked(text: str) -> str | None:
 
 
 def after_think(text: str) -> str | None:
-    """Return what follows the last `</think>`; None if the reasoning was never closed, or nothing follows."""
-    _, closed, rest = text.rpartition("</think>")
-    return rest.strip() or None if closed else None
+    """Return what follows the last `</think>`; None if no thought was closed, one is open, or nothing follows."""
+    return said(text).strip() or None if leaves_open(text) is False else None
 
 
 EXTRACTORS: dict[str, Extractor] = {"boxed": boxed, "marked": marked, "after_think": after_think}

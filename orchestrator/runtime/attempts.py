@@ -139,12 +139,14 @@ def _attempt(place: tuple[int, int, str], drop: Drop | None, calls: Sequence[Cal
     results = [call.result for call in calls if call.result is not None]
     decision = about.decisions.get((step, attempt, "after_draft"))
     planned = about.decisions.get((step, attempt, "before_step"))
+    planned = planned if planned and planned.reason else None
     takeover = about.decisions.get((step, attempt, "runtime"))
     done = [result for result in results if result.status == "done"]
     lead = about.leads.get((step, attempt)) if done else None
     error = next((result.error for result in reversed(results) if result.error), "")
     asked = None if planned and decision and decision.reason == UNASKED else decision
-    told = asked or (None if done else takeover) or planned  # one that failed at first may have been retried
+    # One that failed at first may have been retried.
+    told = asked or (None if done else takeover) or planned
     tried = Attempt(
         step=step,
         attempt=attempt,

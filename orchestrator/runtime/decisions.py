@@ -45,7 +45,7 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned(Decision):
-    """What the journal keeps of a Plan that gives a reason."""
+    """What the journal keeps of a Plan that gives a reason, or changes how steps are written."""
 
     action = "plan"
     engine: str

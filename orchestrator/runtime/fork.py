@@ -29,8 +29,9 @@ def fork(
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
     parent. It stays in the mode it is in, with what monitors had noticed. A hand-over in force at that
-    step ends: the router is asked anew. What tools did behind that step is not taken back, and a call
-    that is asked for again is made again; the event names those among `once`, which are not idempotent.
+    step goes on; under other settings it ends: the router is asked anew. What tools did behind that step
+    is not taken back, and a call that is asked for again is made again; the event names those among `once`,
+    which are not idempotent.
 
     Raises UserError if `to_step` is below 0.
     """
@@ -47,8 +48,8 @@ def fork(
             journal.decision(decision._replace(run=key))
     if to_step and (mode := mode_of(stored)) is not None:  # its steps were written in it
         journal.decision(mode._replace(run=key, step=0, attempt=int(mode.door == AGAIN), door=MODE))
-    if (returned := _handed_back(stored, to_step)) is not None:
-        journal.decision(returned._replace(run=key))
+    for decision in _in_force(stored, to_step, goes_on=settings == parent.settings):
+        journal.decision(decision._replace(run=key))
     for event in noticed(stored):
         if event.step < to_step - 1:  # behind the last one monitors look again
             journal.event(event._replace(run=key))
@@ -70,15 +71,28 @@ def _again(stored: StoredRun, to_step: int, once: Collection[str]) -> dict[str, 
     return {"again": again, "reason": f"{', '.join(again)} may be called again, though not idempotent"}
 
 
-def _handed_back(stored: StoredRun, to_step: int) -> DecisionRow | None:
-    """Return the decision from which on monitors look, where a hand-over ended before `to_step`."""
-    found: DecisionRow | None = None
+def _in_force(stored: StoredRun, to_step: int, *, goes_on: bool) -> list[DecisionRow]:
+    """Return the decisions of before `to_step` that shape what comes behind it, in the order they were made in.
+
+    From the last return on monitors look; with `goes_on` steps are written as it was planned last, by whom the run was
+    handed to.
+    """
+    standing: dict[str, DecisionRow] = {}
     for row in stored.decisions:
-        if row.action == "handback" and row.step < to_step:
-            found = row
-        elif row.action == "rollback" and found is not None:
-            found = found._replace(step=min(found.step, loads(row.detail)["to_step"]))
-    return found
+        detail = loads(row.detail) if row.detail else {}
+        goes_back, since = "to_step" in detail, detail.pop("to_step", row.step)
+        if since >= to_step or row.door == "runtime":
+            continue
+        if goes_back:
+            standing.pop("handoff", None)
+            if "handback" in standing:
+                standing["handback"] = standing["handback"]._replace(step=min(standing["handback"].step, since))
+        if row.action == "handback":
+            standing.pop("handoff", None)
+        if row.action == "handback" or (goes_on and row.action in ("plan", "handoff")):
+            standing.pop(row.action, None)
+            standing[row.action] = row._replace(step=since, detail=dumps(detail) if detail else "")
+    return list(standing.values())
 
 
 def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from orchestrator.engines.scorers.base import Scorer
 from orchestrator.errors import EngineError, MissingCapability, SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen, Reconsidering
 from orchestrator.runtime import build
@@ -20,7 +21,7 @@ from orchestrator.runtime.thinking import Thinking
 from orchestrator.types import Mode
 
 if TYPE_CHECKING:
-    from orchestrator.runtime.opening import Ready, Recipe
+    from orchestrator.runtime.opening import Ready
 
 __all__ = ["AGAIN", "MODE", "Abilities", "begin", "check", "choose", "enter", "lacking", "reconsider"]
 
@@ -30,26 +31,28 @@ AGAIN = "reconsider"
 """That of the one that says whether that was enough."""
 
 
-def check(recipe: Recipe, ready: Ready) -> None:
-    """Raise MissingCapability if the engines, once started, cannot give what the policy needs, and no mode is to stand
-    in; for a scorer that is not there in any case."""
-    build.check_scorers(recipe.mode, recipe.scorers)
-    if recipe.fallback is None and (why := lacking(recipe, ready)):
+def check(
+    mode: Any, fallback: Mode | None, scorers: Mapping[str, Scorer], ready: Ready, writers: Sequence[str]
+) -> None:
+    """Raise MissingCapability if the engines, once started, cannot give what a mode's policy needs, and no mode is to
+    stand in; for a scorer that is not there in any case."""
+    build.check_scorers(mode, scorers)
+    if fallback is None and (why := lacking(mode, scorers, ready, writers)):
         raise MissingCapability(f"{why}; give another mode, or a fallback")
 
 
-def lacking(recipe: Recipe, ready: Ready) -> str:
-    """Say what the policy needs and cannot have; empty where it can, or before the engines were started.
+def lacking(mode: Any, scorers: Mapping[str, Scorer], ready: Ready, writers: Sequence[str]) -> str:
+    """Say what a mode's policy needs and cannot have; empty where it can, or before the engines were started.
 
     The engine that it names has to have it, or else the cheapest; where it reconsiders, any that may have written.
     """
-    if not ready or not hasattr(recipe.mode, "needs"):
+    if not ready or not hasattr(mode, "needs"):
         return ""
-    writers, named, why = build.writers_of(recipe.specs), getattr(recipe.mode, "engine", None), ""
-    asked = (named,) if named else writers if hasattr(recipe.mode, "reconsider") else writers[:1]
+    named, why = getattr(mode, "engine", None), ""
+    asked = (named,) if named else writers if hasattr(mode, "reconsider") else writers[:1]
     for name in asked:
         try:
-            build.check_needs(recipe.mode, recipe.scorers, ready, writers, asked=(name,))
+            build.check_needs(mode, scorers, ready, writers, asked=(name,))
             return ""
         except MissingCapability as missing:
             why = why or str(missing)

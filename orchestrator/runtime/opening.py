@@ -286,7 +286,7 @@ def _assemble(
         served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
         mode_policy=None if isinstance(recipe.mode, Mode) else recipe.mode,
         mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
-        mode_lacks=moding.lacking(recipe, ready),
+        mode_lacks=moding.lacking(recipe.mode, recipe.scorers, ready, writers),
         fallback=recipe.fallback,
         tools=tools,
         schemas=tuple(tools.schemas()) if tools is not None and recipe.tool_prompt.is_native else (),

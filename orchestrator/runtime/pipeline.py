@@ -129,6 +129,7 @@ class Pipeline:
         """What its runs may call, or the function that makes a task's own."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
+        self._mode, self._fallback = build.mode_of(mode), build.fallback_of(fallback)
         self._check_budget()
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
@@ -140,8 +141,8 @@ class Pipeline:
             monitors=self.monitors,
             tools=self.tools,
             tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
-            mode=build.mode_of(mode),
-            fallback=build.fallback_of(fallback),
+            mode=self._mode,
+            fallback=self._fallback,
             scorers=self._scorers,
             answer=answer,
             find_answer=extractor(answer),
@@ -158,8 +159,7 @@ class Pipeline:
         build.check_heeded(self.router, self.monitors)
         build.check_overlap(overlap, self._recipe_with.keywords)
         build.check_tools(self.tools, self.engines)
-        asking = {"monitor": self.monitors, "mode": [self._recipe_with.keywords["mode"]]}
-        build.check_asked(asking, self.engines)
+        build.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -209,6 +209,8 @@ class Pipeline:
         if tools is not SAME:
             other.tools = build.tools_of(tools)
             build.check_tools(other.tools, self.engines)
+        if mode is not SAME:
+            other._mode = build.mode_of(mode)
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -222,12 +224,12 @@ class Pipeline:
             readings=Readings(),
             experience=experience,
             monitors=other.monitors,
-            mode=self._recipe.mode if mode is SAME else build.mode_of(mode),
+            mode=other._mode,
             tools=other.tools,
         )
         build.check_heeded(other.router, other.monitors)
         build.check_overlap(other._recipe.overlap, vars(other._recipe))
-        build.check_asked({"monitor": other.monitors, "mode": [other._recipe.mode]}, self.engines)
+        build.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -422,7 +424,7 @@ class Pipeline:
             for monitor in self.monitors:
                 if hasattr(monitor, "needs"):
                     build.check_needs(monitor, self._scorers, capabilities, self.writers)
-            moding.check(self._recipe, capabilities)
+            moding.check(self._mode, self._fallback, self._scorers, capabilities, self.writers)
             build.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities

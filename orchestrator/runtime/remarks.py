@@ -54,13 +54,18 @@ def _noticed(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, l
 
 
 def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
-    """Yield what was decided behind a kept step: the first one after all earlier attempts at the next."""
+    """Yield what was decided behind a kept step: the first one after all earlier attempts at the next.
+
+    What was decided before a run went back stands before everything that came of it.
+    """
+    went_back = 0
     for row in stored.decisions:
         if row.door in ASIDE or row.door.startswith("approval"):
             earlier = [place for place in places.get(row.step, ()) if plain(tried[place].attempt) < row.attempt]
-            start = max(earlier, default=-1) + 1
+            start = max(max(earlier, default=-1) + 1, went_back)
             kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in _ONCE_KEPT]
             behind = next((place + 1 for place in kept if place >= start), start)
+            went_back = behind if "to_step" in row.detail else went_back
             yield Remark(behind, _said(row), row.reason)
 
 

@@ -30,7 +30,7 @@ from orchestrator.runtime.act import ANSWERED
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
-from orchestrator.runtime.decisions import Moded, decision_of
+from orchestrator.runtime.decisions import Moded, Planned, decision_of
 from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.moding import AGAIN, MODE, enter
 from orchestrator.runtime.run import Ending, Forced, Lead, Run
@@ -78,6 +78,7 @@ def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) ->
     _restore_events(run, stored, tip)
     _end_if_stopped(run, stored)
     _lay_ready(run, stored, tip)
+    _plan_as_before(run, stored)
     carried_out = [
         row for row in stored.decisions if row.door == "after_draft" and row[1:4] not in run.stored.decisions
     ]
@@ -282,6 +283,15 @@ def _lay_ready(run: Run, stored: StoredRun, tip: int) -> None:
         if row.step == tip and plain(row.attempt) >= first:
             about = [signal_of(signal) for signal in stored.signals if signal[1:3] == row[1:3]]
             run.stored.decisions[row.step, row.attempt, row.door] = decision_of(row, tuple(about))
+
+
+def _plan_as_before(run: Run, stored: StoredRun) -> None:
+    """Write what nobody plans as the last planned step was; a plan for the step in hand is still to be taken up."""
+    for row in stored.decisions:
+        if row.action == "plan" and row[1:4] not in run.stored.decisions:
+            planned = decision_of(row, ())
+            assert isinstance(planned, Planned)
+            run.step_tokens, run.writes_whole = planned.max_tokens, planned.whole
 
 
 def signal_of(row: SignalRow) -> Signal:

@@ -350,7 +350,9 @@ class Run:
     def thought_left(self) -> int | None:
         """Tokens of thought that the mode still allows, >= 0; None for no limit."""
         mode = self.history.mode
-        return None if mode is None or mode.budget is None else max(0, mode.budget - self.thinking.tokens)
+        if mode is None or (mode.budget is None and mode.think is not False):
+            return None
+        return max(0, (mode.budget or 0) - self.thinking.tokens)
 
     @property
     def words_left(self) -> int | None:

@@ -16,6 +16,7 @@ from orchestrator.runtime.closing import close_thought
 from orchestrator.runtime.decisions import Planned, check_engine, record, record_once
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
+from orchestrator.think_tags import CLOSES, leaves_open
 from orchestrator.types import (
     Handoff,
     Mode,
@@ -46,6 +47,7 @@ __all__ = [
 
 CLOSED = "the reasoning was closed"
 ENDED = "the engine ended its text"
+REOPENED = "the engine thought again where its answer was due"
 
 
 def rewriting(turn: Turn, draft: Step, engine: str, max_tokens: int | None = None) -> Turn:
@@ -138,14 +140,14 @@ def go_on(run: Run) -> str:
     if step.kind is StepKind.OBSERVATION:
         return plan(run)
     if step.kind is StepKind.ANSWER:
-        return end(run, None, CLOSED)
+        return end(run, None, REOPENED if leaves_open(step.text) else CLOSED)
     if step.stop is Stop.END:
         return end(run, None, f"{ENDED} inside <think>" if run.thinking.is_open(step.writer) else ENDED)
     if run.stop_on_answer and run.find_answer(step.text) is not None:
         return end(run, None, "the step holds an answer")
     if run.chat_only:
         return end(run, None, "a chat-only engine writes one turn")
-    if "</think>" in step.text:
+    if CLOSES in step.text:
         return _close(run, step)
     return plan(run)
 
@@ -196,7 +198,8 @@ def _hold(run: Run, mode: Mode, attempt: int) -> str | None:
     if run.words_left == 0:
         return end(run, None, f"all that mode {mode.name} allows is written")
     if run.thought_left == 0 and run.history.steps and run.thinking.is_open(run.last_writer):
-        return close_thought(run, attempt, "the mode's budget of thought is used up", spent=True)
+        why = f"mode {mode.name} allows none" if mode.think is False else "the mode's budget of thought is used up"
+        return close_thought(run, attempt, why, spent=True)
     return None
 
 
@@ -233,7 +236,7 @@ def hand_back(run: Run, attempt: int, forced: Forced) -> None:
 def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun:
     """Return what the router says about the next step, or said in an earlier session.
 
-    What has a reason is recorded, and what a person was asked about.
+    What has a reason is recorded, what a person was asked about, and what later steps without a plan are written by.
     """
     stored = run.stored.decisions.get((index, attempt, "before_step"))
     if isinstance(stored, Planned | StopRun):
@@ -252,7 +255,8 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
         raise UserError(
             f"{run.doors.policy} starts a step with {planned.lead!r}; a chat-only engine cannot go on from it"
         )
-    if planned.reason or planned.lead or answers:
+    is_new = (planned.max_tokens, planned.whole) != (run.step_tokens, run.writes_whole)
+    if planned.reason or planned.lead or answers or is_new:
         why = Planned(
             engine=planned.engine,
             reason=planned.reason,

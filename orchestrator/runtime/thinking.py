@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.engines.step_stream import StepStream
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Step, StepKind
 
 __all__ = ["Thinking"]
-
-_TAGS = ("<think>", "</think>")
 
 
 class Thinking:
@@ -43,10 +42,10 @@ class Thinking:
             self._is_open = None
             return
         was_open = self.is_open(step.writer)
-        opened, closed = (step.text.rfind(tag) for tag in _TAGS) if "think>" in step.text else (-1, -1)
-        if opened != closed:
+        is_open = leaves_open(step.text)
+        if is_open is not None:
             self.tokens += self._thought(step, was_open=was_open)
-            self._is_open = opened > closed
+            self._is_open = is_open
         elif was_open:
             self.tokens += step.num_tokens
             self._is_open = True

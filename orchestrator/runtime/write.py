@@ -12,6 +12,7 @@ from orchestrator.engines.step_stream import is_open
 from orchestrator.memory.base import EventRow
 from orchestrator.runtime.calling import is_call
 from orchestrator.runtime.run import ANSWER, Lead, Run, Turn
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["LEAD", "led", "write"]
@@ -25,7 +26,6 @@ TURN_TOKENS = 4096
 """The same for a whole turn: of a chat-only engine, or where a router plans the whole text at once."""
 BLANK_CALLS = 3
 """Calls that may go into one step before a step of nothing but white space counts as empty."""
-_OPENS, _CLOSES = "<think>", "</think>"
 
 
 async def write(run: Run, turn: Turn) -> Step:
@@ -106,9 +106,9 @@ def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
     limit = None if is_thought else run.words_left
     if budget is None:
         return _Held(closes, limit)
-    if turn.engine in run.served_budgets:
-        return _Held(closes, limit, served=max(budget, 1))
-    return _Held(closes, budget, (_CLOSES,)) if is_thought else _Held(closes, limit, (_OPENS,))
+    if budget and turn.engine in run.served_budgets:
+        return _Held(closes, limit, served=budget)
+    return _Held(closes, budget, (CLOSES,)) if is_thought else _Held(closes, limit, (OPENS,))
 
 
 def _within(max_tokens: int, limit: int | None) -> int:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from orchestrator.errors import BadCall
+from orchestrator.think_tags import OPENS, said
 from orchestrator.tools.base import ERROR, Called, Tool
 from orchestrator.tools.formats import Format, find
 from orchestrator.tools.formats.hermes import Hermes, as_json
@@ -27,7 +28,6 @@ MAX_CALLS = 32
 MAX_CHARS = 65_536
 """Length of a call that is read."""
 
-_THINK = "<think>"
 _FENCE = r"^ {0,3}(?P<fence>`{3,}|~{3,})"
 
 
@@ -83,13 +83,13 @@ def _all(formats: str | Sequence[str]) -> list[Format]:
 
 
 def _found(text: str, formats: Sequence[Format]) -> Iterator[_Found]:
-    text = text.rpartition("</think>")[2]
+    text = said(text)
     whole = next((each for each in formats if each.is_call(text)), None)
     if whole is not None:
         yield _Found(whole, text, True)
         return
     openers = {each.opener: each for each in formats if each.opener}
-    mark = re.compile("|".join([_FENCE, re.escape(_THINK), *map(re.escape, openers)]), re.MULTILINE)
+    mark = re.compile("|".join([_FENCE, re.escape(OPENS), *map(re.escape, openers)]), re.MULTILINE)
     at: int | None = 0
     while at is not None and (begun := mark.search(text, at)):
         if begun[0] in openers:
@@ -97,7 +97,7 @@ def _found(text: str, formats: Sequence[Format]) -> Iterator[_Found]:
             end = text.find(format.closer, begun.end())
             yield _Found(format, text[begun.end() : end if end >= 0 else len(text)], end >= 0)
             at = end + len(format.closer) if end >= 0 else None
-        elif begun[0] == _THINK:
+        elif begun[0] == OPENS:
             at = None
         else:
             at = _behind_fence(text, begun)

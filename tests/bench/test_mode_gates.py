@@ -95,6 +95,22 @@ def test_a_choice_is_measured_beside_thinking_and_the_best_modes() -> None:
     }
 
 
+def test_a_share_is_as_sure_as_there_are_expressions() -> None:
+    rows = [row(str(place), right=place % 2 == 0, sure=0.95 if place % 4 == 0 else 0.5) for place in range(80)]
+    apart, alike = (
+        measured(rows, gated(rows, GATES["first try, written"], 0.9))
+        for rows in ([each | {"expression": str(place // size)} for place, each in enumerate(rows)] for size in (1, 8))
+    )
+    assert apart.share is not None and alike.share is not None
+    saved = (20 * 54 - 60 * 6) / (40 * 54)
+    assert [apart.share.value, apart.compared.share, alike.share.value] == pytest.approx([saved] * 3)
+    assert apart.share.low < apart.share.value < apart.share.high
+    assert (
+        alike.share.low == alike.share.high == pytest.approx(alike.share.value)
+    )  # each is half right, in the same way
+    assert measured([WRONG], gated([WRONG], GATES["first try, written"], 0.9)).share is None  # nothing could be saved
+
+
 def test_fixed_modes_and_a_guess_ask_nothing_and_throw_nothing_away() -> None:
     assert fixed([SURE]) == [Tried("a", "no_think", True, 6), Tried("a", "think", True, 60)]
     assert {run.cost for run in guessed(ROWS, 1.0)} == {60}

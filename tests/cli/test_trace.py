@@ -114,7 +114,7 @@ def test_an_export_follows_its_schema_and_holds_everything(orchestrator: Call, r
         "draft", "judge", "draft", "judge", "rewrite", "draft", "judge", "draft", "judge"
     ]  # fmt: skip
     assert bytes(run.calls[0].ids or ()).decode() == run.calls[0].text
-    assert [decision.action for decision in run.decisions] == ["keep", "rewrite", "keep", "keep"]
+    assert [decision.action for decision in run.decisions] == ["plan", "keep", "rewrite", "keep", "keep"]
     assert run.task.messages == [("user", "What is 6*7?")]
 
 

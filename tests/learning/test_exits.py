@@ -64,6 +64,7 @@ def test_scores_are_those_that_the_exit_holds_its_threshold_against() -> None:
         ([], []),
         ([(True, "a", 3), (True, "b</think>", 4), (True, "the answer", 9)], [3, 7, 7]),
         ([(True, "a</think>", 3), (False, "call", 5), (False, "seen", 0), (True, "b", 2)], [3, 3, 3, 5]),
+        ([(True, "a</think>", 3), (True, "so", 5), (True, "<think>no", 2), (True, "b", 1)], [3, 3, 5, 6]),
     ],
 )
 def test_only_tokens_of_open_thoughts_count(steps: list[tuple[bool, str, int]], totals: list[int]) -> None:

@@ -126,3 +126,9 @@ async def test_looks_before_the_window_do_not_count() -> None:
 def test_options_out_of_range_are_named(options: dict[str, object], told: str) -> None:
     with pytest.raises(UserError, match=f"trial-answer: {told}"):
         TrialAnswer(**options)
+
+
+async def test_a_thought_that_is_opened_again_is_looked_at_again() -> None:
+    ask = Answers(sure(0.5), sure(0.97, "6"))
+    events, kept = await watch(TrialAnswer(when="steps"), ("5\n\n", "so</think>\n\n", "<think>no, 6\n\n", "7\n\n"), ask)
+    assert (kept, [event.answer for event in events]) == (3, ["5", "6"])

@@ -16,6 +16,8 @@ from pure_engine import draw, nothing
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
+from orchestrator.monitors import Milestone, Stuck
+from orchestrator.routers import Cascade
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.tools import tool
 from orchestrator.types import Budget, Decision, Event, History, Step, StepKind, handoff, keep, rewrite, rollback
@@ -44,6 +46,27 @@ def pure(name: str, boundary: Callable[[], None] = nothing) -> Callable[[Request
     return script
 
 
+def circling(name: str, boundary: Callable[[], None] = nothing) -> Callable[[Request], Reply]:
+    """Return a script in whole turns: `small` goes round in circles, `large` goes on, and either can end it."""
+
+    def script(request: Request) -> Reply:
+        boundary()
+        assert request.prompt is not None
+        said = bytes(request.prompt.ids()).decode()
+        place = said.count("tool: ")
+        boundary()
+        if request.purpose == "judge":
+            words = ("CORRECT", "INCORRECT") if place < 4 else ("INCORRECT", "CORRECT")
+            return Reply(text=words[0], top={words[0]: -0.2, words[1]: -1.8})
+        if place >= 2 * NUM_TURNS:
+            return Reply(text="\\boxed{7}")
+        if name == "small":
+            return Reply(text="<tool>look(behind the door)</tool>")
+        return Reply(text=f"Now line {place}.\n\n<tool>append(line {place})</tool>")
+
+    return script
+
+
 class Escalates:
     """Keeps most, rewrites some, hands over at events, and goes back once."""
 
@@ -68,7 +91,9 @@ class AtTheSecond:
         return Event("stuck", "two answers") if is_second else None
 
 
-ROUTERS: dict[str, Any] = {"small": "small", "escalates": Escalates()}
+CASCADE = Cascade(on_stuck="retake", on_failed="replan", turns=2, dwell=0, stay=1, over_errors=True)
+ROUTERS: dict[str, Any] = {"small": "small", "escalates": Escalates(), "cascade": CASCADE}
+MONITORS: dict[str, Any] = {"escalates": [AtTheSecond()], "cascade": [Stuck(), Milestone(every=2)]}
 
 
 def tools_of(file: str, boundary: Callable[[], None], *, is_idempotent: bool) -> list[Any]:
@@ -107,12 +132,13 @@ def pipeline(
         Path(file).unlink(missing_ok=True)
         return tools_of(file, boundary, is_idempotent=is_idempotent)
 
-    engines = {name: Scripted(pure(name, boundary), family=name) for name in ("small", "large")}
+    script = circling if router == "cascade" else pure
+    engines = {name: Scripted(script(name, boundary), family=name) for name in ("small", "large")}
     return Pipeline(
         engines,
         ROUTERS[router],
         tools=made_anew if is_simulation else tools_of(file, boundary, is_idempotent=is_idempotent),
-        monitors=[AtTheSecond()] if router == "escalates" else (),
+        monitors=MONITORS.get(router, ()),
         budget=Budget(tokens=100_000),
         granularity=granularity,
         db=db,

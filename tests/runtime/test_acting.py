@@ -16,11 +16,12 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
 from orchestrator.errors import UserError
 from orchestrator.memory.base import StoredRun
+from orchestrator.routers import SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Kept
 from orchestrator.tools import Python, tool
-from orchestrator.types import Budget, Overlap, Status, StepKind, Task
+from orchestrator.types import Budget, History, Overlap, Plan, Status, StepKind, Task
 
 QUESTION = "What is 6 times 7?"
 
@@ -77,6 +78,30 @@ def test_a_call_is_made_and_the_answer_is_what_the_engine_says_behind_it() -> No
         0,
     )
     assert asked[1] == f"{asked[0]}{CALL}\ntool: 42\nassistant: "
+
+
+class WholeTurns(SmallOnly):
+    """Plans whole turns."""
+
+    def before_step(self, history: History) -> Plan:
+        return Plan(engine=history.small, whole=True)
+
+
+@pytest.mark.parametrize("router", ["small", WholeTurns()], ids=["steps", "whole turns"])
+def test_a_second_call_in_a_turn_of_text_is_not_written_and_can_be_made_in_the_next(router: Any) -> None:
+    second = "<tool>calc(42+1)</tool>"
+    result, asked, stored = ran([CALL + second, second, "\\boxed{43}"], router=router)
+    assert [step.text for step in result.steps] == [CALL, "42", second, "43", "\\boxed{43}"]
+    assert asked[1] == f"{asked[0]}{CALL}\ntool: 42\nassistant: "
+    assert sum(call.intent.purpose == "tool" for call in stored.calls) == 2
+
+
+def test_a_second_object_behind_a_call_in_json_is_told_of() -> None:
+    one = '{"name": "calc", "parameters": {"expression": "6*7"}}'
+    result, _, stored = ran([f"{one}\n{one}", one, "\\boxed{42}"], tool_prompt=ToolPrompt(format="json"))
+    first, second = observed(result)
+    assert first.startswith("error: the call is not JSON that can be read") and second == "42"
+    assert sum(call.intent.purpose == "tool" for call in stored.calls) == 1
 
 
 def test_every_prompt_extends_the_one_before() -> None:

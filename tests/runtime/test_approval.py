@@ -17,6 +17,7 @@ from orchestrator.engines.spec import ToolPrompt
 from orchestrator.errors import UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import Approval
 from orchestrator.tools import tool
 from orchestrator.types import Status
@@ -59,6 +60,15 @@ NOTE = "\n[cut here: the whole has 2001 characters]"
 CUT = "x" * (2000 - len(NOTE)) + NOTE
 RETURN = "return True to let it be called, False not to, or not to with a text that tells the engine why"
 ASKS = "approval 0: the tool asks for approval"
+
+
+def test_who_is_asked_may_be_said_after_the_start() -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools()) as made:
+        run_sync(made.start())
+        made.approve = lambda approval: True
+        made.run(QUESTION)
+    assert post.sent == ["Ann"]
 
 
 async def _later(said: Any) -> Any:

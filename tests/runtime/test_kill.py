@@ -17,7 +17,7 @@ import pytest
 from pure_engine import ROUTERS, content, doubled, interrupted, ledger_rows, stored
 from watchful import RUNS
 
-from orchestrator.memory.base import StoredRun
+from orchestrator.memory.base import REMOVED, StoredRun
 
 
 class Killer:
@@ -285,6 +285,31 @@ def test_killed_at_any_boundary_an_agent_makes_no_call_twice_in_silence(
         num_unknown += UNKNOWN in [row.text for row in run.kept()]
     assert num_boundaries > 40
     assert (num_unknown > 0) is not is_repeatable
+
+
+@pytest.mark.parametrize("kind", ["a simulation", "tools that may be called again"])
+def test_killed_at_boundaries_a_cascade_that_takes_turns_back_keeps_the_same(
+    execute: Killer, tmp_path: Path, kind: str
+) -> None:
+    """The house's own router and monitors: a verdict that passes and one that fails, and turns that are taken back."""
+    order = {"db": str(tmp_path / "journal.db"), "file": str(tmp_path / "lines.txt"), "router": "cascade"}
+    order |= {"granularity": "steps", "listens": True, "is_idempotent": True, "is_simulation": kind == "a simulation"}
+    num_boundaries = execute(run="whole", **order)["boundaries"]
+    whole = read(order["db"], "whole")
+    assert {row.action for row in whole.decisions if row.door == "on_events"} == {"keep", "handoff"}
+    assert REMOVED in {row.kind for row in whole.steps}
+    num_interrupted = 0
+    for boundary in range(5, num_boundaries + 1, 13):
+        name = f"killed {boundary:03}"
+        assert execute(run=name, kill_at=boundary, **order)["killed"]
+        assert not execute(run=name, **order)["failed"]
+        run = read(order["db"], name)
+        for part, told in content(run).items():
+            assert told == content(whole)[part], part
+        assert doubled(run) == []
+        num_interrupted += len(interrupted(run))
+    assert num_boundaries > 100
+    assert num_interrupted >= 4
 
 
 def _acted(run: StoredRun) -> bool:

@@ -214,7 +214,7 @@ def test_a_run_is_not_resumed_under_another_experience(db: str) -> None:
         assert made.run("q", run_id="it").status == "failed"
     with (
         orc.Pipeline(engines, Counting(), experience="two", **options) as made,
-        pytest.raises(ResumeRefused, match='made with experience = "one", not "two"'),
+        pytest.raises(ResumeRefused, match="made with experience = 'one', not 'two'"),
     ):
         made.run("q", run_id="it")
     with orc.Pipeline(engines, Counting(), experience="one", **options) as made:

@@ -335,12 +335,25 @@ def test_what_a_router_decided_stands_though_it_would_decide_differently_now(db:
         assert isinstance(large, Scripted)
         assert [request.max_tokens for request in large.requests] == [30]
     assert result.text == "better\n\n\\boxed{4}"
-    assert [row.action for row in stored(db).decisions] == ["plan", "rewrite", "keep"]
+    assert [row.action for row in stored(db).decisions] == ["plan", "rewrite", "plan", "keep"]
     assert [(row[1], row[2], row[3].calls) for row in result.ledger if row[2] != "interrupted"] == [
         ("draft", "discarded", 1),
         ("draft", "used", 1),
         ("rewrite", "used", 1),
     ]
+
+
+@pytest.mark.parametrize("is_forked", [False, True])
+def test_an_owed_answer_has_the_tokens_of_the_last_planned_step(db: Path, is_forked: bool) -> None:
+    plans = {0: Plan(engine="small", max_tokens=40), 1: Plan(engine="small", max_tokens=30)}
+    keeps = {(0, 0): keep(), (1, 0): keep()}
+    dies(line(db, "one\n\n", "so</think>\n\n", "die", router=Fickle(plans, keeps)))
+    with line(db, "\\boxed{4}", "\\boxed{4}", router=Fickle({}, keeps)) as made:
+        assert made.run(QUESTION, run_id="it").answer == "4"
+        if is_forked:
+            made.graph.invoke({"run": "it", "step": 2})
+        requests = made.engines["small"].requests  # type: ignore[attr-defined]
+    assert [request.max_tokens for request in requests] == [30] * (1 + is_forked)
 
 
 def test_a_stored_plan_is_carried_out_as_it_was_made(db: Path) -> None:

@@ -17,6 +17,7 @@ from orchestrator.monitors import Every
 from orchestrator.routers import Cascade, SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
 from orchestrator.types import Decision, Event, Handoff, History, StepKind
 
@@ -79,6 +80,21 @@ def test_the_turn_is_made_again_by_the_next_engine_and_the_run_comes_back(is_sim
     }
 
 
+def test_what_was_decided_behind_a_turn_that_was_made_again_is_told_behind_it() -> None:
+    monitors = (Every(moves=2), Every(moves=1, kind="look"))
+    tools: Any = lambda task: [counting()]  # noqa: E731
+    with made(says(CALL, CALL, "\\boxed{4}"), says(CALL), tools=tools, monitors=monitors) as pipeline:
+        result = pipeline.run("Count.")
+        shown = timeline(pipeline.journal.run(result.run_id)).plain.splitlines()
+    told = [" ".join(line.split()[:3]) for line in shown if line[:4].strip().isdigit() or line.startswith("  -- ")]
+    assert told == [
+        *("0 small kept", "1 count observed", "-- look: move", "-- went on:"),
+        *("2 small x", "3 count x", "-- stuck: move", "-- look: move", "-- to large"),
+        *("2 large kept", "3 count observed", "-- stuck: move", "-- look: move", "-- went on:", "-- handed back:"),
+        *("4 small kept", "-- look: move", "-- went on:"),
+    ]
+
+
 def test_what_a_tool_did_for_good_is_not_taken_back() -> None:
     with made(says(CALL, CALL, "\\boxed{4}"), says(CALL), tools=[counting()]) as pipeline:
         result = pipeline.run("Count.")
@@ -113,6 +129,46 @@ def test_a_simulation_is_where_it_was_behind_a_resume(tmp_path: Path) -> None:
     with made(says(CALL, "\\boxed{4}"), says(), tmp_path / "db", tools=tools) as pipeline:
         result = pipeline.run("Count.", run_id="it")
     assert [text for _, text, _ in observed(result)] == ["1", "2", "3"]
+
+
+SMALL = {0: CALL, 1: CALL, 4: "\\boxed{4}"}
+"""What the small engine says by how often tools have answered; the large one always calls."""
+
+
+def by_turn(engine: str) -> Scripted:
+    def answer(request: Request) -> str:
+        assert request.prompt is not None
+        turn = bytes(request.prompt.ids()).decode().count("tool: ")
+        return SMALL[turn] if engine == "small" else CALL
+
+    return Scripted(answer)
+
+
+def handed(pipeline: Pipeline, run: str) -> list[tuple[int, str, str]]:
+    return [(row.step, row.kind, row.writer) for row in pipeline.journal.run(run).kept() if row.kind != "observation"]
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_fork_inside_a_hand_over_goes_on_with_it(step: int) -> None:
+    """The turn at step 2 is taken back and written by the large engine, which has that one and two more."""
+    router = Cascade(on_stuck="retake", on_milestone="ignore", turns=3, dwell=0, stay=1)
+    options: dict[str, Any] = {"router": router, "tools": lambda task: [counting()]}
+    with made(by_turn("small"), by_turn("large"), **options) as pipeline:
+        result = pipeline.run("Count.", run_id="it")
+        child = pipeline.graph.invoke({"run": "it", "step": step})["run"]
+        assert handed(pipeline, child) == handed(pipeline, "it")
+    assert [step.writer for step in result.steps[::2]] == ["small", "large", "large", "large", "small"]
+
+
+def test_under_other_settings_the_router_is_asked_anew_at_once() -> None:
+    small, large = by_turn("small"), by_turn("large")
+    options: dict[str, Any] = {"tools": [tool(idempotent=True)(counting())]}
+    router = Cascade(on_stuck="retake", on_milestone="ignore", turns=3, dwell=0, stay=1)
+    with made(small, large, router=router, **options) as pipeline:
+        pipeline.run("Count.", run_id="it")
+        other = pipeline.but(router="large", monitors=())
+        child = other.graph.invoke({"run": "it", "step": 4})["run"]
+        assert not [row for row in other.journal.run(child).decisions if row.action == "handoff"]
 
 
 @pytest.mark.parametrize("to_step", [-1, 1])

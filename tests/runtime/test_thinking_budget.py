@@ -101,6 +101,35 @@ def test_a_thought_that_ends_within_its_budget_leaves_the_answer_its_own_room() 
     assert [step.kind for step in result.steps] == ["thought", "answer"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("think", ["a</think>\n\n", "<think>b 5"]),
+        ("think", ["a</think>\n\n", "<think>b</think>5<think>no, 6"]),
+        ("think(5)", ["aaaaaaaaaa", "<think>so it is 5"]),
+        ("no_think", ["<think>abc", "<think>so it is 5"]),
+    ],
+)
+def test_a_thought_that_is_opened_again_where_the_answer_is_due_is_never_the_answer(mode: str, said: list[str]) -> None:
+    with Pipeline({"small": Scripted(said)}, "small", mode=mode, db=":memory:") as made:
+        result = made.run("?")
+    assert (result.status, result.answer) == ("no_answer", None)
+    assert result.reason == "the engine thought again where its answer was due"
+
+
+@pytest.mark.parametrize("mode", ["no_think", "instant"])
+def test_an_engine_that_opens_a_thought_by_itself_where_none_is_allowed_has_to_answer(mode: str) -> None:
+    with Pipeline(
+        {"small": Scripted(["<think>abc\n\nd</think>8", "\\boxed{9}"])}, "small", mode=mode, db=":memory:"
+    ) as made:
+        result = made.run("?", run_id="it")
+        stored = made.journal.run("it")
+    assert (result.answer, result.text) == ("9", f"<think>{CLOSES}\\boxed{{9}}")
+    assert thought_in(result, begins_open=False) == 0
+    [row] = [row for row in stored.decisions if row.door == "exit"]
+    assert row.reason.startswith(f"mode {mode} allows none; 0 tokens of thought")
+
+
 def test_the_thought_of_a_later_turn_has_what_the_earlier_ones_left() -> None:
     requests: list[Request] = []
     said = iter(["12345</think>", "<tool>lookup(x)</tool>", "1" * 50, "\\boxed{7}"])

@@ -17,12 +17,12 @@ from typing import NamedTuple
 from orchestrator.engines.base import Opened, Role, ThinkSwitch
 from orchestrator.engines.dialects import plain
 from orchestrator.errors import EngineProtocol, EngineRejected
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Message
 
 __all__ = ["Turns"]
 
 _SAID, _GIVEN = "mark7f3a9c", "mark2b8d1e"
-_TAGS = ("<think>", "</think>")
 _MOST_ASIDES = 64
 _INSIDE_TAGS = re.compile(r"(?<=<think)(?=>)|(?<=</think)(?=>)")
 
@@ -79,9 +79,8 @@ class Turns:
             return (None, None, None)
         asked = [Message("user", "?")]
         ends = [(await self._fill(asked, think)).rstrip() for think in (False, True, None)]
-        opened, closed = _TAGS
         first, second, third = (
-            True if end.endswith(opened) else False if end.endswith(closed) else None for end in ends
+            True if end.endswith(OPENS) else False if end.endswith(CLOSES) else None for end in ends
         )
         return (first, second, third)
 

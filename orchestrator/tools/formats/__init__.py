@@ -1,4 +1,10 @@
-"""How engines write calls of tools: one format, one file."""
+"""How engines write calls of tools: one format, one file.
+
+An engine that continues text makes one call a turn: its server stops where a call ends, so what it would write behind
+it is never written, and it can make the next call once it has read the answer to this one. Several calls in one turn
+come from chat APIs, which give whole turns, in `hermes`; they are made in order and each has its own answer. In `json`
+a call is a whole turn of one object: another one behind it makes it malformed, which the engine is told.
+"""
 
 from __future__ import annotations
 
