@@ -233,7 +233,7 @@ def _events(stored: StoredRun, width: int) -> Iterator[Text]:
     for event in stored.events:
         is_begun, before = before == FORKED and event.kind == "resumed", event.kind
         if is_begun or event.kind == DROPPED or told_between(event.kind, event.detail):
-            continue  # each is told where it happened; and what goes on behind the fork is what begins there
+            continue  # each is told where it happened; and a fork begins, though it is opened as a resumed run is
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")
