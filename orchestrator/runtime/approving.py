@@ -39,16 +39,16 @@ async def approved(run: Run, turn: Turn, number: int, called: Called, times: int
     if stored is not None:
         return stored
     if run.approve is None and not can_interrupt():
-        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY)
+        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY, tool=called.name)
         record(run, turn.attempt, name, decision, policy="runtime")
         return decision
     with door("approval"):
         said = _meant(run, called, await _ask(run, Approval(run.id, called.name, dict(called.arguments), why)))
     if said is True:
-        decision = Approve(reason=f"a person let {called.name} be called")
+        decision = Approve(reason=f"a person let {called.name} be called", tool=called.name)
     else:
         refused = INTERRUPTED if times else f"{called.name} was not approved"
-        decision = Deny(reason=_words(said) or refused)
+        decision = Deny(reason=_words(said) or refused, tool=called.name)
     record(run, turn.attempt, name, decision, policy="a person")
     return decision
 

@@ -19,13 +19,14 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.modes.fixed import Fixed
+from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
+from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
@@ -63,8 +64,6 @@ __all__ = [
     "writers_of",
 ]
 
-AS_IT_IS = "as-it-is"
-"""The mode that switches nothing."""
 _OF_CHAT_APIS = ToolPrompt(format="hermes", is_native=True)
 VERIFIER = "verifier"
 """What a scorer is called that never errs; a workload brings it."""
@@ -189,13 +188,15 @@ def mode_of(wanted: Any) -> Any:
 
 
 def fallback_of(wanted: Any) -> Mode | None:
-    """Return the mode that stands in for one that cannot be had. Raises UserError for a policy."""
-    if wanted == AS_IT_IS:
-        return Mode(name=AS_IT_IS)
-    found = mode_of(wanted)
-    if found is not None and not isinstance(found, Mode):
-        raise UserError(f"fallback {wanted!r} chooses among modes: give a single one")
-    return found
+    """Return the mode that stands in for one that cannot be had; None where there is none. Raises UserError."""
+    if wanted is None or isinstance(wanted, Mode):
+        return wanted
+    if not isinstance(wanted, str):
+        raise UserError(f"fallback = {wanted!r:.60}: give the name of a fixed mode, {AS_IT_IS} or {REFUSE}")
+    try:
+        return fallback_mode(wanted)
+    except UserError as error:
+        raise UserError(f"fallback = {wanted!r:.60}: {error}") from error
 
 
 def mode_name(mode: Any) -> str:
@@ -490,5 +491,4 @@ def settings_of(value: Any) -> Any:
         return [settings_of(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', type(value).__module__)}:{name}"
+    return named(value)

@@ -69,7 +69,7 @@ class Pipeline:
     without it, and outside a graph with a checkpointer, such calls are denied.
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
-    honour the one that was chosen, or whose policy cannot choose; None refuses such a run.
+    honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """

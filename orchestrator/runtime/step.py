@@ -264,7 +264,7 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
             logprobs=planned.logprobs,
             whole=planned.whole,
             lead=planned.lead,
-            features=tuple(planned.features),
+            features=tuple(map(float, planned.features)),
         )
         record(run, attempt, "before_step", why)
     return planned

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from orchestrator.errors import BadCall, UserError
+from orchestrator.errors import BadCall
+from orchestrator.options import check_whole
 from orchestrator.tools.base import ERROR, Observation, Tool
 from orchestrator.visible import visible
 
@@ -28,8 +29,7 @@ _FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s'\"/:]+/)+")
 
 def check_cap(name: str, max_chars: Any) -> None:
     """Raise UserError for what is no cap of a tool's."""
-    if type(max_chars) is not int or max_chars < MIN_CHARS:
-        raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be a whole number, at least {MIN_CHARS}")
+    check_whole(f"tool {name!r}", {"max_chars": max_chars}, max_chars=MIN_CHARS)
 
 
 async def observed(tool: Tool, arguments: Mapping[str, Any]) -> Observation:

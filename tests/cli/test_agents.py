@@ -254,6 +254,18 @@ def test_a_configuration_says_which_tools_an_engine_was_trained_on(orchestrator:
         (("--monitor", "stuck:repeat=2"), "command line: monitors.1.repeat: no such key; did you mean 'repeats'?"),
         (("--monitor", "overthinking:file=no.json"), "no.json"),
         (("--tool", "shell"), "command line: tools.shell: no tool named 'shell'; known: calculator, python"),
+        (
+            ("--monitor", "milestone:subgoals=lamp"),
+            "command line: monitors.1.subgoals must be a list: write [\"lamp\"], not 'lamp'",
+        ),
+        (
+            ("--router", "cascade", "--router-option", 'others={"drift":"ends"}'),
+            "command line: router.others must be 'turns', 'end', ",
+        ),
+        (
+            ("--router", "cascade", "--router-option", 'others={"drift":}'),
+            "command line: router.others must be a table: write {key = value}, not ",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_flag_is_one_line(orchestrator: Call, flags: tuple[str, ...], line: str) -> None:

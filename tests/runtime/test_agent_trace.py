@@ -200,6 +200,47 @@ def test_a_timeline_shows_what_came_back_who_took_over_and_what_was_taken_back(m
     assert drawn(made.journal.run("one")) == WHOLE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Says:
+    """Raises one event for each reason."""
+
+    reason: str
+
+    def watch(self, history: History) -> Event | None:
+        return Event("overthinking", self.reason)
+
+
+WORDS = " ".join(f"word{number}" for number in range(12))
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (
+            f"it would answer '-436' with confidence 1; {WORDS}; uncalibrated",
+            "  -- overthinking: it would answer '-436' with confidence 1; word0 word1 word2\n"
+            "     word3 word4 word5 word6 word7 word8 word9 word10 word11; uncalibrated\n",
+        ),
+        ("算" * 60, f"  -- overthinking: {'算' * 22}\n     {'算' * 36}\n     {'算' * 2}\n"),
+        ("a\x1b[2J\n\nb", "  -- overthinking: a\\x1b[2J b\n"),
+        ("", "  -- overthinking\n"),
+    ],
+)
+def test_what_was_noticed_is_told_to_its_end(reason: str, told: str) -> None:
+    with agent(["\\boxed{2}"], monitors=[Says(reason=reason)], mode=None) as made:
+        stored = made.journal.run(made.run("What?").run_id)
+    assert told in timeline(stored).plain
+
+
+def test_of_a_long_reason_the_timeline_tells_the_beginning_and_the_end() -> None:
+    with agent(["\\boxed{2}"], monitors=[Says(reason=f"first {WORDS * 90} risk 0.05")], mode=None) as made:
+        stored = made.journal.run(made.run("What?").run_id)
+    text = timeline(stored).plain
+    told = text[text.index("  -- overthinking: first word0") : text.index("  -- to large")]
+    assert " … " in told and told.endswith(" risk 0.05\n") and told.count("\n") <= 6
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_a_fork_begins_with_what_its_parent_was_answered_noticed_and_chose() -> None:
     small = ["<tool>look(pen)</tool>", "<tool>look(pen)</tool>", "<tool>look(cup)</tool>", "\\boxed{2}"]
     large = ["<tool>look(cap)</tool>"]

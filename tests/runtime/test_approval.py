@@ -19,6 +19,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import Approval
+from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
 from orchestrator.types import Status
 
@@ -104,6 +105,7 @@ def test_the_pipelines_function_decides(said: Any, expected: str, decision: tupl
     assert asked == [Approval(result.run_id, "mail", {"to": "Ann"}, "the tool asks for approval")]
     assert observed(stored) == [expected]
     assert approvals(stored) == [(ASKS, decision[0], "a person", decision[1])]
+    assert f"  -- {decision[0]} mail: {decision[1][:20]}" in timeline(stored).plain
     assert post.sent == (["Ann"] if said is True else [])
     assert [call.intent.purpose for call in stored.calls] == (["draft"] + ["tool"] * (said is True) + ["draft"])
 
