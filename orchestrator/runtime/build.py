@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
+from inspect import Parameter, iscoroutinefunction, signature
 from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
@@ -29,7 +30,8 @@ from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
-from orchestrator.types import Mode, Overlap
+from orchestrator.tools.observing import MIN_CHARS, check_cap
+from orchestrator.types import Mode, Overlap, Task
 
 __all__ = [
     "VERIFIER",
@@ -58,6 +60,7 @@ __all__ = [
     "tool_prompt_of",
     "tool_settings",
     "tools_of",
+    "untrained",
     "writers_of",
 ]
 
@@ -204,9 +207,14 @@ def mode_name(mode: Any) -> str:
 def tools_of(wanted: Any) -> Any:
     """Return tools: names and functions are made into them; a function that makes a task's own stays as it is.
 
-    Raises UserError for what is no list.
+    Raises UserError for what is no list, be it a single tool.
     """
-    return wanted if callable(wanted) else tuple(map(_tool, _listed("tools", wanted)))
+    if not callable(wanted):
+        return tuple(map(_tool, _listed("tools", wanted)))
+    if not _makes_tools(wanted):
+        name = getattr(wanted, "name", getattr(wanted, "__name__", "it"))
+        raise UserError(f"tools = {name}: give a list, [{name}], or a function of the task that returns one")
+    return wanted
 
 
 def _listed(name: str, wanted: Any) -> Iterable[Any]:
@@ -216,9 +224,30 @@ def _listed(name: str, wanted: Any) -> Iterable[Any]:
 
 
 def _tool(wanted: Any) -> Any:
-    if isinstance(wanted, str):
-        return tool_room.make(wanted)
-    return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
+    found = tool_room.make(wanted) if isinstance(wanted, str) else wanted
+    if not _is_tool(found):
+        return Function(found)
+    check_cap(found.name, getattr(found, "max_chars", MIN_CHARS))
+    return found
+
+
+def _is_tool(wanted: Any) -> bool:
+    return all(hasattr(wanted, each) for each in tool_room.DOORS)
+
+
+def _makes_tools(wanted: Callable[..., Any]) -> bool:
+    """Say whether a function can be given a task, and a task alone; what says nothing of its parameters can."""
+    if _is_tool(wanted) or iscoroutinefunction(wanted):
+        return False
+    try:
+        known = signature(wanted, eval_str=True)
+        [given] = known.bind(None).arguments
+    except TypeError:
+        return False
+    except (ValueError, NameError):
+        return True
+    told = known.parameters[given].annotation
+    return told in (Parameter.empty, Any) or not isinstance(told, type) or issubclass(Task, told)
 
 
 def tool_settings(tool: Tool) -> dict[str, Any]:
@@ -276,6 +305,32 @@ def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -
         raise UserError(f"tool_prompt = {wanted!r:.60}: give a ToolPrompt, or leave it out")
     *_, largest = specs.values()
     return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
+
+
+def untrained(tools: Iterable[Tool] | Callable[[Task], Any], specs: Mapping[str, EngineSpec]) -> list[str]:
+    """Return what is to be said of tools that engines were not trained on: a sentence for engines trained alike.
+
+    Of tools that are made for a task nothing is known before there is one.
+    """
+    names = [] if callable(tools) else [tool.name for tool in tools]
+    trained: dict[tuple[str, ...], list[str]] = {}
+    for engine, spec in specs.items():
+        if spec.writes and spec.tools is not None and spec.tools.trained_on:
+            trained.setdefault(tuple(spec.tools.trained_on), []).append(engine)
+    return [
+        f"{' and '.join(engines)} learned to use {', '.join(known)} and no other tools: what "
+        f"{'they write' if len(engines) > 1 else 'it writes'} with "
+        f"{', '.join(others)} may be nonsense{_renamed(others, known)}"
+        for known, engines in trained.items()
+        if (others := [name for name in names if name not in known])
+    ]
+
+
+def _renamed(others: Sequence[str], known: Sequence[str]) -> str:
+    """Return how a tool of ours gets a name that is known, where one is short for its own."""
+    ours = [name for name in others if name in tool_room.TOOLS]
+    alike = [f"--tool {name}:name={each}" for name in ours for each in known if name.startswith(each)]
+    return f"; try {' '.join(alike)}" if alike else ""
 
 
 def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from json import dumps, loads
 from time import time
 from typing import Any, cast
 
-from orchestrator.errors import UnknownName
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import DecisionRow, EventRow
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.run import Forced, Run
@@ -94,9 +94,16 @@ class Deny(Decision):
 
 
 def handing_over(run: Run, decision: Decision) -> Decision:
-    """Return a hand-over with how its steps are to be written; any other decision as it is."""
+    """Return a hand-over with how its steps are to be written; any other decision as it is.
+
+    Raises UserError for one with a note where an engine cannot go on from it.
+    """
     if not isinstance(decision, Handoff):
         return decision
+    if decision.note and run.chat_only:
+        raise UserError(
+            f"{run.doors.policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it"
+        )
     return replace(decision, whole=run.writes_whole and run.tools is not None, max_tokens=run.step_tokens)
 
 

@@ -88,7 +88,8 @@ class Approval(NamedTuple):
 
 
 Approver = Callable[[Approval], "bool | str | Awaitable[bool | str]"]
-"""Answers True to let a tool be called, False not to, or not to with a text that the engine is told."""
+"""Answers True to let a tool be called, False not to, or not to with a text that the engine is told: no text lets it be
+called, and UserError is raised for a bare "yes" or "no", and for whatever is neither bool nor text."""
 
 
 class Turn(NamedTuple):

@@ -30,6 +30,7 @@ from orchestrator.runtime.attempts import OBSERVED, Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
+from orchestrator.runtime.fork import FORKED
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.visible import first_words, visible
@@ -238,9 +239,11 @@ def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
 
 
 def _events(stored: StoredRun, width: int) -> Iterator[Text]:
+    before = ""
     for event in stored.events:
-        if event.kind == DROPPED or told_between(event.kind, event.detail):
-            continue  # each is told where it happened
+        is_begun, before = before == FORKED and event.kind == "resumed", event.kind
+        if is_begun or event.kind == DROPPED or told_between(event.kind, event.detail):
+            continue  # each is told where it happened; and a fork begins, though it is opened as a resumed run is
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")

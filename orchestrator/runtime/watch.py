@@ -8,7 +8,6 @@ of it: monitors are asked behind the observation.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from json import dumps
 from time import time
 from typing import Any
@@ -137,9 +136,8 @@ async def _look(monitor: Asking, history: History, ask: DraftAsk) -> Event | Non
 
 
 async def _look_late(run: Run, monitor: Asking, ask: DraftAsk) -> tuple[Asking, Event | None]:
-    """Look at the history as it is now, whatever it has become when the answer is there."""
-    history = replace(run.history, steps=[*run.history.steps], events=[*run.history.events])
-    return monitor, await _look(monitor, history, ask)
+    """Look while the next step is written: nothing is added to the history before all that is late was heard."""
+    return monitor, await _look(monitor, run.history, ask)
 
 
 def _obeyed(run: Run, attempt: int) -> str | None:
@@ -196,8 +194,6 @@ def _checked(run: Run, decision: Decision) -> Decision:
             f"{policy} answered {decision!r:.60} to events: return keep, handoff, handback, rollback, conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
-    if isinstance(decision, Handoff) and decision.note and run.chat_only:
-        raise UserError(f"{policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it")
     if isinstance(decision, Rollback | Handoff) and decision.to_step is not None:
         if not 0 <= decision.to_step < index:
             raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import loads
 from typing import Any
 
 import pytest
@@ -184,7 +185,6 @@ answer   3
    8 small    kept             -     -      -      9      0  fine
        \boxed{3}
      event at step 8: forked
-     event at step 8: resumed
      event at step 9: thought: 0 tokens in mode agentic
 
 engine   purpose  fate         calls   prompt   cached  output       s
@@ -298,6 +298,56 @@ def test_a_fork_of_a_simulation_is_brought_to_where_it_begins() -> None:
         child = made.journal.run(made.graph.invoke({"run": "one", "step": 2})["run"])
     assert worlds == [["pen", "cap"], ["pen", "cup"]]
     assert [row.text for row in child.kept() if row.kind == "observation"] == ["1 seen", "2 seen"]
+
+
+NAMES = ("look", "open", "feel")
+
+
+@pytest.mark.parametrize(
+    ("step", "again"), [(0, ["look", "open"]), (1, ["look", "open"]), (2, ["open"]), (3, ["open"]), (4, []), (5, [])]
+)
+@pytest.mark.parametrize("is_grandchild", [False, True], ids=["of a run", "of a fork"])
+def test_a_fork_names_the_tools_that_may_be_called_again_though_not_idempotent(
+    step: int, again: list[str], is_grandchild: bool
+) -> None:
+    def once(at: str) -> str:
+        return f"a {at}"
+
+    tools = [tool(name=name, idempotent=name == "feel")(once) for name in NAMES]
+    turns = [f"<tool>{name}(pen)</tool>" for name in NAMES]
+    with agent([*turns, "\\boxed{2}", *["\\boxed{3}"] * 2], tools=tools, monitors=[]) as made:
+        made.run("What?", run_id="one")
+        parent = made.graph.invoke({"run": "one", "step": 6})["run"] if is_grandchild else "one"
+        child = made.journal.run(made.graph.invoke({"run": parent, "step": step})["run"])
+        text = timeline(child, ancestors(made.journal, child), width=90).plain.splitlines()
+    [event] = [event for event in child.events if event.kind == "forked"]
+    reason = f"{', '.join(again)} may be called again, though not idempotent"
+    assert loads(event.detail) == {"parent": parent, **({"again": again, "reason": reason} if again else {})}
+    at = text.index(f"     event at step {step}: forked" + (f": {reason}" if again else ""))
+    assert "resumed" not in text[at + 1]
+
+
+class Dies(BaseException):
+    """The process dies here."""
+
+
+def test_a_fork_that_is_resumed_says_so_behind_where_it_begins() -> None:
+    calls = 0
+
+    def script(request: Any) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Dies
+        return "\\boxed{3}" if calls > 1 else "<tool>look(pen)</tool>"
+
+    with agent(script) as made:
+        made.run("What?", run_id="one")
+        with pytest.raises(Dies):
+            made.graph.invoke({"run": "one", "step": 2})
+        name = made.graph.invoke({"run": "one", "step": 2})["run"]
+        text = timeline(made.journal.run(name), width=90).plain
+    assert [line.split(": ", 1)[1] for line in text.splitlines() if "event at step 2" in line] == ["forked", "resumed"]
 
 
 def test_a_fork_at_the_beginning_is_in_the_mode_of_its_pipeline() -> None:
