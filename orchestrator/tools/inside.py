@@ -2,8 +2,8 @@
 
 The value of a last expression is printed. What is raised is one line on standard error and exit status 1.
 
-The second fence is a pair of audit hooks: files outside the standard library and the working directory are closed, and so is
-what could lead to native code. fence.py is the first one, and the only one for processes and the network.
+The second fence is a pair of audit hooks: files outside the standard library and the working directory are closed, and
+so is what could lead to native code. fence.py is the first one, and the only one for processes and the network.
 Nothing of the package is imported.
 """
 
