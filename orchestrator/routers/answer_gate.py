@@ -29,11 +29,12 @@ from typing import Literal
 
 from orchestrator import uncertainty
 from orchestrator.answers import plain
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, climb, unread, verdict
-from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
+from orchestrator.types import History, Signal, Step, Stop, TokenLogprob
 
 __all__ = ["AnswerGate"]
 

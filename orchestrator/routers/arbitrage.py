@@ -26,13 +26,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_range
 from orchestrator.routers.features import Drafted, features
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, unread, verdict
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, question_of, rewrite
+from orchestrator.types import History, Signal, Step, question_of
 
 __all__ = ["Arbitrage"]
 

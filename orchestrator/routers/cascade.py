@@ -26,24 +26,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Plan, StopRun
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.tools.base import ERROR
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Plan,
-    Signal,
-    Step,
-    StepKind,
-    StopRun,
-)
+from orchestrator.types import Event, History, Signal, Step, StepKind
 
 __all__ = ["Action", "Cascade"]
 

@@ -18,12 +18,13 @@ from asyncio import gather
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_whole
 from orchestrator.routers.random import uniform
 from orchestrator.routers.router_file import MAX_LOGPROBS, MAX_SAMPLES
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+from orchestrator.types import History, Signal, Step
 
 __all__ = ["GO_ON", "Collect"]
 

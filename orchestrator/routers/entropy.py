@@ -36,11 +36,12 @@ from typing import Literal
 import numpy as np
 
 from orchestrator import uncertainty
+from orchestrator.decisions import Decision, Plan, Rewrite, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, unread
-from orchestrator.types import Decision, History, Plan, Rewrite, Signal, Step, TokenLogprob, keep, rewrite
+from orchestrator.types import History, Signal, Step, TokenLogprob
 
 __all__ = ["Entropy"]
 

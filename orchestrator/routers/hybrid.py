@@ -18,6 +18,7 @@ from functools import cached_property
 from math import inf, isfinite
 
 from orchestrator import uncertainty
+from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.options import check_choice, check_whole
@@ -33,7 +34,7 @@ from orchestrator.routers.rejection import (
     unread,
     verdict,
 )
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep
+from orchestrator.types import History, Signal, Step
 
 __all__ = ["Hybrid"]
 

@@ -26,13 +26,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.errors import UserError
 from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.routers.random import uniform
 from orchestrator.routers.ridge import LEAST, MEND, Ridge
 from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task
-from orchestrator.types import History, Outcome, Plan, Taken
+from orchestrator.types import History, Outcome, Taken
 
 __all__ = ["LinUCB"]
 

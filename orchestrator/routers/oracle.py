@@ -19,10 +19,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.decisions import Decision, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable
 from orchestrator.options import check_range
-from orchestrator.types import Decision, History, Step, keep, rewrite
+from orchestrator.types import History, Step
 
 __all__ = ["Oracle"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.options import check_range
-from orchestrator.types import History, Plan
+from orchestrator.types import History
 
 __all__ = ["Random", "uniform"]
 

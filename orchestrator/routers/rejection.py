@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
+from orchestrator.decisions import Decision, Keep, Rewrite, keep, rewrite, stop
 from orchestrator.doors import Ask
 from orchestrator.errors import EngineError, SignalUnavailable
-from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
+from orchestrator.types import History, Signal, Status, Step
 
 __all__ = [
     "ON_UNREADABLE",

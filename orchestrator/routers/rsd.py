@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.decisions import Decision, Plan, StopRun, keep, stop
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable
 from orchestrator.options import check_choice, check_range, check_texts, check_whole
@@ -30,7 +31,7 @@ from orchestrator.routers.rejection import (
     unread,
     verdict,
 )
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
+from orchestrator.types import History, Status, Step
 
 __all__ = ["RSD"]
 

@@ -22,11 +22,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.decisions import Decision, Plan, StopRun, keep, stop
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable
 from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, digits, unread, verdict
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
+from orchestrator.types import History, Status, Step
 
 __all__ = ["SpecReason"]
 

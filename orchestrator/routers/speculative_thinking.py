@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, UserError
 from orchestrator.options import check_lists, check_texts, check_whole
-from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, keep, rewrite
+from orchestrator.types import History, Signal, Step, Stop
 
 __all__ = ["SpeculativeThinking"]
 

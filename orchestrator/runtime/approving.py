@@ -10,6 +10,7 @@ from typing import Any
 
 from langgraph.types import interrupt
 
+from orchestrator.decisions import Decision
 from orchestrator.errors import UserError
 from orchestrator.runtime.decisions import Approve, Deny, record
 from orchestrator.runtime.foreign import brought
@@ -17,7 +18,6 @@ from orchestrator.runtime.interrupts import can_interrupt, door
 from orchestrator.runtime.run import Approval, Run, Turn
 from orchestrator.tools.base import Called
 from orchestrator.tools.observing import observe
-from orchestrator.types import Decision
 
 __all__ = ["approved"]
 

@@ -7,22 +7,12 @@ from json import dumps, loads
 from time import time
 from typing import Any, cast
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Rewrite, Rollback, StopRun
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import DecisionRow, EventRow
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.run import Forced, Run
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Handback,
-    Handoff,
-    Keep,
-    Rewrite,
-    Rollback,
-    Signal,
-    Status,
-    StopRun,
-)
+from orchestrator.types import Signal, Status
 
 __all__ = [
     "CONSTANT",

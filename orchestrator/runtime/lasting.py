@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from orchestrator.decisions import Handoff, Rollback
 from orchestrator.errors import UserError
 from orchestrator.runtime.run import Run
 from orchestrator.tools.base import Tool
-from orchestrator.types import Handoff, Rollback, StepKind, Task
+from orchestrator.types import StepKind, Task
 
 __all__ = ["Lasting", "lasting", "reachable", "unrepeatable"]
 

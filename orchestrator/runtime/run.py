@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.decisions import Decision, Plan, StopRun
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Schema
 from orchestrator.engines.scorers.base import Scorer
@@ -25,22 +26,7 @@ from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.thinking import Thinking
 from orchestrator.tools.toolset import Toolset
-from orchestrator.types import (
-    Decision,
-    Event,
-    History,
-    Message,
-    Mode,
-    Outcome,
-    Plan,
-    Sampling,
-    Signal,
-    Status,
-    Step,
-    StepKind,
-    StopRun,
-    Task,
-)
+from orchestrator.types import Event, History, Message, Mode, Outcome, Sampling, Signal, Status, Step, StepKind, Task
 
 if TYPE_CHECKING:
     from orchestrator.runtime.lookahead import LookAhead

@@ -12,6 +12,7 @@ from json import dumps
 from time import time
 from typing import Any
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Rollback, StopRun, keep
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
@@ -24,20 +25,7 @@ from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Run, Turn
 from orchestrator.runtime.step import discard, end, go_on, roll_back
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Rollback,
-    Step,
-    StepKind,
-    StopRun,
-    keep,
-)
+from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["LATE", "RAISED", "UNHEARD", "UNHEEDED", "advance", "hear", "heed"]
 

@@ -11,21 +11,11 @@ import pytest
 from defaults import check
 from seen import THREE, Table, history, step
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, StopRun
 from orchestrator.errors import UserError
 from orchestrator.monitors import Every
 from orchestrator.routers import Cascade
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Step,
-    StepKind,
-    StopRun,
-)
+from orchestrator.types import Event, History, Step, StepKind
 
 STUCK = Event("stuck", "the same call thrice", value=3.0, threshold=2.0)
 MILESTONE = Event("milestone", "a price was found")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Plan
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
@@ -21,7 +22,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Kept
 from orchestrator.tools import Python, tool
-from orchestrator.types import Budget, History, Overlap, Plan, Status, StepKind, Task
+from orchestrator.types import Budget, History, Overlap, Status, StepKind, Task
 
 QUESTION = "What is 6 times 7?"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.export import exported
+from orchestrator.decisions import Decision, handoff, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.memory.base import StoredRun
@@ -18,7 +19,7 @@ from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
-from orchestrator.types import Decision, Event, History, Step, StepKind, Task, handoff, keep, rewrite, rollback
+from orchestrator.types import Event, History, Step, StepKind, Task
 
 
 @dataclass(frozen=True, kw_only=True)

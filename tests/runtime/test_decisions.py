@@ -6,10 +6,11 @@ from json import loads
 
 import pytest
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Rewrite, Rollback, StopRun
 from orchestrator.memory.base import DecisionRow
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.decisions import Approve, Deny, Exited, Moded, Planned, _detail, decision_of
-from orchestrator.types import Conclude, Decision, Handback, Handoff, Keep, Rewrite, Rollback, Status, StopRun
+from orchestrator.types import Status
 
 WHOLE = {"max_tokens": 9, "logprobs": 2, "whole": True, "lead": "So", "features": (0.5, 1.0)}
 

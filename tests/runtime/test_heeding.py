@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, keep
 from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.verdict import Verdict
 from orchestrator.engines.scripted import Scripted
@@ -16,7 +17,7 @@ from orchestrator.routers import Cascade, SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
-from orchestrator.types import Decision, Event, History, keep
+from orchestrator.types import Event, History
 
 IGNORES: dict[str, Any] = {"on_stuck": "ignore", "on_milestone": "ignore", "others": {}}
 

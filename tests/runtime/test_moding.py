@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
@@ -23,7 +24,7 @@ from orchestrator.modes.fixed import AGENTIC, NO_THINK, THINK
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Event, History, Message, Mode, Outcome, Overlap, Plan, Signal, Status, Task
+from orchestrator.types import Budget, Event, History, Message, Mode, Outcome, Overlap, Signal, Status, Task
 
 
 class Chooses:

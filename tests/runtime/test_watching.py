@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, Plan, conclude, handback, handoff, keep, rewrite, rollback, stop
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
@@ -22,22 +23,7 @@ from orchestrator.monitors import Convergence, Overthinking
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import (
-    Budget,
-    Decision,
-    Event,
-    History,
-    Plan,
-    Status,
-    Step,
-    conclude,
-    handback,
-    handoff,
-    keep,
-    rewrite,
-    rollback,
-    stop,
-)
+from orchestrator.types import Budget, Event, History, Status, Step
 
 QUESTION = "How many?"
 EXITS = ExitFile(
