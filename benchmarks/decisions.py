@@ -18,11 +18,12 @@ from typing import Any
 
 from measure import Options, Report, options
 
+from orchestrator.decisions import Plan
 from orchestrator.routers import ROUTERS, find
 from orchestrator.routers.features import NAMES
 from orchestrator.routers.forecast import Forecast, Logistic
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import History, Plan, Signal, Step, Stop, Task, TokenLogprob
+from orchestrator.types import History, Signal, Step, Stop, Task, TokenLogprob
 
 BAR_MS = 0.3
 TOKENS = 150

@@ -34,6 +34,7 @@ from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
 from orchestrator.bench.workloads.steps import expression_in
+from orchestrator.decisions import Plan
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import SignalUnavailable
@@ -44,7 +45,7 @@ from orchestrator.modes.fixed import NO_THINK
 from orchestrator.modes.self_classified import SelfClassified
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import is_correct
-from orchestrator.types import Budget, History, Plan, Task
+from orchestrator.types import Budget, History, Task
 from orchestrator.uncertainty import mean_logprob
 
 

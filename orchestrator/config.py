@@ -45,8 +45,8 @@ from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePro
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.ledger import Price
+from orchestrator.modes.fixed import AS_IT_IS
 from orchestrator.policies import (
-    AS_IT_IS,
     fallback_in,
     mode_in,
     monitor,

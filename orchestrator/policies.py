@@ -26,7 +26,7 @@ from typing import Any
 from orchestrator import document, modes, monitors, routers
 from orchestrator import tools as tool_room
 from orchestrator.errors import BadConfig, UnknownName, UserError
-from orchestrator.modes.fixed import Fixed, budgeted, fixed_of
+from orchestrator.modes.fixed import AS_IT_IS, Fixed, budgeted, fallback_mode
 from orchestrator.modes.written import mode_of
 from orchestrator.monitors import exit_file as exit_files
 from orchestrator.monitors import monitor_file as monitor_files
@@ -37,8 +37,6 @@ from orchestrator.tables import Origin, beside, built, called, checked
 from orchestrator.types import Mode
 
 __all__ = [
-    "AS_IT_IS",
-    "REFUSE",
     "fallback_in",
     "mode_in",
     "monitor",
@@ -52,7 +50,6 @@ __all__ = [
 
 DEFAULT_ROUTER = "specreason"
 DEFAULT_MONITORS: Mapping[str, Any] = {"1": {"name": "stalled"}}
-AS_IT_IS, REFUSE = "as-it-is", "refuse"
 
 
 def router(name: str, options: Mapping[str, Any], where: str) -> Any:
@@ -180,14 +177,11 @@ def mode_in(written: Any, origin: Origin) -> Any:
 def fallback_in(written: Any, origin: Origin) -> Any:
     """Return what a Pipeline takes as `fallback`. Raises BadConfig for what is no single mode."""
     text = checked(str, written, origin, "fallback")
-    if text in (AS_IT_IS, REFUSE):
-        return text if text == AS_IT_IS else None
     try:
-        return fixed_of(text)
-    except UnknownName as error:
-        raise BadConfig(f"{origin.named(('fallback',))}: {error}, {AS_IT_IS}, {REFUSE}") from error
+        mode = fallback_mode(text)
     except UserError as error:
         raise BadConfig(f"{origin.named(('fallback',))}: {error}") from error
+    return AS_IT_IS if text == AS_IT_IS else mode
 
 
 def tools_in(tables: Any, origin: Origin) -> dict[str, Any]:

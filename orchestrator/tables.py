@@ -124,9 +124,18 @@ def checked(hint: Any, value: Any, origin: Origin, *path: str) -> Any:
         config = ConfigDict(strict=True, arbitrary_types_allowed=True)
         return TypeAdapter(hint, config=config).validate_python(value)
     except ValidationError as error:
-        wanted = " or ".join(each["msg"].removeprefix("Input should be ") for each in error.errors())
-        shown = "" if path[-1] == "api_key" else f", not {origin.shown(path, value)!r}"
+        found = origin.shown(path, value)
+        wanted = " or ".join(_wanted(each["type"], each["msg"], found) for each in error.errors())
+        shown = "" if path[-1] == "api_key" else f", not {found!r}"
         raise BadConfig(f"{origin.named(path)} must be {wanted}{shown}") from None
+
+
+def _wanted(kind: str, message: str, found: Any) -> str:
+    if kind == "sequence_str":
+        return f'a list: write ["{found}"]'
+    if kind == "dict_type":
+        return "a table: write {key = value}"
+    return message.removeprefix("Input should be ")
 
 
 def beside(name: str, folder: Path, origin: Origin, *path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,13 @@ ASKING = {"trial-answer", "saturation", "convergence", "overthinking"}
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def figures(name: str) -> dict[str, dict[str, Any]]:
+SLOWER = 4
+"""How much slower than the machine of the bars another one may be: its best of five laps is held against so much."""
+
+
+def figures(name: str, *more: str) -> dict[str, dict[str, Any]]:
     """Run a benchmark in its quick form and return its rows by name and unit."""
-    command = [sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py"), "--quick", "--json"]
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py"), "--quick", "--json", *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -84,20 +89,20 @@ def test_training_a_light_router_and_its_decisions_are_held_against_bars() -> No
 
 
 def test_the_own_work_of_every_router_is_held_against_the_bar_where_no_engine_is_asked() -> None:
-    rows = figures("decisions")
+    rows = figures("decisions", "--repeats", "5")
     assert {name.split(" ")[0].rstrip(":,") for name in rows} == set(ROUTERS)
     judged = {name for name, row in rows.items() if row["bar"] == 0.3}
     assert {name.removesuffix(" [ms]") for name in judged} >= {"arbitrage", "entropy", "speculative-thinking", "linucb"}
-    assert all(row["median"] < 10 * row["bar"] for name, row in rows.items() if name in judged)
+    assert all(rows[name]["spread"][0] < SLOWER * rows[name]["bar"] for name in judged)
 
 
 def test_monitors_by_rules_are_held_against_the_bar_at_every_length_of_a_run() -> None:
-    rows = figures("monitors")
+    rows = figures("monitors", "--repeats", "5")
     for last in ("thought", "action", "observation"):
         for num in ("10", "50", "1,000"):
             row = rows[f"{last}: all, step {num} [ms]"]
-            assert 0 < row["median"] < 10 * row["bar"]
-        assert rows[f"{last}: all, step 1,000 / step 50 [x]"]["median"] < 10
+            assert 0 < row["spread"][0] < SLOWER * row["bar"]
+        assert rows[f"{last}: all, step 1,000 / step 50 [x]"]["spread"][0] < 2  # 20 x the steps
         measured = {name.split(": ")[1].removesuffix(" [ms]") for name in rows if name.startswith(f"{last}: ")}
         assert set(MONITORS) - measured == ASKING | {"classified", "every", "chance"}
     assert rows["observation: ungrounded, of a name from nowhere [ms]"]["bar"] is None
@@ -107,7 +112,7 @@ def test_a_look_of_a_trained_monitor_is_held_against_the_bar() -> None:
     rows = figures("classified")
     looks = {name: row for name, row in rows.items() if row["unit"] == "ms"}
     assert {name.partition(",")[0] for name in looks} == {"stuck", "milestone"} and len(looks) == 4
-    assert all(row["bar"] == 10 and 0 < row["median"] < 100 for row in looks.values())
+    assert all(row["bar"] == 10 and 0 < row["median"] < row["bar"] for row in looks.values())  # a quarter of it here
     assert rows["training on 400 looks [s]"]["median"] > 0
 
 
@@ -119,3 +124,9 @@ def test_overlap_never_hides_more_than_there_is_beyond_the_ideal() -> None:
     # Where there is little to save the stub's clock, CPU time, is mostly the noise of a busy machine: hence the middle.
     assert median(row["median"] for row in hidden.values()) >= 0.6
     assert all(row["median"] >= 1 for name, row in rows.items() if name.endswith("time / ideal [x]"))
+
+
+def test_make_bench_runs_every_benchmark_that_is_tried_here() -> None:
+    listed = next(line for line in (BENCHMARKS.parent / "Makefile").read_text().splitlines() if "$$each.py" in line)
+    tried = re.findall(r'= figures\("(\w+)"', Path(__file__).read_text())
+    assert len(tried) > 8 and {*tried} <= {*re.findall(r"\w+", listed)}

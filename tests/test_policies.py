@@ -122,7 +122,7 @@ def test_a_monitors_file_that_is_missing_or_another_is_told_with_the_command_tha
         ('[mode]\nname = "think"\neffort = 5', "mode.effort: no such key; known: budget"),
         ('[mode]\nname = "think"\nbudget = "5"', "mode.budget must be a valid integer, not '5'"),
         ('[mode]\nname = "effort"\nefort = 1', "mode.efort: no such key; did you mean 'effort'? known: effort, "),
-        ('[mode]\nname = "effort"\neffort = 2', "mode: effort: effort = 2.0 must be in (0, 1]"),
+        ('[mode]\nname = "effort"\neffort = 2', "mode: effort: effort = 2.0 is not in (0, 1]"),
         (
             '[mode]\nname = "auto"\nby = "luck"',
             "mode.by must be 'kind', 'first-try', 'agreement', 'self' or 'history', not",

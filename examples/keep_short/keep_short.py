@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.decisions import Decision, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import UserError
-from orchestrator.types import Decision, History, Step, keep, rewrite
+from orchestrator.types import History, Step
 
 __all__ = ["KeepShort"]
 

@@ -12,9 +12,10 @@ from orchestrator.bench.sample import LOOP
 __all__ = ["agents_in_words", "agents_table"]
 
 
+_NOTICED = "Runs in which a monitor raised an event of this kind, whatever was done about it."
 _HEALTHY = (
-    "Runs in which a monitor raised an event of this kind, whatever was done about it. A healthy one ended right and "
-    f"has no call with the same answer {LOOP} times in a row; nobody can say where runs are handed over."
+    f" A healthy one ended right and has no call with the same answer {LOOP} times in a row; nobody can say where runs "
+    "are handed over."
 )
 
 
@@ -37,16 +38,23 @@ def agents_table(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[s
     ]
     header = ("of always-large", "right", *prices, "hand-overs", "returns", "verdicts")
     note = "Shares of what large-only solves and costs, under each price profile. The others are per task."
+    return [columns(header, work, note), *_noticed(found, names)]
+
+
+def _noticed(found: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Return a table of what was noticed; of healthy runs where the samples say which these are."""
     seen = [
-        (names[label], kind, *(_percent(shares.get(of)) for of in ("all", "right", "healthy")))
+        (names[label], kind, shares)
         for label, each in found.items()
         if not control_of(label)
         for kind, shares in each["noticed"].items()
     ]
-    tables = [columns(header, work, note)]
-    if seen:
-        tables.append(columns(("noticed", "kind", "% of runs", "% of right", "% of healthy"), seen, _HEALTHY))
-    return tables
+    if not seen:
+        return []
+    is_told = any(shares.get("healthy") for *_, shares in seen)
+    groups = {"all": "% of runs", "right": "% of right", **({"healthy": "% of healthy"} if is_told else {})}
+    rows = [(name, kind, *(_percent(shares.get(of)) for of in groups)) for name, kind, shares in seen]
+    return [columns(("noticed", "kind", *groups.values()), rows, _NOTICED + _HEALTHY * is_told)]
 
 
 def agents_in_words(summary: Mapping[str, Any], names: Mapping[str, str]) -> str:

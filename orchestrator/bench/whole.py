@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
-from orchestrator.types import History, Plan
+from orchestrator.types import History
 
 __all__ = ["Whole"]
 

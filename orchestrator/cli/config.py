@@ -58,8 +58,8 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     from orchestrator.modes import MODES
+    from orchestrator.modes.fixed import REFUSE
     from orchestrator.monitors import MONITORS
-    from orchestrator.policies import REFUSE
     from orchestrator.routers import ROUTERS
     from orchestrator.types import Mode
 

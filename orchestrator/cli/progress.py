@@ -10,8 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.streams import note
+from orchestrator.decisions import Decision
 from orchestrator.runtime.run import Decided, Kept
-from orchestrator.types import Decision, Event, StepKind
+from orchestrator.types import Event, StepKind
 from orchestrator.visible import first_words
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from orchestrator.document import strict_json
 from orchestrator.errors import OrchestratorError, UserError
 
 if TYPE_CHECKING:
@@ -198,7 +199,15 @@ def option_of(text: str, flag: str = "--router-option") -> tuple[str, Any]:
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), value  # a plain word
+        return key.strip(), _table_of(value)
+
+
+def _table_of(text: str) -> Any:
+    """Return the object that is written as JSON has it, which TOML does not know; a plain word as it is."""
+    try:
+        return strict_json(text) if text.lstrip().startswith("{") else text
+    except (ValueError, RecursionError):
+        return text
 
 
 async def open_source(given: Mapping[str, Any]) -> Source:

@@ -16,6 +16,7 @@ from orchestrator.cli.source import open_source
 from orchestrator.cli.streams import note
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import run_id as new_id
+from orchestrator.runtime.build import untrained
 from orchestrator.types import Message, Task
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
         raise UserError("--out is for a file of tasks: redirect a question's answer with >")
     check_out(given["out"], resume=given["resume"])
     pipeline, concurrency = await open_source(given)
+    for told in () if given["quiet"] else untrained(pipeline.tools, pipeline.specs):
+        note(told)
     async with pipeline:
         batch = _stored_batch(pipeline.journal, work, given["out"]) if given["resume"] else None
         if work is None:

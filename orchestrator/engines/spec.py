@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,6 +70,9 @@ class ToolPrompt:
     """The system's message, `{names}` in it for the tools' names; None for a list with descriptions and the rule."""
     is_native: bool = False
     """The tools are given to the engine's chat template, which tells of them in its own words: no message of ours."""
+    trained_on: Sequence[str] = field(default=(), metadata={"is_setting": False})
+    """The only tools that the engine learned to use, by name; empty for one that can use any. It is told of whatever
+    there is, and people are told of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def train(
         raise UserError(f"--false-alarms {false_alarms!r}: a share is in [0, 1]")
     given = list(labelled)
     splits = {name: _split([each for each in given if split_of(each[0].task) == name]) for name in SPLITS}
-    _check(splits)
+    _check(splits, labels)
     train_, validation = splits["train"], splits["validation"]
     fitted = _fitted(train_, validation)
     threshold = threshold_of(_judged(kind, fitted, validation), false_alarms)
@@ -112,15 +112,28 @@ def write(monitor: MonitorFile, path: Path) -> None:
     files.write(path, [made])
 
 
+_UNLABELLED = {
+    "rules": "rules find none stuck, and call none well but those of runs that were completed, with the gold answer "
+    "where there is one; let more runs end, or give labels of your own",
+    "engine": "the engine answered neither yes nor no: ask a larger one",
+    "file": "the file names none of them: its lines have the `run` and the `step` that a move ends with",
+}
+"""Why there may be no label, by who was to give them."""
+
+
 def _split(given: Sequence[Labelled]) -> _Split:
     labels = [np.nan if label is None else float(label) for _, of in given for label in of]
     texts = texts_of([look.text for run, _ in given for look in run.looks])
     return _Split([run for run, _ in given], texts, np.array(labels, dtype=float))
 
 
-def _check(splits: dict[str, _Split]) -> None:
-    if not any(split.runs for split in splits.values()):
+def _check(splits: dict[str, _Split], labels: Sequence[str]) -> None:
+    num_runs, num_moves = (sum(len(getattr(of, what)) for of in splits.values()) for what in ("runs", "labels"))
+    if not num_runs:
         raise UserError("there is no run to learn from: let some agents run, and let them end")
+    if not any(len(split.truth) for split in splits.values()):
+        why = "; ".join(_UNLABELLED[each] for each in dict.fromkeys(labels))
+        raise UserError(f"none of the {num_moves} moves of {num_runs} runs has a label: {why}")
     for name, split in splits.items():
         truth = split.truth
         if not len(truth) or truth.all() or not truth.any():

@@ -15,7 +15,8 @@ from orchestrator.doors import Ask, Needs
 from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
-from orchestrator.modes.gate import check_choice, check_gate, confidence_in, most_frequent, reading, verdict
+from orchestrator.modes.gate import MOST, THRESHOLDS, confidence_in, most_frequent, reading, verdict
+from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.types import History
 
 __all__ = ["Agreement"]
@@ -42,10 +43,10 @@ class Agreement:
     """How any other is: a fixed mode, budget and all."""
 
     def __post_init__(self) -> None:
-        check_gate("agreement", self.threshold, self.num)
-        check_choice("agreement", "cheap", self.cheap, ("no_think", "instant"))
-        if not 0 <= self.confidence <= 1:
-            raise UserError(f"agreement: confidence = {self.confidence!r} is not in [0, 1]")
+        check_whole("agreement", self, most=MOST, num=1)
+        check_choice("agreement", self, cheap=("no_think", "instant"))
+        check_range("agreement", self, threshold=THRESHOLDS, confidence="[0, 1]")
+        check_texts("agreement", self, engine="")
         if self.num == 1 and not self.confidence:
             raise UserError("agreement: num = 1 always agrees with itself: raise num, or set confidence")
         thinking_of("agreement", self.then)

@@ -31,9 +31,9 @@ from orchestrator.modes.agreement import Agreement
 from orchestrator.modes.base import ModePolicy
 from orchestrator.modes.by_kind import FirstTryByKind
 from orchestrator.modes.first_try import FirstTry
-from orchestrator.modes.gate import check_choice
 from orchestrator.modes.lengths import Lengths
 from orchestrator.modes.self_classified import SelfClassified
+from orchestrator.options import check_choice
 
 __all__ = ["auto"]
 
@@ -56,7 +56,7 @@ def auto(
     `threshold` and `engine` are that policy's own, None for its defaults; first tries have to be written with 0.9.
     Raises UserError for a sign there is not, or one that has no such option.
     """
-    check_choice("auto", "by", by, tuple(BY))
+    check_choice("auto", {"by": by}, by=tuple(BY))
     if by == "kind" and engine is not None:
         raise UserError("auto: kind asks nobody, so there is no engine")
     given = {"threshold": threshold, "engine": engine}

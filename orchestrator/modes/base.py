@@ -23,7 +23,7 @@ class Chosen(NamedTuple):
     signals: tuple[Signal, ...] = ()
     threshold: float | None = None
     margin: float | None = None
-    """See types.Decision."""
+    """See decisions.Decision."""
 
 
 class ModePolicy(Protocol):

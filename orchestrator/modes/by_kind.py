@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.first_try import FirstTry
 from orchestrator.modes.fixed import NO_THINK, THINK
-from orchestrator.modes.gate import check_choice
 from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, pack, unpack
+from orchestrator.options import check_choice, check_whole
 from orchestrator.types import History, Outcome, Signal, Status, question_of
 
 __all__ = ["RETRY", "FirstTryByKind"]
@@ -42,9 +41,8 @@ class FirstTryByKind:
     """Which tasks are alike: see modes.similar."""
 
     def __post_init__(self) -> None:
-        check_choice("first-try-by-kind", "similar", self.similar, SIMILAR)
-        if self.patience < 1:
-            raise UserError(f"first-try-by-kind: patience = {self.patience!r} must be at least 1")
+        check_choice("first-try-by-kind", self, similar=SIMILAR)
+        check_whole("first-try-by-kind", self, patience=1)
         _ = self._try
 
     @property

@@ -17,11 +17,10 @@ from random import Random
 from typing import Any
 
 from orchestrator.doors import Ask
-from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import THINK, budgeted
-from orchestrator.modes.gate import check_choice
 from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, lengths_of, pack, unpack
+from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.types import History, Outcome, Signal, question_of
 
 __all__ = ["Effort"]
@@ -41,12 +40,9 @@ class Effort:
     """Share of runs, in [0, 1], that have no budget and keep the mean up to date."""
 
     def __post_init__(self) -> None:
-        check_choice("effort", "similar", self.similar, SIMILAR)
-        checks = {"effort": 0 < self.effort <= 1, "least": self.least >= 1, "free": 0 <= self.free <= 1}
-        for name, is_good in checks.items():
-            if not is_good:
-                wanted = {"effort": "in (0, 1]", "least": "at least 1", "free": "in [0, 1]"}[name]
-                raise UserError(f"effort: {name} = {getattr(self, name)!r} must be {wanted}")
+        check_choice("effort", self, similar=SIMILAR)
+        check_range("effort", self, effort="(0, 1]", free="[0, 1]")
+        check_whole("effort", self, least=1)
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Give the task its budget; without enough earlier thoughts it has none, and the reason says so."""

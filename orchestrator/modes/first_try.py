@@ -28,7 +28,8 @@ from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import FIXED, fixed_of, thinking_of
-from orchestrator.modes.gate import check_choice, check_gate, confidence_in, reading, verdict
+from orchestrator.modes.gate import MOST, THRESHOLDS, confidence_in, reading, verdict
+from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.types import History, Signal, question_of
 from orchestrator.uncertainty import mean_logprob
 
@@ -60,11 +61,12 @@ class FirstTry:
     """What an answer gets that has no reading."""
 
     def __post_init__(self) -> None:
-        check_gate("first-try", self.threshold, self.num)
-        check_choice("first-try", "first", self.first, ("no_think", "instant"))
-        check_choice("first-try", "on_unreadable", self.on_unreadable, ("reject", "accept"))
-        if not self.gate:
-            raise UserError(f"first-try: gate is empty: give {', '.join(GATES)} or a scorer's name")
+        check_texts("first-try", self, gate=f"give {', '.join(GATES)} or a scorer's name", engine="")
+        check_range("first-try", self, threshold=THRESHOLDS)
+        check_whole("first-try", self, most=MOST, num=1)
+        check_choice("first-try", self, first=("no_think", "instant"), on_unreadable=("reject", "accept"))
+        if self.check is not None and not callable(self.check):
+            raise UserError(f"first-try: check = {self.check!r:.60} must be a function of the question and the answer")
         thinking_of("first-try", self.then)
 
     @property

@@ -12,15 +12,36 @@ from dataclasses import dataclass, replace
 from orchestrator.doors import Ask
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.modes.base import Chosen
+from orchestrator.options import check_texts
 from orchestrator.types import History, Mode
 
-__all__ = ["AGENTIC", "FIXED", "INSTANT", "NO_THINK", "THINK", "Fixed", "budgeted", "fixed_of", "parted", "thinking_of"]
+__all__ = [
+    "AGENTIC",
+    "AS_IT_IS",
+    "FIXED",
+    "INSTANT",
+    "NO_THINK",
+    "REFUSE",
+    "THINK",
+    "Fixed",
+    "budgeted",
+    "fallback_mode",
+    "fixed_of",
+    "parted",
+    "thinking_of",
+]
 
 INSTANT = Mode(name="instant", think=False, tools=False, max_tokens=400)
 NO_THINK = Mode(name="no_think", think=False)
 THINK = Mode(name="think", think=True)
 AGENTIC = Mode(name="agentic", needs_tools=True)
 FIXED = {mode.name: mode for mode in (INSTANT, NO_THINK, THINK, AGENTIC)}
+
+
+AS_IT_IS = "as-it-is"
+"""The mode that switches nothing: a fallback."""
+REFUSE = "refuse"
+"""The fallback that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +74,19 @@ def fixed_of(text: str) -> Mode:
     return FIXED[name] if inner is None else budgeted(FIXED[name], inner)
 
 
+def fallback_mode(text: str) -> Mode | None:
+    """Return the mode that is written so, where another cannot be had; None for `refuse`.
+
+    Raises UnknownName, listing all names, or UserError for what is no budget.
+    """
+    if text in (AS_IT_IS, REFUSE):
+        return Mode(name=AS_IT_IS) if text == AS_IT_IS else None
+    try:
+        return fixed_of(text)
+    except UnknownName as error:
+        raise UnknownName(f"{error}, {AS_IT_IS}, {REFUSE}") from error
+
+
 def budgeted(mode: Mode, budget: str | int) -> Mode:
     """Return the mode with so many tokens of thought, which its name tells. Raises UserError."""
     written = str(budget)[:40]
@@ -68,6 +102,7 @@ def budgeted(mode: Mode, budget: str | int) -> Mode:
 
 def thinking_of(policy: str, then: str) -> Mode:
     """Return the mode that is written so, the option `then` of a policy. Raises UserError if it does not think."""
+    check_texts(policy, {"then": then}, then="")
     mode = fixed_of(then)
     if mode.think is False:
         raise UserError(f"{policy}: then = {then!r} does not think: give think, think(BUDGET) or agentic")

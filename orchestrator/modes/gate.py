@@ -11,11 +11,16 @@ from math import exp
 
 from orchestrator.answers import plain
 from orchestrator.doors import Trial
-from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.errors import SignalUnavailable
 from orchestrator.modes.base import Chosen
 from orchestrator.types import Mode, Signal
 
-__all__ = ["check_choice", "check_gate", "confidence_in", "most_frequent", "reading", "verdict"]
+__all__ = ["MOST", "THRESHOLDS", "confidence_in", "most_frequent", "reading", "verdict"]
+
+THRESHOLDS = "[0, 1.01] (above 1, every task is thought about)"
+"""What a gate's threshold may be."""
+MOST = 64
+"""Answers that a gate may force."""
 
 
 def verdict(cheap: Mode, dear: Mode, *signals: Signal, value: float, threshold: float, read: str) -> Chosen:
@@ -54,19 +59,3 @@ def confidence_in(answer: str, trials: Sequence[Trial]) -> Signal:
     if not known:
         raise SignalUnavailable("confidence", "the engine shows no logprobs of its answers")
     return reading("confidence", sum(known) / len(known), "probability per token")
-
-
-def check_gate(policy: str, threshold: float, num: int) -> None:
-    """Raise UserError if a gate's options are out of range."""
-    if not 0 <= threshold <= 1.01:
-        raise UserError(
-            f"{policy}: threshold = {threshold!r} is not in [0, 1.01] (above 1, every task is thought about)"
-        )
-    if not 1 <= num <= 64:
-        raise UserError(f"{policy}: num = {num!r} must be from 1 to 64")
-
-
-def check_choice(policy: str, option: str, value: object, known: tuple[str, ...]) -> None:
-    """Raise UserError if an option's value is none of those known."""
-    if value not in known:
-        raise UserError(f"{policy}: {option} = {value!r}; known: {', '.join(known)}")

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from orchestrator.doors import Ask
-from orchestrator.errors import UserError
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import THINK, budgeted
-from orchestrator.modes.gate import check_choice
 from orchestrator.modes.similar import SIMILAR, Kind, Similar, kind_of, lengths_of, pack, unpack
+from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.types import History, Outcome, Signal, question_of
 
 __all__ = ["Lengths"]
@@ -57,17 +56,9 @@ class Lengths:
     """Reward, in (0, 1], from which an answer counts as right."""
 
     def __post_init__(self) -> None:
-        check_choice("lengths", "similar", self.similar, SIMILAR)
-        checks = {
-            "quantile": (0 <= self.quantile <= 1, "in [0, 1]"),
-            "slack": (0 < self.slack <= 100, "in (0, 100]"),
-            "widen": (1 <= self.widen <= 10, "in [1, 10]"),
-            "least": (self.least >= 1, "at least 1"),
-            "right": (0 < self.right <= 1, "in (0, 1]"),
-        }
-        for name, (is_good, wanted) in checks.items():
-            if not is_good:
-                raise UserError(f"lengths: {name} = {getattr(self, name)!r} must be {wanted}")
+        check_choice("lengths", self, similar=SIMILAR)
+        check_range("lengths", self, quantile="[0, 1]", slack="(0, 100]", widen="[1, 10]", right="(0, 1]")
+        check_whole("lengths", self, least=1)
 
     async def choose(self, history: History, ask: Ask) -> Chosen:
         """Give the task its budget; without enough right answers it has none, and the reason says so."""

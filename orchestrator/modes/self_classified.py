@@ -13,7 +13,8 @@ from typing import Literal
 from orchestrator.doors import Ask, Needs
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import AGENTIC, FIXED, fixed_of, thinking_of
-from orchestrator.modes.gate import check_choice, check_gate, reading, verdict
+from orchestrator.modes.gate import THRESHOLDS, reading, verdict
+from orchestrator.options import check_choice, check_range, check_texts
 from orchestrator.types import History
 
 __all__ = ["SelfClassified"]
@@ -42,8 +43,9 @@ class SelfClassified:
     """How one is that needs thinking, or that it is not sure of: a fixed mode, budget and all."""
 
     def __post_init__(self) -> None:
-        check_gate("self-classified", self.threshold, 1)
-        check_choice("self-classified", "cheap", self.cheap, ("instant", "no_think"))
+        check_range("self-classified", self, threshold=THRESHOLDS)
+        check_choice("self-classified", self, cheap=("instant", "no_think"))
+        check_texts("self-classified", self, engine="")
         thinking_of("self-classified", self.then)
 
     @property

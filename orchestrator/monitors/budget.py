@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
+from orchestrator.options import check_lists, check_range, check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["Spent"]
@@ -28,12 +29,12 @@ class Spent:
     raises = ("budget",)
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "thought_tokens"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise UserError(f"monitor budget: {name} = {value!r} must be a whole number above 0")
-        if not self.marks or not all(0 < mark <= 1 for mark in self.marks):
-            raise UserError(f"monitor budget: marks = {self.marks!r} must be shares above 0 and at most 1")
+        check_whole("monitor budget", self, tokens=1, thought_tokens=1)
+        check_lists("monitor budget", self, marks="shares")
+        if not self.marks:
+            raise UserError("monitor budget: marks is empty: give shares, such as [0.8]")
+        for mark in self.marks:
+            check_range("monitor budget", {"marks": mark}, marks="(0, 1]")
 
     def watch(self, history: History) -> Event | None:
         """Hold what is spent against the limits; where both come to a mark, one is told a step later."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.window import has_ended, moves_of
+from orchestrator.options import check_range, check_texts
 from orchestrator.types import Event, History
 
 __all__ = ["Chance"]
@@ -27,10 +27,8 @@ class Chance:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UserError(f"chance: share = {self.share!r} is not in [0, 1]")
-        if not self.kind.strip():
-            raise UserError("chance: kind is empty: name the event, such as stuck or milestone")
+        check_range("chance", self, share="[0, 1]")
+        check_texts("chance", self, kind="name the event, such as stuck or milestone")
 
     @property
     def raises(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from orchestrator.document import Kind
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.monitors.monitor_file import KIND, MAX_MOVES, MonitorFile, check_kind
 from orchestrator.monitors.window import Move, moves_of, text_of
+from orchestrator.options import check_range, check_texts, check_whole
 from orchestrator.types import Event, History, Step, StepKind, question_of
 
 __all__ = ["Classified", "sample_text", "text_behind"]
@@ -45,10 +46,9 @@ class Classified:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise UserError(f"classified: threshold = {self.threshold!r} is not in [0, 1]")
-        if self.min_moves is not None and not (type(self.min_moves) is int and 1 <= self.min_moves <= MAX_MOVES):
-            raise UserError(f"classified: min_moves = {self.min_moves!r} is no whole number from 1 to {MAX_MOVES}")
+        check_texts("classified", self, file="")
+        check_range("classified", self, threshold="[0, 1]")
+        check_whole("classified", self, most=MAX_MOVES, min_moves=1)
         if self.learnt is not None and self.learnt.kind != self.kind:
             raise UserError(
                 f"classified: kind = {self.kind!r}, and its file was trained to notice {self.learnt.kind!r}: "

@@ -26,9 +26,10 @@ from typing import Literal
 
 from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import EngineError, SignalUnavailable, UserError
+from orchestrator.errors import EngineError, SignalUnavailable
 from orchestrator.monitors.candidates import begins_anew, candidate_in
 from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED, is_thinking, looks_of, told
+from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.types import Event, History, Step
 
 __all__ = ["UNDERTHINKING", "Convergence", "thoughts_in"]
@@ -59,13 +60,10 @@ class Convergence:
     raises = (OVERTHINKING, UNDERTHINKING)
 
     def __post_init__(self) -> None:
-        if self.answers not in ("text", "trial"):
-            raise UserError(f"{NAME}: answers = {self.answers!r}; known: text, trial")
-        for option, least in (("threshold", 0), ("max_thoughts", 1)):
-            if not (value := getattr(self, option)) >= least:
-                raise UserError(f"{NAME}: {option} = {value!r} must be at least {least}")
-        if not self.share > 0:
-            raise UserError(f"{NAME}: share = {self.share!r} must be above 0")
+        check_choice(NAME, self, answers=("text", "trial"))
+        check_texts(NAME, self, engine="")
+        check_range(NAME, self, threshold="[0, inf]", share="(0, inf]")
+        check_whole(NAME, self, max_thoughts=1)
 
     @property
     def is_free(self) -> bool:

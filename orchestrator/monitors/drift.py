@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.reading import mentioned, words
 from orchestrator.monitors.window import Move, moves_in, moves_of
+from orchestrator.options import check_range, check_whole
 from orchestrator.types import Event, History, StepKind
 
 __all__ = ["Drift"]
@@ -49,10 +49,8 @@ class Drift:
     raises = ("drift",)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"monitor drift: threshold = {self.threshold!r} is not in [0, 1]")
-        if type(self.moves) is not int or self.moves < 1:
-            raise UserError(f"monitor drift: moves = {self.moves!r} must be a whole number above 0")
+        check_range("monitor drift", self, threshold="[0, 1]")
+        check_whole("monitor drift", self, moves=1)
 
     def watch(self, history: History) -> Event | None:
         """Compare the last moves of the window with the first of the run."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.window import has_ended, moves_of
+from orchestrator.options import check_texts, check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["Every"]
@@ -24,10 +24,8 @@ class Every:
     """What the event is called, and so what is done about it."""
 
     def __post_init__(self) -> None:
-        if self.moves < 1:
-            raise UserError(f"every: moves = {self.moves!r} must be at least 1")
-        if not self.kind.strip():
-            raise UserError("every: kind is empty: name the event, such as stuck or milestone")
+        check_whole("every", self, moves=1)
+        check_texts("every", self, kind="name the event, such as stuck or milestone")
 
     @property
     def raises(self) -> tuple[str, ...]:

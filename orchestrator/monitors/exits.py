@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, get_args
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.candidates import candidate_in, has_cue
+from orchestrator.options import check_choice, check_whole
 from orchestrator.think_tags import leaves_open
 from orchestrator.types import Event, History, Step, StepKind, Stop
 
@@ -42,11 +42,8 @@ class Looks(Protocol):
 
 def check_looks(name: str, exit: Looks) -> None:
     """Raise UserError for options that say no place."""
-    if exit.when not in get_args(When):
-        raise UserError(f"{name}: when = {exit.when!r}; known: {', '.join(get_args(When))}")
-    for option in ("every", "max_looks"):
-        if (value := getattr(exit, option)) < 1:
-            raise UserError(f"{name}: {option} = {value!r} must be at least 1")
+    check_choice(name, exit, when=get_args(When))
+    check_whole(name, exit, every=1, max_looks=1)
 
 
 def is_place(history: History, name: str, exit: Looks) -> bool:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.window import Move, has_ended, moves_of
+from orchestrator.options import check_range, check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["FailedSteps", "failed_of"]
@@ -49,12 +49,8 @@ class FailedSteps:
     raises = ("failed-steps",)
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UserError(f"monitor failed-steps: threshold = {self.threshold!r} must be above 0 and at most 1")
-        for name in ("reach", "min_moves"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UserError(f"monitor failed-steps: {name} = {value!r} must be a whole number above 0")
+        check_range("monitor failed-steps", self, threshold="(0, 1]")
+        check_whole("monitor failed-steps", self, reach=1, min_moves=1)
 
     def watch(self, history: History) -> Event | None:
         """Count once the last move gives something up; until then the share only falls."""

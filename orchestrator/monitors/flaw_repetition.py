@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.reading import Claim, claims_in, rights_of, words
 from orchestrator.monitors.window import Move, has_ended, moves_of
+from orchestrator.options import check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["FlawRepetition"]
@@ -47,10 +47,7 @@ class FlawRepetition:
     raises = ("flaw-repetition",)
 
     def __post_init__(self) -> None:
-        for name in ("reach", "shortest"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UserError(f"monitor flaw-repetition: {name} = {value!r} must be a whole number above 0")
+        check_whole("monitor flaw-repetition", self, reach=1, shortest=1)
 
     def watch(self, history: History) -> Event | None:
         """Look up what the last move claims in what was said before."""

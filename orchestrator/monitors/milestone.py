@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import UserError
 from orchestrator.monitors.window import Move, has_ended, moves_of
+from orchestrator.options import check_lists, check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["Milestone", "Subgoal"]
@@ -39,10 +40,8 @@ class Milestone:
     raises = ("milestone",)
 
     def __post_init__(self) -> None:
-        if type(self.every) is not int or self.every < 0:
-            raise UserError(f"monitor milestone: every = {self.every!r} must be a whole number, 0 for never")
-        if isinstance(self.subgoals, str):
-            raise UserError(f"monitor milestone: subgoals = {self.subgoals!r} must be a list of subgoals")
+        check_whole("monitor milestone", self, every=0)
+        check_lists("monitor milestone", self, subgoals="subgoals")
         if not self.subgoals and not self.every:
             raise UserError("monitor milestone: without subgoals, `every` must be above 0: nothing would be noticed")
         names = [_name(subgoal) for subgoal in self.subgoals]
@@ -68,7 +67,7 @@ class Milestone:
         if met:
             return Event("milestone", f"subgoal met: {', '.join(map(repr, met))}")
         if 0 < self.every <= len(moves):
-            reason = f"{self.every} moves since the last milestone"
+            reason = f"{self.every} move{'s' * (self.every > 1)} since the last milestone"
             return Event("milestone", reason, value=len(moves), threshold=self.every)
         return None
 

@@ -28,6 +28,7 @@ from orchestrator.monitors.exit_file import KIND, ExitFile, threshold_of
 from orchestrator.monitors.exits import OVERTHINKING, UNCALIBRATED
 from orchestrator.monitors.saturation import Saturation
 from orchestrator.monitors.trial_answer import TrialAnswer
+from orchestrator.options import check_choice, check_range, check_texts
 from orchestrator.tables import Origin, built
 from orchestrator.types import Event, History
 
@@ -59,12 +60,9 @@ class Overthinking:
     """What the file holds, once it has been read."""
 
     def __post_init__(self) -> None:
-        if self.signal not in SIGNALS:
-            raise UserError(f"overthinking: signal = {self.signal!r}; known: {', '.join(SIGNALS)}")
-        for option in ("risk", "confidence"):
-            value = getattr(self, option)
-            if value is not None and not 0 < value < 1:
-                raise UserError(f"overthinking: {option} = {value!r} is not between 0 and 1, both left out")
+        check_choice("overthinking", self, signal=tuple(SIGNALS))
+        check_texts("overthinking", self, file="")
+        check_range("overthinking", self, risk="(0, 1)", confidence="(0, 1)")
         if self.learnt is not None and self.learnt.signal != self.signal:
             raise BadConfig(
                 f"overthinking: {self.file} was made with signal = {self.learnt.signal!r}, not {self.signal!r}; "

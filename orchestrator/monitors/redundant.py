@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.window import Move, moves_of
+from orchestrator.options import check_texts, check_whole
 from orchestrator.think_tags import said
 from orchestrator.types import Event, History, Step, StepKind
 
@@ -33,10 +33,8 @@ class Redundant:
     """Times that an error may be seen before its call is redundant; at least 1."""
 
     def __post_init__(self) -> None:
-        if not self.kind.strip():
-            raise UserError("monitor redundant: kind is empty: name the event, such as redundant or stuck")
-        if type(self.tries) is not int or self.tries < 1:
-            raise UserError(f"monitor redundant: tries = {self.tries!r} must be a whole number above 0")
+        check_texts("monitor redundant", self, kind="name the event, such as redundant or stuck")
+        check_whole("monitor redundant", self, tries=1)
 
     @property
     def raises(self) -> tuple[str, ...]:

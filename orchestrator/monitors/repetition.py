@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.reading import powers, words
+from orchestrator.options import check_whole
 from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["Repetition"]
@@ -42,10 +42,7 @@ class Repetition:
     raises = ("repetition",)
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 2), ("longest", 1), ("shortest", 2)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise UserError(f"monitor repetition: {name} = {value!r} must be a whole number of at least {least}")
+        check_whole("monitor repetition", self, repeats=2, longest=1, shortest=2)
 
     def watch(self, history: History) -> Event | None:
         """Look at the end of what was written, with its last token, which may be half a delimiter, and without it."""

@@ -21,8 +21,9 @@ from math import exp, fsum
 
 from orchestrator.answers import plain
 from orchestrator.doors import Ask, Needs, Trial
-from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.errors import SignalUnavailable
 from orchestrator.monitors.exits import OVERTHINKING, When, check_looks, is_place, looks_of, told
+from orchestrator.options import check_range, check_whole
 from orchestrator.types import Event, History
 
 __all__ = ["SOLVED", "Saturation", "saturation"]
@@ -55,11 +56,8 @@ class Saturation:
 
     def __post_init__(self) -> None:
         check_looks(NAME, self)
-        if not 0 <= self.threshold <= 1.01:
-            raise UserError(f"{NAME}: threshold = {self.threshold!r} is not in [0, 1.01] (a saturation is in [0, 1])")
-        for option in ("patience", "num"):
-            if (value := getattr(self, option)) < 1:
-                raise UserError(f"{NAME}: {option} = {value!r} must be at least 1")
+        check_range(NAME, self, threshold="[0, 1.01] (a saturation is in [0, 1])")
+        check_whole(NAME, self, patience=1, num=1)
 
     async def look(self, history: History, ask: Ask) -> Event | None:
         """Force the answers. Raises SignalUnavailable where the engine does not say how sure it was."""

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.reading import alike, figures, repeated_phrase, words
 from orchestrator.monitors.window import Move, moves_of
+from orchestrator.options import check_range, check_whole
 from orchestrator.tools.base import ERROR
 from orchestrator.types import Event, History, StepKind
 
@@ -46,12 +46,8 @@ class Stuck:
     raises = ("stuck",)
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 2), ("errors", 2), ("stale", 2), ("phrases", 2), ("min_moves", 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise UserError(f"monitor stuck: {name} = {value!r} must be a whole number of at least {least}")
-        if not 0 < self.near <= 1:
-            raise UserError(f"monitor stuck: near = {self.near!r} must be above 0 and at most 1")
+        check_whole("monitor stuck", self, repeats=2, errors=2, stale=2, phrases=2, min_moves=1)
+        check_range("monitor stuck", self, near="(0, 1]")
 
     def watch(self, history: History) -> Event | None:
         """Look at the last moves, and at the words of the last step."""

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from math import exp
 
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.errors import SignalUnavailable
 from orchestrator.monitors.exits import OVERTHINKING, When, check_looks, is_place, told
+from orchestrator.options import check_range
 from orchestrator.types import Event, History
 
 __all__ = ["TrialAnswer"]
@@ -47,8 +48,7 @@ class TrialAnswer:
 
     def __post_init__(self) -> None:
         check_looks(NAME, self)
-        if not 0 <= self.threshold <= 1.01:
-            raise UserError(f"{NAME}: threshold = {self.threshold!r} is not in [0, 1.01] (a confidence is in [0, 1])")
+        check_range(NAME, self, threshold="[0, 1.01] (a confidence is in [0, 1])")
 
     async def look(self, history: History, ask: Ask) -> Event | None:
         """Force an answer and see how sure the engine was. Raises SignalUnavailable where it does not say."""

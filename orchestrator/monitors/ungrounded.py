@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import UserError
 from orchestrator.monitors.reading import spaced, words
 from orchestrator.monitors.window import moves_of
+from orchestrator.options import check_lists, check_texts
 from orchestrator.types import Event, History, StepKind, question_of
 
 __all__ = ["Ungrounded"]
@@ -46,10 +46,10 @@ class Ungrounded:
     """Words that need no ground, such as the names of options or 100; whatever the case."""
 
     def __post_init__(self) -> None:
-        if not self.kind.strip():
-            raise UserError("monitor ungrounded: kind is empty: name the event, such as ungrounded or stuck")
-        if isinstance(self.ignore, str):
-            raise UserError(f"monitor ungrounded: ignore = {self.ignore!r} must be a list of words")
+        check_texts("monitor ungrounded", self, kind="name the event, such as ungrounded or stuck")
+        check_lists("monitor ungrounded", self, ignore="words")
+        for word in self.ignore:
+            check_texts("monitor ungrounded", {"ignore": word}, ignore="")
 
     @property
     def raises(self) -> tuple[str, ...]:

@@ -29,10 +29,12 @@ from typing import Literal
 
 from orchestrator import uncertainty
 from orchestrator.answers import plain
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, climb, unread, verdict
-from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, TokenLogprob, keep, rewrite
+from orchestrator.options import check_choice, check_range, check_whole
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, climb, unread, verdict
+from orchestrator.types import History, Signal, Step, Stop, TokenLogprob
 
 __all__ = ["AnswerGate"]
 
@@ -58,13 +60,9 @@ class AnswerGate:
     """Tokens a solution may have."""
 
     def __post_init__(self) -> None:
-        check_choice("answer-gate", "gate", self.gate, GATES)
-        check_choice("answer-gate", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
-        if not 0 <= self.threshold <= 1.01:
-            raise UserError(f"answer-gate: threshold = {self.threshold!r} is not in [0, 1.01] (a reading is in [0, 1])")
-        for option, least in (("num", 1), ("top", 2), ("max_tokens", 1)):
-            if (value := getattr(self, option)) < least:
-                raise UserError(f"answer-gate: {option} = {value!r} must be at least {least}")
+        check_choice("answer-gate", self, gate=GATES, on_unreadable=ON_UNREADABLE)
+        check_range("answer-gate", self, threshold="[0, 1.01] (a reading is in [0, 1])")
+        check_whole("answer-gate", self, num=1, top=2, max_tokens=1)
         most = _sigmoid(sqrt(self.top - 1))
         if self.gate == "separability" and most < self.threshold <= 1:
             raise UserError(

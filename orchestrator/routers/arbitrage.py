@@ -26,12 +26,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.options import check_choice, check_range
 from orchestrator.routers.features import Drafted, features
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread, verdict
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, unread, verdict
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, question_of, rewrite
+from orchestrator.types import History, Signal, Step, question_of
 
 __all__ = ["Arbitrage"]
 
@@ -58,9 +60,8 @@ class Arbitrage:
     """What the file holds, once it has been read."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"arbitrage: threshold = {self.threshold!r} is not in [0, 1]")
-        check_choice("arbitrage", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
+        check_range("arbitrage", self, threshold="[0, 1]")
+        check_choice("arbitrage", self, on_unreadable=ON_UNREADABLE)
         if self.to and self.learnt is not None and self.to != (against := self.learnt.against):
             raise UserError(
                 f"arbitrage: to = {self.to!r}, and its file was trained against {against!r}: leave it out, or train a "

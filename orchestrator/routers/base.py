@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from orchestrator.decisions import Decision, Plan, StopRun, keep
 from orchestrator.doors import Ask, Needs
-from orchestrator.types import Decision, Event, History, Outcome, Plan, Step, StopRun, keep
+from orchestrator.types import Event, History, Outcome, Step
 
 __all__ = ["UNASKED", "Learner", "Router", "Watchful", "draft_small", "keep_all"]
 

@@ -26,24 +26,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Plan, StopRun
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.rejection import check_choice
+from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.tools.base import ERROR
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Plan,
-    Signal,
-    Step,
-    StepKind,
-    StopRun,
-)
+from orchestrator.types import Event, History, Signal, Step, StepKind
 
 __all__ = ["Action", "Cascade"]
 
@@ -91,20 +79,18 @@ class Cascade:
     """Whether the small engine writes a whole turn at once; None: where the run has tools."""
 
     def __post_init__(self) -> None:
-        for option in ("on_stuck", "on_milestone", "on_failed"):
-            check_choice("cascade", option, getattr(self, option), get_args(Action))
+        actions = get_args(Action)
+        check_choice("cascade", self, on_stuck=actions, on_milestone=actions, on_failed=actions)
+        check_choice("cascade", self, at_top=("ignore", "note", "restart"), on_unreadable=("pass", "fail"))
+        if not isinstance(self.others, Mapping):
+            raise UserError(f"cascade: others = {self.others!r:.60} must be a table, such as {{'drift': 'verify'}}")
         for kind, action in self.others.items():
-            check_choice("cascade", f"others.{kind}", action, get_args(Action))
+            check_choice("cascade", {f"others.{kind}": action}, **{f"others.{kind}": actions})
             if kind in ("stuck", "milestone"):
                 raise UserError(f"cascade: others has {kind!r}: use the option on_{kind}")
-        check_choice("cascade", "at_top", self.at_top, ("ignore", "note", "restart"))
-        check_choice("cascade", "on_unreadable", self.on_unreadable, ("pass", "fail"))
-        for option, least in (("turns", 1), ("stay", 1), ("dwell", 0)):
-            value = getattr(self, option)
-            if type(value) is not int or value < least:
-                raise UserError(f"cascade: {option} = {value!r} must be a whole number of at least {least}")
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"cascade: threshold = {self.threshold!r} is not in [0, 1]")
+        check_texts("cascade", self, note="", plan="", scorer="name who verifies, such as verdict")
+        check_whole("cascade", self, turns=1, stay=1, dwell=0)
+        check_range("cascade", self, threshold="[0, 1]")
         self._check_together()
 
     def _check_together(self) -> None:

@@ -18,11 +18,13 @@ from asyncio import gather
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.options import check_choice, check_whole
 from orchestrator.routers.random import uniform
 from orchestrator.routers.router_file import MAX_LOGPROBS, MAX_SAMPLES
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep, rewrite
+from orchestrator.types import History, Signal, Step
 
 __all__ = ["GO_ON", "Collect"]
 
@@ -46,11 +48,8 @@ class Collect:
     """Of what `mixed` draws."""
 
     def __post_init__(self) -> None:
-        if self.go_on not in GO_ON:
-            raise UserError(f"collect: go_on = {self.go_on!r}; known: {', '.join(GO_ON)}")
-        for option, least in (("samples", 1), ("logprobs", 0)):
-            if (value := getattr(self, option)) < least:
-                raise UserError(f"collect: {option} = {value!r} must be at least {least}")
+        check_choice("collect", self, go_on=tuple(GO_ON))
+        check_whole("collect", self, samples=1, logprobs=0)
         if self.samples > MAX_SAMPLES or self.logprobs > MAX_LOGPROBS:
             raise UserError(f"collect: at most {MAX_SAMPLES} samples and {MAX_LOGPROBS} logprobs, as router files have")
         if self.scorer in self.also:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.decisions import Decision, Keep, Plan, Rewrite, StopRun
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, LimitExceeded, SignalUnavailable, UserError
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.random import uniform
-from orchestrator.types import Decision, History, Keep, Plan, Rewrite, Step, StopRun
+from orchestrator.types import History, Step
 
 __all__ = ["Counterfactual", "is_sampled"]
 

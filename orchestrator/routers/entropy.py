@@ -36,10 +36,12 @@ from typing import Literal
 import numpy as np
 
 from orchestrator import uncertainty
+from orchestrator.decisions import Decision, Plan, Rewrite, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, unread
-from orchestrator.types import Decision, History, Plan, Rewrite, Signal, Step, TokenLogprob, keep, rewrite
+from orchestrator.options import check_choice, check_range, check_whole
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, unread
+from orchestrator.types import History, Signal, Step, TokenLogprob
 
 __all__ = ["Entropy"]
 
@@ -69,18 +71,10 @@ class Entropy:
     """What a draft without a reading gets."""
 
     def __post_init__(self) -> None:
-        check_choice("entropy", "unit", self.unit, tuple(UNITS))
-        check_choice("entropy", "bound", self.bound, ("lower", "upper"))
-        check_choice("entropy", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
-        if not self.threshold >= 0:
-            raise UserError(f"entropy: threshold = {self.threshold!r} is not 0 {self.unit} or more")
-        if self.lower is not None and not 0 <= self.lower <= self.threshold:
-            raise UserError(f"entropy: lower = {self.lower!r} is not in [0, threshold = {self.threshold:g}]")
-        for option, least in (("window", 1), ("dwell", 0), ("top", 1)):
-            if (value := getattr(self, option)) < least:
-                raise UserError(f"entropy: {option} = {value!r} must be at least {least}")
-        if self.vocabulary is not None and self.vocabulary < 2:
-            raise UserError(f"entropy: vocabulary = {self.vocabulary!r} must be at least 2")
+        check_choice("entropy", self, unit=tuple(UNITS), bound=("lower", "upper"), on_unreadable=ON_UNREADABLE)
+        check_range("entropy", self, threshold=f"[0, inf] (in {self.unit})")
+        check_range("entropy", self, lower=f"[0, {self.threshold}] (the threshold is above it)")
+        check_whole("entropy", self, window=1, dwell=0, top=1, vocabulary=2)
         if self.bound == "upper" and self.vocabulary is None:
             raise UserError("entropy: bound = 'upper' needs vocabulary, the number of tokens an engine chooses from")
 

@@ -18,22 +18,23 @@ from functools import cached_property
 from math import inf, isfinite
 
 from orchestrator import uncertainty
+from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.options import check_choice, check_whole
 from orchestrator.routers.conditions import All, Condition, Linear, parse
 from orchestrator.routers.rejection import (
     ON_UNREADABLE,
     TARGETS,
     OnUnreadable,
     Target,
-    check_choice,
     climb,
     digits,
     target,
     unread,
     verdict,
 )
-from orchestrator.types import Decision, History, Plan, Signal, Step, keep
+from orchestrator.types import History, Signal, Step
 
 __all__ = ["Hybrid"]
 
@@ -77,8 +78,7 @@ class Hybrid:
     """Alternatives per token to ask for, where figures are read."""
 
     def __post_init__(self) -> None:
-        check_choice("hybrid", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
-        check_choice("hybrid", "to", self.to, TARGETS)
+        check_choice("hybrid", self, on_unreadable=ON_UNREADABLE, to=TARGETS)
         for option, numbers in (("weights", self.weights), ("costs", self.costs)):
             for name, value in numbers.items():
                 if not isfinite(value) or (option == "costs" and value < 0):
@@ -87,8 +87,7 @@ class Hybrid:
             raise UserError(f"hybrid: threshold = {self.threshold!r} is no number to compare a sum with")
         if self.threshold and not self.weights:
             raise UserError(f"hybrid: threshold = {self.threshold!r} is that of a sum: give weights, or leave it out")
-        if self.top < 1:
-            raise UserError(f"hybrid: top = {self.top!r} must be at least 1")
+        check_whole("hybrid", self, top=1)
         self._check_names()
         if self.vocabulary is None and any(name.endswith("_upper") for name in self._names):
             raise UserError("hybrid: an upper bound needs vocabulary, the number of tokens an engine chooses from")

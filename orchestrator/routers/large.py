@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
-from orchestrator.types import History, Plan
+from orchestrator.types import History
 
 __all__ = ["LargeOnly"]
 

@@ -24,15 +24,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Literal
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.errors import UserError
+from orchestrator.options import check_choice, check_range, check_whole
 from orchestrator.routers.random import uniform
 from orchestrator.routers.ridge import LEAST, MEND, Ridge
 from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task
-from orchestrator.types import History, Outcome, Plan, Taken
+from orchestrator.types import History, Outcome, Taken
 
 __all__ = ["LinUCB"]
 
@@ -71,19 +72,10 @@ class LinUCB:
     """Of the draws between equal scores."""
 
     def __post_init__(self) -> None:
-        if self.per not in ("task", "step"):
-            raise UserError(f"linucb: per = {self.per!r}; known: task, step")
-        checks = {
-            "alpha": 0 <= self.alpha < inf,
-            "ridge": LEAST <= self.ridge <= 1 / LEAST,
-            "discount": 0 < self.discount <= 1,
-            "cost_weight": 0 <= self.cost_weight < inf,
-            "cost_scale": self.cost_scale is None or 0 < self.cost_scale < inf,
-            "cooldown": self.cooldown >= 0,
-        }
-        for name, is_good in checks.items():
-            if not is_good:
-                raise UserError(f"linucb: {name} = {getattr(self, name)!r} is out of range")
+        check_choice("linucb", self, per=("task", "step"))
+        check_range("linucb", self, alpha="[0, inf)", ridge=f"[{LEAST}, {1 / LEAST}]", discount="(0, 1]")
+        check_range("linucb", self, cost_weight="[0, inf)", cost_scale="(0, inf)")
+        check_whole("linucb", self, cooldown=0)
 
     def before_step(self, history: History) -> Plan:
         """Choose who writes; with `per="task"` whoever wrote the last step goes on."""

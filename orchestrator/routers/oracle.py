@@ -19,9 +19,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.decisions import Decision, keep, rewrite
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.types import Decision, History, Step, keep, rewrite
+from orchestrator.errors import SignalUnavailable
+from orchestrator.options import check_range
+from orchestrator.types import History, Step
 
 __all__ = ["Oracle"]
 
@@ -40,8 +42,7 @@ class Oracle:
         return Needs(scorers=(self.scorer,), engines=2)
 
     def __post_init__(self) -> None:
-        if not -1 <= self.threshold <= 1:
-            raise UserError(f"oracle: threshold = {self.threshold!r} is not in [-1, 1] (scores differ by that much)")
+        check_range("oracle", self, threshold="[-1, 1] (scores differ by that much)")
 
     async def after_draft(self, history: History, draft: Step, ask: Ask) -> Decision:
         """Compare the draft with what the large engine writes in its place. Raises EngineError if that fails."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
-from orchestrator.errors import UserError
-from orchestrator.types import History, Plan
+from orchestrator.options import check_range
+from orchestrator.types import History
 
 __all__ = ["Random", "uniform"]
 
@@ -26,8 +27,7 @@ class Random:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.large_share <= 1:
-            raise UserError(f"random: large_share = {self.large_share!r} is not in [0, 1]")
+        check_range("random", self, large_share="[0, 1]")
 
     def before_step(self, history: History) -> Plan:
         """Draw who writes."""

@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
+from orchestrator.decisions import Decision, Keep, Rewrite, keep, rewrite, stop
 from orchestrator.doors import Ask
-from orchestrator.errors import EngineError, SignalUnavailable, UserError
-from orchestrator.types import Decision, History, Keep, Rewrite, Signal, Status, Step, keep, rewrite, stop
+from orchestrator.errors import EngineError, SignalUnavailable
+from orchestrator.types import History, Signal, Status, Step
 
 __all__ = [
     "ON_UNREADABLE",
     "TARGETS",
     "OnUnreadable",
     "Target",
-    "check_choice",
     "climb",
     "digits",
     "target",
@@ -63,12 +63,6 @@ def verdict(
 def digits(rating: Signal) -> float:
     """Return a score in digits, 0 to 9: as it was read where it was read in digits, else nine times its value."""
     return rating.raw if rating.raw is not None else 9 * (rating.value or 0.0)
-
-
-def check_choice(policy: str, option: str, value: object, known: tuple[str, ...]) -> None:
-    """Raise UserError if an option's value is none of those known."""
-    if value not in known:
-        raise UserError(f"{policy}: {option} = {value!r}; known: {', '.join(known)}")
 
 
 async def climb(history: History, draft: Step, ask: Ask, gate: Callable[[Step], Awaitable[Decision]]) -> Decision:

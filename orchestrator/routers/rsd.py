@@ -18,19 +18,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.decisions import Decision, Plan, StopRun, keep, stop
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import SignalUnavailable, UserError
+from orchestrator.errors import SignalUnavailable
+from orchestrator.options import check_choice, check_range, check_texts, check_whole
 from orchestrator.routers.rejection import (
     ON_UNREADABLE,
     TARGETS,
     OnUnreadable,
     Target,
-    check_choice,
     target,
     unread,
     verdict,
 )
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
+from orchestrator.types import History, Status, Step
 
 __all__ = ["RSD"]
 
@@ -53,15 +54,10 @@ class RSD:
     """Tokens one step may have."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1.01:
-            raise UserError(f"rsd: threshold = {self.threshold!r} is not in [0, 1.01] (a score is in [0, 1])")
-        if not self.scorer:
-            raise UserError("rsd: scorer is empty: name a scorer, e.g. prm")
-        check_choice("rsd", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
-        check_choice("rsd", "to", self.to, TARGETS)
-        for option in ("max_steps", "step_tokens"):
-            if (value := getattr(self, option)) < 1:
-                raise UserError(f"rsd: {option} = {value!r} must be at least 1")
+        check_range("rsd", self, threshold="[0, 1.01] (a score is in [0, 1])")
+        check_texts("rsd", self, scorer="name a scorer, e.g. prm")
+        check_choice("rsd", self, on_unreadable=ON_UNREADABLE, to=TARGETS)
+        check_whole("rsd", self, max_steps=1, step_tokens=1)
 
     @property
     def needs(self) -> Needs:

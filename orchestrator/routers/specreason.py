@@ -22,10 +22,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.decisions import Decision, Plan, StopRun, keep, stop
 from orchestrator.doors import Ask, Needs
-from orchestrator.errors import SignalUnavailable, UserError
-from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, check_choice, digits, unread, verdict
-from orchestrator.types import Decision, History, Plan, Status, Step, StopRun, keep, stop
+from orchestrator.errors import SignalUnavailable
+from orchestrator.options import check_choice, check_range, check_whole
+from orchestrator.routers.rejection import ON_UNREADABLE, OnUnreadable, digits, unread, verdict
+from orchestrator.types import History, Status, Step
 
 __all__ = ["SpecReason"]
 
@@ -51,13 +53,9 @@ class SpecReason:
     """The run ends with status `budget` when its kept steps have this many tokens."""
 
     def __post_init__(self) -> None:
-        check_choice("specreason", "reading", self.reading, tuple(SCORERS))
-        check_choice("specreason", "on_unreadable", self.on_unreadable, ON_UNREADABLE)
-        for option, least in (("first_n", 0), ("step_tokens", 1), ("total_tokens", 1)):
-            if (value := getattr(self, option)) < least:
-                raise UserError(f"specreason: {option} = {value!r} must be at least {least}")
-        if not 0 <= self.threshold <= 10:
-            raise UserError(f"specreason: threshold = {self.threshold!r} is not in [0, 10] (ratings are digits 0-9)")
+        check_choice("specreason", self, reading=tuple(SCORERS), on_unreadable=ON_UNREADABLE)
+        check_whole("specreason", self, first_n=0, step_tokens=1, total_tokens=1)
+        check_range("specreason", self, threshold="[0, 10] (ratings are digits 0-9)")
 
     @property
     def needs(self) -> Needs:

@@ -27,9 +27,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.errors import EngineError, UserError
-from orchestrator.types import Decision, History, Plan, Signal, Step, Stop, keep, rewrite
+from orchestrator.options import check_lists, check_texts, check_whole
+from orchestrator.types import History, Signal, Step, Stop
 
 __all__ = ["SpeculativeThinking"]
 
@@ -79,23 +81,17 @@ class SpeculativeThinking:
     needs = Needs(engines=2)
 
     def __post_init__(self) -> None:
-        for option in ("step_tokens", "look_tokens", "verify_tokens", "recap_tokens", "doubts", "begin_tokens"):
-            if (value := getattr(self, option)) < 1:
-                raise UserError(f"speculative-thinking: {option} = {value!r} must be at least 1")
-        for option in ("recap_growth", "doubts_growth"):
-            if (value := getattr(self, option)) < 0:
-                raise UserError(f"speculative-thinking: {option} = {value!r} must be at least 0")
-        for option, first in (("most_recap_tokens", self.recap_tokens), ("most_doubts", self.doubts)):
-            if (value := getattr(self, option)) < first:
-                raise UserError(f"speculative-thinking: {option} = {value!r} is below where it starts, {first}")
+        name = "speculative-thinking"
+        check_whole(name, self, step_tokens=1, look_tokens=1, verify_tokens=1, recap_tokens=1, doubts=1, begin_tokens=1)
+        check_whole(name, self, recap_growth=0, doubts_growth=0)
+        check_whole(name, self, most_recap_tokens=self.recap_tokens, most_doubts=self.doubts)
+        check_lists(name, self, verify="words", negative="words", positive="words")
+        check_texts(name, self, recap="give words that a recap starts with")
         for option in ("verify", "negative", "positive"):
-            if isinstance(words := getattr(self, option), str):
-                raise UserError(f"speculative-thinking: {option} = {words!r} is one text: give a list of words")
+            words = getattr(self, option)
             if not all(isinstance(word, str) and word.strip() for word in words):
                 raise UserError(f"speculative-thinking: {option} = {words!r} has a word without letters")
             object.__setattr__(self, option, tuple(words))  # a file has a list
-        if not self.recap.strip():
-            raise UserError("speculative-thinking: recap is empty: give words that a recap starts with")
 
     def before_step(self, history: History) -> Plan:
         """Plan the piece that is due."""

@@ -20,6 +20,7 @@ from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import keep_step
 from orchestrator.runtime.watch import advance
 from orchestrator.tools.base import ERROR, Called, Observation, Tool
+from orchestrator.tools.observing import observed
 from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["ANSWERED", "act"]
@@ -75,7 +76,7 @@ async def _catch_up(run: Run, turn: Turn) -> None:
             made = run.call.made.get((index, steps[index].attempt if index < len(steps) else turn.attempt), {})
             for number, called in enumerate(called_in(run, action)):
                 if _digest(action, number) in made:
-                    await _tool(run, called)(called.arguments)
+                    await observed(_tool(run, called), called.arguments)
 
 
 def _digest(action: Step, number: int) -> bytes:
@@ -98,4 +99,4 @@ async def _observe(run: Run, turn: Turn, number: int, called: Called) -> Observa
         decision = await approved(run, turn, number, called, times)
         if isinstance(decision, Deny):
             return Observation(f"{ERROR}{decision.reason}", is_error=True)
-    return await run.call.tool(called.name, place, digest, lambda: tool(called.arguments))
+    return await run.call.tool(called.name, place, digest, lambda: observed(tool, called.arguments))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from orchestrator.decisions import Decision, Rewrite
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.runtime.run import Run, Turn
-from orchestrator.types import Decision, Rewrite, Step
+from orchestrator.types import Step
 
 __all__ = ["ALTERNATIVE", "BAND", "Adopt", "adopted", "adopting", "alternative", "plain"]
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from langgraph.types import interrupt
 
+from orchestrator.decisions import Decision
+from orchestrator.errors import UserError
 from orchestrator.runtime.decisions import Approve, Deny, record
 from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import can_interrupt, door
 from orchestrator.runtime.run import Approval, Run, Turn
 from orchestrator.tools.base import Called
 from orchestrator.tools.observing import observe
-from orchestrator.types import Decision
 
 __all__ = ["approved"]
 
@@ -25,6 +26,8 @@ WANTED = "the tool asks for approval"
 NOBODY = "the call needs approval and nobody can be asked"
 _MOST = 2000
 """Characters of a refusal that the engine is told."""
+_BARE = ("y", "yes", "ok", "true", "n", "no", "false")
+"""Texts that look like an answer: taken for a reason not to make a call, a yes would be a no."""
 
 
 async def approved(run: Run, turn: Turn, number: int, called: Called, times: int) -> Decision:
@@ -36,16 +39,16 @@ async def approved(run: Run, turn: Turn, number: int, called: Called, times: int
     if stored is not None:
         return stored
     if run.approve is None and not can_interrupt():
-        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY)
+        decision: Decision = Deny(reason=INTERRUPTED if times else NOBODY, tool=called.name)
         record(run, turn.attempt, name, decision, policy="runtime")
         return decision
     with door("approval"):
-        said = await _ask(run, Approval(run.id, called.name, dict(called.arguments), why))
+        said = _meant(run, called, await _ask(run, Approval(run.id, called.name, dict(called.arguments), why)))
     if said is True:
-        decision = Approve(reason=f"a person let {called.name} be called")
+        decision = Approve(reason=f"a person let {called.name} be called", tool=called.name)
     else:
         refused = INTERRUPTED if times else f"{called.name} was not approved"
-        decision = Deny(reason=_words(said) or refused)
+        decision = Deny(reason=_words(said) or refused, tool=called.name)
     record(run, turn.attempt, name, decision, policy="a person")
     return decision
 
@@ -59,6 +62,17 @@ async def _ask(run: Run, approval: Approval) -> Any:
         return await said if isawaitable(said) else said
 
 
-def _words(said: Any) -> str:
+def _meant(run: Run, called: Called, said: Any) -> bool | str:
+    """Return an answer that is one. Raises UserError for anything else, be it a yes or no that is a text."""
+    if isinstance(said, bool) or (isinstance(said, str) and said.strip().lower() not in _BARE):
+        return said
+    who = f"a person, asked about {called.name}," if run.approve is None else "approve"
+    raise UserError(
+        f"{who} answered {said!r:.40}: return True to let it be called, False not to, or not to with a text that tells "
+        "the engine why"
+    )
+
+
+def _words(said: bool | str) -> str:
     """Return a refusal as the engine may read it, as short and printable as what a tool answers; empty for none."""
     return observe(said.strip(), _MOST).text if isinstance(said, str) else ""

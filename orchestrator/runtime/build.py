@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
+from inspect import Parameter, iscoroutinefunction, signature
 from typing import Any, NamedTuple
 
 from orchestrator import engines as engine_room
@@ -18,17 +19,19 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.modes.fixed import Fixed
+from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
+from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
-from orchestrator.types import Mode, Overlap
+from orchestrator.tools.observing import MIN_CHARS, check_cap
+from orchestrator.types import Mode, Overlap, Task
 
 __all__ = [
     "VERIFIER",
@@ -57,11 +60,10 @@ __all__ = [
     "tool_prompt_of",
     "tool_settings",
     "tools_of",
+    "untrained",
     "writers_of",
 ]
 
-AS_IT_IS = "as-it-is"
-"""The mode that switches nothing."""
 _OF_CHAT_APIS = ToolPrompt(format="hermes", is_native=True)
 VERIFIER = "verifier"
 """What a scorer is called that never errs; a workload brings it."""
@@ -186,13 +188,15 @@ def mode_of(wanted: Any) -> Any:
 
 
 def fallback_of(wanted: Any) -> Mode | None:
-    """Return the mode that stands in for one that cannot be had. Raises UserError for a policy."""
-    if wanted == AS_IT_IS:
-        return Mode(name=AS_IT_IS)
-    found = mode_of(wanted)
-    if found is not None and not isinstance(found, Mode):
-        raise UserError(f"fallback {wanted!r} chooses among modes: give a single one")
-    return found
+    """Return the mode that stands in for one that cannot be had; None where there is none. Raises UserError."""
+    if wanted is None or isinstance(wanted, Mode):
+        return wanted
+    if not isinstance(wanted, str):
+        raise UserError(f"fallback = {wanted!r:.60}: give the name of a fixed mode, {AS_IT_IS} or {REFUSE}")
+    try:
+        return fallback_mode(wanted)
+    except UserError as error:
+        raise UserError(f"fallback = {wanted!r:.60}: {error}") from error
 
 
 def mode_name(mode: Any) -> str:
@@ -203,9 +207,14 @@ def mode_name(mode: Any) -> str:
 def tools_of(wanted: Any) -> Any:
     """Return tools: names and functions are made into them; a function that makes a task's own stays as it is.
 
-    Raises UserError for what is no list.
+    Raises UserError for what is no list, be it a single tool.
     """
-    return wanted if callable(wanted) else tuple(map(_tool, _listed("tools", wanted)))
+    if not callable(wanted):
+        return tuple(map(_tool, _listed("tools", wanted)))
+    if not _makes_tools(wanted):
+        name = getattr(wanted, "name", getattr(wanted, "__name__", "it"))
+        raise UserError(f"tools = {name}: give a list, [{name}], or a function of the task that returns one")
+    return wanted
 
 
 def _listed(name: str, wanted: Any) -> Iterable[Any]:
@@ -215,9 +224,30 @@ def _listed(name: str, wanted: Any) -> Iterable[Any]:
 
 
 def _tool(wanted: Any) -> Any:
-    if isinstance(wanted, str):
-        return tool_room.make(wanted)
-    return wanted if all(hasattr(wanted, each) for each in tool_room.DOORS) else Function(wanted)
+    found = tool_room.make(wanted) if isinstance(wanted, str) else wanted
+    if not _is_tool(found):
+        return Function(found)
+    check_cap(found.name, getattr(found, "max_chars", MIN_CHARS))
+    return found
+
+
+def _is_tool(wanted: Any) -> bool:
+    return all(hasattr(wanted, each) for each in tool_room.DOORS)
+
+
+def _makes_tools(wanted: Callable[..., Any]) -> bool:
+    """Say whether a function can be given a task, and a task alone; what says nothing of its parameters can."""
+    if _is_tool(wanted) or iscoroutinefunction(wanted):
+        return False
+    try:
+        known = signature(wanted, eval_str=True)
+        [given] = known.bind(None).arguments
+    except TypeError:
+        return False
+    except (ValueError, NameError):
+        return True
+    told = known.parameters[given].annotation
+    return told in (Parameter.empty, Any) or not isinstance(told, type) or issubclass(Task, told)
 
 
 def tool_settings(tool: Tool) -> dict[str, Any]:
@@ -275,6 +305,32 @@ def tool_prompt_of(wanted: ToolPrompt | None, specs: Mapping[str, EngineSpec]) -
         raise UserError(f"tool_prompt = {wanted!r:.60}: give a ToolPrompt, or leave it out")
     *_, largest = specs.values()
     return wanted or largest.tools or (_OF_CHAT_APIS if largest.kind == "chat" else ToolPrompt())
+
+
+def untrained(tools: Iterable[Tool] | Callable[[Task], Any], specs: Mapping[str, EngineSpec]) -> list[str]:
+    """Return what is to be said of tools that engines were not trained on: a sentence for engines trained alike.
+
+    Of tools that are made for a task nothing is known before there is one.
+    """
+    names = [] if callable(tools) else [tool.name for tool in tools]
+    trained: dict[tuple[str, ...], list[str]] = {}
+    for engine, spec in specs.items():
+        if spec.writes and spec.tools is not None and spec.tools.trained_on:
+            trained.setdefault(tuple(spec.tools.trained_on), []).append(engine)
+    return [
+        f"{' and '.join(engines)} learned to use {', '.join(known)} and no other tools: what "
+        f"{'they write' if len(engines) > 1 else 'it writes'} with "
+        f"{', '.join(others)} may be nonsense{_renamed(others, known)}"
+        for known, engines in trained.items()
+        if (others := [name for name in names if name not in known])
+    ]
+
+
+def _renamed(others: Sequence[str], known: Sequence[str]) -> str:
+    """Return how a tool of ours gets a name that is known, where one is short for its own."""
+    ours = [name for name in others if name in tool_room.TOOLS]
+    alike = [f"--tool {name}:name={each}" for name in ours for each in known if name.startswith(each)]
+    return f"; try {' '.join(alike)}" if alike else ""
 
 
 def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:
@@ -435,5 +491,4 @@ def settings_of(value: Any) -> Any:
         return [settings_of(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', type(value).__module__)}:{name}"
+    return named(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.decisions import Conclude, Decision, Handback, Rollback, keep, rewrite
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.runtime.alternative import adopting
 from orchestrator.runtime.ask import DraftAsk
@@ -9,7 +10,7 @@ from orchestrator.runtime.decisions import check_engine, handing_over, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import Run
-from orchestrator.types import Conclude, Decision, Handback, Rollback, Step, keep, rewrite
+from orchestrator.types import Step
 
 __all__ = ["decide", "unmeasured"]
 

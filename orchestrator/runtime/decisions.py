@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from json import dumps, loads
 from time import time
-from typing import Any
+from typing import Any, cast
 
-from orchestrator.errors import UnknownName
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Rewrite, Rollback, StopRun
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import DecisionRow, EventRow
 from orchestrator.runtime.alternative import Adopt
 from orchestrator.runtime.run import Forced, Run
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Handback,
-    Handoff,
-    Keep,
-    Rewrite,
-    Rollback,
-    Signal,
-    Status,
-    StopRun,
-)
+from orchestrator.types import Signal, Status
 
 __all__ = [
     "CONSTANT",
@@ -82,6 +72,7 @@ class Approve(Decision):
     """A person lets a tool be called."""
 
     action = "approve"
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +80,20 @@ class Deny(Decision):
     """A tool is not called; the engine is told why."""
 
     action = "deny"
+    tool: str = ""
 
 
 def handing_over(run: Run, decision: Decision) -> Decision:
-    """Return a hand-over with how its steps are to be written; any other decision as it is."""
+    """Return a hand-over with how its steps are to be written; any other decision as it is.
+
+    Raises UserError for one with a note where an engine cannot go on from it.
+    """
     if not isinstance(decision, Handoff):
         return decision
+    if decision.note and run.chat_only:
+        raise UserError(
+            f"{run.doors.policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it"
+        )
     return replace(decision, whole=run.writes_whole and run.tools is not None, max_tokens=run.step_tokens)
 
 
@@ -143,34 +142,12 @@ def record_once(run: Run, attempt: int, door: str, decision: Decision) -> None:
 
 
 def _detail(decision: Decision) -> str:
-    match decision:
-        case Handoff(failed="", until=None, turns=None, note="", to_step=None, whole=False, max_tokens=None):
-            return ""
-        case Keep() | StopRun(status=None):
-            return ""
-        case Adopt(max_tokens=max_tokens, attempt=attempt):
-            return dumps({"max_tokens": max_tokens, "attempt": attempt})
-        case Rewrite(max_tokens=max_tokens):
-            return "" if max_tokens is None else dumps({"max_tokens": max_tokens})
-        case Handoff(until=until, to_step=to_step):
-            others = {name: getattr(decision, name) for name in ("failed", "turns", "note", "whole", "max_tokens")}
-            others = {name: value for name, value in others.items() if value}
-            return dumps({"until": until, **others, **({} if to_step is None else {"to_step": to_step})})
-        case StopRun(status=status):
-            return dumps({"status": status})
-        case Exited(thought=thought, at_most=at_most, usual=usual):
-            return dumps({"thought": thought, "at_most": at_most, "usual": usual})
-        case Rollback(to_step=to_step):
-            return dumps({"to_step": to_step})
-        case Moded(mode=mode):
-            return dumps(mode)
-        case Planned(max_tokens=max_tokens, logprobs=logprobs, whole=whole, lead=lead, features=features):
-            said: dict[str, Any] = {"max_tokens": max_tokens, "logprobs": logprobs, "whole": whole}
-            said = said if any(said.values()) or lead else {}
-            said |= {"lead": lead} if lead else {}
-            said |= {"features": [float(each) for each in features]} if features else {}
-            return dumps(said) if said else ""
-    return ""
+    """Return what a decision says besides what all of them say, without what is so by default."""
+    if isinstance(decision, Moded):
+        return dumps(decision.mode)
+    own = [each for each in fields(decision) if each.name not in _EVERYWHERE]
+    said = {each.name: value for each in own if (value := getattr(decision, each.name)) != each.default}
+    return dumps(said) if said else ""
 
 
 def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
@@ -183,24 +160,24 @@ def decision_of(row: DecisionRow, signals: tuple[Signal, ...]) -> Decision:
         "alternatives": tuple(row.alternatives.split(",")) if row.alternatives else (),
     }
     detail = loads(row.detail) if row.detail else {}
-    match row.action:
-        case "plan":
-            detail["features"] = tuple(detail.get("features", ()))
-            return Planned(engine=row.engine, **detail, **why)
-        case "rewrite" if "attempt" in detail:
-            return Adopt(engine=row.engine, **detail, **why)
-        case "rewrite" | "handoff":
-            return (Rewrite if row.action == "rewrite" else Handoff)(engine=row.engine, **detail, **why)
-        case "rollback":
-            return Rollback(to_step=detail["to_step"], **why)
-        case "stop":
-            return StopRun(status=Status(detail["status"]) if detail else None, **why)
-        case "mode":
-            return Moded(mode=detail, **why)
-        case "approve" | "deny" | "handback" | "conclude":
-            made: Decision = _PLAIN[row.action](**why)
-            return made
-    return Keep(**why)
+    if row.action == Moded.action:
+        return Moded(mode=detail, **why)
+    found: Any = _BY_ACTION.get(row.action, Keep)
+    if "attempt" in detail:
+        found = Adopt
+    elif "thought" in detail:
+        found = Exited
+    if "engine" in (names := {each.name for each in fields(found)}):
+        why["engine"] = row.engine
+    if "features" in names:
+        why["features"] = tuple(detail.pop("features", ()))
+    if "status" in detail:
+        detail["status"] = Status(detail["status"])
+    return cast(Decision, found(**why, **detail))
 
 
-_PLAIN: dict[str, Any] = {each.action: each for each in (Approve, Deny, Handback, Conclude)}
+_EVERYWHERE = {"engine", *(each.name for each in fields(Decision))}
+"""What has a column of its own."""
+_BY_ACTION = {
+    each.action: each for each in (Planned, Rewrite, Handoff, Handback, Rollback, Conclude, StopRun, Approve, Deny)
+}

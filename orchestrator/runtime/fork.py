@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from json import dumps, loads
 from time import time
+from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.recalling import RECALLED
 from orchestrator.runtime.resume import failovers, mode_of, noticed
+from orchestrator.types import StepKind
 
-__all__ = ["ancestors", "fork", "inherited", "origins"]
+__all__ = ["FORKED", "ancestors", "fork", "inherited", "origins"]
 
 FORKED = "forked"
 
 
-def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, engines: str) -> str:
+def fork(
+    journal: Journal, stored: StoredRun, to_step: int, *, settings: str, engines: str, once: Collection[str] = ()
+) -> str:
     """Store a child of `stored` that begins with its first `to_step` kept steps, and return the child's id.
 
     Asked for again under the same settings it is the same child, so a graph that is entered twice
     repeats no call. The child's ledger is its own: the steps it begins with were paid for by its
     parent. It stays in the mode it is in, with what monitors had noticed. A hand-over in force at that
     step goes on; under other settings it ends: the router is asked anew. What tools did behind that step
-    is not taken back, and a call that is asked for again is made again.
+    is not taken back, and a call that is asked for again is made again; the event names those among `once`,
+    which are not idempotent.
 
     Raises UserError if `to_step` is below 0.
     """
@@ -53,10 +59,20 @@ def fork(journal: Journal, stored: StoredRun, to_step: int, *, settings: str, en
             journal.event(event._replace(run=key))
     for step in stored.kept()[:to_step]:
         journal.step(step._replace(run=key))
-    journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id}), time()))
+    journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id, **_again(stored, to_step, once)}), time()))
     journal.commit(key)
     journal.release(key)  # whoever opens it claims it
     return child
+
+
+def _again(stored: StoredRun, to_step: int, once: Collection[str]) -> dict[str, Any]:
+    """Return the tools among `once` that were called behind a step, and what is to be said of them."""
+    called = {intent.engine for intent, _ in stored.calls if intent.purpose == TOOL and intent.step >= to_step}
+    for row in inherited(stored)[to_step:]:  # those calls are an ancestor's
+        called.update(row.writer.split(",") if row.kind == StepKind.OBSERVATION else ())
+    if not (again := sorted(called.intersection(once))):
+        return {}
+    return {"again": again, "reason": f"{', '.join(again)} may be called again, though not idempotent"}
 
 
 def _in_force(stored: StoredRun, to_step: int, *, goes_on: bool) -> list[DecisionRow]:

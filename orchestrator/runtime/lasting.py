@@ -5,14 +5,17 @@ A tool that may be called again, and one of a simulation, leaves nothing behind 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from orchestrator.decisions import Handoff, Rollback
 from orchestrator.errors import UserError
 from orchestrator.runtime.run import Run
-from orchestrator.types import Handoff, Rollback, StepKind
+from orchestrator.tools.base import Tool
+from orchestrator.types import StepKind, Task
 
-__all__ = ["Lasting", "lasting", "reachable"]
+__all__ = ["Lasting", "lasting", "reachable", "unrepeatable"]
 
 
 Going = TypeVar("Going", bound=Rollback | Handoff)
@@ -31,12 +34,17 @@ def lasting(run: Run) -> Lasting | None:
     """Return what tools did last that cannot be taken back, None where it all can."""
     if run.tools is None or run.make_tools is not None:
         return None
-    once = {tool.name for tool in run.tools if not tool.is_idempotent}
+    once = unrepeatable(run.tools)
     for step in reversed(run.history.steps):
         if step.kind is StepKind.OBSERVATION:
             for name in sorted(run.call.begun((step.index, step.attempt)) & once):
                 return Lasting(step.index, name)
     return None
+
+
+def unrepeatable(tools: Iterable[Tool] | Callable[[Task], Any]) -> frozenset[str]:
+    """Return the names of the tools that may not be called again; none of those that are made for a task."""
+    return frozenset() if callable(tools) else frozenset(tool.name for tool in tools if not tool.is_idempotent)
 
 
 def reachable(run: Run, decision: Going) -> Going:

@@ -17,6 +17,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from orchestrator.decisions import Decision, Keep, Rewrite
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import UserError
 from orchestrator.memory.journal import Journal
@@ -31,7 +32,7 @@ from orchestrator.runtime.run import Run, Stored, Turn
 from orchestrator.runtime.step import rewriting
 from orchestrator.runtime.watch import advance
 from orchestrator.runtime.write import write
-from orchestrator.types import Decision, History, Keep, Overlap, Rewrite, Step
+from orchestrator.types import History, Overlap, Step
 
 __all__ = ["LookAhead"]
 

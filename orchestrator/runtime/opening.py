@@ -44,6 +44,8 @@ __all__ = ["Ready", "Recipe", "ToolsFor", "begin", "is_over", "probed", "reopen"
 
 ToolsFor = Callable[[Task], Sequence[Any]]
 """Tools that are made for a task, and for it alone: a simulation, whose calls can be made again from the start."""
+UNTRAINED = "untrained"
+"""Kind of the event that says that engines were not trained on tools that they are given."""
 Ready = Mapping[str, Capabilities]
 """What the engines can do; empty before they were started."""
 
@@ -179,6 +181,8 @@ def begin(
     run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0, recalled=recalled)
     if recalled is not None:
         recalling.note(run, recalled)
+    for told in build.untrained(run.tools or (), recipe.specs):
+        journal.event(EventRow(run.key, 0, UNTRAINED, dumps({"reason": told}), time()))
     _learn(recipe, ready, run)
     if isinstance(recipe.mode, Mode):
         moding.begin(run, recipe.mode)

@@ -32,6 +32,7 @@ from orchestrator.runtime.calls import run_seed
 from orchestrator.runtime.circumstances import circumstances
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
+from orchestrator.runtime.lasting import unrepeatable
 from orchestrator.runtime.learning import give_reward
 from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
@@ -69,10 +70,11 @@ class Pipeline:
     `monitors` are names or objects (monitors/base.py); `tools` are typed functions, names or Tools, or a function that
     makes those of a task, which then are a simulation: a resumed run makes the calls again that bring them to where
     they were. `tool_prompt` says how engines are told of them and how they write calls. `approve` is asked before a
-    tool that wants approval is called; without it, and outside a graph with a checkpointer, such calls are denied.
+    tool that wants approval is called, and answers True, False, or a text: no, and why, for the engine to read;
+    without it, and outside a graph with a checkpointer, such calls are denied.
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
-    honour the one that was chosen, or whose policy cannot choose; None refuses such a run.
+    honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -432,7 +434,8 @@ class Pipeline:
         name, tip = stored.run.id, len(stored.kept())
         if (to_step := state.get("step", tip)) < tip:
             await self.start()
-            name = fork(self.journal, stored, to_step, settings=self.settings, engines=opening.probed(self._ready))
+            probed, once = opening.probed(self._ready), unrepeatable(self.tools)
+            name = fork(self.journal, stored, to_step, settings=self.settings, engines=probed, once=once)
         return await self.open(opening.task_of(stored), run_id=name)
 
     def _leave(self, run: Run) -> None:

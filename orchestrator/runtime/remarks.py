@@ -79,6 +79,8 @@ def _said(row: DecisionRow) -> str:
             return f"to {row.engine}{turns}"
         case "rollback":
             return f"back to step {detail['to_step']}"
+        case "approve" | "deny" if "tool" in detail:
+            return f"{row.action} {detail['tool']}"
     return _SAYS.get(row.action, row.action)
 
 

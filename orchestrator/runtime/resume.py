@@ -15,6 +15,7 @@ from dataclasses import replace
 from json import loads
 from typing import Any
 
+from orchestrator.decisions import StopRun
 from orchestrator.ledger import Fate
 from orchestrator.memory.base import (
     REMOVED,
@@ -36,7 +37,7 @@ from orchestrator.runtime.moding import AGAIN, MODE, enter
 from orchestrator.runtime.run import Ending, Forced, Lead, Run
 from orchestrator.runtime.watch import LATE, RAISED, UNHEARD
 from orchestrator.runtime.write import LEAD, led
-from orchestrator.types import Event, Mode, Signal, Status, Step, StepKind, Stop, StopRun
+from orchestrator.types import Event, Mode, Signal, Status, Step, StepKind, Stop
 
 __all__ = ["failovers", "leads_of", "mode_of", "noticed", "restore", "spent_s", "step_of"]
 

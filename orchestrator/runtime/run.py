@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.decisions import Decision, Plan, StopRun
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Schema
 from orchestrator.engines.scorers.base import Scorer
@@ -27,22 +28,7 @@ from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.thinking import Thinking
 from orchestrator.tools.toolset import Toolset
-from orchestrator.types import (
-    Decision,
-    Event,
-    History,
-    Message,
-    Mode,
-    Outcome,
-    Plan,
-    Sampling,
-    Signal,
-    Status,
-    Step,
-    StepKind,
-    StopRun,
-    Task,
-)
+from orchestrator.types import Event, History, Message, Mode, Outcome, Sampling, Signal, Status, Step, StepKind, Task
 
 if TYPE_CHECKING:
     from orchestrator.runtime.lookahead import LookAhead
@@ -90,7 +76,8 @@ class Approval(NamedTuple):
 
 
 Approver = Callable[[Approval], "bool | str | Awaitable[bool | str]"]
-"""Answers True to let a tool be called, False not to, or not to with a text that the engine is told."""
+"""Answers True to let a tool be called, False not to, or not to with a text that the engine is told: no text lets it be
+called, and UserError is raised for a bare "yes" or "no", and for whatever is neither bool nor text."""
 
 
 class Turn(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from orchestrator.decisions import Handoff, Plan, StopRun, handback
 from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime.alternative import plain
@@ -17,17 +18,7 @@ from orchestrator.runtime.decisions import Planned, check_engine, record, record
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
 from orchestrator.think_tags import CLOSES, leaves_open
-from orchestrator.types import (
-    Handoff,
-    Mode,
-    Plan,
-    Status,
-    Step,
-    StepKind,
-    Stop,
-    StopRun,
-    handback,
-)
+from orchestrator.types import Mode, Status, Step, StepKind, Stop
 
 __all__ = [
     "cut_off_late",
@@ -264,7 +255,7 @@ def _before_step(run: Run, index: int, attempt: int) -> Planned | Plan | StopRun
             logprobs=planned.logprobs,
             whole=planned.whole,
             lead=planned.lead,
-            features=tuple(planned.features),
+            features=tuple(map(float, planned.features)),
         )
         record(run, attempt, "before_step", why)
     return planned

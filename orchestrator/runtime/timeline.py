@@ -30,9 +30,10 @@ from orchestrator.runtime.attempts import OBSERVED, Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
+from orchestrator.runtime.fork import FORKED
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.remarks import Remark, remarks, told_between
-from orchestrator.visible import first_words
+from orchestrator.visible import first_words, visible
 
 __all__ = ["timeline"]
 
@@ -42,6 +43,7 @@ COUNTERFACTUAL = "counterfactual"
 _STATUS_STYLES = {"completed": "green", "degraded": "yellow", "no_answer": "yellow", "budget": "yellow"}
 _INDENT = 9
 _FIELD_LINES = 3
+_REMARK_LINES = 4
 _NAMED = 8  # letters of an engine's name that fit its column
 _RUN = 10  # letters of a run's id: the moment it began
 
@@ -93,10 +95,14 @@ def _ending(stored: StoredRun) -> Iterator[tuple[str, str]]:
 def _field(name: str, value: str, width: int) -> Iterator[Text]:
     room = width - _INDENT
     words = first_words(value, _FIELD_LINES * room)
-    columns = room * len(words) // max(cell_len(words), 1)  # fewer letters fit where they are wide
-    lines = wrap(words, max(columns, 1), max_lines=_FIELD_LINES, placeholder=" …")
+    lines = wrap(words, _letters(words, room), max_lines=_FIELD_LINES, placeholder=" …")
     for number, line in enumerate(lines or [""]):
         yield Text.assemble((f"{'' if number else name:<{_INDENT}}", "dim"), line)
+
+
+def _letters(words: str, room: int) -> int:
+    """Return how many letters fit into a line: half as many where some are wide, all of one line may be."""
+    return room // 2 if cell_len(words) > len(words) else room
 
 
 def _question(stored: StoredRun) -> str:
@@ -138,15 +144,20 @@ def _steps(tried: Sequence[Attempt], said: Sequence[Remark], width: int) -> Iter
     left = list(said)
     for place, each in enumerate(tried):
         while left and left[0].place <= place:
-            yield _remark(left.pop(0), width)
+            yield from _remark(left.pop(0), width)
         yield from _step(each, width)
     for remark in left:
-        yield _remark(remark, width)
+        yield from _remark(remark, width)
 
 
-def _remark(remark: Remark, width: int) -> Text:
-    line = f"  -- {remark.what}{f': {remark.reason}' if remark.reason else ''}"
-    return Text("  " + first_words(line, width - 2), "bold")
+def _remark(remark: Remark, width: int) -> Iterator[Text]:
+    """Yield all of it on several lines; of a long one the end, where it says what it is worth, and the beginning."""
+    words = " ".join(visible(f"-- {remark.what}{f': {remark.reason}' if remark.reason else ''}").split())
+    half = _REMARK_LINES * width // 2
+    if len(words) > 2 * half:
+        words = f"{words[:half]} … {words[-half:]}"
+    for line in wrap(words, _letters(words, width - 2), subsequent_indent="   "):
+        yield Text("  " + line, "bold")
 
 
 def _marked(tried: Sequence[Attempt], told: Counterfactuals | None) -> list[Attempt]:
@@ -228,9 +239,11 @@ def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
 
 
 def _events(stored: StoredRun, width: int) -> Iterator[Text]:
+    before = ""
     for event in stored.events:
-        if event.kind == DROPPED or told_between(event.kind, event.detail):
-            continue  # each is told where it happened
+        is_begun, before = before == FORKED and event.kind == "resumed", event.kind
+        if is_begun or event.kind == DROPPED or told_between(event.kind, event.detail):
+            continue  # each is told where it happened; and a fork begins, though it is opened as a resumed run is
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from orchestrator.decisions import Decision, Handoff, Keep, Rewrite, Rollback, StopRun, keep
 from orchestrator.errors import ContextExceeded, EngineError, EngineRejected, LimitExceeded, PartFailed
 from orchestrator.runtime.act import act
 from orchestrator.runtime.alternative import Adopt, alternative
@@ -29,7 +30,7 @@ from orchestrator.runtime.step import (
 )
 from orchestrator.runtime.watch import advance, hear, heed
 from orchestrator.runtime.write import write
-from orchestrator.types import Decision, Handoff, Keep, Rewrite, Rollback, Status, Step, StopRun, keep
+from orchestrator.types import Status, Step
 
 __all__ = ["settle", "take_turn"]
 

@@ -8,11 +8,11 @@ of it: monitors are asked behind the observation.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from json import dumps
 from time import time
 from typing import Any
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, Rollback, StopRun, keep
 from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
@@ -25,20 +25,7 @@ from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Run, Turn
 from orchestrator.runtime.step import discard, end, go_on, roll_back
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Rollback,
-    Step,
-    StepKind,
-    StopRun,
-    keep,
-)
+from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["LATE", "RAISED", "UNHEARD", "UNHEEDED", "advance", "hear", "heed"]
 
@@ -137,9 +124,8 @@ async def _look(monitor: Asking, history: History, ask: DraftAsk) -> Event | Non
 
 
 async def _look_late(run: Run, monitor: Asking, ask: DraftAsk) -> tuple[Asking, Event | None]:
-    """Look at the history as it is now, whatever it has become when the answer is there."""
-    history = replace(run.history, steps=[*run.history.steps], events=[*run.history.events])
-    return monitor, await _look(monitor, history, ask)
+    """Look while the next step is written: nothing is added to the history before all that is late was heard."""
+    return monitor, await _look(monitor, run.history, ask)
 
 
 def _obeyed(run: Run, attempt: int) -> str | None:
@@ -173,30 +159,33 @@ async def hear(run: Run, draft: Step) -> str | None:
 
 async def _decided(run: Run, attempt: int, ask: DraftAsk) -> Decision:
     """Return what the router does about the events, and record it."""
-    index, policy = len(run.history.steps), run.doors.policy
-    stored = run.stored.decisions.get((index, attempt, "on_events"))
+    stored = run.stored.decisions.get((len(run.history.steps), attempt, "on_events"))
     if stored is not None:
         return stored
     assert run.doors.on_events is not None
     decision: Decision
     try:
-        with door(policy):
+        with door(run.doors.policy):
             decision = await run.doors.on_events(run.history, tuple(run.noticed), ask)
     except (SignalUnavailable, EngineError) as missing:
         decision = keep(reason=f"{missing}: nothing is done about it")
+    decision = handing_over(run, _checked(run, decision))
+    record(run, attempt, "on_events", decision)
+    return decision
+
+
+def _checked(run: Run, decision: Decision) -> Decision:
+    """Return an answer to events as it can be carried out. Raises UserError for what is none."""
+    index, policy = len(run.history.steps), run.doors.policy
     if not isinstance(decision, Keep | Handoff | Handback | Rollback | Conclude | StopRun):
         raise UserError(
             f"{policy} answered {decision!r:.60} to events: return keep, handoff, handback, rollback, conclude or stop"
         )
     check_engine(run, getattr(decision, "engine", None))
-    if isinstance(decision, Handoff) and decision.note and run.chat_only:
-        raise UserError(f"{policy} begins with {decision.note!r:.40}; a chat-only engine cannot go on from it")
     if isinstance(decision, Rollback | Handoff) and decision.to_step is not None:
         if not 0 <= decision.to_step < index:
             raise UserError(f"{policy} rolls {index} steps back to {decision.to_step}: give 0 to {index - 1}")
-        decision = reachable(run, decision)
-    decision = handing_over(run, decision)
-    record(run, attempt, "on_events", decision)
+        return reachable(run, decision)
     return decision
 
 

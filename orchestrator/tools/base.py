@@ -30,7 +30,7 @@ class Observation(NamedTuple):
     """What a tool answered."""
 
     text: str
-    """Printable text within the tool's cap; it begins with ERROR where something went wrong."""
+    """It begins with ERROR where something went wrong. Engines are given it printable, and within the tool's cap."""
     seconds: float = 0.0
     is_error: bool = False
 
@@ -39,7 +39,7 @@ class Tool(Protocol):
     """Something that can be called.
 
     It may have `settings()`, a table of what else shapes its answers, without secrets: a run is resumed only with tools
-    of the same.
+    of the same; and `max_chars`, at least 100: an answer is cut there, or at 4000 characters.
     """
 
     name: str
@@ -53,9 +53,12 @@ class Tool(Protocol):
     """A person is asked before every call."""
 
     def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the arguments converted to the tool's types. Raises BadCall, whose text the engine can read."""
+        """Return the arguments converted to the tool's types. Raises BadCall, whose text the engine can read.
+
+        Whatever else it raises is told to the engine, too, with its class.
+        """
         ...
 
     async def __call__(self, arguments: Mapping[str, Any]) -> Observation:
-        """Make the call. Never raises but on cancellation: what goes wrong is the observation."""
+        """Make the call. Whatever it raises but its own cancellation is made into the observation."""
         ...

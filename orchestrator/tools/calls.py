@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import BadCall
 from orchestrator.think_tags import OPENS, said
-from orchestrator.tools.base import Called, Tool
+from orchestrator.tools.base import ERROR, Called, Tool
 from orchestrator.tools.formats import Format, find
 from orchestrator.tools.formats.hermes import Hermes, as_json
+from orchestrator.tools.observing import blame
 from orchestrator.visible import visible
 
 __all__ = ["MAX_CALLS", "MAX_CHARS", "calls_in", "closers", "has_call", "is_open", "native", "written"]
@@ -121,6 +122,16 @@ def _called(found: _Found, tools: Mapping[str, Tool]) -> Called:
         if said.name not in tools:
             raise BadCall(f"there is no tool {name!r}; there are: {', '.join(sorted(tools)) or 'none'}")
         tool = tools[said.name]
-        return Called(name, tool.check(found.format.arguments(said, tool.parameters)))
+        return Called(name, _checked(tool, found.format.arguments(said, tool.parameters)))
     except BadCall as error:
         return Called(name, {}, " ".join(visible(str(error)).split()))
+
+
+def _checked(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments as the tool takes them. Raises BadCall for whatever the tool raises."""
+    try:
+        return dict(tool.check(arguments))
+    except BadCall:
+        raise
+    except Exception as error:
+        raise BadCall(blame(error).removeprefix(ERROR)) from error

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from time import monotonic
@@ -15,7 +15,7 @@ from typing import Any, overload
 from orchestrator.document import is_number
 from orchestrator.errors import UserError
 from orchestrator.tools.base import ERROR, Observation
-from orchestrator.tools.observing import MIN_CHARS, as_text, blame, observe
+from orchestrator.tools.observing import account, account_of, blame, check_cap, observe
 from orchestrator.tools.signature import signature
 
 __all__ = ["Function", "tool"]
@@ -53,8 +53,7 @@ class Function:
             raise UserError(f"tool name {name!r}: give name= with letters, digits, _ and -, at most 64")
         if not (is_number(timeout_s) and timeout_s > 0):
             raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
-        if type(max_chars) is not int or max_chars < MIN_CHARS:
-            raise UserError(f"tool {name!r}: max_chars = {max_chars!r} must be a whole number, at least {MIN_CHARS}")
+        check_cap(name, max_chars)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UserError(f"tool {name!r} is a generator: return a list or a text")
         self.function = function
@@ -85,7 +84,7 @@ class Function:
         return observe(text, self.max_chars, monotonic() - began)
 
     async def _awaited(self, arguments: Mapping[str, Any]) -> str:
-        task = asyncio.create_task(_account_of(self.function, arguments))
+        task = asyncio.create_task(account_of(lambda: self.function(**arguments)))
         try:
             done, _ = await asyncio.wait({task}, timeout=self.timeout_s)
             if done:
@@ -105,7 +104,7 @@ class Function:
                 answer.set_result(text)
 
         def work() -> None:
-            text = _account(lambda: self.function(**arguments))
+            text = account(lambda: self.function(**arguments))
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(deliver, text)
 
@@ -119,28 +118,6 @@ class Function:
 
     def _too_late(self, state: str) -> str:
         return f"{ERROR}{self.name} gave no answer within {self.timeout_s:g} s; {state}"
-
-
-def _account(call: Callable[[], Any]) -> str:
-    """Return what came of a call, as text; never raises."""
-    try:
-        return as_text(call())
-    except BaseException as error:  # SystemExit and the like are the tool's, not the run's
-        return blame(error)
-
-
-async def _account_of(function: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]) -> str:
-    """Return what came of an async call, as text; raises only if it is being cancelled."""
-    try:
-        result = await function(**arguments)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return blame(error)
-    except BaseException as error:
-        return blame(error)
-    return _account(lambda: result)
 
 
 @overload

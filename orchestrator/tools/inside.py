@@ -2,8 +2,8 @@
 
 The value of a last expression is printed. What is raised is one line on standard error and exit status 1.
 
-The second fence is an audit hook: files outside the standard library and the working directory are closed, and so is
-what could lead to native code. fence.py is the first one, and the only one for processes and the network.
+The second fence is a pair of audit hooks: files outside the standard library and the working directory are closed, and
+so is what could lead to native code. fence.py is the first one, and the only one for processes and the network.
 Nothing of the package is imported.
 """
 
@@ -45,11 +45,14 @@ READS = frozenset({"open", "os.listdir", "os.scandir"})
 CHANGES = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"})
 
 
-def hook(own: str, libraries: tuple[str, ...]) -> Callable[[str, tuple[Any, ...]], None]:
-    """Return the audit hook; `own` and `libraries` are folders, absolute and with a slash at their end.
+Hook = Callable[[str, tuple[Any, ...]], None]
+"""What it uses is bound where it is defined: the program may put what it likes in the place of `str` or of a global
+name. No hook calls another function of ours: a program that is handed a refusal finds in its traceback what the hook
+held, and could change a function there."""
 
-    Everything it uses is bound here: the program may put what it likes in the place of `str` or of a global name.
-    """
+
+def native_fence(libraries: tuple[str, ...]) -> Hook:
+    """Return the audit hook for all but files: events, modules, native ones outside `libraries`, code of functions."""
 
     def fence(
         event: str,
@@ -57,6 +60,33 @@ def hook(own: str, libraries: tuple[str, ...]) -> Callable[[str, tuple[Any, ...]
         *,
         CLOSED: tuple[str, ...] = CLOSED,
         MODULES: frozenset[str] = MODULES,
+        libraries: tuple[str, ...] = libraries,
+        str: Any = str,
+        Refused: Any = PermissionError,
+    ) -> None:
+        if event.startswith(CLOSED):
+            raise Refused(f"{event} is closed here")
+        if event == "import":
+            if not MODULES.isdisjoint(str.split(args[0], ".")):
+                raise Refused(f"the module {args[0]} is closed here")
+            if args[1] is not None and not str.startswith(args[1], libraries):
+                raise Refused("native modules are closed here")
+        elif event == "object.__setattr__" and args[1] == "__code__":
+            raise Refused("giving a function other code is closed here")
+
+    return fence
+
+
+def file_fence(own: str, libraries: tuple[str, ...]) -> Hook:
+    """Return the audit hook for files: those in `own` are open, those in `libraries` may be read.
+
+    Both are folders, absolute and with a slash at their end.
+    """
+
+    def fence(
+        event: str,
+        args: tuple[Any, ...],
+        *,
         READS: frozenset[str] = READS,
         CHANGES: frozenset[str] = CHANGES,
         MAX_WRITES: int = MAX_WRITES,
@@ -70,35 +100,24 @@ def hook(own: str, libraries: tuple[str, ...]) -> Callable[[str, tuple[Any, ...]
         Refused: Any = PermissionError,
         writing: int = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND,
     ) -> None:
-        if event.startswith(CLOSED):
-            raise Refused(f"{event} is closed here")
-        if event == "import":
-            if not MODULES.isdisjoint(str.split(args[0], ".")):
-                raise Refused(f"the module {args[0]} is closed here")
-            if args[1] is not None and not str.startswith(args[1], libraries):
-                raise Refused("native modules are closed here")
-        elif event == "object.__setattr__" and args[1] == "__code__":
-            raise Refused("giving a function other code is closed here")
-        elif event in READS or event in CHANGES:
-            is_change = event in CHANGES
-            if event == "open":
-                mode, flags = args[1], args[2]
-                is_change = flags & writing != 0 or (mode is not None and not {*"wax+"}.isdisjoint(mode))
-                if is_change and type(args[0]) is not int and next(writes) > MAX_WRITES:
-                    raise Refused(f"files were opened for writing more than {MAX_WRITES} times")
-            for path in args[: 2 if event == "os.rename" else 1]:
-                if type(path) is int or path is None:  # a file that is open already; the working directory
-                    continue
-                if type(path) is not str:
-                    raise Refused("a path must be a text here")
-                whole = (path if path.startswith("/") else own + path) + "/"
-                is_library = whole.startswith(libraries) and "/site-packages/" not in whole
-                if "/../" in whole or "/dist-packages/" in whole:
-                    is_open = False
-                else:
-                    is_open = whole.startswith(own) or (is_library and not is_change)
-                if not is_open:
-                    raise Refused(f"the file {path!r} is closed here")
+        is_change = event in CHANGES
+        if not is_change and event not in READS:
+            return
+        if event == "open":
+            mode, flags = args[1], args[2]
+            is_change = flags & writing != 0 or (mode is not None and not {*"wax+"}.isdisjoint(mode))
+            if is_change and type(args[0]) is not int and next(writes) > MAX_WRITES:
+                raise Refused(f"files were opened for writing more than {MAX_WRITES} times")
+        for path in args[: 2 if event == "os.rename" else 1]:
+            if type(path) is int or path is None:  # a file that is open already; the working directory
+                continue
+            if type(path) is not str:
+                raise Refused("a path must be a text here")
+            whole = (path if path.startswith("/") else own + path) + "/"
+            is_library = whole.startswith(libraries) and "/site-packages/" not in whole
+            is_open = whole.startswith(own) or (is_library and not is_change)
+            if not is_open or "/../" in whole or "/dist-packages/" in whole:
+                raise Refused(f"the file {path!r} is closed here")
 
     return fence
 
@@ -143,7 +162,8 @@ def main() -> int:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     load_built_in()
     libraries = tuple(each + "/" for each in sys.path if each.startswith("/"))
-    sys.addaudithook(hook(os.getcwd() + "/", libraries))
+    sys.addaudithook(file_fence(os.getcwd() + "/", libraries))
+    sys.addaudithook(native_fence(libraries))
     status = 0
     try:
         run(source)

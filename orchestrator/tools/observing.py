@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
+from time import monotonic
 from typing import Any
 
 from pydantic_core import to_json
 
 from orchestrator.errors import BadCall
-from orchestrator.tools.base import ERROR, Observation
+from orchestrator.options import check_whole
+from orchestrator.tools.base import ERROR, Observation, Tool
 from orchestrator.visible import visible
 
-__all__ = ["MIN_CHARS", "as_text", "blame", "observe"]
+__all__ = ["MIN_CHARS", "account", "account_of", "as_text", "blame", "check_cap", "observe", "observed"]
+
+MAX_CHARS = 4000
+"""The cap of a tool that names none."""
 
 MIN_CHARS = 100
 """The smallest cap a tool may have: the note that says what was cut has to fit."""
 _BLAME_CHARS = 500
 _FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s'\"/:]+/)+")
+
+
+def check_cap(name: str, max_chars: Any) -> None:
+    """Raise UserError for what is no cap of a tool's."""
+    check_whole(f"tool {name!r}", {"max_chars": max_chars}, max_chars=MIN_CHARS)
+
+
+async def observed(tool: Tool, arguments: Mapping[str, Any]) -> Observation:
+    """Call a tool, whoever wrote it, and return the observation; what it raises is one, too.
+
+    Raises only if the call is being cancelled.
+    """
+
+    async def call() -> Any:
+        said: Any = await tool(arguments)
+        return said.text if isinstance(said, Observation) else said
+
+    began = monotonic()
+    text = await asyncio.create_task(account_of(call))  # of its own: what it raises cannot get past it
+    return observe(text, getattr(tool, "max_chars", MAX_CHARS), monotonic() - began)
+
+
+def account(call: Callable[[], Any]) -> str:
+    """Return what came of a call, as text; never raises."""
+    try:
+        return as_text(call())
+    except BaseException as error:  # SystemExit and the like are the tool's, not the run's
+        return blame(error)
+
+
+async def account_of(call: Callable[[], Awaitable[Any]]) -> str:
+    """Return what came of an async call, as text; raises only if it is being cancelled."""
+    try:
+        result = await call()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return blame(error)
+    except BaseException as error:
+        return blame(error)
+    return account(lambda: result)
 
 
 def observe(text: str, max_chars: int, seconds: float = 0.0) -> Observation:

@@ -28,6 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from orchestrator.errors import UserError
+from orchestrator.options import check_whole
 from orchestrator.tools.base import ERROR
 from orchestrator.tools.fence import MACHINES, PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 from orchestrator.tools.function import Function
@@ -68,9 +69,7 @@ class Python(Function):
         `max_chars` caps what it answers, >= 100. Raises UserError where a limit is out of range, or where this
         system cannot put up the fence: it takes Linux with seccomp, on x86_64 or aarch64.
         """
-        for option, value, least in (("cpu_s", cpu_s, 1), ("memory_mib", memory_mib, 64)):
-            if type(value) is not int or value < least:
-                raise UserError(f"tool {name!r}: {option} = {value!r} must be a whole number, at least {least}")
+        check_whole(f"tool {name!r}", {"cpu_s": cpu_s, "memory_mib": memory_mib}, cpu_s=1, memory_mib=64)
         if lack := _lack():
             raise UserError(f"tool {name!r} cannot be fenced in here: {lack}; leave it out or run it on Linux")
         self.cpu_s = cpu_s

@@ -210,7 +210,7 @@ def test_a_table_or_a_list_is_labelled_as_it_is_written() -> None:
         ("cascade+every:moves=2|3+every:moves=3", "has the monitor every:moves=3 twice"),
         ("cascade+stuck:moves=3", "stuck.moves: no such key"),
         ("cascade+every:moves=often", "every.moves must be a valid integer, not 'often'"),
-        ("cascade+every:moves=0", "moves = 0 must be at least 1"),
+        ("cascade+every:moves=0", "moves = 0 must be a whole number, at least 1"),
         ("cascade+classified", "classified needs file"),
         ("cascade+stuck+mode=think+mode=no_think", "has 2 modes"),
         ("cascade+mode=loud", "no mode named 'loud'"),

@@ -179,6 +179,51 @@ def test_flags_reach_the_run_and_a_resume_with_others_is_refused(orchestrator: C
     assert orchestrator("run", "Compute 1+1.", *flags, *plan, *tool, "--resume").exit_code in (0, 1)
 
 
+LEARNED = "learned to use calc, lookup, list, convert and no other tools: what they write with"
+
+
+@pytest.mark.parametrize(
+    ("tools", "told"),
+    [
+        (
+            ("calculator",),
+            f"small and large {LEARNED} calculator may be nonsense; try --tool calculator:name=calc",
+        ),
+        (("calculator:name=calc", "python"), f"small and large {LEARNED} python may be nonsense"),
+        (("calculator:name=calc",), ""),
+        ((), ""),
+    ],
+)
+def test_tools_that_the_pocket_pair_was_not_trained_on_are_told_of_at_the_start_and_in_the_trace(
+    orchestrator: Call, tools: tuple[str, ...], told: str
+) -> None:
+    flags = [part for tool in tools for part in ("--tool", tool)]
+    done = orchestrator("run", "Compute 1+1.", *flags)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("no engines named: the pocket pair")
+    assert [line for line in lines if LEARNED in line] == ([told] if told else [])
+    assert lines.index(told) == 1 if told else True
+    events = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout).events
+    assert [event.detail for event in events if event.kind == "untrained"] == ([{"reason": told}] if told else [])
+    assert ("event at step 0: untrained: small and large" in orchestrator("trace", "show").stdout) is bool(told)
+    assert LEARNED not in orchestrator("run", "Compute 1+1.", *flags, "--quiet").stderr
+
+
+def test_a_configuration_says_which_tools_an_engine_was_trained_on(orchestrator: Call, here: Path) -> None:
+    table = '[engines.{0}]\nkind = "embedded"\npath = "pocket-{0}"\ntools = {{trained_on = ["{1}"]}}\n'
+    text = table.format("small", "count") + table.format("large", "sum") + "[tools.calculator]\n"
+    (here / "orchestrator.toml").write_text(text)
+    told = [line for line in orchestrator("run", "Compute 1+1.").stderr.splitlines() if "learned" in line]
+    assert told == [
+        "small learned to use count and no other tools: what it writes with calculator may be nonsense",
+        "large learned to use sum and no other tools: what it writes with calculator may be nonsense",
+    ]
+    (here / "orchestrator.toml").write_text(text.replace('["sum"]', '"sum"'))
+    refused = orchestrator("config", "validate")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "engines.large.tools.trained_on" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
@@ -209,6 +254,18 @@ def test_flags_reach_the_run_and_a_resume_with_others_is_refused(orchestrator: C
         (("--monitor", "stuck:repeat=2"), "command line: monitors.1.repeat: no such key; did you mean 'repeats'?"),
         (("--monitor", "overthinking:file=no.json"), "no.json"),
         (("--tool", "shell"), "command line: tools.shell: no tool named 'shell'; known: calculator, python"),
+        (
+            ("--monitor", "milestone:subgoals=lamp"),
+            "command line: monitors.1.subgoals must be a list: write [\"lamp\"], not 'lamp'",
+        ),
+        (
+            ("--router", "cascade", "--router-option", 'others={"drift":"ends"}'),
+            "command line: router.others must be 'turns', 'end', ",
+        ),
+        (
+            ("--router", "cascade", "--router-option", 'others={"drift":}'),
+            "command line: router.others must be a table: write {key = value}, not ",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_flag_is_one_line(orchestrator: Call, flags: tuple[str, ...], line: str) -> None:

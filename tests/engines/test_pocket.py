@@ -12,10 +12,11 @@ import pytest
 import orchestrator as orc
 from orchestrator.bench.workloads.random_calculation import Calculation, calculations
 from orchestrator.bench.workloads.steps import check_step
+from orchestrator.decisions import Decision, keep
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.in_process import Embedded
 from orchestrator.engines.pocket import BUNDLED, bundled, pocket_pair, pocket_scorer
-from orchestrator.types import Decision, History, Message, Status, Step, keep
+from orchestrator.types import History, Message, Status, Step
 
 MOST_BYTES = 40_000_000
 GREEDY = pocket_pair(temperature=0.0)

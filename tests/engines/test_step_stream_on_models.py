@@ -61,8 +61,8 @@ async def test_forty_streamed_calls_in_a_row_meet_no_broken_connection(smollm2: 
 class Turns:
     """Let the two engines write in turn, so that each reads what the other wrote."""
 
-    def before_step(self, history: orc.types.History) -> orc.types.Plan:
-        return orc.types.Plan(engine=history.engines[len(history.steps) % 2], max_tokens=12)
+    def before_step(self, history: orc.types.History) -> orc.decisions.Plan:
+        return orc.decisions.Plan(engine=history.engines[len(history.steps) % 2], max_tokens=12)
 
 
 async def test_a_run_goes_back_and_forth_between_two_tokenizer_families(smollm2: Embedded, gemma: Embedded) -> None:

@@ -308,7 +308,7 @@ def test_milestones_are_learnt_beside_their_task(journal: Journal) -> None:
 @pytest.mark.parametrize(
     ("label", "told"),
     [
-        (None, "0 of the 0 labelled moves of the train tasks"),
+        (None, "runs has a label: rules find none stuck, and call none well but those of runs that were completed"),
         (True, "labelled moves of the train tasks are a yes: both are needed"),
         (False, "0 of the"),
     ],

@@ -204,8 +204,8 @@ def test_what_is_said_again_reads_the_same_whatever_it_is(text: str, shares: lis
         ({"kind": "drift"}, "notices stuck or milestone, not 'drift'"),
         ({"threshold": 1.1}, "threshold = 1.1 is not in [0, 1]"),
         ({"threshold": float("nan")}, "threshold = nan is not in [0, 1]"),
-        ({"min_moves": 0}, "min_moves = 0 is no whole number from 1"),
-        ({"min_moves": True}, "min_moves = True is no whole number"),
+        ({"min_moves": 0}, "min_moves = 0 must be a whole number from 1 to"),
+        ({"min_moves": True}, "min_moves = True must be a whole number"),
         ({"kind": "milestone", "learnt": made()}, "was trained to notice 'stuck'"),
     ],
 )

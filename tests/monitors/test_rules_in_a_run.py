@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator import Pipeline
+from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.engines.scripted import Scripted
 from orchestrator.monitors import Milestone, Spent, Stuck
-from orchestrator.types import Decision, Event, History, Plan, Step, keep
+from orchestrator.types import Event, History, Step
 
 
 class Hears:

@@ -119,8 +119,8 @@ async def test_looks_before_the_window_do_not_count() -> None:
         ({"threshold": 1.02}, "threshold = 1.02 is not in"),
         ({"threshold": nan}, "threshold = nan is not in"),
         ({"when": "never"}, "when = 'never'; known: candidates, cues, steps"),
-        ({"every": 0}, "every = 0 must be at least 1"),
-        ({"max_looks": 0}, "max_looks = 0 must be at least 1"),
+        ({"every": 0}, "every = 0 must be a whole number, at least 1"),
+        ({"max_looks": 0}, "max_looks = 0 must be a whole number, at least 1"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, object], told: str) -> None:

@@ -13,6 +13,7 @@ from learned import known
 from seen import Table, history, step, token
 
 import orchestrator as orc
+from orchestrator.decisions import StopRun
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.routers import (
@@ -29,7 +30,7 @@ from orchestrator.routers import (
 )
 from orchestrator.routers.features import NAMES
 from orchestrator.routers.forecast import Forecast, Logistic
-from orchestrator.types import History, Step, StopRun, TokenLogprob
+from orchestrator.types import History, Step, TokenLogprob
 
 BAR_MS = 0.3
 """Own work per step; tests allow a busy machine thrice as much of the median."""

@@ -10,6 +10,7 @@ import pytest
 from seen import THREE, Table, history, step, token
 
 import orchestrator as orc
+from orchestrator.decisions import Plan
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import EngineSpec
@@ -17,7 +18,7 @@ from orchestrator.errors import EngineProtocol, UserError
 from orchestrator.routers import AnswerGate
 from orchestrator.runtime.answer import extractor
 from orchestrator.runtime.build import check_engines
-from orchestrator.types import Plan, Sampling, Step, Stop, TokenLogprob
+from orchestrator.types import Sampling, Step, Stop, TokenLogprob
 
 SURE = (0.96, 0.01, 0.01, 0.01, 0.01)
 TORN = (0.5, 0.49, 0.003, 0.003, 0.003)

@@ -14,6 +14,7 @@ from learned import PAIR, UNIT, draft, history, known
 from marked import STEPS, calls, is_marked, pipeline, tasks
 
 from orchestrator.config import router_file
+from orchestrator.decisions import Plan
 from orchestrator.errors import BadConfig, MissingCapability, SignalUnavailable, UserError
 from orchestrator.learning.collecting import Collection
 from orchestrator.learning.table import names_of, table_of
@@ -24,7 +25,7 @@ from orchestrator.routers.collect import Collect
 from orchestrator.routers.features import HISTORY
 from orchestrator.routers.forecast import Forecast
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.types import Plan, Signal, Status
+from orchestrator.types import Signal, Status
 
 
 class Scores:

@@ -8,23 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from defaults import check
 from seen import THREE, Table, history, step
 
+from orchestrator.decisions import Conclude, Decision, Handback, Handoff, Keep, StopRun
 from orchestrator.errors import UserError
 from orchestrator.monitors import Every
 from orchestrator.routers import Cascade
-from orchestrator.types import (
-    Conclude,
-    Decision,
-    Event,
-    Handback,
-    Handoff,
-    History,
-    Keep,
-    Step,
-    StepKind,
-    StopRun,
-)
+from orchestrator.types import Event, History, Step, StepKind
 
 STUCK = Event("stuck", "the same call thrice", value=3.0, threshold=2.0)
 MILESTONE = Event("milestone", "a price was found")
@@ -460,3 +451,17 @@ async def test_a_turn_is_made_again_with_the_errors_that_led_there_if_so_asked(
 async def test_what_the_largest_engine_wrote_is_not_made_again() -> None:
     decision, _ = await decide(Cascade(on_stuck="retake", stay=1), agent("small", "large"), STUCK)
     assert isinstance(decision, Keep)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"turns": 5, "on_stuck": "turns"}, "`cascade` hands over for `turns` (5) turns"),
+        ({"on_milestone": "verify", "on_failed": "turns", "scorer": "verdict"}, "only a failed one hands over"),
+        ({"dwell": 3}, "nothing is handed over again within `dwell` moves"),
+        ({"stay": 2, "threshold": 0.5, "on_unreadable": "pass"}, "In [0, 1]; a score of at least this passes."),
+        ({"at_top": "ignore", "over_errors": False, "note": "", "whole": None}, "empty for nothing"),
+    ],
+)
+def test_a_default_is_what_people_are_told(options: dict[str, Any], said: str) -> None:
+    check(Cascade, options, said)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from learned import draft, history
 
+from orchestrator.decisions import Plan
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers.collect import Collect
-from orchestrator.types import Plan, Signal, Step
+from orchestrator.types import Signal, Step
 
 
 class Both:

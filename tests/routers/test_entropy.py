@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from seen import THREE, Table, history, step, token
 
 import orchestrator as orc
+from orchestrator.decisions import Plan, Rewrite
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineProtocol, UserError
 from orchestrator.routers import Entropy
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import History, Plan, Rewrite, Status, Step, TokenLogprob
+from orchestrator.types import History, Status, Step, TokenLogprob
 
 SURE = token(1.0, 1e-9)
 EVEN = token(0.5, 0.5)

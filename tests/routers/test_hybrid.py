@@ -9,9 +9,10 @@ import pytest
 from seen import THREE, Table, history, step, token
 
 from orchestrator import config
+from orchestrator.decisions import Plan
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.routers import Hybrid
-from orchestrator.types import Plan, Step
+from orchestrator.types import Step
 
 RULE = "judge-average >= 7 and entropy_mean < 0.4 or prm > 0.9"
 CALM = step(logprobs=[token(0.999, 0.001)] * 4)

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.decisions import Plan
 from orchestrator.errors import UserError
 from orchestrator.routers import LinUCB
 from orchestrator.routers.ridge import Ridge
 from orchestrator.routers.wording import PLACE, WORDING, of_place, of_task
-from orchestrator.types import History, Message, Outcome, Plan, Status, Step, Stop, Taken, Task
+from orchestrator.types import History, Message, Outcome, Status, Step, Stop, Taken, Task
 
 ENGINES = ("small", "large")
 State = Mapping[str, Any]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.decisions import Decision
 from orchestrator.errors import SignalUnavailable, UserError
 from orchestrator.routers import Oracle
-from orchestrator.types import Decision, History, Signal, Step, Stop, Task
+from orchestrator.types import History, Signal, Step, Stop, Task
 
 EIGHTHS = st.integers(0, 8).map(lambda number: number / 8)
 """Scores whose differences are exact, so that ties are ties."""

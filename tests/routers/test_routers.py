@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from orchestrator import routers
+from orchestrator.decisions import Decision, Plan, StopRun
 from orchestrator.errors import SignalUnavailable, UnknownName, UserError
 from orchestrator.routers import LargeOnly, Random, SmallOnly, SpecReason
-from orchestrator.types import Decision, History, Plan, Signal, Status, Step, Stop, StopRun, Task
+from orchestrator.types import History, Signal, Status, Step, Stop, Task
 
 
 def history(num_steps: int = 0, *, num_tokens: int = 0, seed: int = 7) -> History:

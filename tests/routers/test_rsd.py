@@ -9,11 +9,12 @@ import pytest
 from seen import THREE, Table, history, step
 
 import orchestrator as orc
+from orchestrator.decisions import Plan, StopRun
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import MissingCapability, UserError
 from orchestrator.routers import RSD
-from orchestrator.types import Plan, Status, StopRun
+from orchestrator.types import Status
 
 STEPS = 6
 

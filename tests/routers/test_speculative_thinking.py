@@ -9,11 +9,12 @@ import pytest
 from seen import Table, history, step
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, Rewrite
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UserError
 from orchestrator.routers import SpeculativeThinking
-from orchestrator.types import Decision, History, Rewrite, Step, Stop
+from orchestrator.types import History, Step, Stop
 
 DOUBT, SURE, NEUTRAL = "Wait, is that right?\n\n", "Yes, I am confident.\n\n", "Then it is 4.\n\n"
 LONG = "x" * 400

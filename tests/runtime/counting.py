@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UserError
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import History, Message, Outcome, Plan, Task
+from orchestrator.types import History, Message, Outcome, Task
 
 
 @dataclass(frozen=True, kw_only=True)

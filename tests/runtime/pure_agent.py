@@ -13,6 +13,7 @@ from typing import Any
 
 from pure_engine import draw, nothing
 
+from orchestrator.decisions import Decision, handoff, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
@@ -20,7 +21,7 @@ from orchestrator.monitors import Milestone, Stuck
 from orchestrator.routers import Cascade
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.tools import tool
-from orchestrator.types import Budget, Decision, Event, History, Step, StepKind, handoff, keep, rewrite, rollback
+from orchestrator.types import Budget, Event, History, Step, StepKind
 
 QUESTION = "Fill the list."
 NUM_TURNS = 4

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from orchestrator.decisions import Decision, Plan, handoff, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
@@ -22,7 +23,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.routers import Random, SmallOnly, SpecReason
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Budget, Decision, History, Plan, Step, handoff, keep, rewrite, rollback
+from orchestrator.types import Budget, History, Step
 
 QUESTION = "How many positive divisors does 2024 have?"
 NUM_STEPS = 8

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Plan
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
@@ -19,8 +21,8 @@ from orchestrator.routers import SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Kept
-from orchestrator.tools import tool
-from orchestrator.types import Budget, History, Overlap, Plan, Status, StepKind
+from orchestrator.tools import Python, tool
+from orchestrator.types import Budget, History, Overlap, Status, StepKind, Task
 
 QUESTION = "What is 6 times 7?"
 
@@ -353,6 +355,43 @@ def test_an_agent_that_is_over_is_given_back_as_it_was() -> None:
 def test_one_name_is_no_list(options: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError, match=re.escape(line)):
         Pipeline({"small": Scripted(["4"])}, "small", db=":memory:", **options)
+
+
+async def of_the_task(task: Task) -> list[Any]:
+    return [calc]
+
+
+@pytest.mark.parametrize(
+    ("one", "name"),
+    [(tool(calc), "calc"), (calc, "calc"), (Python, "Python"), (hangs, "hangs"), (of_the_task, "of_the_task")],
+)
+def test_what_makes_no_tasks_tools_is_refused_at_once(one: Any, name: str) -> None:
+    with pytest.raises(UserError) as refused:
+        Pipeline({"small": Scripted(["4"])}, "small", db=":memory:", tools=one)
+    assert str(refused.value) == f"tools = {name}: give a list, [{name}], or a function of the task that returns one"
+
+
+def typed(task: Task) -> list[Any]:
+    return [calc]
+
+
+class Maker:
+    def __call__(self, task: Any, *, seed: int = 0) -> list[Any]:
+        return [calc]
+
+
+@pytest.mark.parametrize(
+    "maker", [typed, Maker(), lambda task: [calc], lambda *given: [calc], partial(lambda n, task: [calc] * n, 1)]
+)
+def test_a_function_of_the_task_makes_its_tools(maker: Any) -> None:
+    with Pipeline({"small": Scripted([CALL, "\\boxed{42}"])}, "small", db=":memory:", tools=maker) as made:
+        assert observed(made.run(QUESTION)) == ["42"]
+
+
+@pytest.mark.parametrize("twice", [[calc, calc], [tool(calc), tool(name="calc")(raises)]])
+def test_two_tools_of_one_name_are_refused_at_once(twice: Any) -> None:
+    with pytest.raises(UserError, match=r"^two tools are called 'calc': give one of them another name$"):
+        Pipeline({"small": Scripted(["4"])}, "small", db=":memory:", tools=twice)
 
 
 def test_a_function_that_makes_no_tools_is_told_of() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import loads
 from typing import Any
 
 import pytest
 
 from orchestrator.cli.export import exported
+from orchestrator.decisions import Decision, handoff, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.memory.base import StoredRun
@@ -17,7 +19,7 @@ from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
-from orchestrator.types import Decision, Event, History, Step, StepKind, Task, handoff, keep, rewrite, rollback
+from orchestrator.types import Event, History, Step, StepKind, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,6 @@ answer   3
    8 small    kept             -     -      -      9      0  fine
        \boxed{3}
      event at step 8: forked
-     event at step 8: resumed
      event at step 9: thought: 0 tokens in mode agentic
 
 engine   purpose  fate         calls   prompt   cached  output       s
@@ -198,6 +199,47 @@ large produced 0% of all output tokens
 
 def test_a_timeline_shows_what_came_back_who_took_over_and_what_was_taken_back(made: Pipeline) -> None:
     assert drawn(made.journal.run("one")) == WHOLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Says:
+    """Raises one event for each reason."""
+
+    reason: str
+
+    def watch(self, history: History) -> Event | None:
+        return Event("overthinking", self.reason)
+
+
+WORDS = " ".join(f"word{number}" for number in range(12))
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (
+            f"it would answer '-436' with confidence 1; {WORDS}; uncalibrated",
+            "  -- overthinking: it would answer '-436' with confidence 1; word0 word1 word2\n"
+            "     word3 word4 word5 word6 word7 word8 word9 word10 word11; uncalibrated\n",
+        ),
+        ("算" * 60, f"  -- overthinking: {'算' * 22}\n     {'算' * 36}\n     {'算' * 2}\n"),
+        ("a\x1b[2J\n\nb", "  -- overthinking: a\\x1b[2J b\n"),
+        ("", "  -- overthinking\n"),
+    ],
+)
+def test_what_was_noticed_is_told_to_its_end(reason: str, told: str) -> None:
+    with agent(["\\boxed{2}"], monitors=[Says(reason=reason)], mode=None) as made:
+        stored = made.journal.run(made.run("What?").run_id)
+    assert told in timeline(stored).plain
+
+
+def test_of_a_long_reason_the_timeline_tells_the_beginning_and_the_end() -> None:
+    with agent(["\\boxed{2}"], monitors=[Says(reason=f"first {WORDS * 90} risk 0.05")], mode=None) as made:
+        stored = made.journal.run(made.run("What?").run_id)
+    text = timeline(stored).plain
+    told = text[text.index("  -- overthinking: first word0") : text.index("  -- to large")]
+    assert " … " in told and told.endswith(" risk 0.05\n") and told.count("\n") <= 6
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_fork_begins_with_what_its_parent_was_answered_noticed_and_chose() -> None:
@@ -257,6 +299,56 @@ def test_a_fork_of_a_simulation_is_brought_to_where_it_begins() -> None:
         child = made.journal.run(made.graph.invoke({"run": "one", "step": 2})["run"])
     assert worlds == [["pen", "cap"], ["pen", "cup"]]
     assert [row.text for row in child.kept() if row.kind == "observation"] == ["1 seen", "2 seen"]
+
+
+NAMES = ("look", "open", "feel")
+
+
+@pytest.mark.parametrize(
+    ("step", "again"), [(0, ["look", "open"]), (1, ["look", "open"]), (2, ["open"]), (3, ["open"]), (4, []), (5, [])]
+)
+@pytest.mark.parametrize("is_grandchild", [False, True], ids=["of a run", "of a fork"])
+def test_a_fork_names_the_tools_that_may_be_called_again_though_not_idempotent(
+    step: int, again: list[str], is_grandchild: bool
+) -> None:
+    def once(at: str) -> str:
+        return f"a {at}"
+
+    tools = [tool(name=name, idempotent=name == "feel")(once) for name in NAMES]
+    turns = [f"<tool>{name}(pen)</tool>" for name in NAMES]
+    with agent([*turns, "\\boxed{2}", *["\\boxed{3}"] * 2], tools=tools, monitors=[]) as made:
+        made.run("What?", run_id="one")
+        parent = made.graph.invoke({"run": "one", "step": 6})["run"] if is_grandchild else "one"
+        child = made.journal.run(made.graph.invoke({"run": parent, "step": step})["run"])
+        text = timeline(child, ancestors(made.journal, child), width=90).plain.splitlines()
+    [event] = [event for event in child.events if event.kind == "forked"]
+    reason = f"{', '.join(again)} may be called again, though not idempotent"
+    assert loads(event.detail) == {"parent": parent, **({"again": again, "reason": reason} if again else {})}
+    at = text.index(f"     event at step {step}: forked" + (f": {reason}" if again else ""))
+    assert "resumed" not in text[at + 1]
+
+
+class Dies(BaseException):
+    """The process dies here."""
+
+
+def test_a_fork_that_is_resumed_says_so_behind_where_it_begins() -> None:
+    calls = 0
+
+    def script(request: Any) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Dies
+        return "\\boxed{3}" if calls > 1 else "<tool>look(pen)</tool>"
+
+    with agent(script) as made:
+        made.run("What?", run_id="one")
+        with pytest.raises(Dies):
+            made.graph.invoke({"run": "one", "step": 2})
+        name = made.graph.invoke({"run": "one", "step": 2})["run"]
+        text = timeline(made.journal.run(name), width=90).plain
+    assert [line.split(": ", 1)[1] for line in text.splitlines() if "event at step 2" in line] == ["forked", "resumed"]
 
 
 def test_a_fork_at_the_beginning_is_in_the_mode_of_its_pipeline() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
@@ -17,7 +18,7 @@ from orchestrator.runtime.alternative import BAND
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Budget, Decision, History, Plan, Status, Step, keep, rewrite
+from orchestrator.types import Budget, History, Status, Step
 
 Door = Callable[[History, Step, Ask], Awaitable[Decision]]
 

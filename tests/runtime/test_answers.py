@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from test_alternative import account, line, purposes
 
+from orchestrator.decisions import Decision, keep
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import EngineSpec, ProbePrompt
 from orchestrator.errors import BadConfig, EngineProtocol, SignalUnavailable, UnknownName, UserError
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Decision, History, Step, keep
+from orchestrator.types import History, Step
 
 
 def writer(*answers: str, draft: str = "<think>\nso far\n\n") -> Callable[[Request], Any]:

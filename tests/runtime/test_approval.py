@@ -14,10 +14,12 @@ from langgraph.types import Command
 from orchestrator import reasoning_node
 from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import ToolPrompt
+from orchestrator.errors import UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.run import Approval
+from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
 from orchestrator.types import Status
 
@@ -57,6 +59,7 @@ def approvals(stored: StoredRun) -> list[tuple[str, str, str, str]]:
 
 NOTE = "\n[cut here: the whole has 2001 characters]"
 CUT = "x" * (2000 - len(NOTE)) + NOTE
+RETURN = "return True to let it be called, False not to, or not to with a text that tells the engine why"
 ASKS = "approval 0: the tool asks for approval"
 
 
@@ -82,10 +85,9 @@ async def _later(said: Any) -> Any:
         (False, "error: mail was not approved", ("deny", "mail was not approved")),
         ("write to Bob", "error: write to Bob", ("deny", "write to Bob")),
         ("", "error: mail was not approved", ("deny", "mail was not approved")),
-        (None, "error: mail was not approved", ("deny", "mail was not approved")),
-        (1, "error: mail was not approved", ("deny", "mail was not approved")),
         (" \n", "error: mail was not approved", ("deny", "mail was not approved")),
         ("no\x1b[2J\u202e ", "error: no\\x1b[2J\\u202e", ("deny", "no\\x1b[2J\\u202e")),
+        ("no, to Bob", "error: no, to Bob", ("deny", "no, to Bob")),
         ("x" * 2000, f"error: {'x' * 2000}", ("deny", "x" * 2000)),
         ("x" * 2001, f"error: {CUT}", ("deny", CUT)),
     ],
@@ -103,8 +105,27 @@ def test_the_pipelines_function_decides(said: Any, expected: str, decision: tupl
     assert asked == [Approval(result.run_id, "mail", {"to": "Ann"}, "the tool asks for approval")]
     assert observed(stored) == [expected]
     assert approvals(stored) == [(ASKS, decision[0], "a person", decision[1])]
+    assert f"  -- {decision[0]} mail: {decision[1][:20]}" in timeline(stored).plain
     assert post.sent == (["Ann"] if said is True else [])
     assert [call.intent.purpose for call in stored.calls] == (["draft"] + ["tool"] * (said is True) + ["draft"])
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("said", [None, 1, 0, b"no", ["yes"], "yes", " Y\n", "ok", "No", "true"], ids=repr)
+def test_what_is_neither_yes_nor_no_nor_a_reason_is_refused_and_the_question_stays(said: Any, is_async: bool) -> None:
+    post, answers = Post(), [said, True]
+
+    def approve(approval: Approval) -> Any:
+        answer = answers.pop(0)
+        return _later(answer) if is_async else answer
+
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools(), approve=approve) as made:
+        with pytest.raises(UserError) as refused:
+            made.run(QUESTION, run_id="one")
+        assert str(refused.value) == f"approve answered {said!r}: {RETURN}"
+        assert (post.sent, approvals(made.journal.run("one"))) == ([], [])
+        assert made.run(QUESTION, run_id="one").answer == "done"
+    assert post.sent == ["Ann"]
 
 
 def test_where_nobody_can_be_asked_the_call_is_not_made() -> None:
@@ -172,7 +193,7 @@ async def test_a_graph_with_a_checkpointer_keeps_the_question(tmp_path: Path, gr
     assert [call.intent.purpose for call in stored.calls] == ["draft", "tool", "draft", "draft"]
 
 
-@pytest.mark.parametrize("answers", [(True, True), (True, False), ("no", True)])
+@pytest.mark.parametrize("answers", [(True, True), (True, False), ("not him", True)])
 def test_every_call_of_a_turn_has_its_own_question(tmp_path: Path, answers: tuple[Any, Any]) -> None:
     post = Post()
     engine = Scripted([BOTH, "\\boxed{done}"], continues=False, logprobs=0)
@@ -189,6 +210,18 @@ def test_every_call_of_a_turn_has_its_own_question(tmp_path: Path, answers: tupl
     assert asked == ["Ann", "Bob"]
     assert post.sent == [name for name, answer in zip(asked, answers, strict=True) if answer is True]
     assert len(engine.requests) == 2
+
+
+def test_a_graph_that_is_resumed_with_no_answer_can_be_resumed_with_one(tmp_path: Path) -> None:
+    post = Post()
+    with mails("<tool>mail(Ann)</tool>", tools=post.tools(), db=tmp_path / "journal.db") as made:
+        app = app_of(made, InMemorySaver())
+        app.invoke({"question": QUESTION}, THREAD)
+        with pytest.raises(UserError, match=f"^a person, asked about mail, answered 'yes': {RETURN}"):
+            app.invoke(Command(resume="yes"), THREAD)
+        assert post.sent == []
+        assert app.invoke(Command(resume=True), THREAD)["answer"] == "done"
+    assert post.sent == ["Ann"]
 
 
 def test_without_a_checkpointer_nobody_is_asked(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, keep
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.judge import Judge
@@ -21,7 +22,7 @@ from orchestrator.runtime.calibration import Calibration, read
 from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.pairing import FINGERPRINT, Pair, Writer
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Decision, History, Step, keep
+from orchestrator.types import History, Step
 
 
 def small(request: Request) -> str:

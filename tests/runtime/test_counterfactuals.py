@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.decisions import Decision, handoff, keep, rollback
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, UserError
@@ -20,7 +21,7 @@ from orchestrator.runtime.counterfactuals import Compared, compared, counterfact
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Budget, Decision, History, Step, Task, handoff, keep, rollback
+from orchestrator.types import Budget, History, Step, Task
 
 ANSWER = "\\boxed{1}"
 

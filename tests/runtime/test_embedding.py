@@ -16,6 +16,7 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from pure_engine import QUESTION, draw, num_requests, pipeline
 
 from orchestrator import reasoning_node
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineError, EngineProtocol, UserError
@@ -23,7 +24,7 @@ from orchestrator.memory.ids import derived
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.run import Decided, Kept
-from orchestrator.types import Budget, Decision, History, Plan, Status, Step, keep, rewrite
+from orchestrator.types import Budget, History, Status, Step
 
 
 class Talk(TypedDict, total=False):

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, keep
+from orchestrator.engines.base import Request
+from orchestrator.engines.scorers.verdict import Verdict
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UserError
-from orchestrator.monitors import MONITORS, Chance, Drift, Every, Overthinking, Redundant, Spent, Stuck, find
+from orchestrator.monitors import MONITORS, Chance, Drift, Every, Milestone, Overthinking, Redundant, Spent, Stuck, find
 from orchestrator.routers import Cascade, SmallOnly
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Decision, Event, History, keep
+from orchestrator.tools import tool
+from orchestrator.types import Event, History
 
 IGNORES: dict[str, Any] = {"on_stuck": "ignore", "on_milestone": "ignore", "others": {}}
 
@@ -97,3 +101,54 @@ def test_what_nobody_heeds_is_said_in_the_trace_and_once_to_people(
         assert len(pipeline.doubts) == is_unheeded
         for doubt in pipeline.doubts:
             assert re.fullmatch(r"monitor \S+ notices what small \S+ does nothing about: .*", doubt)
+
+
+PLACES = ("attic", "barn", "cellar", "den", "entry", "farm", "garage", "hall")
+
+
+@tool(idempotent=True)
+def look(at: str) -> str:
+    """Look into a place."""
+    return f"the {at} is empty"
+
+
+def strays(request: Request) -> str:
+    """Look into one place after another, though the question is another one, and say nothing twice."""
+    assert request.prompt is not None
+    number = bytes(request.prompt.ids()).decode().count("is empty")
+    return "\\boxed{lost}" if number == len(PLACES) else f"<tool>look({PLACES[number]})</tool>"
+
+
+JUDGED = [Stuck(), Milestone(every=3)]
+
+
+@pytest.mark.parametrize(
+    ("says", "monitors", "options", "handed", "reason"),
+    [
+        ("INCORRECT", [Stuck()], {}, [], None),
+        ("INCORRECT", JUDGED, {}, [6], "verdict fails"),
+        ("CORRECT", JUDGED, {}, [], "verdict passes"),
+        ("perhaps", JUDGED, {}, [], "no reading of verdict"),
+        ("perhaps", JUDGED, {"on_unreadable": "fail"}, [6], "no reading of verdict"),
+        ("INCORRECT", JUDGED, {"on_milestone": "ignore"}, [], "nothing is done about milestone"),
+    ],
+)
+def test_a_drift_without_a_loop_is_caught_only_where_a_milestone_is_judged(
+    says: str, monitors: list[Any], options: dict[str, Any], handed: list[int], reason: str | None
+) -> None:
+    large = Scripted(lambda request: says if request.purpose == "judge" else "\\boxed{found}")
+    with Pipeline(
+        {"small": Scripted(strays), "large": large},
+        Cascade(**options),
+        monitors=monitors,
+        tools=[look],
+        scorers={"verdict": Verdict(reading="word")},
+        db=":memory:",
+    ) as made:
+        result = made.run("What does a pen cost?", run_id="it")
+        stored = made.journal.run("it")
+    assert result.answer == ("found" if handed else "lost")
+    assert [row.step for row in stored.decisions if row.action == "handoff"] == handed
+    assert [event for event in stored.events if event.kind == "stuck"] == []
+    said = [row.reason for row in stored.decisions if row.door == "on_events"]
+    assert bool(said) == (reason is not None) and all(reason in each for each in said if reason)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from test_alternative import line
 
+from orchestrator.decisions import Decision, Plan, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, UserError
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import Budget, Decision, History, Plan, Step, keep, rewrite
+from orchestrator.types import Budget, History, Step
 
 LEAD = Plan(engine="small", lead="Wait, ")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, Plan, handoff, keep, rollback
 from orchestrator.engines.base import Capabilities, Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Reply, Scripted
@@ -27,7 +28,7 @@ from orchestrator.ledger import Price
 from orchestrator.runtime.calls import call_seed
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Decision, History, Message, Plan, Status, Step, handoff, keep, rollback
+from orchestrator.types import History, Message, Status, Step
 
 ONCE = RetryPolicy(attempts=1)
 

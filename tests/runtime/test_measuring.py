@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, keep, rewrite
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import MissingCapability, UnknownName, UserError
-from orchestrator.types import Decision, History, Step, keep, rewrite
+from orchestrator.types import History, Step
 
 ANSWER = "\\boxed{7}"
 

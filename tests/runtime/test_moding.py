@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from json import loads
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Plan
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, MissingCapability, SignalUnavailable, UserError
 from orchestrator.memory.base import StoredRun
+from orchestrator.memory.journal import Journal
+from orchestrator.memory.store import Store
 from orchestrator.modes import Effort, FirstTry, SelfClassified
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import AGENTIC, NO_THINK, THINK
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Event, History, Message, Mode, Outcome, Overlap, Plan, Signal, Status, Task
+from orchestrator.types import Budget, Event, History, Message, Mode, Outcome, Overlap, Signal, Status, Task
 
 
 class Chooses:
@@ -64,21 +69,30 @@ def prompt_of(request: Request) -> str:
 
 
 @pytest.mark.parametrize(
-    ("mode", "begins"),
+    ("mode", "named", "begins"),
     [
-        ("no_think", "assistant: <think>\n\n</think>\n\n"),
-        (NO_THINK, "assistant: <think>\n\n</think>\n\n"),
-        (Chooses(NO_THINK), "assistant: <think>\n\n</think>\n\n"),
-        ("think", "assistant: <think>\n"),
-        ("agentic", None),
-        (None, "assistant: "),
+        ("no_think", ["no_think"], "assistant: <think>\n\n</think>\n\n"),
+        (NO_THINK, ["no_think"], "assistant: <think>\n\n</think>\n\n"),
+        (Chooses(NO_THINK), ["no_think"], "assistant: <think>\n\n</think>\n\n"),
+        ("think", ["think"], "assistant: <think>\n"),
+        ("agentic", ["as-it-is"], "assistant: "),
+        (None, [], "assistant: "),
     ],
 )
-def test_a_mode_is_in_the_prompt_and_on_disk_before_anything_is_written(mode: Any, begins: str | None) -> None:
-    result, stored, engine = solve(["\\boxed{4}"], mode)
-    assert result.answer == "4"
-    assert begins is None or prompt_of(engine.requests[0]).endswith(begins)
-    assert len(chosen(stored)) == (mode is not None)
+def test_a_mode_is_in_the_prompt_and_on_disk_before_anything_is_written(
+    mode: Any, named: list[str], begins: str, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, list[str]]] = []
+
+    def answer(request: Request) -> str:
+        with Store(tmp_path / "journal.db", readonly=True) as store:
+            seen.append((prompt_of(request), [name for _, _, name, _ in chosen(Journal(store).run("it"))]))
+        return "\\boxed{4}"
+
+    with Pipeline({"small": Scripted(answer)}, "small", mode=mode, db=tmp_path / "journal.db") as made:
+        assert made.run("How many?", run_id="it").answer == "4"
+    [(prompt, on_disk)] = seen
+    assert (on_disk, prompt[-len(begins) :]) == (named, begins)
 
 
 def test_what_a_policy_chose_by_is_in_the_trace() -> None:
@@ -109,6 +123,7 @@ def twice(task: Task) -> list[Any]:
     [
         ({"mode": "agentic", "fallback": None}, "mode agentic: there are no tools"),
         ({"mode": "agentic", "fallback": AGENTIC}, "mode agentic: there are no tools"),
+        ({"mode": "agentic", "fallback": "refuse"}, "mode agentic: there are no tools"),
         ({"tools": twice}, "two tools are called 'look'"),
         ({"tools": lambda task: [len]}, "function 'len' cannot be a tool"),
     ],
@@ -118,6 +133,15 @@ def test_what_is_refused_leaves_no_run_behind(options: dict[str, Any], told: str
         with pytest.raises(UserError, match=told):
             made.run("How many?")
         assert made.journal.runs() == []
+
+
+def test_a_fallback_is_a_fixed_mode_or_says_which_there_are() -> None:
+    known = r"known: agentic, instant, no_think, think, think\(BUDGET\), as-it-is, refuse$"
+    for wanted in ("auto", "lengths(0.9)", "nothing"):
+        with pytest.raises(UserError, match=f"fallback = '{re.escape(wanted)}': no fixed mode named .*; {known}"):
+            solve((), "think", fallback=wanted)
+    with pytest.raises(UserError, match="fallback = 3: give the name of a fixed mode, as-it-is or refuse"):
+        solve((), "think", fallback=3)
 
 
 def test_what_is_no_choice_is_refused() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from learned import known
 from pure_engine import QUESTION, ROUTERS, draw
 
+from orchestrator.decisions import Decision, keep, rewrite, rollback, stop
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
@@ -30,7 +31,7 @@ from orchestrator.runtime.build import router_of
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Budget, Decision, Event, History, Overlap, Status, Step, keep, rewrite, rollback, stop
+from orchestrator.types import Budget, Event, History, Overlap, Status, Step
 
 PIECES = ("a", " b", "\n", "\n\n", "; ", "é", "", *"cdefghijklmnopqr", "```\n", "<tool_call>", "\\boxed{4}", "</think>")
 

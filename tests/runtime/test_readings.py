@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, keep
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scorers.base import Call
@@ -23,7 +24,7 @@ from orchestrator.errors import SignalUnavailable
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.decisions import CONSTANT
 from orchestrator.runtime.readings import SAME, Readings
-from orchestrator.types import Decision, History, Signal, Step, keep
+from orchestrator.types import History, Signal, Step
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pure_engine import QUESTION, content, num_requests, pipeline
 
+from orchestrator.decisions import Decision, Plan, handoff, keep, rewrite, rollback, stop
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
@@ -24,21 +25,7 @@ from orchestrator.memory.store import Store
 from orchestrator.routers import SpecReason
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import (
-    Budget,
-    Decision,
-    Event,
-    History,
-    Overlap,
-    Plan,
-    Status,
-    Step,
-    handoff,
-    keep,
-    rewrite,
-    rollback,
-    stop,
-)
+from orchestrator.types import Budget, Event, History, Overlap, Status, Step
 
 
 class Death(BaseException):

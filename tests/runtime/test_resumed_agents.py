@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, keep, rollback
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
@@ -19,7 +20,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.run import Approval
 from orchestrator.tools import tool
-from orchestrator.types import Decision, Event, History, Status, Step, StepKind, Task, keep, rollback
+from orchestrator.types import Event, History, Status, Step, StepKind, Task
 
 QUESTION = "Count."
 UNKNOWN = "error: the call was interrupted, and whether it was made is not known"

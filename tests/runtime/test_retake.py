@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.decisions import Decision, Handoff
 from orchestrator.doors import Ask
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
@@ -19,7 +20,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
-from orchestrator.types import Decision, Event, Handoff, History, StepKind
+from orchestrator.types import Event, History, StepKind
 
 RETAKE = Cascade(on_stuck="retake", on_milestone="ignore", turns=1, dwell=0, stay=1)
 CALL = "<tool>count()</tool>"

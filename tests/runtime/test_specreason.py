@@ -155,8 +155,8 @@ async def test_delimiter_end_and_length_stops_are_three_different_records() -> N
 class Cut:
     """Let the second step have 5 tokens."""
 
-    def before_step(self, history: orc.types.History) -> orc.types.Plan:
-        return orc.types.Plan(engine="small", max_tokens=5 if len(history.steps) == 1 else 50)
+    def before_step(self, history: orc.types.History) -> orc.decisions.Plan:
+        return orc.decisions.Plan(engine="small", max_tokens=5 if len(history.steps) == 1 else 50)
 
 
 @pytest.mark.parametrize(

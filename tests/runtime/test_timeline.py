@@ -14,6 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 import orchestrator as orc
+from orchestrator.decisions import Decision, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Completion, Drafting, Request
 from orchestrator.engines.retry import RetryPolicy
@@ -23,7 +24,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.calls import completion_of
 from orchestrator.runtime.timeline import timeline
-from orchestrator.types import Decision, History, Step, keep, rewrite, rollback
+from orchestrator.types import History, Step
 
 
 def stored(pipeline: orc.Pipeline, question: str = "What?") -> StoredRun:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.doors import Ask
+from orchestrator.decisions import Decision, Plan, conclude, handback, handoff, keep, rewrite, rollback, stop
+from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
+from orchestrator.engines.spec import ToolPrompt
 from orchestrator.errors import EngineProtocol, SignalUnavailable, UnknownName, UserError
 from orchestrator.memory.base import StoredRun
 from orchestrator.modes import Agreement, FirstTry, SelfClassified
@@ -21,22 +23,7 @@ from orchestrator.monitors import Convergence, Overthinking
 from orchestrator.monitors.exit_file import ExitFile
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import (
-    Budget,
-    Decision,
-    Event,
-    History,
-    Plan,
-    Status,
-    Step,
-    conclude,
-    handback,
-    handoff,
-    keep,
-    rewrite,
-    rollback,
-    stop,
-)
+from orchestrator.types import Budget, Event, History, Status, Step
 
 QUESTION = "How many?"
 EXITS = ExitFile(
@@ -236,6 +223,29 @@ def test_an_exit_without_any_budget_claims_no_saving() -> None:
     assert rows(stored, "exit") == [(1, "conclude", "overthinking: sure enough; 6 tokens of thought")]
 
 
+@pytest.mark.parametrize(
+    ("tools", "behind", "text"),
+    [
+        ((), ["\\boxed{8}"], "step\n\n</think>\n\n\\boxed{3}"),
+        ((lookup,), ["<tool>lookup(x)</tool>", "\\boxed{7}"], "step\n\n</think>\n\n<tool>lookup(x)</tool>\\boxed{7}"),
+    ],
+    ids=["without tools", "with tools"],
+)
+def test_what_an_exit_was_answered_stands_only_where_no_tool_could_be_called_first(
+    tools: Any, behind: list[str], text: str
+) -> None:
+    def script(request: Request) -> str:
+        assert request.prompt is not None
+        asked = bytes(request.prompt.ids()).decode()
+        if "step" not in asked:
+            return "step\n\n"
+        return "" if asked.endswith("\\boxed{3}") else behind[asked.count("tool: ")]
+
+    result, _ = solve(script, Sees({1: DONE._replace(answer="3")}), think=True, tools=tools)
+    assert result.text == text
+    assert result.answer == text[-2]
+
+
 def test_reasoning_that_never_had_a_block_is_ended_by_opening_the_answer() -> None:
     result, stored = solve(["step\n\n", "4}"], Sees({1: DONE}))
     assert (result.text, result.answer) == ("step\n\n\\boxed{4}", "4")
@@ -408,6 +418,29 @@ def test_with_tools_a_turn_of_a_hand_over_ends_with_what_the_tool_answers() -> N
     assert [step for step, *_ in rows(stored, "handover")] == [5]
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["turns", "steps"])
+def test_a_hand_over_from_a_draft_goes_on_in_whole_turns_where_the_agent_writes_them(whole: bool) -> None:
+    class HandsOver(Heeds):
+        def before_step(self, history: History) -> Plan:
+            return Plan(engine="small", whole=whole, max_tokens=50)
+
+        async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+            return handoff("large", turns=2) if draft.index == 0 else keep()
+
+    act = "<tool>lookup(x)</tool>"
+    requests: list[Request] = []
+
+    def large(request: Request) -> str:
+        requests.append(request)
+        return f"b\n\n{act}" if whole or len(requests) % 2 else act
+
+    small = [f"a\n\n{act}", "\\boxed{7}"]
+    result, _ = solve(small, router=HandsOver(), large=large, tools=[lookup], think=False)
+    by_large = [f"b\n\n{act}"] if whole else ["b\n\n", act]
+    assert [step.text for step in result.steps] == [*by_large, "7", *by_large, "7", "\\boxed{7}"]
+    assert {request.max_tokens for request in requests} == {50}
+
+
 def test_a_hand_over_without_end_goes_to_the_end() -> None:
     result, _ = solve(
         ["a\n\n"], Sees({1: STUCK}), router=Heeds({1: handoff("large")}), large=["b\n\n", "c\n\n", "\\boxed{4}"]
@@ -482,6 +515,29 @@ def test_stop_ends_the_run() -> None:
 def test_what_makes_no_sense_about_events_is_refused(answer: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         solve(["a\n\n"], Sees({1: STUCK}), router=Heeds({1: answer}))
+
+
+@pytest.mark.parametrize("at_a_draft", [False, True], ids=["at an event", "at a draft"])
+@pytest.mark.parametrize("note", ["", "Hmm. "])
+def test_an_engine_that_cannot_go_on_from_a_note_is_handed_over_to_without_one(note: str, at_a_draft: bool) -> None:
+    class HandsOver(Heeds):
+        needs = Needs(steps=False)
+
+        async def after_draft(self, history: History, draft: Step, ask: Any) -> Decision:
+            return handoff("large", note=note) if at_a_draft else keep()
+
+    act = '<tool_call>{"name": "lookup", "arguments": {"item": "x"}}</tool_call>'
+    engines = {name: Scripted([said], continues=False, logprobs=0) for name, said in (("small", act), ("large", "7"))}
+    options: dict[str, Any] = {"tools": [lookup], "tool_prompt": ToolPrompt(format="hermes", is_native=True)}
+    router = HandsOver({2: handoff("large", note=note)})
+    with Pipeline(engines, router, monitors=[Sees({2: STUCK})], db=":memory:", **options) as made:
+        if not note:
+            assert [step.writer for step in made.run(QUESTION).steps][-1] == "large"
+            return
+        with pytest.raises(
+            UserError, match=r"HandsOver \S+ begins with 'Hmm\. '; a chat-only engine cannot go on from"
+        ):
+            made.run(QUESTION)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 from pure_engine import draw, nothing, pure
 from pure_engine import pipeline as plain
 
+from orchestrator.decisions import Decision, Plan, conclude, handback, handoff, keep, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
@@ -18,19 +19,7 @@ from orchestrator.modes import Effort, FirstTry, SelfClassified
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.fixed import NO_THINK, THINK
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.types import (
-    Budget,
-    Decision,
-    Event,
-    History,
-    Plan,
-    Step,
-    conclude,
-    handback,
-    handoff,
-    keep,
-    rollback,
-)
+from orchestrator.types import Budget, Event, History, Step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,7 @@ FLAGS = (
     *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-per-request-metrics"),
 )
 DRAFTING = ("--speculative-config", json.dumps(SPECULATION), "--per-request-spec-decode-metrics", "detailed")
+CALLING = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 DIGITS = {"classifier_from_token": [*"0123456789"], "method": "no_post_processing"}
 GOOD_OR_NOT = {"classifier_from_token": ["0", "9"], "method": "from_2_way_softmax"}
 """One class, as reward models have: its logit is how far that of 9 is above that of 0."""
@@ -138,7 +139,8 @@ def drafting_folders(
 @pytest.fixture(scope="session")
 def vllm_url(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server of SmolLM2."""
-    with serving(environment.python, SMOLLM2, environment.model, tmp_path_factory.mktemp("vllm"), *DRAFTING) as url:
+    folder = tmp_path_factory.mktemp("vllm")
+    with serving(environment.python, SMOLLM2, environment.model, folder, *DRAFTING, *CALLING) as url:
         yield url
 
 

@@ -16,11 +16,12 @@ from pair import TASKS, Pair, kept, runs, served
 from started import is_alive, until
 
 import orchestrator as orc
+from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Completion, Request
 from orchestrator.engines.dialects.vllm import Vllm
 from orchestrator.runtime.attempts import attempts
-from orchestrator.types import History, Plan, Status
+from orchestrator.types import History, Status
 
 pytestmark = pytest.mark.vllm
 

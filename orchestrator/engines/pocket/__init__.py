@@ -23,7 +23,7 @@ BUNDLED = ("pocket-small", "pocket-large", "pocket-scorer")
 _CONTEXT = 2048
 _JUDGE = JudgePrompt(question="Rate the last step 0-9.", prefill="", think=False)
 _VERDICT = VerdictPrompt(question="Is this right? CORRECT or INCORRECT.", think=False, max_tokens=1)
-_TOOLS = ToolPrompt(told="Tools: {names}.")
+_TOOLS = ToolPrompt(told="Tools: {names}.", trained_on=("calc", "lookup", "list", "convert"))
 _PROBE = ProbePrompt(closes="</think>\n")
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import orchestrator as orc
 from orchestrator.bench.workloads import workload_of
+from orchestrator.cli.app import app
 from orchestrator.monitors.exit_file import parse
 from orchestrator.monitors.overthinking import Overthinking
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget
 
 ROOT = Path(__file__).parents[2]
+PACKED = sorted((ROOT / "results").glob("**/samples.jsonl.xz"))
 EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
 
 
@@ -33,6 +37,17 @@ def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     known = (ROOT / "results" / folder / "table.txt").read_text()
+    assert done.stdout == known == (copy / "table.txt").read_text()
+
+
+@pytest.mark.parametrize("packed", PACKED, ids=lambda file: str(file.parent.relative_to(ROOT)))
+def test_the_table_of_a_race_is_that_of_its_samples(packed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "results"
+    shutil.copytree(packed.parent, copy)
+    (copy / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
+    known = (copy / "table.txt").read_text()
+    done = CliRunner().invoke(app, ["bench", "report", str(copy)])
+    assert done.exit_code == 0, done.output
     assert done.stdout == known == (copy / "table.txt").read_text()
 
 

@@ -1,0 +1,122 @@
+"""A tool that is not one of ours is held to what ours keep to: whatever it does is an observation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orchestrator.engines.scripted import Scripted
+from orchestrator.errors import BadCall, UserError
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.tools.base import Observation
+from orchestrator.types import Budget, Status, StepKind
+
+
+class Own:
+    """A tool of the public protocol."""
+
+    name = "own"
+    description = "Does what it is told."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+    is_idempotent = True
+    needs_approval = False
+
+    def __init__(self, does: Any = None, checks: Any = None) -> None:
+        self.does = does
+        self.checks = checks
+
+    def check(self, arguments: Mapping[str, Any]) -> Any:
+        return _done(self.checks) if self.checks is not None else arguments
+
+    async def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        return _done(self.does)
+
+
+class Generous(Own):
+    max_chars = 5000
+
+
+def _done(what: Any) -> Any:
+    if isinstance(what, BaseException):
+        raise what
+    return what
+
+
+def ran(made: Any, **options: Any) -> tuple[Status, str, str]:
+    """Call a tool once; return the run's status, who answered and what."""
+    engine = Scripted(["<tool>own()</tool>", "\\boxed{0}"])
+    with Pipeline({"small": engine}, "small", tools=made, db=":memory:", **options) as pipeline:
+        result = pipeline.run("q")
+        [seen] = [step for step in result.steps if step.kind is StepKind.OBSERVATION]
+        return result.status, seen.writer, seen.text
+
+
+@pytest.mark.parametrize(
+    ("does", "expected"),
+    [
+        (RuntimeError("boom in /srv/secret/place.db"), "error: RuntimeError: boom in place.db"),
+        (BadCall("say it in other words"), "error: say it in other words"),
+        (SystemExit(3), "error: SystemExit: 3"),
+        (asyncio.CancelledError(), "error: CancelledError"),
+        ("text", "text"),
+        ({"a": 1}, '{"a":1}'),
+        (None, "null"),
+        (Observation("a\x1b[2J\ud800b"), "a\\x1b[2J\\ud800b"),
+        (Observation(b"\x00"), "error: the tool returned bytes, which are no text: it has to decode them"),  # type: ignore[arg-type]
+        (Observation("late", float("nan")), "late"),
+        (Observation(""), "(no output)"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("per_task", [False, True], ids=["listed", "made for the task"])
+def test_whatever_it_does_is_an_observation(does: Any, expected: str, per_task: bool) -> None:
+    tools = [Own(does)]
+    assert ran((lambda task: tools) if per_task else tools) == (Status.COMPLETED, "own", expected)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Own, 4000), (Generous, 5000)])
+@pytest.mark.parametrize("over", [0, 1, 3_000_000])
+def test_what_it_answers_is_cut_at_its_cap(kind: Any, most: int, over: int) -> None:
+    whole = "x" * (most + over)
+    _, _, text = ran([kind(Observation(whole))])
+    assert len(text) == most
+    assert text == whole if not over else text.endswith(f"x\n[cut here: the whole has {most + over} characters]")
+
+
+@pytest.mark.parametrize("cap", [99, "4000", None, True])
+def test_a_cap_that_is_none_is_refused_at_once(cap: Any) -> None:
+    made = Own()
+    made.max_chars = cap  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"^tool 'own': max_chars = .* must be a whole number, at least 100$"):
+        Pipeline({"small": Scripted([])}, "small", tools=[made], db=":memory:")
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [
+        (BadCall("give a place"), "error: give a place"),
+        (ValueError("no \x1b[2J"), "error: ValueError: no \\x1b[2J"),
+        ("all is well", "error: ValueError: "),
+        (7, "error: TypeError: "),
+    ],
+    ids=repr,
+)
+def test_a_check_that_does_not_give_arguments_is_a_call_that_cannot_be_made(checks: Any, expected: str) -> None:
+    status, _, text = ran([Own(AssertionError("it was called"), checks)])
+    assert (status, text.startswith(expected)) == (Status.COMPLETED, True)
+
+
+def test_the_clock_still_cuts_it_off() -> None:
+    class Hangs(Own):
+        async def __call__(self, arguments: Mapping[str, Any]) -> Any:
+            await asyncio.sleep(30)
+
+    engine = Scripted(["<tool>own()</tool>"])
+    budget = Budget(seconds=0.2)
+    with Pipeline({"small": engine}, "small", tools=[Hangs()], budget=budget, db=":memory:") as pipeline:
+        result = pipeline.run("q")
+    assert (result.status, result.seconds < 5) == (Status.BUDGET, True)
+    assert [step.kind for step in result.steps] == [StepKind.ACTION]
