@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from orchestrator.cli.export import RunExport
+from orchestrator.cli.source import option_of
 
 Call = Callable[..., Result]
 
@@ -115,6 +116,22 @@ def test_where_nobody_can_be_asked_the_call_is_denied_and_the_trace_says_why(
     assert run.settings["tools"]["order"] == ["pay"]
     assert [event.kind for event in run.events if "raised" in event.detail] == ["look"]
     assert "pay" in orchestrator("trace", "show").stdout
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('{"drift": "end"}', {"drift": "end"}),
+        ('{drift = "end"}', {"drift": "end"}),
+        ('{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
+        ("{oops", "{oops"),
+        ("null", "null"),
+        ("large", "large"),
+        ("0.5", 0.5),
+    ],
+)
+def test_a_table_on_the_command_line_is_written_as_toml_or_json_has_it(written: str, value: Any) -> None:
+    assert option_of(f"others={written}") == ("others", value)
 
 
 def test_a_file_of_tasks_asks_one_question_at_a_time(here: Path) -> None:

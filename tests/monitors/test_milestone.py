@@ -52,6 +52,8 @@ def test_every_so_many_moves_are_a_milestone(every: int, expected: list[int]) ->
     events = replay(Milestone(every=every), run)
     assert [event.step for event in events] == expected
     assert all((event.value, event.threshold) == (every, every) for event in events)
+    moves = "1 move" if every == 1 else f"{every} moves"
+    assert all(event.reason == f"{moves} since the last milestone" for event in events)
 
 
 def test_a_subgoal_begins_the_count_anew() -> None:

@@ -114,7 +114,8 @@ async def test_the_answer_is_the_one_that_the_pipeline_finds(answer: Any, text: 
     policy = AnswerGate(gate="forced", on_unreadable="accept")
     async with orc.Pipeline(engines, policy, answer=answer, db=":memory:") as pipeline:
         result = await pipeline.arun("q")
-        [decision] = pipeline.journal.run(result.run_id).decisions
+        stored = pipeline.journal.run(result.run_id)
+    [decision] = [row for row in stored.decisions if row.door == "after_draft"]
     assert decision.reason != "the solution has no answer"
     ask = Table()
     ask.answer_in = extractor(answer)  # type: ignore[method-assign]
