@@ -15,7 +15,8 @@ from orchestrator.errors import UserError
 
 __all__ = ["Vectors"]
 
-_NEW = "SELECT n, behavior, version, vector FROM vectors WHERE handbook = ? AND space = ? AND n > ? ORDER BY n"
+_NEW = "SELECT n, behavior, version, vector FROM vectors WHERE +handbook = ? AND +space = ? AND n > ? ORDER BY n"
+"""What is behind the last row that was read: the signs keep SQLite from looking through all others by their index."""
 _PUT = (
     "INSERT INTO vectors (handbook, space, behavior, version, vector) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (handbook, space, behavior, version) DO NOTHING"
