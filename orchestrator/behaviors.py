@@ -82,7 +82,7 @@ class Behavior:
     neutral: int = 0
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or len(self.name) > MAX_NAME:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or len(self.name) > MAX_NAME:
             raise UserError(
                 f"behavior name {self.name!r:.100}: write {PREFIX} and small letters, digits and single underscores, "
                 f"at most {MAX_NAME} characters"
@@ -95,6 +95,9 @@ class Behavior:
                 _check_line(self.name, name, value, MAX_NAME)
         if self.step is not None and (type(self.step) is not int or not 0 <= self.step < 1 << 53):
             raise UserError(f"{self.name}: step = {self.step!r:.40} must be a whole number of at least 0")
+        for name in get_args(Effect):
+            if type(value := getattr(self, name)) is not int or not 0 <= value < 1 << 53:
+                raise UserError(f"{self.name}: {name} = {value!r:.40} must be a whole number of at least 0")
         if self.polarity not in get_args(Polarity):
             raise UserError(f"{self.name}: polarity = {self.polarity!r:.40}; known: {', '.join(get_args(Polarity))}")
 
@@ -104,7 +107,9 @@ class Behavior:
         return self.helpful + self.harmful + self.neutral
 
 
-def _check_line(name: str, what: str, text: str, limit: int) -> None:
+def _check_line(name: str, what: str, text: Any, limit: int) -> None:
+    if not isinstance(text, str):
+        raise UserError(f"{name}: {what} = {text!r:.40} must be a text")
     if not text.strip() or text != text.strip():
         raise UserError(f"{name}: the {what} is empty or has space around it: give one line of text")
     if len(text.splitlines()) > 1 or visible(text) != text:
@@ -123,6 +128,10 @@ class Add(NamedTuple):
     run: str = ""
     step: int | None = None
     task: str = ""
+    helpful: int = 0
+    """What it brings along from elsewhere; likewise below."""
+    harmful: int = 0
+    neutral: int = 0
 
 
 class Update(NamedTuple):

@@ -39,6 +39,7 @@ COMMANDS = {
         "orchestrator.cli.export_router_data:export_router_data",
         "Write collected steps as the published router learns from them.",
     ),
+    "handbook": ("orchestrator.cli.handbook:handbook", "See, change and learn behaviors."),
     "engines": ("orchestrator.cli.engines:engines", "Start, watch and end model servers."),
     "config": ("orchestrator.cli.config:config", "Show or check the configuration."),
     "init": ("orchestrator.cli.init:init", "Write a configuration to start from."),

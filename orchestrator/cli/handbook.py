@@ -1,0 +1,306 @@
+"""`orchestrator handbook`: behaviors that were learned, looked at, changed, taken back and carried elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.source import config_flag, db_flag, engine_flags
+from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.behaviors import Behavior
+    from orchestrator.learning.strategist import Learnt
+    from orchestrator.memory.handbook import Change, Handbook
+
+__all__ = ["handbook"]
+
+_FORMATS = ("jsonl", "bullets")
+
+name_flag = click.option(
+    "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
+)
+
+format_flag = click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True, help="How it is written."
+)
+
+
+def _flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    return config_flag(db_flag(name_flag(command)))
+
+
+@click.group(epilog="Example: orchestrator handbook list")
+def handbook() -> None:
+    """See, change and learn behaviors: short instructions that runs recall.
+
+    A handbook lies in the journal's file, or in another that --db names; a file may hold several.
+    """
+
+
+@handbook.command("list", epilog="Example: orchestrator handbook list --section sums")
+@click.option("--section", help="Only of this topic.")
+@click.option("--retired", is_flag=True, help="Those that are recalled no more as well.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
+@_flags
+def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: Any) -> None:
+    """List the behaviors, and how often those that were used helped or harmed."""
+    from orchestrator.cli.streams import say
+
+    with _reading(given) as book:
+        found = book.behaviors(section=section, retired=retired)
+    if not as_json:
+        say(f"{'id':>5}  {'helpful':>7} {'harmful':>7}  behavior")
+    for each in found:
+        _say(each, as_json=as_json)
+
+
+@handbook.command("search", epilog='Example: orchestrator handbook search "What is 17 + 25?"')
+@click.argument("question")
+@click.option("-n", "number", type=click.IntRange(1), default=10, show_default=True, help="Behaviors to show.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
+@_flags
+def search(question: str, number: int, as_json: bool, **given: Any) -> None:
+    """Show what a question finds, the best first."""
+    with _reading(given) as book:
+        for each, _ in book.search(question, number):
+            _say(each, as_json=as_json)
+
+
+@handbook.command("show", epilog="Example: orchestrator handbook show behavior_check_sums")
+@click.argument("behavior", metavar="ID|NAME")
+@_flags
+def show(behavior: str, **given: Any) -> None:
+    """Show one behavior: where it comes from, and every change of it."""
+    from orchestrator.cli.streams import say
+
+    with _reading(given) as book:
+        found = book.behavior(int(behavior) if behavior.isdecimal() else behavior)
+        changes = book.changes(of=found.id)
+    state = (
+        "active"
+        if found.is_active
+        else f"retired, {found.merged_into} took its place"
+        if found.merged_into
+        else "retired"
+    )
+    say(f"{found.id}  {found.name}  {state}")
+    say(f"   {'avoid: ' if found.polarity == 'do_not' else ''}{found.instruction}")
+    source = f"run {found.run}" if found.run else "somebody's own"
+    say(f"   section {found.section or '-'}, from {source}")
+    effects = f"{found.helpful} helpful, {found.harmful} harmful, {found.neutral} neutral"
+    say(f"   used in {_counted(found.uses, 'run')}: {effects}")
+    for change in changes:
+        say(_told(change))
+
+
+@handbook.command("log", epilog="Example: orchestrator handbook log")
+@_flags
+def log(**given: Any) -> None:
+    """Show every change, and the snapshots; x marks what was taken back."""
+    from orchestrator.cli.streams import say
+
+    with _reading(given) as book:
+        named = {each.seq: each.name for each in book.snapshots()}
+        for change in book.changes():
+            say(_told(change) + (f"  [{named[change.seq]}]" if change.seq in named else ""))
+
+
+@handbook.command("add", epilog='Example: orchestrator handbook add behavior_check_sums "Add again from the right."')
+@click.argument("behavior", metavar="NAME")
+@click.argument("instruction")
+@click.option("--section", default="", help="The topic it is for.")
+@click.option("--avoid", is_flag=True, help="It says what not to do.")
+@_flags
+def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any) -> None:
+    """Add a behavior of your own."""
+    from orchestrator.behaviors import Add
+
+    with _writing(given) as book:
+        (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
+    _note(f"behavior {change.after[0].id} added")
+
+
+@handbook.command("retire", epilog="Example: orchestrator handbook retire behavior_check_sums")
+@click.argument("behavior", metavar="ID|NAME")
+@_flags
+def retire(behavior: str, **given: Any) -> None:
+    """Let a behavior be recalled no more; it stays for the record."""
+    from orchestrator.behaviors import Retire
+
+    with _writing(given) as book:
+        found = book.behavior(int(behavior) if behavior.isdecimal() else behavior)
+        book.apply([Retire(found.id)], reason="by hand")
+    _note(f"behavior {found.id} ({found.name}) is retired")
+
+
+@handbook.command("snapshot", epilog="Example: orchestrator handbook snapshot before-friday")
+@click.argument("label", metavar="NAME")
+@_flags
+def snapshot(label: str, **given: Any) -> None:
+    """Give how the handbook is now a name to go back to."""
+    with _writing(given) as book:
+        made = book.snapshot(label)
+    _note(f"snapshot {made.name} is change {made.seq}")
+
+
+@handbook.command("rollback", epilog="Example: orchestrator handbook rollback before-friday")
+@click.argument("to", metavar="SNAPSHOT|CHANGE")
+@_flags
+def rollback(to: str, **given: Any) -> None:
+    """Bring every behavior to how it was at a snapshot, or behind a change; forward is a way, too."""
+    with _writing(given) as book:
+        touched = book.rollback(int(to) if to.isdecimal() else to)
+        head = book.head
+    _note(f"at change {head}: {_counted(touched, 'row')} written")
+
+
+@handbook.command("export", epilog="Example: orchestrator handbook export --out handbook.jsonl")
+@format_flag
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Stdout unless given.")
+@_flags
+def export(form: str, out: Path | None, **given: Any) -> None:
+    """Write the active behaviors: JSONL holds everything, bullets are what ACE's playbooks are made of."""
+    from orchestrator.cli.streams import printing, writing
+    from orchestrator.handbook import bullets, exchange
+
+    with _reading(given) as book:
+        found = book.behaviors()
+    text = bullets.written(found) if form == "bullets" else "".join(f"{exchange.line(each)}\n" for each in found)
+    if out is None:
+        with printing():
+            sys.stdout.write(text)
+    else:
+        with writing(str(out)):
+            out.write_text(text, encoding="utf-8")
+
+
+@handbook.command("import", epilog="Example: orchestrator handbook import handbook.jsonl")
+@click.argument("file", type=click.Path(path_type=Path))
+@format_flag
+@_flags
+def import_behaviors(file: Path, form: str, **given: Any) -> None:
+    """Add the behaviors of a file, all of them or none; one whose name is there already is left out."""
+    from orchestrator.handbook.exchange import added
+
+    wanted = added(_text(file), form)
+    with _writing(given) as book:
+        known = {each.name for each in book.behaviors()}
+        new = [each for each in wanted if each.name not in known]
+        book.apply(new, reason=f"imported from {file.name}")
+    _note(f"{len(new)} added, {len(wanted) - len(new)} were there already")
+
+
+@handbook.command("learn", epilog="Example: orchestrator handbook learn --runs 50")
+@click.option("--runs", "number", type=click.IntRange(1), default=20, show_default=True, help="Newest runs to look at.")
+@click.option("--handbook", "file", metavar="FILE", help="The handbook's file; the journal's unless given.")
+@engine_flags
+@name_flag
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+def learn(number: int, file: str | None, quiet: bool, **given: Any) -> None:
+    """Learn behaviors from stored runs: the large engine reflects on each and extracts what is worth keeping.
+
+    Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`. What is
+    asked is a run of its own, so the same command asks nothing twice.
+    """
+    from orchestrator.cli.interrupt import run_until_done
+
+    run_until_done(_learn(number, file, quiet, given))
+
+
+async def _learn(number: int, file: str | None, quiet: bool, given: Mapping[str, Any]) -> None:
+    from orchestrator.cli.source import open_source
+    from orchestrator.learning.strategist import LEARNS, Strategist, outcome_of
+    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.store import Store
+
+    pipeline, _ = await open_source({**given, "concurrency": None, "seed": None})
+    async with pipeline:
+        with Store(file or pipeline.db) as store:
+            strategist = Strategist(pipeline, Handbook(store, given["name"]))
+            learnt, unknown = [], 0
+            for each in reversed(pipeline.journal.runs(limit=number)):
+                stored = pipeline.journal.run(each.id)
+                if stored.run.batch.startswith(LEARNS) or stored.outcome is None:
+                    continue
+                is_right = outcome_of(stored, pipeline.journal.reward_of(stored.key))
+                if is_right is None:
+                    unknown += 1
+                    continue
+                learnt.append(await strategist.learn(stored, is_right=is_right))
+                if not quiet:
+                    _tell(learnt[-1])
+    added = sum(len(each.added) for each in learnt)
+    unknown_too = f"; the outcome of {unknown} is not known: reward them" if unknown else ""
+    _note(f"{_counted(added, 'behavior')} from {_counted(len(learnt), 'run')}{unknown_too}")
+
+
+def _tell(learnt: Learnt) -> None:
+    if learnt.unusable:
+        _note(f"run {learnt.run}: nothing learned: {learnt.unusable}")
+    for change in learnt.added:
+        _note(f"run {learnt.run}: {change.after[0].name}: {change.after[0].instruction}")
+    for refused in learnt.refused:
+        _note(f"run {learnt.run}: left out ({refused.gate}): {refused.reason}")
+
+
+def _say(behavior: Behavior, *, as_json: bool) -> None:
+    from orchestrator.cli.streams import say
+    from orchestrator.handbook.exchange import line
+    from orchestrator.handbook.prompts import line as shown
+
+    if as_json:
+        say(line(behavior))
+    else:
+        mark = "" if behavior.is_active else "x "
+        say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)[2:]}")
+
+
+def _told(change: Change) -> str:
+    names = ", ".join(row.name for row in change.after[:3]) + (", ..." if len(change.after) > 3 else "")
+    mark = " " if change.is_current else "x"
+    return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {change.reason}' if change.reason else ''}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode()
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}: name a file that `handbook export` wrote") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text in UTF-8: name a file that `handbook export` wrote") from error
+
+
+def _note(text: str) -> None:
+    from orchestrator.cli.streams import note
+
+    note(text)
+
+
+@contextmanager
+def _reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
+    from orchestrator.cli.stored import journal_path
+    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.store import Store
+
+    with Store(journal_path(given), readonly=True) as store:
+        yield Handbook(store, given["name"])
+
+
+@contextmanager
+def _writing(given: Mapping[str, Any]) -> Iterator[Handbook]:
+    from orchestrator.cli.stored import journal_path
+    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.store import Store
+
+    with Store(journal_path(given)) as store:
+        yield Handbook(store, given["name"])

@@ -1,0 +1,131 @@
+"""`orchestrator handbook`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+
+AGENT = r"""
+import orchestrator as orc
+
+
+def small(request):
+    return r"Carry the one: \boxed{42}"
+
+
+def large(request):
+    prompt = bytes(request.prompt.ids()).decode()
+    if "Write one JSON object" in prompt:
+        return '{"behavior_carry_over": "Carry what is above nine to the next digit.", "behavior_say_42": "Say 42."}'
+    return "It carried well."
+
+
+pipeline = orc.Pipeline({"small": orc.engines.Scripted(small), "large": orc.engines.Scripted(large)}, "small")
+"""
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def add(orchestrator: Call, *names: str) -> None:
+    for name in names:
+        assert orchestrator("handbook", "add", f"behavior_{name}", f"Look {name} first.").exit_code == 0
+
+
+def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orchestrator: Call) -> None:
+    add(orchestrator, "left", "right")
+    assert lines(orchestrator("handbook", "list"))[1:] == [
+        "    1        0       0  behavior_left: Look left first.",
+        "    2        0       0  behavior_right: Look right first.",
+    ]
+    assert lines(orchestrator("handbook", "search", "Which is right?")) == [
+        "    2        0       0  behavior_right: Look right first."
+    ]
+    shown = lines(orchestrator("handbook", "show", "2"))
+    assert shown[0] == "2  behavior_right  active" and shown[-1].endswith("2  add     behavior_right: by hand")
+
+
+def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) -> None:
+    add(orchestrator, "left")
+    assert orchestrator("handbook", "snapshot", "good").exit_code == 0
+    assert "retired" in orchestrator("handbook", "retire", "behavior_left").stderr
+    assert len(lines(orchestrator("handbook", "list"))) == 1
+    assert lines(orchestrator("handbook", "list", "--retired"))[1].endswith("x behavior_left: Look left first.")
+    assert "at change 1: 1 row written" in orchestrator("handbook", "rollback", "good").stderr
+    assert len(lines(orchestrator("handbook", "list"))) == 2
+    assert [line.split()[0] for line in lines(orchestrator("handbook", "log"))] == ["1", "x"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "bullets"])
+def test_what_is_exported_is_imported_elsewhere_as_it_was(orchestrator: Call, here: Path, form: str) -> None:
+    add(orchestrator, "left", "right")
+    flags = ("--format", form)
+    assert orchestrator("handbook", "export", *flags, "--out", "all.txt").exit_code == 0
+    done = orchestrator("handbook", "import", "all.txt", *flags, "--db", "other.db")
+    assert "2 added, 0 were there already" in done.stderr
+    assert "0 added, 2 were there already" in orchestrator("handbook", "import", "all.txt", *flags).stderr
+    theirs = [json.loads(line) for line in lines(orchestrator("handbook", "list", "--json", "--db", "other.db"))]
+    ours = [json.loads(line) for line in lines(orchestrator("handbook", "list", "--json"))]
+    assert theirs == ours and [each["name"] for each in ours] == ["behavior_left", "behavior_right"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "line 1 is no JSON"),
+        ('{"name": "behavior_a"}', "line 1 is no behavior"),
+        ('{"name": "behavior_a", "instruction": "x", "reward": 1}', "line 1 is no behavior"),
+        ('{"name": "a", "instruction": "x"}', "line 1: behavior name 'a'"),
+        ('{"name": "behavior_a", "instruction": 3}', "line 1: "),
+        ('\n{"name": "behavior_a", "instruction": "x", "helpful": -1}', "line 2: behavior_a: helpful = -1"),
+        ('{"name": "behavior_a", "instruction": "x"}\n{"name": "behavior_a", "instruction": "y"}', "in the file twice"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_as_a_whole(
+    orchestrator: Call, here: Path, text: str, said: str
+) -> None:
+    (here / "bad.jsonl").write_text(text)
+    done = orchestrator("handbook", "import", "bad.jsonl")
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+    assert "no journal" in orchestrator("handbook", "list").stderr
+
+
+def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:
+    add(orchestrator, "left")
+    (here / "bytes").write_bytes(b"\xff\xfe")
+    for call, said in (
+        (("add", "left", "Look."), "behavior name 'left'"),
+        (("add", "behavior_left", "Look."), "behavior_left is behavior 1 already"),
+        (("show", "behavior_up"), "no behavior 'behavior_up'"),
+        (("show", "7"), "no behavior 7"),
+        (("rollback", "9"), "no change 9 of handbook 'default': give 0 to 1"),
+        (("rollback", "bad"), "no snapshot 'bad'"),
+        (("import", "nowhere"), "nowhere: No such file"),
+        (("import", "bytes"), "no text in UTF-8"),
+    ):
+        done = orchestrator("handbook", *call)
+        assert (done.exit_code, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT)
+    flags = ("--pipeline", "agent.py:pipeline")
+    for question in ("What is 17 + 25?", "What is 18 + 24?"):
+        assert orchestrator("run", question, *flags).exit_code == 0
+    assert orchestrator("reward", "last", "1").exit_code == 0
+    done = orchestrator("handbook", "learn", *flags)
+    assert done.exit_code == 0, done.stderr
+    assert "behavior_carry_over: Carry what is above nine to the next digit." in done.stderr
+    assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
+    assert "1 behavior from 1 run; the outcome of 1 is not known: reward them" in done.stderr
+    assert len(lines(orchestrator("handbook", "list"))) == 2
+    again = orchestrator("handbook", "learn", *flags)
+    assert "0 behaviors from 1 run" in again.stderr
