@@ -41,9 +41,18 @@ from orchestrator import engines as engine_room
 from orchestrator import registry
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
-from orchestrator.engines.spec import POOLING, EngineSpec, JudgePrompt, ProbePrompt, ToolPrompt, VerdictPrompt
+from orchestrator.engines.spec import (
+    POOLING,
+    BehaviorPrompt,
+    EngineSpec,
+    JudgePrompt,
+    ProbePrompt,
+    ToolPrompt,
+    VerdictPrompt,
+)
 from orchestrator.engines.speculation.profiles import NGram, Profile, profile_class
 from orchestrator.errors import BadConfig, UserError
+from orchestrator.handbook.recall import Recall
 from orchestrator.ledger import Price
 from orchestrator.modes.fixed import AS_IT_IS
 from orchestrator.policies import (
@@ -78,9 +87,11 @@ FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
 SCHEMA_VERSION = 1
 
-_KEYS = ("schema_version", "engines", "router", "mode", "fallback", "monitors", "tools", "budget", "run")
+_KEYS = ("schema_version", "engines", "router", "mode", "fallback", "monitors", "tools", "budget", "recall", "run")
 _MAX_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_PROMPTS = {"verdict": VerdictPrompt, "tools": ToolPrompt, "behaviors": BehaviorPrompt, "probe": ProbePrompt}
+"""Tables of an engine that say in which words it is asked."""
 _NEEDED = {"vllm": "url", POOLING: "url", "llamacpp": "url", "chat": "url", "embedded": "path"}
 _NOT_PASSED_ON = ("concurrency", "overlap", "hedge")
 """Options of `[run]` that a Pipeline does not take by these names."""
@@ -129,6 +140,8 @@ class RunOptions:
     """Names what a router that learns has learned; another name starts afresh."""
     db: str | None = None
     """The journal's file; None for the user's own."""
+    handbook: str | None = None
+    """The file whose behaviors runs recall; None for none."""
     durability: Literal["process", "power"] = "process"
     concurrency: int = 8
     """Tasks of a file that run side by side."""
@@ -169,6 +182,7 @@ class RunConfig:
     tools: Mapping[str, Any]
     """By the names they are registered by."""
     budget: Budget
+    recall: Recall
     run: RunOptions
     file: Path | None
     """Where it came from; None if everything is default or flag."""
@@ -197,6 +211,7 @@ class RunConfig:
             "monitors": self.monitors,
             "tools": tuple(self.tools.values()),
             "budget": self.budget,
+            "recall": self.recall,
             "overlap": Overlap(ahead=self.run.overlap, hedge=self.run.hedge),
             **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name not in _NOT_PASSED_ON},
         }
@@ -217,7 +232,7 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
     as_written = {
         "engines": _engine_tables(raw, origin.flags, origin),
-        **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "run")},
+        **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "recall", "run")},
         **_chosen(raw, origin),
     }
     origin = origin._replace(as_written=as_written)
@@ -239,6 +254,7 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         monitors=monitors_in(chosen.get("monitors"), origin, folder),
         tools=tools_in(chosen.get("tools", {}), origin),
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
+        recall=built(Recall, _laid_over(written, origin, "recall"), origin, "recall"),
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
         shown_keys=_shown_keys(as_written["engines"], engines),
@@ -342,10 +358,10 @@ def _engine_tables(written: Mapping[str, Any], flags: Mapping[str, Any], origin:
 
 
 def _engine(table: dict[str, Any], origin: Origin, name: str, folder: Path) -> EngineSpec:
-    apart = ("sampling", "price", "judge", "verdict", "tools", "probe", "serving")
+    apart = ("sampling", "price", "judge", *_PROMPTS, "serving")
     own = [each.name for each in fields(EngineSpec) if each.name not in apart]
     sampling = [each.name for each in fields(Sampling)]
-    origin.check_keys(table, [*own, *sampling, "price", "judge", "verdict", "tools", "probe", "serve"], "engines", name)
+    origin.check_keys(table, [*own, *sampling, "price", "judge", *_PROMPTS, "serve"], "engines", name)
     kinds = registry.names("engines", engine_room.ENGINES)
     if (kind := table.get("kind")) not in kinds:
         said = f"kind = {origin.shown(('engines', name, 'kind'), kind)!r}" if "kind" in table else "no kind"
@@ -366,9 +382,7 @@ def _engine(table: dict[str, Any], origin: Origin, name: str, folder: Path) -> E
         "sampling": built(Sampling, {key: table[key] for key in sampling if key in table}, origin, *place),
         "price": built(Price, table.get("price", {}), origin, *place, "price"),
         "judge": built(JudgePrompt, asked, origin, *place, "judge") if asked is not None else None,
-        "verdict": built(VerdictPrompt, table["verdict"], origin, *place, "verdict") if "verdict" in table else None,
-        "tools": built(ToolPrompt, table["tools"], origin, *place, "tools") if "tools" in table else None,
-        "probe": built(ProbePrompt, table["probe"], origin, *place, "probe") if "probe" in table else None,
+        **{key: built(of, table[key], origin, *place, key) for key, of in _PROMPTS.items() if key in table},
         "serving": _serving(table["serve"], kind, origin, folder, *place, "serve") if "serve" in table else None,
     }
     try:
@@ -447,9 +461,10 @@ def _budget(table: dict[str, Any], origin: Origin, engines: Mapping[str, EngineS
 
 
 def _run(table: dict[str, Any], origin: Origin, folder: Path) -> RunOptions:
-    db = table.get("db")
-    if isinstance(db, str) and db not in ("", ":memory:") and "db" not in origin.flags.get("run", {}):
-        table["db"] = _file(db, folder, origin, "run", "db")
+    for key in ("db", "handbook"):
+        file = table.get(key)
+        if isinstance(file, str) and file not in ("", ":memory:") and key not in origin.flags.get("run", {}):
+            table[key] = _file(file, folder, origin, "run", key)
     options: RunOptions = built(RunOptions, table, origin, "run")
     return options
 

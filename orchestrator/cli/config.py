@@ -79,6 +79,7 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
         "monitors": {str(place): _policy(each, MONITORS) for place, each in enumerate(loaded.monitors, 1)},
         "tools": {name: _tool(tool) for name, tool in loaded.tools.items()},
         "budget": asdict(loaded.budget),
+        "recall": asdict(loaded.recall),
         "run": asdict(loaded.run),
     }
     shown = loaded.shown({name: _without_none(table) for name, table in tables.items() if table is not None})

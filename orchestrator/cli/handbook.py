@@ -258,7 +258,7 @@ def _say(behavior: Behavior, *, as_json: bool) -> None:
         say(line(behavior))
     else:
         mark = "" if behavior.is_active else "x "
-        say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)[2:]}")
+        say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
 
 
 def _told(change: Change) -> str:

@@ -11,7 +11,16 @@ from orchestrator.errors import BadConfig
 from orchestrator.ledger import Price
 from orchestrator.types import Sampling
 
-__all__ = ["POOLING", "EngineSpec", "JudgePrompt", "ProbePrompt", "ToolPrompt", "VerdictPrompt", "check_bare"]
+__all__ = [
+    "POOLING",
+    "BehaviorPrompt",
+    "EngineSpec",
+    "JudgePrompt",
+    "ProbePrompt",
+    "ToolPrompt",
+    "VerdictPrompt",
+    "check_bare",
+]
 
 POOLING = "pooling"
 """The kind that can write nothing: its engines read a prompt and answer with probabilities of classes."""
@@ -76,6 +85,19 @@ class ToolPrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BehaviorPrompt:
+    """How an engine is shown behaviors; one trained on them brings its own words."""
+
+    head: str = (
+        "Behaviors that helped on problems like this one. Use those that fit, and name each one that you use; leave "
+        "the others."
+    )
+    """The line above them."""
+    mark: str = "- "
+    """What each line begins with, before `name: instruction`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePrompt:
     """How an engine is made to answer at once, behind a thought that is not finished."""
 
@@ -125,6 +147,8 @@ class EngineSpec:
     """How it is asked whether a run goes right; None for our words."""
     tools: ToolPrompt | None = None
     """How it is told of tools and calls them; None for our words. The largest engine's goes for all of a pipeline."""
+    behaviors: BehaviorPrompt | None = None
+    """How it is shown behaviors; None for our words. The largest engine's goes for all of a pipeline."""
     probe: ProbePrompt | None = None
     """How it is made to answer at once; None for our words."""
     step_tag: str | None = None

@@ -11,12 +11,12 @@ mistakes can become behaviors that say what not to do; what is asked for is shor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from orchestrator.behaviors import PREFIX, Behavior
 from orchestrator.types import Message
 
-__all__ = ["extraction", "line", "reflection", "repair", "shown", "with_behaviors"]
+__all__ = ["extraction", "fenced", "line", "reflection", "repair", "with_behaviors"]
 
 _WHAT = (
     "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
@@ -60,32 +60,23 @@ def repair(messages: Sequence[Message], said: str, error: str) -> tuple[Message,
     return (*messages, Message("assistant", said), Message("user", f"That cannot be read: {error}. {_FORM}"))
 
 
-def line(behavior: Behavior) -> str:
-    """Return how one behavior is shown."""
+def line(behavior: Behavior, mark: str = "") -> str:
+    """Return how one behavior is shown, behind `mark`."""
     avoid = "avoid: " if behavior.polarity == "do_not" else ""
-    return f"- {behavior.name}: {avoid}{behavior.instruction}"
+    return f"{mark}{behavior.name}: {avoid}{behavior.instruction}"
 
 
-def shown(behaviors: Iterable[Behavior]) -> str:
-    """Return how behaviors are shown to an engine, in the order they come; empty for none."""
-    lines = [line(each) for each in behaviors]
-    if not lines:
-        return ""
-    head = (
-        "Behaviors that helped on problems like this one. Use those that fit, and name each one that you use, such as "
-        f"{PREFIX}example; leave the others."
-    )
-    return "\n".join([head, *lines])
-
-
-def with_behaviors(messages: Sequence[Message], behaviors: Iterable[Behavior]) -> tuple[Message, ...]:
+def with_behaviors(
+    messages: Sequence[Message], behaviors: Sequence[Behavior], *, head: str, mark: str
+) -> tuple[Message, ...]:
     """Return a conversation that begins with the behaviors, as the system's message; as it is where there are none.
 
-    They stand first, so that tasks which recall the same ones share what an engine has cached of them.
+    They stand first, so that tasks which recall the same ones share what an engine has cached of them. `head` is the
+    line above them, `mark` what each begins with.
     """
-    said = shown(behaviors)
-    if not said:
+    if not behaviors:
         return tuple(messages)
+    said = "\n".join([head, *(line(each, mark) for each in behaviors)])
     first, *rest = messages
     if first.role == "system":
         return (Message("system", f"{said}\n\n{first.content}"), *rest)

@@ -17,7 +17,7 @@ from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VERDICT
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
+from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
 from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
@@ -36,6 +36,7 @@ from orchestrator.types import Mode, Overlap, Task
 __all__ = [
     "VERIFIER",
     "Policy",
+    "behavior_prompt_of",
     "check_asked",
     "check_engines",
     "check_heeded",
@@ -331,6 +332,12 @@ def _renamed(others: Sequence[str], known: Sequence[str]) -> str:
     ours = [name for name in others if name in tool_room.TOOLS]
     alike = [f"--tool {name}:name={each}" for name in ours for each in known if name.startswith(each)]
     return f"; try {' '.join(alike)}" if alike else ""
+
+
+def behavior_prompt_of(specs: Mapping[str, EngineSpec]) -> BehaviorPrompt:
+    """Return how engines are shown behaviors: in the words that the largest one brings."""
+    *_, largest = specs.values()
+    return largest.behaviors or BehaviorPrompt()
 
 
 def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:

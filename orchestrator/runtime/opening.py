@@ -14,7 +14,7 @@ from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers import VERDICT
 from orchestrator.engines.scorers.base import Scorer
-from orchestrator.engines.spec import EngineSpec, ProbePrompt, ToolPrompt
+from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused
 from orchestrator.handbook.prompts import with_behaviors
@@ -117,6 +117,11 @@ class Recipe:
         listed = {each.name: build.tool_settings(each) for each in self.tools}
         return {"tools": listed, "order": list(listed), "prompt": self.tool_prompt}
 
+    @property
+    def shows(self) -> BehaviorPrompt:
+        """How behaviors are shown."""
+        return build.behavior_prompt_of(self.specs)
+
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
         tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
@@ -148,7 +153,7 @@ class Recipe:
                     **({"overlap": self.overlap} if self.overlap.is_on else {}),  # journals of before have none
                     **({"tools": self._tools} if self.tools else {}),
                     **({"mode": self.mode, "fallback": self.fallback} if self.mode is not None else {}),
-                    **({"recall": self.recall} if self.recall is not None else {}),
+                    **({"recall": self.recall, "behaviors": self.shows} if self.recall is not None else {}),
                     **({"experience": self.experience} if self.experience and self._learns else {}),
                 }
             ),
@@ -282,7 +287,9 @@ def _assemble(
     # Where nobody else can take over there is nothing to gain from leaving an engine alone.
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
     tools = recipe.toolset(task)
-    untooled = with_behaviors(task.messages, recalled.shown) if recalled else task.messages
+    untooled = task.messages
+    if recalled is not None:
+        untooled = with_behaviors(untooled, recalled.shown, head=recipe.shows.head, mark=recipe.shows.mark)
     messages = untooled if tools is None else told_of(untooled, tools, recipe.tool_prompt)
     stream = StepStream(
         recipe.engines,

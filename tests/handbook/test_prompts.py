@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.behaviors import Behavior
-from orchestrator.handbook.prompts import extraction, fenced, reflection, repair, shown, with_behaviors
+from orchestrator.handbook.prompts import extraction, fenced, reflection, repair, with_behaviors
 from orchestrator.types import Message
 
 ONE = Behavior(id=1, name="behavior_check", instruction="Check the sum.")
@@ -17,17 +17,17 @@ TASK = (Message("user", "1 + 1?"),)
 
 
 def test_a_prompt_holds_exactly_the_behaviors_that_were_recalled_in_their_order() -> None:
-    system, user = with_behaviors(TASK, [ONE, TWO])
+    system, user = with_behaviors(TASK, [ONE, TWO], head="Behaviors:", mark="- ")
     assert user == TASK[0] and system.role == "system"
     assert re.findall(r"^- (.*)$", system.content, re.MULTILINE) == [
         "behavior_check: Check the sum.",
         "behavior_guess: avoid: Guess.",
     ]
-    assert with_behaviors(TASK, []) == TASK and shown([]) == ""
+    assert system.content.startswith("Behaviors:\n") and with_behaviors(TASK, [], head="", mark="") == TASK
 
 
 def test_the_system_message_of_a_task_stands_behind_the_behaviors() -> None:
-    system, *rest = with_behaviors((Message("system", "Be brief."), *TASK), [ONE])
+    system, *rest = with_behaviors((Message("system", "Be brief."), *TASK), [ONE], head="", mark="")
     assert system.content.endswith("\n\nBe brief.") and system.content.index("behavior_check") and rest == [*TASK]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from orchestrator.engines.spec import EngineSpec, JudgePrompt, ProbePrompt, ToolPrompt, VerdictPrompt
+from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, JudgePrompt, ProbePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.types import Sampling
 
 __all__ = ["BUNDLED", "PAIR_ID", "bundled", "pocket_pair", "pocket_scorer"]
@@ -24,6 +24,7 @@ _CONTEXT = 2048
 _JUDGE = JudgePrompt(question="Rate the last step 0-9.", prefill="", think=False)
 _VERDICT = VerdictPrompt(question="Is this right? CORRECT or INCORRECT.", think=False, max_tokens=1)
 _TOOLS = ToolPrompt(told="Tools: {names}.", trained_on=("calc", "lookup", "list", "convert"))
+_BEHAVIORS = BehaviorPrompt(head="Behaviors:", mark="")
 _PROBE = ProbePrompt(closes="</think>\n")
 
 
@@ -40,7 +41,7 @@ def pocket_scorer(**options: Any) -> EngineSpec:
 def _engine(path: str, options: dict[str, Any]) -> EngineSpec:
     sampling = Sampling(**{name: options[name] for name in Sampling.__slots__ if name in options})
     others = {name: option for name, option in options.items() if name not in Sampling.__slots__}
-    asked = {"judge": _JUDGE, "verdict": _VERDICT, "tools": _TOOLS, "probe": _PROBE}
+    asked = {"judge": _JUDGE, "verdict": _VERDICT, "tools": _TOOLS, "behaviors": _BEHAVIORS, "probe": _PROBE}
     shared = {"context": _CONTEXT, "threads": 1, "think": True, **asked, **others}
     return EngineSpec(kind="embedded", path=path, sampling=sampling, **shared)
 
