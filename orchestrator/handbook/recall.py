@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior
-from orchestrator.errors import UserError
+from orchestrator.options import check_lists, check_range, check_whole
 
 __all__ = ["Recall", "Recalled"]
 
@@ -16,13 +17,13 @@ __all__ = ["Recall", "Recalled"]
 class Recall:
     """What a run is shown of a handbook. Raises UserError for options that mean nothing."""
 
-    most: int = 8
+    limit: int = 8
     """Behaviors, at most."""
     tokens: int = 512
     """Tokens that their lines may have, counted by the largest engine."""
     share: float = 0.0
-    """A behavior is left out whose score is less than this share of the best one's, in [0, 1]; 0 takes `most`."""
-    sections: tuple[str, ...] = ()
+    """A behavior is left out whose score is less than this share of the best one's, in [0, 1]; 0 takes `limit`."""
+    sections: Sequence[str] = ()
     """The topics that are looked in; all of them if none is named."""
     withheld: float = 0.0
     """Share of the runs, drawn by their seeds, that are shown nothing: what the others are held against."""
@@ -30,12 +31,9 @@ class Recall:
     """Whether a question may be answered with what was learned from that very question."""
 
     def __post_init__(self) -> None:
-        for name in ("most", "tokens"):
-            if type(value := getattr(self, name)) is not int or value < 1:
-                raise UserError(f"recall: {name} = {value!r} must be a whole number of at least 1")
-        for name in ("share", "withheld"):
-            if not isinstance(value := getattr(self, name), int | float) or not 0 <= value <= 1:
-                raise UserError(f"recall: {name} = {value!r} is not in [0, 1]")
+        check_whole("recall", self, limit=1, tokens=1)
+        check_range("recall", self, share="[0, 1]", withheld="[0, 1]")
+        check_lists("recall", self, sections="topics")
 
     def withholds(self, seed: int) -> bool:
         """Return whether the run of this seed is one that is shown nothing."""

@@ -40,11 +40,11 @@ _LOOKED_AT = 4
 async def recall(handbook: Handbook, options: Recall, task: Task, engine: Engine, seed: int) -> Recalled:
     """Return what `handbook` has for a task; `engine` counts the tokens. Raises EngineError or StoreError."""
     head, own = handbook.head, "" if options.own else fingerprint(task)
-    ranked = handbook.search(question_of(task.messages), _LOOKED_AT * options.most, sections=options.sections)
+    ranked = handbook.search(question_of(task.messages), _LOOKED_AT * options.limit, sections=options.sections)
     ranked = [(each, score) for each, score in ranked if not own or each.task != own]
     sizes = {each.id: len(await engine.encode(f"{line(each)}\n")) for each, _ in ranked}
     found = chosen(
-        ranked, most=options.most, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
+        ranked, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
     )
     is_withheld = options.withholds(seed)
     return Recalled(handbook.file, handbook.name, head, *found, is_withheld)

@@ -131,7 +131,7 @@ def test_a_resumed_run_reads_what_it_was_shown_whatever_the_handbook_says_by_the
     with made(says, handbook, tmp_path) as pipeline:
         assert pipeline.run(SUM, run_id="it").answer == "1"
     assert says.prompts[1].startswith(says.prompts[0])
-    with made(says, handbook, tmp_path, recall=Recall(most=3)) as pipeline, pytest.raises(ResumeRefused, match="most"):
+    with made(says, handbook, tmp_path, recall=Recall(limit=3)) as pipeline, pytest.raises(ResumeRefused, match="limit"):
         pipeline.run(SUM, run_id="it")
 
 
@@ -153,7 +153,7 @@ def test_in_a_share_of_the_runs_nothing_is_shown_and_what_would_have_been_is_tol
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({"most": 1}, ["add_digits"]),
+        ({"limit": 1}, ["add_digits"]),
         ({"tokens": 60}, ["add_digits"]),
         ({"tokens": 10}, []),
         ({"share": 1.0}, ["add_digits"]),
@@ -172,7 +172,7 @@ def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path
     assert "recalled" not in told and "behavior_add" not in says.prompts[0]
 
 
-@pytest.mark.parametrize("options", [{"most": 0}, {"tokens": True}, {"share": 2}, {"withheld": "x"}])
+@pytest.mark.parametrize("options", [{"limit": 0}, {"tokens": True}, {"share": 2}, {"withheld": "x"}])
 def test_options_of_recall_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         Recall(**options)
