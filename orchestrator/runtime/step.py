@@ -17,7 +17,7 @@ from orchestrator.runtime.closing import close_thought
 from orchestrator.runtime.decisions import Planned, check_engine, record, record_once
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
-from orchestrator.think_tags import CLOSES, leaves_open
+from orchestrator.think_tags import leaves_open
 from orchestrator.types import Mode, Status, Step, StepKind, Stop
 
 __all__ = [
@@ -138,7 +138,7 @@ def go_on(run: Run) -> str:
         return end(run, None, "the step holds an answer")
     if run.chat_only:
         return end(run, None, "a chat-only engine writes one turn")
-    if CLOSES in step.text:
+    if leaves_open(step.text) is False:
         return _close(run, step)
     return plan(run)
 

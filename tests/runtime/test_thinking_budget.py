@@ -77,6 +77,13 @@ def test_no_run_thinks_a_token_more_than_its_budget(
     assert all("budget of thought is used up" in row.reason for row in exits)
 
 
+def test_a_thought_that_is_opened_again_in_the_step_that_closed_one_goes_on_within_its_budget() -> None:
+    said = ["12</think>so<think>", "3" * 50, "\\boxed{4}"]
+    with Pipeline({"small": Scripted(said)}, "small", mode=Mode(name="held", budget=6), db=":memory:") as made:
+        result = made.run("?")
+    assert (result.answer, thought_in(result, begins_open=False)) == ("4", 6)
+
+
 def test_a_budget_that_is_used_up_closes_the_thought_and_the_answer_is_asked_for() -> None:
     requests: list[Request] = []
 
