@@ -131,7 +131,10 @@ def test_a_resumed_run_reads_what_it_was_shown_whatever_the_handbook_says_by_the
     with made(says, handbook, tmp_path) as pipeline:
         assert pipeline.run(SUM, run_id="it").answer == "1"
     assert says.prompts[1].startswith(says.prompts[0])
-    with made(says, handbook, tmp_path, recall=Recall(limit=3)) as pipeline, pytest.raises(ResumeRefused, match="limit"):
+    with (
+        made(says, handbook, tmp_path, recall=Recall(limit=3)) as pipeline,
+        pytest.raises(ResumeRefused, match="limit"),
+    ):
         pipeline.run(SUM, run_id="it")
 
 
