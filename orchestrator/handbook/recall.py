@@ -49,6 +49,8 @@ class Recalled(NamedTuple):
     """Its name in that file."""
     head: int
     """The change that it stood on."""
+    by: str
+    """`words`, `words and meaning`, or `words`, with why not by meaning."""
     behaviors: tuple[Behavior, ...]
     """In the order they are shown; where nothing is shown, those that would have been."""
     num_tokens: int

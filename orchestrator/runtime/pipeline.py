@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.config import default_db
 from orchestrator.engines.base import Capabilities, Engine
+from orchestrator.engines.embedding import Embedding
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
@@ -107,6 +108,7 @@ class Pipeline:
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         handbook: str | PathLike[str] | Handbook | None = None,
         recall: Recall = Recall(),  # noqa: B008 - frozen
+        embedding: Embedding | None = None,
         reward: Reward | None = None,
         experience: str = "",
         allow_langsmith: bool = False,
@@ -140,6 +142,7 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
+        self._embedding = embedding
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
@@ -425,7 +428,8 @@ class Pipeline:
         if handbook is None or how is None:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
-        return await recalled_for(handbook, how, task, self.engines[self.writers[-1]], seed)
+        counter = self.engines[self.writers[-1]]
+        return await recalled_for(handbook, how, task, counter, seed, self._embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -509,6 +513,8 @@ class Pipeline:
         """Let go of engines and of the journal's file."""
         await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
+        if self._embedding is not None:
+            await self._embedding.close()
         self._capabilities = None
         self._pairs.clear()
         self._is_fit = False

@@ -18,7 +18,9 @@ from time import time
 
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
-from orchestrator.handbook.choosing import chosen
+from orchestrator.engines.embedding import Embedding
+from orchestrator.errors import EngineError
+from orchestrator.handbook.choosing import chosen, fused
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.recall import Recall, Recalled
@@ -33,27 +35,56 @@ __all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", 
 
 RECALLED, CITED = "recalled", "cited"
 """Kinds of the events that say what a run was shown, and what of it its text names."""
+_EMBEDDED_AT_ONCE = 256
+"""Behaviors without a vector that one recall embeds; the others are found by their words until their turn comes."""
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
 
 
-async def recall(handbook: Handbook, options: Recall, task: Task, engine: Engine, seed: int) -> Recalled:
-    """Return what `handbook` has for a task; `engine` counts the tokens. Raises EngineError or StoreError."""
+async def recall(
+    handbook: Handbook, options: Recall, task: Task, counter: Engine, seed: int, embedding: Embedding | None
+) -> Recalled:
+    """Return what `handbook` has for a task, by words, and with `embedding` by meaning as well.
+
+    `counter` counts the tokens. Raises EngineError, of the counter only, or StoreError.
+    """
     head, own = handbook.head, "" if options.own else fingerprint(task)
-    ranked = handbook.search(question_of(task.messages), _LOOKED_AT * options.limit, sections=options.sections)
+    ranked, by = await _ranked(handbook, options, question_of(task.messages), embedding)
     ranked = [(each, score) for each, score in ranked if not own or each.task != own]
-    sizes = {each.id: len(await engine.encode(f"{line(each)}\n")) for each, _ in ranked}
+    sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in ranked}
     found = chosen(
         ranked, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
     )
     is_withheld = options.withholds(seed)
-    return Recalled(handbook.file, handbook.name, head, *found, is_withheld)
+    return Recalled(handbook.file, handbook.name, head, by, *found, is_withheld)
+
+
+async def _ranked(
+    handbook: Handbook, options: Recall, question: str, embedding: Embedding | None
+) -> tuple[list[tuple[Behavior, float]], str]:
+    """Return behaviors with their scores, best first, and by what they were found."""
+    number = _LOOKED_AT * options.limit
+    by_words = handbook.search(question, number, sections=options.sections)
+    if embedding is None:
+        return by_words, "words"
+    try:
+        space = await embedding.space()
+        if missing := handbook.without_vector(space, _EMBEDDED_AT_ONCE):
+            vectors = await embedding.embed([f"{line(each)}" for each in missing])
+            handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
+        (vector,) = await embedding.embed([question])
+    except EngineError as error:
+        return by_words, f"words, not by meaning: {error}"
+    near = handbook.nearest(space, vector, number, sections=options.sections)
+    known = {each.id: each for each, _ in (*by_words, *near)}
+    scores = fused([[each.id for each, _ in ranking] for ranking in (by_words, near)])
+    return [(known[id], score) for id, score in scores], "words and meaning"
 
 
 def note(run: Run, recalled: Recalled) -> None:
     """Put into the journal what a run is shown."""
     names = ", ".join(each.name for each in recalled.behaviors) or "nothing"
-    reason = f"{names} ({recalled.num_tokens} tokens)" if recalled.behaviors else names
+    reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if recalled.behaviors else names
     told = {
         "reason": f"withheld for comparison: {reason}" if recalled.is_withheld else reason,
         **recalled._asdict(),

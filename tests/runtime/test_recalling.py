@@ -12,7 +12,7 @@ import pytest
 from orchestrator.behaviors import Add, Update
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import ResumeRefused, UserError
+from orchestrator.errors import EngineUnavailable, ResumeRefused, UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
@@ -166,6 +166,44 @@ def test_the_caps_hold(handbook: Handbook, tmp_path: Path, options: dict[str, An
     with made(Says(CITES), handbook, tmp_path, recall=Recall(**options)) as pipeline:
         told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
     assert [each["name"].removeprefix("behavior_") for each in told["behaviors"]] == names
+
+
+class Meaning:
+    """Embeds by topic: what is round lies one way, what is counted the other."""
+
+    def __init__(self, *, is_there: bool = True) -> None:
+        self.is_there, self.asked = is_there, list[str]()
+
+    async def space(self) -> str:
+        if not self.is_there:
+            raise EngineUnavailable("nothing answers", engine="embedding")
+        return "topics"
+
+    async def embed(self, texts: list[str]) -> list[list[float]]:
+        self.asked += texts
+        return [[1.0, 0.0] if "ircle" in text or "round" in text else [0.0, 1.0] for text in texts]
+
+    async def close(self) -> None: ...
+
+
+def test_what_means_the_same_is_found_beside_what_shares_words(handbook: Handbook, tmp_path: Path) -> None:
+    meaning = Meaning()
+    with made(Says(CITES), handbook, tmp_path, embedding=meaning, recall=Recall(limit=1)) as pipeline:
+        told = events(pipeline, pipeline.run("How long is a round pond?").run_id)["recalled"]
+        assert [each["name"] for each in told["behaviors"]] == ["behavior_draw_circles"]
+        assert told["by"] == "words and meaning" and told["reason"].endswith("by words and meaning")
+        assert len(meaning.asked) == 4  # each behavior once, and the question
+        pipeline.run("How wide is a round pond?")
+        assert len(meaning.asked) == 5
+
+
+def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(is_there=False)) as pipeline:
+        told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
+    assert told["by"] == "words, not by meaning: nothing answers"
+    assert [each["id"] for each in told["behaviors"]] == [1, 2]
 
 
 def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path: Path) -> None:
