@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 
 from measure import lines_in
 
-from orchestrator.bench.intervals import paired
 from orchestrator.bench.mode_gates import GATES, calibrated, calibrated_by_kind
 from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
@@ -38,6 +37,7 @@ from orchestrator.decisions import Plan
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import SignalUnavailable
+from orchestrator.intervals import paired
 from orchestrator.learning.exits import PROBE
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.first_try import FirstTry

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.bench.intervals import Interval, wilson
 from orchestrator.bench.pareto import Point, front
 from orchestrator.bench.policies import LARGE, MODE, SMALL
 from orchestrator.bench.resampling import draws, ratio_interval, spread
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.spec import parts
+from orchestrator.intervals import Interval, wilson
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bench.calibrating import Controls, Setting, Target, written
 from orchestrator.bench.columns import columns, wrapped
-from orchestrator.bench.intervals import Interval
+from orchestrator.intervals import Interval
 
 if TYPE_CHECKING:
     from orchestrator.bench.trial import Risky

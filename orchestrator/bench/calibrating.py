@@ -14,11 +14,11 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from orchestrator.bench.cost import cost
-from orchestrator.bench.intervals import ONE_SIDED, Interval, Z, paired, wilson
 from orchestrator.bench.profiles import Prices
 from orchestrator.bench.resampling import ratio_ends
 from orchestrator.bench.sample import Sample
 from orchestrator.errors import UserError
+from orchestrator.intervals import ONE_SIDED, Interval, Z, paired, wilson
 
 __all__ = [
     "LEAST",

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, paired, upper
 from orchestrator.bench.resampling import ratio_interval
+from orchestrator.intervals import Interval, paired, upper
 from orchestrator.learning.exits import PROBE
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import is_correct

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.bench.exit_race import Against, Ran, against, at_budget, oracle
-from orchestrator.bench.intervals import Interval
+from orchestrator.intervals import Interval
 
 __all__ = ["table"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import upper
 from orchestrator.errors import UserError
+from orchestrator.intervals import upper
 from orchestrator.learning.exits import Thought, worst
 from orchestrator.learning.metrics import plain
 from orchestrator.monitors.exit_file import Mistake, threshold_of

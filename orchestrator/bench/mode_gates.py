@@ -17,10 +17,10 @@ from math import exp, inf
 from random import Random
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, clustered
 from orchestrator.bench.mode_choice import Comparison, Tried, best_modes, compare
 from orchestrator.bench.resampling import ratio_interval
 from orchestrator.errors import UserError
+from orchestrator.intervals import Interval, clustered
 from orchestrator.modes.by_kind import FirstTryByKind
 from orchestrator.modes.similar import kind_of
 from orchestrator.monitors.exit_file import threshold_of

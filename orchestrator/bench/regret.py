@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.bench.intervals import Interval, wilson
 from orchestrator.bench.resampling import ratio_interval
 from orchestrator.bench.sample import Sample
+from orchestrator.intervals import Interval, wilson
 
 __all__ = ["regret"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from orchestrator.bench.intervals import Interval
 from orchestrator.bench.pareto import Point, cheapest, front
+from orchestrator.intervals import Interval
 
 if TYPE_CHECKING:
     import numpy as np

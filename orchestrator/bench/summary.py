@@ -13,7 +13,6 @@ from typing import Any
 
 from orchestrator.bench.agents import agents
 from orchestrator.bench.cost import Use, cost, flops, modelled_s, pte
-from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.pareto import Point, cheapest, front
 from orchestrator.bench.policies import CONTROLS, LARGE, ORACLE, RANDOM, SMALL, is_routing
 from orchestrator.bench.profiles import Hardware, Prices, varied
@@ -22,6 +21,7 @@ from orchestrator.bench.resampling import held_out, ratio_ends, speed_up_interva
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.spec import parts
+from orchestrator.intervals import paired, wilson
 from orchestrator.runtime.discernment import ALIKE, advice
 from orchestrator.types import Status
 

@@ -10,7 +10,6 @@ from typing import Any, get_args, get_type_hints
 from orchestrator.bench.conformal import Scored, losses
 from orchestrator.bench.conformal import threshold as controlled
 from orchestrator.bench.folder import Folder
-from orchestrator.bench.intervals import Interval
 from orchestrator.bench.policies import LARGE, SMALL, Policy
 from orchestrator.bench.race import Plan, Race
 from orchestrator.bench.readings import Reading, keeps_high, readings, verified
@@ -20,6 +19,7 @@ from orchestrator.bench.summary import warnings
 from orchestrator.bench.whole import Whole
 from orchestrator.bench.workloads.base import Workload
 from orchestrator.errors import OrchestratorError, UserError
+from orchestrator.intervals import Interval
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calibration import name_of, options_of
 from orchestrator.runtime.pipeline import Pipeline

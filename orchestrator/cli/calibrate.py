@@ -16,8 +16,8 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.calibrating import Controls, Setting, Target
-    from orchestrator.bench.intervals import Interval
     from orchestrator.bench.trial import Risky, Trial
+    from orchestrator.intervals import Interval
     from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["calibrate"]

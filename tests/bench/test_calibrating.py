@@ -11,10 +11,10 @@ from samples import made_up
 
 from orchestrator.bench.calibrating import Setting, Target, chosen, controls, grid, settings, written
 from orchestrator.bench.cost import Use
-from orchestrator.bench.intervals import ONE_SIDED, Interval, paired, wilson
 from orchestrator.bench.profiles import Prices
 from orchestrator.bench.sample import Sample
 from orchestrator.errors import UserError
+from orchestrator.intervals import ONE_SIDED, Interval, paired, wilson
 from orchestrator.ledger import Price
 
 PRICES = Prices(name="test", engines={"small": Price(), "large": Price(output=1.0)})

@@ -7,7 +7,7 @@ from math import isnan
 import pytest
 
 from orchestrator.bench.exits import Ended, at_risks, compare, ended, oracle
-from orchestrator.bench.intervals import upper
+from orchestrator.intervals import upper
 from orchestrator.learning.exits import Look, Thought
 
 EASY = Thought("a", (Look(0.2, False, 10, 2), Look(0.9, True, 20, 2), Look(1.0, True, 40, 2)), 100, True)

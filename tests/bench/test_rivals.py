@@ -11,13 +11,13 @@ import pytest
 from samples import made_up
 
 from orchestrator.bench.cost import Use
-from orchestrator.bench.intervals import wilson
 from orchestrator.bench.names import short_names
 from orchestrator.bench.regret import regret
 from orchestrator.bench.rivals import rivals
 from orchestrator.bench.rivals_table import areas, in_words, regrets
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.summary import sweep_of
+from orchestrator.intervals import wilson
 
 NUMBER = 40
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from orchestrator.bench.cost import Use
-from orchestrator.bench.intervals import paired, wilson
 from orchestrator.bench.profiles import DEFAULT_HARDWARE, PRICES, hardware, prices
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.summary import FEW, family_of, summarise
+from orchestrator.intervals import paired, wilson
 
 PAIR = ("small", "large")
 MACHINE = hardware(DEFAULT_HARDWARE, PAIR)

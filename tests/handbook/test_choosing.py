@@ -13,7 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.handbook.bullets import bullets_in, written
 from orchestrator.handbook.choosing import chosen, fused
 from orchestrator.handbook.citing import citations
-from orchestrator.handbook.worth import hopeless, likely_at_most
+from orchestrator.handbook.worth import hopeless
 
 
 def behavior(id: int, **more: object) -> Behavior:
@@ -69,7 +69,6 @@ def test_what_harms_more_often_than_it_helps_is_hopeless_once_it_was_used_enough
         behavior(6, helpful=0, harmful=0, neutral=20),
     ]
     assert [each.id for each in hopeless(some)] == [2]
-    assert (likely_at_most(0, 0), likely_at_most(5, 5)) == (1.0, 1.0)
 
 
 def test_a_playbook_comes_back_as_it_was_written() -> None:

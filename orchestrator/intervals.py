@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean, variance
 from typing import NamedTuple
 
 from orchestrator.conformal import at_most
 
-__all__ = ["ONE_SIDED", "Interval", "Z", "clustered", "paired", "upper", "wilson"]
+__all__ = ["ONE_SIDED", "Interval", "Z", "apart", "clustered", "paired", "unpaired", "upper", "wilson"]
 
 Z = 1.959963984540054
 """Two-sided 95%."""
@@ -70,6 +71,32 @@ def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interv
     down, up = (a.value - a.low, b.high - b.value), (a.high - a.value, b.value - b.low)
     difference = a.value - b.value
     return Interval(difference, max(-1.0, difference - _reach(*down, phi)), min(1.0, difference + _reach(*up, phi)))
+
+
+def unpaired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interval:
+    """Return the difference of two shares, ours less theirs, over different tasks.
+
+    Source: R. G. Newcombe, 1998 (Statistics in Medicine 17:873), method 10.
+    """
+    if not ours or not theirs:
+        return Interval(float("nan"), -1.0, 1.0)
+    a, b = wilson(sum(ours), len(ours), z), wilson(sum(theirs), len(theirs), z)
+    difference = a.value - b.value
+    down, up = _reach(a.value - a.low, b.high - b.value, 0.0), _reach(a.high - a.value, b.value - b.low, 0.0)
+    return Interval(difference, max(-1.0, difference - down), min(1.0, difference + up))
+
+
+def apart(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Interval:
+    """Return the difference of two means, ours less theirs, over different tasks; without bounds for fewer than two
+    of either.
+
+    Source: B. L. Welch, 1938, with the normal quantile.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        return Interval(float("nan"), float("-inf"), float("inf"))
+    difference = fmean(ours) - fmean(theirs)
+    reach = z * sqrt(variance(ours) / len(ours) + variance(theirs) / len(theirs))
+    return Interval(difference, difference - reach, difference + reach)
 
 
 def clustered(ours: Sequence[bool], theirs: Sequence[bool], groups: Sequence[str], z: float = Z) -> Interval:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench.intervals import clustered, paired, wilson
+from orchestrator.intervals import apart, clustered, paired, unpaired, wilson
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,16 @@ def test_an_interval_of_tasks_that_are_alike_is_never_narrower_and_as_wide_as_th
     assert found.value == paired(ours, theirs).value
     assert found.low == pytest.approx(-0.1 - 1.959964 * 0.1)  # ten means, one of them -1: their deviation is 0.316
     assert clustered(ours, theirs, ["one"] * 100) == (found.value, -1, 1)
+
+
+def test_a_difference_of_shares_over_different_tasks_is_newcombes() -> None:
+    found = unpaired([True] * 56 + [False] * 14, [True] * 48 + [False] * 32)  # his example: 0.2, 0.0524 to 0.3339
+    assert [round(each, 4) for each in found] == [0.2, 0.0524, 0.3339]
+    assert unpaired([], [True])[1:] == (-1.0, 1.0)
+
+
+def test_a_difference_of_means_has_no_bounds_without_two_of_each() -> None:
+    assert apart([1.0, 3.0], [0.0, 2.0]).value == 1.0
+    low, high = apart([1.0, 3.0] * 50, [0.0, 2.0] * 50)[1:]
+    assert low == pytest.approx(1 - 1.96 * 0.1421, abs=1e-3) and high == pytest.approx(2 - low)
+    assert apart([1.0], [0.0, 2.0])[1:] == (float("-inf"), float("inf"))
