@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import config_flag, db_flag, engine_flags
-from orchestrator.errors import UserError
+from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
+    from orchestrator.handbook.effect import Effect
     from orchestrator.learning.strategist import Learnt
     from orchestrator.memory.handbook import Change, Handbook
 
@@ -31,15 +32,20 @@ format_flag = click.option(
 )
 
 
+handbook_flag = click.option(
+    "--handbook", "file", metavar="FILE", help="The handbook's file; the config's or the journal's unless given."
+)
+
+
 def _flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    return config_flag(db_flag(name_flag(command)))
+    return config_flag(db_flag(handbook_flag(name_flag(command))))
 
 
 @click.group(epilog="Example: orchestrator handbook list")
 def handbook() -> None:
     """See, change and learn behaviors: short instructions that runs recall.
 
-    A handbook lies in the journal's file, or in another that --db names; a file may hold several.
+    A handbook lies in the journal's file, or in one of its own; a file may hold several.
     """
 
 
@@ -76,8 +82,15 @@ def search(question: str, number: int, as_json: bool, **given: Any) -> None:
 @click.argument("behavior", metavar="ID|NAME")
 @_flags
 def show(behavior: str, **given: Any) -> None:
-    """Show one behavior: where it comes from, and every change of it."""
+    """Show one behavior: where it comes from, every change of it, and what showing it does.
+
+    That is measured where a share of the runs is shown nothing (`withheld` of the table [recall]): their answers and
+    tokens against those of runs that were shown it.
+    """
+    from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import say
+    from orchestrator.handbook.effect import effect_of
+    from orchestrator.runtime.recalling import trials
 
     with _reading(given) as book:
         found = book.behavior(int(behavior) if behavior.isdecimal() else behavior)
@@ -97,6 +110,14 @@ def show(behavior: str, **given: Any) -> None:
     say(f"   used in {_counted(found.uses, 'run')}: {effects}")
     for change in changes:
         say(_told(change))
+    try:
+        with open_journal(given) as journal:
+            effect = effect_of(found.id, trials(journal, given["name"]))
+    except StoreError as missing:
+        say(f"   what showing it does cannot be told: {missing}")
+        return
+    for line in _effect(effect):
+        say(line)
 
 
 @handbook.command("log", epilog="Example: orchestrator handbook log")
@@ -181,28 +202,28 @@ def export(form: str, out: Path | None, **given: Any) -> None:
 
 
 @handbook.command("import", epilog="Example: orchestrator handbook import handbook.jsonl")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path), metavar="FILE")
 @format_flag
 @_flags
-def import_behaviors(file: Path, form: str, **given: Any) -> None:
+def import_behaviors(source: Path, form: str, **given: Any) -> None:
     """Add the behaviors of a file, all of them or none; one whose name is there already is left out."""
     from orchestrator.handbook.exchange import added
 
-    wanted = added(_text(file), form)
+    wanted = added(_text(source), form)
     with _writing(given) as book:
         known = {each.name for each in book.behaviors()}
         new = [each for each in wanted if each.name not in known]
-        book.apply(new, reason=f"imported from {file.name}")
+        book.apply(new, reason=f"imported from {source.name}")
     _note(f"{len(new)} added, {len(wanted) - len(new)} were there already")
 
 
 @handbook.command("learn", epilog="Example: orchestrator handbook learn --runs 50")
 @click.option("--runs", "number", type=click.IntRange(1), default=20, show_default=True, help="Newest runs to look at.")
-@click.option("--handbook", "file", metavar="FILE", help="The handbook's file; the journal's unless given.")
 @engine_flags
+@handbook_flag
 @name_flag
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
-def learn(number: int, file: str | None, quiet: bool, **given: Any) -> None:
+def learn(number: int, quiet: bool, **given: Any) -> None:
     """Learn behaviors from stored runs: the large engine reflects on each and extracts what is worth keeping.
 
     Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`. What is
@@ -210,25 +231,26 @@ def learn(number: int, file: str | None, quiet: bool, **given: Any) -> None:
     """
     from orchestrator.cli.interrupt import run_until_done
 
-    run_until_done(_learn(number, file, quiet, given))
+    run_until_done(_learn(number, quiet, given))
 
 
-async def _learn(number: int, file: str | None, quiet: bool, given: Mapping[str, Any]) -> None:
+async def _learn(number: int, quiet: bool, given: Mapping[str, Any]) -> None:
     from orchestrator.cli.source import open_source
-    from orchestrator.learning.strategist import LEARNS, Strategist, outcome_of
+    from orchestrator.learning.strategist import LEARNS, Strategist
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
+    from orchestrator.runtime.recalling import was_right
 
     pipeline, _ = await open_source({**given, "concurrency": None, "seed": None})
     async with pipeline:
-        with Store(file or pipeline.db) as store:
+        with Store(given["file"] or pipeline.db) as store:
             strategist = Strategist(pipeline, Handbook(store, given["name"]))
             learnt, unknown = [], 0
             for each in reversed(pipeline.journal.runs(limit=number)):
                 stored = pipeline.journal.run(each.id)
                 if stored.run.batch.startswith(LEARNS) or stored.outcome is None:
                     continue
-                is_right = outcome_of(stored, pipeline.journal.reward_of(stored.key))
+                is_right = was_right(stored, pipeline.journal.reward_of(stored.key))
                 if is_right is None:
                     unknown += 1
                     continue
@@ -261,6 +283,20 @@ def _say(behavior: Behavior, *, as_json: bool) -> None:
         say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
 
 
+def _effect(effect: Effect) -> Iterator[str]:
+    """Yield what showing a behavior does, if it was shown in some runs and withheld in others."""
+    yield f"   of runs whose outcome is known, shown in {effect.shown}, withheld in {effect.withheld}"
+    if not effect.shown or not effect.withheld:
+        return
+    for name, found, unit in (
+        ("right answers", effect.right, 100),
+        ("output tokens", effect.output_tokens, 1),
+        ("prompt tokens", effect.prompt_tokens, 1),
+    ):
+        value, low, high = (unit * each for each in found)
+        yield f"     {name}, shown less withheld: {value:+.1f} [{low:+.1f}, {high:+.1f}]{' points' if unit > 1 else ''}"
+
+
 def _told(change: Change) -> str:
     names = ", ".join(row.name for row in change.after[:3]) + (", ..." if len(change.after) > 3 else "")
     mark = " " if change.is_current else "x"
@@ -286,21 +322,27 @@ def _note(text: str) -> None:
     note(text)
 
 
+def _path(given: Mapping[str, Any]) -> Path | str:
+    """Return the handbook's file: that of --handbook, else of the configuration, else the journal's."""
+    from orchestrator.cli.stored import journal_path
+    from orchestrator.config import load
+
+    return given["file"] or load(given["config"]).run.handbook or journal_path(given)
+
+
 @contextmanager
 def _reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    from orchestrator.cli.stored import journal_path
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(journal_path(given), readonly=True) as store:
+    with Store(_path(given), readonly=True) as store:
         yield Handbook(store, given["name"])
 
 
 @contextmanager
 def _writing(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    from orchestrator.cli.stored import journal_path
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(journal_path(given)) as store:
+    with Store(_path(given)) as store:
         yield Handbook(store, given["name"])

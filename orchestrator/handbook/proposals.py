@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from orchestrator.behaviors import PREFIX
 from orchestrator.document import is_table, is_text, strict_json
 from orchestrator.errors import ModelMisbehaved
+from orchestrator.think_tags import said
 
 __all__ = ["MAX_CHARS", "MAX_PROPOSALS", "Proposal", "proposals_in"]
 
@@ -43,13 +44,13 @@ def proposals_in(text: str) -> list[Proposal]:
 
     Raises ModelMisbehaved for a text in which nothing can be read, or too much.
     """
-    text = text.rpartition("</think>")[2]
+    text = said(text)
     if len(text) > MAX_CHARS:
         raise ModelMisbehaved(f"the behaviors are a text of {len(text)} characters; at most {MAX_CHARS} are read")
     for candidate in _candidates(text):
         if (found := _in_json(candidate)) is not None:
             return _few(found)
-    if found := [Proposal(name, said.strip()) for name, said in _LINE.findall(text)]:
+    if found := [Proposal(name, told.strip()) for name, told in _LINE.findall(text)]:
         return _few(found)
     raise ModelMisbehaved(f"no behaviors can be read in {text.strip()[:60]!r}: neither JSON nor lines of name: text")
 
@@ -73,7 +74,7 @@ def _in_json(text: str) -> list[Proposal] | None:
         found = [_of_table(each) for each in given]
         return None if None in found else [each for each in found if each is not None]
     if is_table(given) and all(map(is_text, given.values())):
-        return [Proposal(name, said) for name, said in given.items()]
+        return [Proposal(name, told) for name, told in given.items()]
     return None
 
 

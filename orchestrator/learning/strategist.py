@@ -25,11 +25,11 @@ from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.tasks import fingerprint, is_correct
+from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Task, question_of
 
-__all__ = ["LEARNS", "Learnt", "Strategist", "outcome_of"]
+__all__ = ["LEARNS", "Learnt", "Strategist"]
 
 LEARNS = "learn "
 """How the batch of a run begins that is no task of the user's, but a question of a strategist."""
@@ -115,19 +115,6 @@ class Strategist:
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
         result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
         return said(result.text).strip(), result.ledger.total().output_tokens
-
-
-def outcome_of(stored: StoredRun, reward: float | None) -> bool | None:
-    """Return whether a run was right, by its reward or else by its gold answer; None where nobody can say.
-
-    A reward in between is neither.
-    """
-    if reward is not None:
-        return True if reward >= 1 else False if reward <= 0 else None
-    gold = task_of(stored).answer
-    if gold is None or stored.outcome is None:
-        return None
-    return is_correct(stored.outcome.answer, gold)
 
 
 def _shortened(trace: str) -> str:

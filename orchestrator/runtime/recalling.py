@@ -11,7 +11,7 @@ be measured; no question is answered with what was learned from itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from json import dumps, loads
 from time import time
@@ -22,16 +22,18 @@ from orchestrator.engines.embedding import Embedding
 from orchestrator.errors import EngineError
 from orchestrator.handbook.choosing import chosen, fused
 from orchestrator.handbook.citing import citations
+from orchestrator.handbook.effect import Trial
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.run import Run
-from orchestrator.runtime.tasks import fingerprint
+from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import Task, question_of
 
-__all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle"]
+__all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle", "trials", "was_right"]
 
 RECALLED, CITED = "recalled", "cited"
 """Kinds of the events that say what a run was shown, and what of it its text names."""
@@ -130,3 +132,33 @@ def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
     ids = {each.name: each.id for each in recalled.shown}
     handbook.apply([Credit(ids[name], run_id, effect) for name in cited], reason=f"run {run_id}")
+
+
+def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
+    """Yield the runs of a journal that recalled from a handbook of this name, and have ended."""
+    for each in journal.runs(limit=1 << 62):
+        stored = journal.run(each.id)
+        recalled = recalled_in(stored)
+        if recalled is None or recalled.handbook != handbook or stored.outcome is None:
+            continue
+        used = loads(stored.outcome.ledger)
+        yield Trial(
+            tuple(behavior.id for behavior in recalled.behaviors),
+            recalled.is_withheld,
+            was_right(stored, journal.reward_of(stored.key)),
+            sum(row["output_tokens"] for row in used),
+            sum(row["prompt_tokens"] for row in used),
+        )
+
+
+def was_right(stored: StoredRun, reward: float | None) -> bool | None:
+    """Return whether a run was right, by its reward or else by its gold answer; None where nobody can say.
+
+    A reward in between is neither.
+    """
+    if reward is not None:
+        return True if reward >= 1 else False if reward <= 0 else None
+    gold = loads(stored.run.task)["answer"]
+    if gold is None or stored.outcome is None:
+        return None
+    return is_correct(stored.outcome.answer, gold)

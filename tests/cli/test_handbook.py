@@ -50,7 +50,8 @@ def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orches
         "    2        0       0  behavior_right: Look right first."
     ]
     shown = lines(orchestrator("handbook", "show", "2"))
-    assert shown[0] == "2  behavior_right  active" and shown[-1].endswith("2  add     behavior_right: by hand")
+    assert shown[0] == "2  behavior_right  active" and shown[4].endswith("2  add     behavior_right: by hand")
+    assert shown[-1] == "   of runs whose outcome is known, shown in 0, withheld in 0"
 
 
 def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) -> None:
@@ -69,10 +70,10 @@ def test_what_is_exported_is_imported_elsewhere_as_it_was(orchestrator: Call, he
     add(orchestrator, "left", "right")
     flags = ("--format", form)
     assert orchestrator("handbook", "export", *flags, "--out", "all.txt").exit_code == 0
-    done = orchestrator("handbook", "import", "all.txt", *flags, "--db", "other.db")
+    done = orchestrator("handbook", "import", "all.txt", *flags, "--handbook", "other.db")
     assert "2 added, 0 were there already" in done.stderr
     assert "0 added, 2 were there already" in orchestrator("handbook", "import", "all.txt", *flags).stderr
-    theirs = [json.loads(line) for line in lines(orchestrator("handbook", "list", "--json", "--db", "other.db"))]
+    theirs = [json.loads(line) for line in lines(orchestrator("handbook", "list", "--json", "--handbook", "other.db"))]
     ours = [json.loads(line) for line in lines(orchestrator("handbook", "list", "--json"))]
     assert theirs == ours and [each["name"] for each in ours] == ["behavior_left", "behavior_right"]
 
@@ -113,6 +114,27 @@ def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:
     ):
         done = orchestrator("handbook", *call)
         assert (done.exit_code, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+HELPED = "return '\\\\boxed{42}' if b'behavior_add_digits' in bytes(request.prompt.ids()) else '\\\\boxed{7}'"
+
+
+def test_what_showing_a_behavior_does_is_told_from_runs_that_were_shown_nothing(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        AGENT.replace('"small")', '"small", handbook="own.db", recall=Recall(withheld=0.5))')
+        .replace(
+            "import orchestrator as orc", "import orchestrator as orc\nfrom orchestrator.handbook.recall import Recall"
+        )
+        .replace(r'return r"Carry the one: \boxed{42}"', HELPED)
+    )
+    book = ("--handbook", "own.db")
+    assert orchestrator("handbook", "add", "behavior_add_digits", "Add digits.", *book).exit_code == 0
+    tasks = [{"prompt": f"Add digits of {number}.", "answer": "42"} for number in range(40)]
+    (here / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    assert orchestrator("run", "tasks.jsonl", "--pipeline", "agent.py:pipeline", "--out", "out.jsonl").exit_code == 0
+    shown = lines(orchestrator("handbook", "show", "1", *book))
+    right = next(line for line in shown if "right answers" in line)
+    assert right.startswith("     right answers, shown less withheld: +100.0 [") and right.endswith("] points")
 
 
 def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Call, here: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from orchestrator.behaviors import Add
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
-from orchestrator.learning.strategist import Strategist, outcome_of
+from orchestrator.learning.strategist import Strategist
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.recalling import was_right
 from orchestrator.types import Task
 
 TASK = Task.of("What is 17 + 25?")
@@ -96,5 +97,5 @@ def test_an_outcome_is_the_reward_or_else_the_gold_answer_or_unknown(tmp_path: P
     with Pipeline({"small": Scripted(["\\boxed{42}"] * 3)}, "small", db=tmp_path / "journal.db") as made:
         right, wrong = solved(made), solved(made, "41")
         unknown = made.journal.run(made.run(TASK).run_id)
-    assert [outcome_of(each, None) for each in (right, wrong, unknown)] == [True, False, None]
-    assert [outcome_of(right, reward) for reward in (0.0, 0.5, 1.0)] == [False, None, True]
+    assert [was_right(each, None) for each in (right, wrong, unknown)] == [True, False, None]
+    assert [was_right(right, reward) for reward in (0.0, 0.5, 1.0)] == [False, None, True]
