@@ -19,6 +19,7 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
+from orchestrator.functions import named
 from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
@@ -26,7 +27,6 @@ from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function

@@ -14,6 +14,7 @@ from typing import Any, overload
 
 from orchestrator.document import is_number
 from orchestrator.errors import UserError
+from orchestrator.functions import named
 from orchestrator.tools.base import ERROR, Observation
 from orchestrator.tools.observing import account, account_of, blame, check_cap, observe
 from orchestrator.tools.signature import signature
@@ -67,8 +68,10 @@ class Function:
         self.parameters: Mapping[str, Any] = self._signature.parameters
 
     def settings(self) -> dict[str, Any]:
-        """Return the limits of a call: a resumed run has to have the same."""
-        return {"timeout_s": self.timeout_s, "max_chars": self.max_chars}
+        """Return the limits of a call, and what a function of somebody's is: a resumed run has to have the same."""
+        limits = {"timeout_s": self.timeout_s, "max_chars": self.max_chars}
+        function = named(self.function)
+        return limits if function.startswith("orchestrator.") else {**limits, "function": function}
 
     def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments converted to the function's types. Raises BadCall."""
