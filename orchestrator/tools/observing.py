@@ -16,7 +16,7 @@ from orchestrator.options import check_whole
 from orchestrator.tools.base import ERROR, Observation, Tool
 from orchestrator.visible import visible
 
-__all__ = ["MIN_CHARS", "account", "account_of", "as_text", "blame", "check_cap", "observe", "observed"]
+__all__ = ["MIN_CHARS", "account", "account_of", "as_text", "blame", "cap_of", "check_cap", "observe", "observed"]
 
 MAX_CHARS = 4000
 """The cap of a tool that names none."""
@@ -32,6 +32,12 @@ def check_cap(name: str, max_chars: Any) -> None:
     check_whole(f"tool {name!r}", {"max_chars": max_chars}, max_chars=MIN_CHARS)
 
 
+def cap_of(tool: Tool | None) -> int:
+    """Return how many characters an engine is given of what a tool says, or is said in the place of one."""
+    cap: int = getattr(tool, "max_chars", MAX_CHARS)
+    return cap
+
+
 async def observed(tool: Tool, arguments: Mapping[str, Any]) -> Observation:
     """Call a tool, whoever wrote it, and return the observation; what it raises is one, too.
 
@@ -44,7 +50,7 @@ async def observed(tool: Tool, arguments: Mapping[str, Any]) -> Observation:
 
     began = monotonic()
     text = await asyncio.create_task(account_of(call))  # of its own: what it raises cannot get past it
-    return observe(text, getattr(tool, "max_chars", MAX_CHARS), monotonic() - began)
+    return observe(text, cap_of(tool), monotonic() - began)
 
 
 def account(call: Callable[[], Any]) -> str:

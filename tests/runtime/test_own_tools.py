@@ -101,12 +101,27 @@ def test_a_cap_that_is_none_is_refused_at_once(cap: Any) -> None:
         (ValueError("no \x1b[2J"), "error: ValueError: no \\x1b[2J"),
         ("all is well", "error: ValueError: "),
         (7, "error: TypeError: "),
+        (BadCall(), "error: the call is wrong"),
+        (BadCall(" \n"), "error: the call is wrong"),
     ],
     ids=repr,
 )
 def test_a_check_that_does_not_give_arguments_is_a_call_that_cannot_be_made(checks: Any, expected: str) -> None:
     status, _, text = ran([Own(AssertionError("it was called"), checks)])
     assert (status, text.startswith(expected)) == (Status.COMPLETED, True)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Own, 4000), (Generous, 5000)])
+@pytest.mark.parametrize("over", [0, 1, 3_000_000])
+def test_what_its_check_says_is_cut_at_its_cap(kind: Any, most: int, over: int) -> None:
+    whole = "x" * (most - len("error: ") + over)
+    _, _, text = ran([kind(checks=BadCall(whole))])
+    assert len(text) == most
+    assert (
+        text == f"error: {whole}"
+        if not over
+        else text.endswith(f"x [cut here: the whole has {most + over} characters]")
+    )
 
 
 def test_the_clock_still_cuts_it_off() -> None:
