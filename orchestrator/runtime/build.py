@@ -30,7 +30,7 @@ from orchestrator.routers.router_file import RouterFile
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
-from orchestrator.tools.observing import MIN_CHARS, check_cap
+from orchestrator.tools.own import check_tool
 from orchestrator.types import Mode, Overlap, Task
 
 __all__ = [
@@ -226,9 +226,11 @@ def _listed(name: str, wanted: Any) -> Iterable[Any]:
 
 def _tool(wanted: Any) -> Any:
     found = tool_room.make(wanted) if isinstance(wanted, str) else wanted
+    if isinstance(found, type):
+        raise UserError(f"tools: {found.__name__} is a class: give an instance, {found.__name__}(...)")
     if not _is_tool(found):
-        return Function(found)
-    check_cap(found.name, getattr(found, "max_chars", MIN_CHARS))
+        found = Function(found)
+    check_tool(found)
     return found
 
 
