@@ -38,7 +38,7 @@ class Kind:
     lengths: list[int] = field(default_factory=list)
     """Tokens of thought of its runs, oldest first; each > 0."""
     failures: int = 0
-    """Wrong answers in a row."""
+    """Wrong answers in a row; for first tries, those in a row that did not do."""
 
     def add(self, length: int) -> None:
         """Remember one more, and forget the oldest beyond LATEST."""

@@ -162,6 +162,7 @@ def doors_of(router: Any, counterfactual: Counterfactual | None = None) -> Doors
         getattr(router, "prior", None),
         getattr(router, "needs", Needs()).reads_rewrites,
         getattr(router, "on_events", None),
+        getattr(router, "heeds", None),
     )
 
 
@@ -177,6 +178,11 @@ def _monitor(wanted: Any) -> Any:
     found = monitors.find(wanted)() if isinstance(wanted, str) else wanted
     if isinstance(found, type) or not (hasattr(found, "watch") or hasattr(found, "look")):
         raise UserError(f"monitor {wanted!r} is no monitor: give a name, or an object with watch or look")
+    kinds = getattr(found, "raises", None)
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable | None):
+        raise UserError(
+            f"monitor {policy_of(found).name}: raises = {kinds!r:.60}: give a tuple of kinds, or leave it out"
+        )
     return found.with_file(monitor_file) if hasattr(found, "with_file") else found
 
 
@@ -280,8 +286,8 @@ def check_heeded(router: Any, watching: Iterable[Any]) -> None:
     A monitor that does not say may raise any.
     """
     heeds: tuple[str, ...] = getattr(router, "heeds", ())
-    raised = [getattr(monitor, "raises", heeds) for monitor in watching]
-    if not heeds or any({*heeds}.intersection(kinds) for kinds in raised):
+    raised = [getattr(monitor, "raises", None) for monitor in watching]
+    if not heeds or any(kinds is None or {*heeds}.intersection(kinds) for kinds in raised):
         return
     ours = ", ".join(kind for kind in heeds if kind in monitors.MONITORS)  # each is called like what it raises
     mend = f"add monitors, such as {ours}" if ours else "add one that does"

@@ -30,6 +30,7 @@ from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calling import told_of
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.circumstances import difference
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.readings import Readings
@@ -124,7 +125,11 @@ class Recipe:
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
-        tools = build.tools_of(self.tools(task)) if callable(self.tools) else self.tools
+        tools: Any = self.tools
+        if callable(tools):
+            with brought("the function that makes a task's tools"):
+                tools = tools(task)
+            tools = build.tools_of(tools)
         build.check_tools(tools, self.engines)
         asked = self.tool_prompt
         return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None

@@ -37,9 +37,20 @@ def _portal() -> asyncio.AbstractEventLoop:
             _loop = asyncio.new_event_loop()
             ready = threading.Event()
             _loop.call_soon(ready.set)
-            threading.Thread(target=_loop.run_forever, name=_THREAD, daemon=True).start()
+            threading.Thread(target=_serve, args=(_loop,), name=_THREAD, daemon=True).start()
             ready.wait()
         return _loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped. What asks to leave, as `sys.exit()` in somebody's monitor does, is left to
+    whoever waits for the task that raised it: asyncio hands it to both, and would end the loop for everybody."""
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

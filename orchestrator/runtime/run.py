@@ -170,6 +170,8 @@ class Doors(NamedTuple):
     """See Needs."""
     on_events: Callable[[History, Sequence[Event], Ask], Awaitable[Decision]] | None = None
     """None where the router does nothing about what monitors notice."""
+    heeds: tuple[str, ...] | None = None
+    """The kinds of events it does something about; None where it does not say."""
 
 
 @dataclass(slots=True)
@@ -314,11 +316,6 @@ class Run:
     def tool_names(self) -> tuple[str, ...]:
         """The tools that there are."""
         return tuple(tool.name for tool in self.tools or ())
-
-    @property
-    def is_simulation(self) -> bool:
-        """Whether the tools were made for this task alone, so that the same calls bring new ones to where they are."""
-        return self.make_tools is not None
 
     @property
     def may_act(self) -> bool:

@@ -92,8 +92,10 @@ def _name(monitor: Any) -> str:
 
 
 def _is_unheeded(run: Run, monitor: Any, event: Event) -> bool:
-    is_for_router = event.kind != UNHEARD and event.kind in getattr(monitor, "raises", (event.kind,))
-    return is_for_router and run.doors.on_events is None and not (event.ends_run or event.concludes)
+    kinds, heeds = getattr(monitor, "raises", None), run.doors.heeds
+    is_for_router = event.kind != UNHEARD and (kinds is None or event.kind in kinds)
+    is_heeded = run.doors.on_events is not None and (heeds is None or event.kind in heeds)
+    return is_for_router and not is_heeded and not (event.ends_run or event.concludes)
 
 
 async def heed(run: Run) -> str:

@@ -125,3 +125,13 @@ def test_what_is_of_the_wrong_type_is_refused_at_once(options: dict[str, Any], t
     with pytest.raises(UserError) as refused:
         Pipeline({"small": Scripted([])}, "small", db=":memory:", **options)
     assert str(refused.value).startswith(told)
+
+
+def test_a_function_that_makes_a_tasks_tools_and_raises_is_named_and_leaves_no_run(tmp_path: Path) -> None:
+    def makes(task: Any) -> list[Any]:
+        raise ZeroDivisionError("no shop today")
+
+    with Pipeline({"small": Scripted([])}, "small", db=tmp_path / "db", tools=makes) as made:
+        with pytest.raises(PartFailed, match="makes a task's tools raised ZeroDivisionError: no shop today"):
+            made.run("q")
+        assert made.journal.runs() == []

@@ -53,6 +53,16 @@ def test_a_cascade_is_refused_whose_monitors_raise_nothing_that_it_acts_on(monit
         other.but(router="cascade", monitors=monitors)
 
 
+@pytest.mark.parametrize("kinds", ["stuck", 3])
+def test_kinds_that_are_no_tuple_are_refused_and_none_is_to_say_nothing(kinds: Any) -> None:
+    silent = Silent()
+    silent.raises = kinds  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=rf"raises = {kinds!r}: give a tuple of kinds, or leave it out"):
+        made("small", silent)
+    silent.raises = None  # type: ignore[attr-defined]
+    made("cascade", silent)
+
+
 def test_a_kind_that_no_monitor_of_ours_is_called_like_is_named_without_one() -> None:
     with pytest.raises(UserError, match=r"acts on mood, and no monitor here raises any of these: add one that does$"):
         made(Cascade(**{**IGNORES, "others": {"mood": "stop"}}), Stuck())
@@ -88,6 +98,7 @@ def test_a_monitor_says_what_it_raises(name: str) -> None:
         ("small", Every(moves=1), True),
         ("small", Silent(), True),
         ("cascade", Every(moves=1, kind="stuck"), False),
+        ("cascade", Silent(), True),
         (Heeds(), Silent(), False),
     ],
 )
@@ -100,7 +111,7 @@ def test_what_nobody_heeds_is_said_in_the_trace_and_once_to_people(
         assert ("; nothing is done about it" in shown) is is_unheeded
         assert len(pipeline.doubts) == is_unheeded
         for doubt in pipeline.doubts:
-            assert re.fullmatch(r"monitor \S+ notices what small \S+ does nothing about: .*", doubt)
+            assert re.fullmatch(r"monitor \S+ notices what (small|cascade) \S+ does nothing about: .*", doubt)
 
 
 PLACES = ("attic", "barn", "cellar", "den", "entry", "farm", "garage", "hall")
