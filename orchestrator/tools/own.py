@@ -42,17 +42,28 @@ def check_tool(tool: Any) -> None:
 
 
 def _is_schema(parameters: Any) -> bool:
-    """Say whether this is a table that JSON can hold, and its properties are tables, too."""
+    """Say whether this is a table that JSON can hold, and where the formats read it a schema of an object."""
     try:
         dumps(dict(parameters))
-        properties, required = parameters.get("properties", {}), parameters.get("required", [])
+        properties, shared = parameters.get("properties", {}), parameters.get("$defs", {})
         return (
             parameters.get("type", "object") == "object"
-            and all(isinstance(each, Mapping) for each in (properties, *properties.values()))
-            and all(isinstance(each, str) for each in required)
+            and isinstance(properties, Mapping)
+            and isinstance(shared, Mapping)
+            and all(_is_told(each) for each in (*properties.values(), *shared.values()))
+            and all(isinstance(each, str) for each in parameters.get("required", []))
         )
     except (AttributeError, TypeError, ValueError, RecursionError):
         return False
+
+
+def _is_told(about: Any) -> bool:
+    return (
+        isinstance(about, Mapping)
+        and isinstance(about.get("enum", []), list | tuple)
+        and isinstance(about.get("$ref", ""), str)
+        and all(isinstance(each, Mapping) for each in about.get("anyOf", []))
+    )
 
 
 def _check_settings(tool: Any) -> None:
