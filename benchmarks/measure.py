@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import lzma
 import os
 import statistics
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from time import process_time_ns
 from typing import Any, NamedTuple, TypeVar
 
+from orchestrator.bench.packed import data_in
 from orchestrator.bench.where import where
 
 __all__ = [
@@ -209,10 +209,8 @@ class Report:
 
 
 def lines_in(file: Path) -> list[Any]:
-    """Return what each line of a file of JSON holds, or of the same file compressed; nothing if neither is there."""
-    packed = file.with_name(f"{file.name}.xz")
-    data = lzma.decompress(packed.read_bytes()) if packed.exists() else b""
-    return [json.loads(line) for line in (file.read_bytes() if file.exists() else data).splitlines()]
+    """Return what each line of a file of JSON holds, or of the same file packed; nothing if neither is there."""
+    return [json.loads(line) for line in data_in(file).splitlines()]
 
 
 # --- where and when ---------------------------------------------------------------------------

@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 
 from measure import lines_in
 
-from orchestrator.bench.mode_gates import GATES, calibrated, calibrated_by_kind
+from orchestrator.bench.mode_choice import Tried
+from orchestrator.bench.mode_gates import GATES, calibrated, calibrated_by_kind, measured
 from orchestrator.bench.mode_table import table
 from orchestrator.bench.where import where
 from orchestrator.bench.workloads import workload_of
@@ -37,7 +38,7 @@ from orchestrator.decisions import Plan
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.errors import SignalUnavailable
-from orchestrator.intervals import paired
+from orchestrator.intervals import Interval, paired
 from orchestrator.learning.exits import PROBE
 from orchestrator.modes.base import Chosen
 from orchestrator.modes.first_try import FirstTry
@@ -173,24 +174,33 @@ def report(folder: Path) -> None:
     for engine in sorted({file.name.partition("-report.")[0] for file in folder.glob("*-report.jsonl*")}):
         fitted, rows = (lines_in(folder / f"{engine}-{split}.jsonl") for split in ("calibration", "report"))
         parts.append(f"{engine} alone\n{table(fitted, rows)}\n")
-        parts += ran_live(lines_in(folder / f"{engine}-live.jsonl"))
+        parts += ran_live(lines_in(folder / f"{engine}-live.jsonl"), rows)
     (folder / "table.txt").write_text("".join(parts))
     print("".join(parts), end="")
 
 
-def ran_live(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a line for each policy that was run as it is."""
+def ran_live(rows: Sequence[Mapping[str, Any]], reported: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each policy that was run as it is; the best modes are those of the report's runs."""
     always = {row["task"]: row for row in rows if row["policy"] == "think"}
+    fixed = {row["task"]: row for row in reported}
     for policy in dict.fromkeys(row["policy"] for row in rows):
-        own = [row for row in rows if row["policy"] == policy and row["task"] in always]
+        own = [row for row in rows if row["policy"] == policy and row["task"] in always.keys() & fixed.keys()]
         tokens, whole = (sum(map(spent, of)) for of in (own, [always[row["task"]] for row in own]))
         lost = paired([row["run_right"] for row in own], [always[row["task"]]["run_right"] for row in own])
-        stands = sum(row["run_mode"] == "no_think" for row in own) / len(own)
+        chosen = [Tried(row["task"], row["run_mode"], row["run_right"], spent(row)) for row in own]
+        found = measured([fixed[row["task"]] for row in own], chosen)
         yield (
-            f"live {policy:32} {len(own):4} tasks, at once {stands:6.1%}, tokens {tokens / len(own):6.1f}, saved "
-            f"{1 - tokens / whole:6.1%}, less always think {100 * lost.value:+.2f} ({100 * lost.low:+.2f}.."
-            f"{100 * lost.high:+.2f})\n"
+            f"live {policy:32} {len(own):4} tasks, at once {found.stands:6.1%}, tokens {tokens / len(own):6.1f}, saved "
+            f"{1 - tokens / whole:6.1%}, of best {of_best(found.share):>25}, less always think "
+            f"{100 * lost.value:+.2f} ({100 * lost.low:+.2f}..{100 * lost.high:+.2f})\n"
         )
+
+
+def of_best(share: Interval | None) -> str:
+    """Return a share of the best modes' saving, to a decimal: the bar is a share."""
+    if share is None:
+        return "-"
+    return f"{100 * share.value:.1f}% ({100 * share.low:.1f}..{100 * share.high:.1f})"
 
 
 def spent(row: Mapping[str, Any]) -> int:

@@ -54,7 +54,7 @@ def _noticed(found: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     is_told = any(shares.get("healthy") for *_, shares in seen)
     groups = {"all": "% of runs", "right": "% of right", **({"healthy": "% of healthy"} if is_told else {})}
     rows = [(name, kind, *(_percent(shares.get(of)) for of in groups)) for name, kind, shares in seen]
-    return [columns(("noticed", "kind", *groups.values()), rows, _NOTICED + _HEALTHY * is_told)]
+    return [columns(("noticed", "kind", *groups.values()), rows, _NOTICED + _HEALTHY * is_told, keys=2)]
 
 
 def agents_in_words(summary: Mapping[str, Any], names: Mapping[str, str]) -> str:

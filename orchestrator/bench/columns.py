@@ -18,13 +18,16 @@ def wrapped(text: str) -> str:
     )
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *notes: str) -> str:
-    """Return a table, or several below each other if its columns do not fit beside each other."""
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *notes: str, keys: int = 1) -> str:
+    """Return a table, or several below each other if its columns do not fit beside each other.
+
+    The first `keys` columns tell rows apart, and stand in each of them.
+    """
     widths = [max(len(line[place]) for line in [header, *rows]) for place in range(len(header))]
     blocks: list[list[int]] = []
-    for place in range(1, len(header)):
+    for place in range(keys, len(header)):
         if not blocks or sum(len(_GAP) + widths[each] for each in [*blocks[-1], place]) + widths[0] > WIDTH:
-            blocks.append([])
+            blocks.append([*range(1, keys)])
         blocks[-1].append(place)
     parts = ["\n".join(_line(line, widths, block) for line in [header, *rows]) for block in blocks]
     return "\n".join(["\n\n".join(parts), *map(wrapped, notes)])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator.bench.packed import data_in, packed
 from orchestrator.bench.sample import Key, Sample
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import run_id as new_id
@@ -53,12 +55,18 @@ class Folder:
             os.close(held)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Make the folder, or go on in one of equal settings. Raises UserError naming the first difference."""
+        """Make the folder, or go on in one of equal settings. Raises UserError naming the first difference.
+
+        Samples that are packed are refused: those that are added would hide them.
+        """
         wanted = json.loads(json.dumps(settings))
         if (self.path / SETTINGS).exists():
             before = self.settings()
             self.id = before.pop("id", "")
             _compare(self.path, before, wanted)
+            file = self.path / SAMPLES
+            if packed(file).exists() and not file.exists():
+                raise UserError(f"{packed(file)} is packed: `xz -dk {shlex.quote(str(packed(file)))}`, then go on")
             self._cut()
             self.read()
             return
@@ -85,10 +93,12 @@ class Folder:
         return settings
 
     def read(self) -> None:
-        """Read the samples. A last line without an end is left out: it is being written, or its writer died."""
+        """Read the samples, packed or not.
+
+        A last line without an end is left out: it is being written, or its writer died.
+        """
         file = self.path / SAMPLES
-        data = file.read_bytes() if file.exists() else b""
-        for number, line in enumerate(_whole_lines(data), 1):
+        for number, line in enumerate(_whole_lines(data_in(file)), 1):
             try:
                 sample = Sample.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -139,12 +139,17 @@ async def _run(given: Mapping[str, Any]) -> int:
 @click.argument("folder", type=click.Path(path_type=Path))
 @_with_report_flags
 def report(folder: Path, **given: Any) -> int:
-    """Compute the report of a FOLDER of results again, under other profiles if you like; no engine is needed."""
+    """Compute the report of a FOLDER of results again, under other profiles if you like; no engine is needed.
+
+    The samples may be packed (samples.jsonl.xz). Where there are none, nothing is written.
+    """
     from orchestrator.bench.folder import Folder
 
     results = Folder(folder)
     settings = results.settings()
     results.read()
+    if not results.samples:
+        raise UserError(f"{folder} has no samples: `orchestrator bench run --out {folder}` makes them")
     return _report(results, _profiles(given, *_roles(settings)), as_json=given["as_json"])
 
 

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from orchestrator.engines.base import Capabilities, Completion, Request, Role, Schema, ThinkSwitch
 from orchestrator.errors import ContextExceeded, EngineProtocol, MissingCapability
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Message, Stop, TokenLogprob
 
 __all__ = ["Reply", "Scripted"]
@@ -73,7 +74,7 @@ class Scripted:
             continues=continues,
             token_ids=continues,
             logprobs=logprobs,
-            think_tags=(list(_bytes("<think>")), list(_bytes("</think>"))) if continues else ((), ()),
+            think_tags=(list(_bytes(OPENS)), list(_bytes(CLOSES))) if continues else ((), ()),
             think_switch=think_switch if continues else "",
             missing={} if logprobs else {"logprobs": "this script has none"},
         )

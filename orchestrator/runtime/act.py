@@ -20,7 +20,7 @@ from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import keep_step
 from orchestrator.runtime.watch import advance
 from orchestrator.tools.base import ERROR, Called, Observation, Tool
-from orchestrator.tools.observing import observed
+from orchestrator.tools.own import observed
 from orchestrator.types import Step, StepKind, Stop
 
 __all__ = ["ANSWERED", "act"]

@@ -5,6 +5,7 @@ A person is asked once: what was decided is in the journal. Where nobody can be 
 
 from __future__ import annotations
 
+import re
 from inspect import isawaitable
 from typing import Any
 
@@ -26,8 +27,10 @@ WANTED = "the tool asks for approval"
 NOBODY = "the call needs approval and nobody can be asked"
 _MOST = 2000
 """Characters of a refusal that the engine is told."""
-_BARE = ("y", "yes", "ok", "true", "n", "no", "false")
-"""Texts that look like an answer: taken for a reason not to make a call, a yes would be a no."""
+_YES = ("y", "yes", "ok", "okay", "true", "sure", "approve", "approved")
+"""First words that look like an answer: taken for a reason not to make a call, a yes would be a no."""
+_NO = ("n", "no", "false")
+"""Texts that look like one and tell the engine nothing; more words behind them are a reason."""
 
 
 async def approved(run: Run, turn: Turn, number: int, called: Called, times: int) -> Decision:
@@ -64,13 +67,18 @@ async def _ask(run: Run, approval: Approval) -> Any:
 
 def _meant(run: Run, called: Called, said: Any) -> bool | str:
     """Return an answer that is one. Raises UserError for anything else, be it a yes or no that is a text."""
-    if isinstance(said, bool) or (isinstance(said, str) and said.strip().lower() not in _BARE):
+    if isinstance(said, bool) or (isinstance(said, str) and not _is_an_answer(said)):
         return said
     who = f"a person, asked about {called.name}," if run.approve is None else "approve"
     raise UserError(
         f"{who} answered {said!r:.40}: return True to let it be called, False not to, or not to with a text that tells "
         "the engine why"
     )
+
+
+def _is_an_answer(said: str) -> bool:
+    words = re.findall(r"\w+", said.lower())
+    return bool(words) and (words[0] in _YES or (len(words) == 1 and words[0] in _NO))
 
 
 def _words(said: bool | str) -> str:

@@ -19,6 +19,7 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED, PRM, SCORERS, VER
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
+from orchestrator.functions import named
 from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
@@ -26,11 +27,10 @@ from orchestrator.monitors.monitor_file import MonitorFile
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.routers.counterfactual import Counterfactual
 from orchestrator.routers.router_file import RouterFile
-from orchestrator.runtime.functions import named
 from orchestrator.runtime.run import ACT, ANSWER, Doors
 from orchestrator.tools.base import Tool
 from orchestrator.tools.function import Function
-from orchestrator.tools.observing import MIN_CHARS, check_cap
+from orchestrator.tools.own import check_tool
 from orchestrator.types import Mode, Overlap, Task
 
 __all__ = [
@@ -232,9 +232,11 @@ def _listed(name: str, wanted: Any) -> Iterable[Any]:
 
 def _tool(wanted: Any) -> Any:
     found = tool_room.make(wanted) if isinstance(wanted, str) else wanted
+    if isinstance(found, type):
+        raise UserError(f"tools: {found.__name__} is a class: give an instance, {found.__name__}(...)")
     if not _is_tool(found):
-        return Function(found)
-    check_cap(found.name, getattr(found, "max_chars", MIN_CHARS))
+        found = Function(found)
+    check_tool(found)
     return found
 
 

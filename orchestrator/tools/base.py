@@ -39,10 +39,13 @@ class Tool(Protocol):
     """Something that can be called.
 
     It may have `settings()`, a table of what else shapes its answers, without secrets: a run is resumed only with tools
-    of the same; and `max_chars`, at least 100: an answer is cut there, or at 4000 characters.
+    of the same; `max_chars`, at least 100: an answer is cut there, or at 4000 characters; and `timeout_s`, above 0: a
+    call that takes longer, or longer than 30 seconds, is cancelled, and a second later left behind. One that blocks
+    the loop blocks the run.
     """
 
     name: str
+    """Letters, digits, _ and -, no digit or - at its beginning; at most 64."""
     description: str
     """One sentence, for the engine."""
     parameters: Mapping[str, Any]

@@ -18,7 +18,7 @@ from orchestrator.think_tags import OPENS, said
 from orchestrator.tools.base import ERROR, Called, Tool
 from orchestrator.tools.formats import Format, find
 from orchestrator.tools.formats.hermes import Hermes, as_json
-from orchestrator.tools.observing import blame
+from orchestrator.tools.observing import blame, cap_of, observe
 from orchestrator.visible import visible
 
 __all__ = ["MAX_CALLS", "MAX_CHARS", "calls_in", "closers", "has_call", "is_open", "native", "written"]
@@ -124,7 +124,8 @@ def _called(found: _Found, tools: Mapping[str, Tool]) -> Called:
         tool = tools[said.name]
         return Called(name, _checked(tool, found.format.arguments(said, tool.parameters)))
     except BadCall as error:
-        return Called(name, {}, " ".join(visible(str(error)).split()))
+        wrong = observe(ERROR + (str(error).strip() or "the call is wrong"), cap_of(tools.get(name))).text
+        return Called(name, {}, " ".join(wrong.split()).removeprefix(ERROR))
 
 
 def _checked(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

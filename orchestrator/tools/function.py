@@ -12,17 +12,25 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, overload
 
-from orchestrator.document import is_number
 from orchestrator.errors import UserError
-from orchestrator.tools.base import ERROR, Observation
-from orchestrator.tools.observing import account, account_of, blame, check_cap, observe
+from orchestrator.functions import named
+from orchestrator.tools.base import Observation
+from orchestrator.tools.observing import (
+    STILL_RUNNING,
+    account,
+    blame,
+    check_cap,
+    check_timeout,
+    in_time,
+    observe,
+    too_late,
+)
 from orchestrator.tools.signature import signature
 
-__all__ = ["Function", "tool"]
+__all__ = ["NAME", "Function", "tool"]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_GRACE_S = 1.0
-"""How long an async function may clean up once it is cancelled."""
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+"""What a tool may be called."""
 
 
 class Function:
@@ -49,10 +57,9 @@ class Function:
         `timeout_s` in seconds, > 0; `max_chars` caps an observation, >= 100. Raises UserError.
         """
         name = getattr(function, "__name__", "") if name is None else name
-        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
             raise UserError(f"tool name {name!r}: give name= with letters, digits, _ and -, at most 64")
-        if not (is_number(timeout_s) and timeout_s > 0):
-            raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
+        check_timeout(name, timeout_s)
         check_cap(name, max_chars)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UserError(f"tool {name!r} is a generator: return a list or a text")
@@ -67,8 +74,10 @@ class Function:
         self.parameters: Mapping[str, Any] = self._signature.parameters
 
     def settings(self) -> dict[str, Any]:
-        """Return the limits of a call: a resumed run has to have the same."""
-        return {"timeout_s": self.timeout_s, "max_chars": self.max_chars}
+        """Return the limits of a call, and what a function of somebody's is: a resumed run has to have the same."""
+        limits = {"timeout_s": self.timeout_s, "max_chars": self.max_chars}
+        function = named(self.function)
+        return limits if function.startswith("orchestrator.") else {**limits, "function": function}
 
     def check(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments converted to the function's types. Raises BadCall."""
@@ -78,22 +87,10 @@ class Function:
         """Call the function with arguments that `check` returned."""
         began = monotonic()
         if inspect.iscoroutinefunction(self.function):
-            text = await self._awaited(arguments)
+            text = await in_time(lambda: self.function(**arguments), self.name, self.timeout_s)
         else:
             text = await self._in_a_thread(arguments)
         return observe(text, self.max_chars, monotonic() - began)
-
-    async def _awaited(self, arguments: Mapping[str, Any]) -> str:
-        task = asyncio.create_task(account_of(lambda: self.function(**arguments)))
-        try:
-            done, _ = await asyncio.wait({task}, timeout=self.timeout_s)
-            if done:
-                return task.result()
-        finally:  # a timeout, or the run is cancelled
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=_GRACE_S)
-        return self._too_late("it was cancelled" if task.done() else "it may still be running")
 
     async def _in_a_thread(self, arguments: Mapping[str, Any]) -> str:
         loop = asyncio.get_running_loop()
@@ -114,10 +111,7 @@ class Function:
         except RuntimeError as error:
             return blame(error)
         done, _ = await asyncio.wait({answer}, timeout=self.timeout_s)
-        return answer.result() if done else self._too_late("it may still be running")
-
-    def _too_late(self, state: str) -> str:
-        return f"{ERROR}{self.name} gave no answer within {self.timeout_s:g} s; {state}"
+        return answer.result() if done else too_late(self.name, self.timeout_s, STILL_RUNNING)
 
 
 @overload

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from time import monotonic
 from typing import Any
 
 from pydantic_core import to_json
 
-from orchestrator.errors import BadCall
+from orchestrator.document import is_number
+from orchestrator.errors import BadCall, UserError
 from orchestrator.options import check_whole
 from orchestrator.tools.base import ERROR, Observation, Tool
 from orchestrator.visible import visible
 
-__all__ = ["MIN_CHARS", "account", "account_of", "as_text", "blame", "check_cap", "observe", "observed"]
+__all__ = [
+    "MIN_CHARS",
+    "STILL_RUNNING",
+    "account",
+    "account_of",
+    "as_text",
+    "blame",
+    "cap_of",
+    "check_cap",
+    "check_timeout",
+    "in_time",
+    "observe",
+    "too_late",
+]
 
 MAX_CHARS = 4000
 """The cap of a tool that names none."""
 
 MIN_CHARS = 100
 """The smallest cap a tool may have: the note that says what was cut has to fit."""
+STILL_RUNNING = "it may still be running"
+_GRACE_S = 1.0
+"""How long an async call may clean up once it is cancelled."""
 _BLAME_CHARS = 500
 _FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^\s'\"/:]+/)+")
 
@@ -32,19 +48,16 @@ def check_cap(name: str, max_chars: Any) -> None:
     check_whole(f"tool {name!r}", {"max_chars": max_chars}, max_chars=MIN_CHARS)
 
 
-async def observed(tool: Tool, arguments: Mapping[str, Any]) -> Observation:
-    """Call a tool, whoever wrote it, and return the observation; what it raises is one, too.
+def check_timeout(name: str, timeout_s: Any) -> None:
+    """Raise UserError for what is no time limit of a tool's."""
+    if not (is_number(timeout_s) and timeout_s > 0):
+        raise UserError(f"tool {name!r}: timeout_s = {timeout_s!r} must be a number of seconds above 0")
 
-    Raises only if the call is being cancelled.
-    """
 
-    async def call() -> Any:
-        said: Any = await tool(arguments)
-        return said.text if isinstance(said, Observation) else said
-
-    began = monotonic()
-    text = await asyncio.create_task(account_of(call))  # of its own: what it raises cannot get past it
-    return observe(text, getattr(tool, "max_chars", MAX_CHARS), monotonic() - began)
+def cap_of(tool: Tool | None) -> int:
+    """Return how many characters an engine is given of what a tool says, or is said in the place of one."""
+    cap: int = getattr(tool, "max_chars", MAX_CHARS)
+    return cap
 
 
 def account(call: Callable[[], Any]) -> str:
@@ -67,6 +80,28 @@ async def account_of(call: Callable[[], Awaitable[Any]]) -> str:
     except BaseException as error:
         return blame(error)
     return account(lambda: result)
+
+
+async def in_time(call: Callable[[], Awaitable[Any]], name: str, timeout_s: float) -> str:
+    """Return what came of an async call of tool `name`, as text; one that takes longer is cancelled.
+
+    Raises only if it is being cancelled itself.
+    """
+    task = asyncio.create_task(account_of(call))  # of its own: what it raises cannot get past it
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        if done:
+            return task.result()
+    finally:  # a timeout, or the run is cancelled
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_GRACE_S)
+    return too_late(name, timeout_s, "it was cancelled" if task.done() else STILL_RUNNING)
+
+
+def too_late(name: str, timeout_s: float, state: str) -> str:
+    """Return what an engine is told of a tool that did not answer in time."""
+    return f"{ERROR}{name} gave no answer within {timeout_s:g} s; {state}"
 
 
 def observe(text: str, max_chars: int, seconds: float = 0.0) -> Observation:

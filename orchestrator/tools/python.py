@@ -5,9 +5,10 @@ has the standard library but for what is closed, one thread, and limits on time,
 files and what it prints. There is no network and no other process: the kernel refuses the system calls (fence.py).
 
 What the fence is not: files are guarded by Python itself (inside.py, an audit hook), so a program that finds a hole
-in the interpreter could read and change what this user may; that a file exists, its size and dates can be seen
-anyhow, and so can the name of the machine. It holds what engines write by mistake or mischief. Against somebody who
-attacks you through an engine, run the whole of it in a container or a virtual machine.
+in the interpreter could read and change what this user may; that a file exists, its size, its dates and where a link
+leads can be seen anyhow, as Python tells no hook of that, and so can the name of the machine. It holds what engines
+write by mistake or mischief. Against somebody who attacks you through an engine, run the whole of it in a container or
+a virtual machine.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from orchestrator.tools.base import ERROR
 from orchestrator.tools.fence import MACHINES, PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 from orchestrator.tools.function import Function
 from orchestrator.tools.inside import PROGRAM
+from orchestrator.visible import visible
 
 __all__ = ["Python"]
 
@@ -97,7 +99,9 @@ class Python(Function):
             Path(folder, PROGRAM).write_text(code, encoding="utf-8", errors="replace")
             end = await self._ended(folder)
         if end.is_flood:
-            return f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n{end.printed}".rstrip("\n")
+            said = f"{ERROR}printed more than {_MAX_PRINTED} bytes and was stopped\n"
+            begun = visible(end.printed[: self.max_chars])  # cut here: how long the whole would be is not known
+            return f"{said}{begun[: self.max_chars - len(said)]}".rstrip("\n")
         if end.status:
             return f"{ERROR}{self._why(end)}\n{end.printed}".rstrip("\n")
         return end.printed or "(nothing was printed)"
@@ -126,15 +130,14 @@ class Python(Function):
             await process.wait()
 
     async def _read(self, process: Process, stream: StreamReader) -> tuple[str, bool]:
-        """Return the beginning of what is printed, and whether it was too much: then the process is killed."""
-        kept, total = bytearray(), 0
+        """Return what is printed, and whether it was too much: then the process is killed."""
+        printed = bytearray()
         while chunk := await stream.read(_CHUNK):
-            total += len(chunk)
-            kept += chunk[: max(0, 4 * self.max_chars - len(kept))]
-            if total > _MAX_PRINTED:
+            printed += chunk
+            if len(printed) > _MAX_PRINTED:
                 _kill(process)
                 break
-        return kept.decode(errors="replace"), total > _MAX_PRINTED
+        return printed.decode(errors="replace"), len(printed) > _MAX_PRINTED
 
     def _why(self, end: _End) -> str:
         lines = end.complaint.strip().splitlines()

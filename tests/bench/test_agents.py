@@ -208,6 +208,8 @@ def test_a_report_has_costs_what_was_noticed_and_a_sentence_for_each_control() -
     assert line.split() == ["ours", "50%", "[35,", "65]", "40%", "[40,", "40]", "0.50", "0.00", "0.00"]
     right = ["100.0", "[83.9,", "100.0]"]
     assert seen.splitlines()[1].split() == ["ours", "stuck", "100.0", "[91.2,", "100.0]", *right, *right]
+    broken = agents_table(summary, names | {OURS: "ours" * 8})[1].split("\n\n")
+    assert len(broken) > 1 and all(each.splitlines()[1].split()[1] == "stuck" for each in broken)
     del found[OURS]["noticed"]["stuck"]["healthy"]  # of results of before it was counted
     header, row, *_ = agents_table(summary, names)[1].splitlines()
     assert "healthy" not in header and row.split() == ["ours", "stuck", "100.0", "[91.2,", "100.0]", *right]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,35 @@ def test_a_place_without_results_says_how_to_get_some(tmp_path: Path) -> None:
     for place in (tmp_path / "nowhere", tmp_path, tmp_path / "file"):
         with pytest.raises(UserError, match="holds no results: `orchestrator bench run --out "):
             Folder(place).settings()
+
+
+def test_packed_samples_are_read_until_unpacked_ones_lie_beside_them(tmp_path: Path) -> None:
+    begun(tmp_path).add(SAMPLE)
+    file = tmp_path / "samples.jsonl"
+    (tmp_path / "samples.jsonl.xz").write_bytes(lzma.compress(file.read_bytes()))
+    begun(tmp_path).add(replace(SAMPLE, task="calc-2"))
+    beside, alone = Folder(tmp_path), Folder(tmp_path)
+    beside.read()
+    assert [sample.task for sample in beside.samples.values()] == ["calc-1", "calc-2"]
+    file.unlink()
+    alone.read()
+    assert list(alone.samples.values()) == [SAMPLE]
+
+
+def test_packed_samples_are_not_gone_on_from_because_new_ones_would_hide_them(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "samples.jsonl.xz").write_bytes(lzma.compress(json.dumps(SAMPLE.to_json()).encode() + b"\n"))
+    with pytest.raises(UserError, match=r"samples\.jsonl\.xz is packed: `xz -dk .*samples\.jsonl\.xz`, then go on"):
+        begun(tmp_path)
+    assert not (tmp_path / "samples.jsonl").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 1, -1])
+def test_damaged_packed_samples_are_named(tmp_path: Path, cut: int) -> None:
+    begun(tmp_path)
+    (tmp_path / "samples.jsonl.xz").write_bytes(lzma.compress(b"{}\n")[:cut])
+    with pytest.raises(UserError, match=r"samples\.jsonl\.xz is damaged: "):
+        Folder(tmp_path).read()
 
 
 def test_places_are_kept_in_order(tmp_path: Path) -> None:

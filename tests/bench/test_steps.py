@@ -78,6 +78,8 @@ SETUP, FIRST, WRONG = "(12+47)*6-5\n\n", "12+47=59\n59*6-5\n\n", "12+47=58\n58*6
         ([SETUP, FIRST], "</think>\n", 0),
         ([], "</think>\n\\boxed{349}", 1),
         ([], "</think>\n\\boxed{348}", 0),
+        ([SETUP, FIRST], "</think>\n\\boxed{350}</think>\n\\boxed{349}", 0),
+        ([SETUP, FIRST], "</think>\n\\boxed{349}\n<think>\n", 0),
     ],
 )
 def test_a_step_is_judged_by_the_one_before_it(kept: list[str], draft: str, value: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from test_summary import ASKED, CONTROL, MACHINE, PRICED, sample, samples
 
+from orchestrator.bench.columns import columns
 from orchestrator.bench.cost import Use
 from orchestrator.bench.summary import summarise, sweep_of
 from orchestrator.bench.table import table
@@ -133,6 +134,13 @@ def test_columns_that_do_not_fit_go_below() -> None:
     text = table({**made, "prices": list(many)})
     assert all(len(each) <= 80 for each in text.splitlines())
     assert all(name in text for name in many)
+
+
+def test_columns_that_go_below_bring_all_that_tells_rows_apart() -> None:
+    rows = [(policy, kind, "0.0", "0.1") for policy in ("ours", "theirs") for kind in ("stuck", "redundant")]
+    above, below = columns(("noticed", "kind", "a" * 40, "b" * 40), rows, keys=2).split("\n\n")
+    assert [each.split() for each in above.splitlines()[1:]] == [[*row[:2], "0.0"] for row in rows]
+    assert [each.split() for each in below.splitlines()[1:]] == [[*row[:2], "0.1"] for row in rows]
 
 
 def test_a_third_engine_has_a_table_of_its_own() -> None:

@@ -295,6 +295,16 @@ def test_a_report_of_no_results_is_one_clear_line(orchestrator: Call, place: str
     assert done.stderr == f"error: {place} holds no results: `orchestrator bench run --out {place}`\n"
 
 
+def test_a_report_of_no_samples_is_one_clear_line_and_leaves_the_folder_alone(orchestrator: Call, here: Path) -> None:
+    orchestrator(*RUN, *POLICIES)
+    (here / "results" / "samples.jsonl").unlink()
+    before = {file: file.read_bytes() for file in (here / "results").iterdir()}
+    done = orchestrator("bench", "report", "results")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "error: results has no samples: `orchestrator bench run --out results` makes them\n"
+    assert {file: file.read_bytes() for file in (here / "results").iterdir()} == before
+
+
 def test_a_report_names_a_damaged_line(orchestrator: Call, here: Path) -> None:
     orchestrator(*RUN, *POLICIES)
     file = here / "results" / "samples.jsonl"

@@ -88,6 +88,9 @@ async def _later(said: Any) -> Any:
         (" \n", "error: mail was not approved", ("deny", "mail was not approved")),
         ("no\x1b[2J\u202e ", "error: no\\x1b[2J\\u202e", ("deny", "no\\x1b[2J\\u202e")),
         ("no, to Bob", "error: no, to Bob", ("deny", "no, to Bob")),
+        ("yesterday's news", "error: yesterday's news", ("deny", "yesterday's news")),
+        ("not approved", "error: not approved", ("deny", "not approved")),
+        ("...", "error: ...", ("deny", "...")),
         ("x" * 2000, f"error: {'x' * 2000}", ("deny", "x" * 2000)),
         ("x" * 2001, f"error: {CUT}", ("deny", CUT)),
     ],
@@ -111,7 +114,14 @@ def test_the_pipelines_function_decides(said: Any, expected: str, decision: tupl
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("said", [None, 1, 0, b"no", ["yes"], "yes", " Y\n", "ok", "No", "true"], ids=repr)
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(None, 1, 0, b"no", ["yes"], "yes", " Y\n", "ok", "No", "true", "no.", " (N) "),
+        *("Yes.", "yes please", "approve", "Approved!", '"ok"', "okay, do", "**sure**", "Yes, but to Bob"),
+    ],
+    ids=repr,
+)
 def test_what_is_neither_yes_nor_no_nor_a_reason_is_refused_and_the_question_stays(said: Any, is_async: bool) -> None:
     post, answers = Post(), [said, True]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import BadCall, UserError
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.tools import Function, own
 from orchestrator.tools.base import Observation
 from orchestrator.types import Budget, Status, StepKind
 
@@ -101,12 +103,141 @@ def test_a_cap_that_is_none_is_refused_at_once(cap: Any) -> None:
         (ValueError("no \x1b[2J"), "error: ValueError: no \\x1b[2J"),
         ("all is well", "error: ValueError: "),
         (7, "error: TypeError: "),
+        (BadCall(), "error: the call is wrong"),
+        (BadCall(" \n"), "error: the call is wrong"),
     ],
     ids=repr,
 )
 def test_a_check_that_does_not_give_arguments_is_a_call_that_cannot_be_made(checks: Any, expected: str) -> None:
     status, _, text = ran([Own(AssertionError("it was called"), checks)])
     assert (status, text.startswith(expected)) == (Status.COMPLETED, True)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Own, 4000), (Generous, 5000)])
+@pytest.mark.parametrize("over", [0, 1, 3_000_000])
+def test_what_its_check_says_is_cut_at_its_cap(kind: Any, most: int, over: int) -> None:
+    whole = "x" * (most - len("error: ") + over)
+    _, _, text = ran([kind(checks=BadCall(whole))])
+    assert len(text) == most
+    assert (
+        text == f"error: {whole}"
+        if not over
+        else text.endswith(f"x [cut here: the whole has {most + over} characters]")
+    )
+
+
+class Slow(Own):
+    timeout_s = 0.05
+
+    def __init__(self, heeds: bool = True) -> None:
+        super().__init__()
+        self.heeds = heeds
+        self.over = asyncio.Event()
+
+    async def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        while not self.over.is_set():
+            try:
+                await asyncio.wait_for(self.over.wait(), 5)
+            except asyncio.CancelledError:
+                if self.heeds:
+                    raise
+        return "too late"
+
+
+@pytest.mark.parametrize("per_task", [False, True], ids=["listed", "made for the task"])
+@pytest.mark.parametrize(
+    ("heeds", "state"), [(True, "it was cancelled"), (False, "it may still be running")], ids=["heeds", "does not"]
+)
+def test_what_it_never_answers_is_an_observation(heeds: bool, state: str, per_task: bool) -> None:
+    tool = Slow(heeds)
+
+    async def both() -> tuple[Status, list[str]]:
+        engine = Scripted(["<tool>own()</tool>", "\\boxed{0}"])
+        tools: Any = (lambda task: [tool]) if per_task else [tool]
+        with Pipeline({"small": engine}, "small", tools=tools, db=":memory:") as pipeline:
+            result = await pipeline.arun("q")
+            tool.over.set()
+            return result.status, [step.text for step in result.steps if step.kind is StepKind.OBSERVATION]
+
+    assert asyncio.run(both()) == (Status.COMPLETED, [f"error: own gave no answer within 0.05 s; {state}"])
+
+
+def test_a_tool_that_does_not_say_has_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own.TIMEOUT_S == 30.0
+    monkeypatch.setattr(own, "TIMEOUT_S", 0.05)
+    monkeypatch.delattr(Slow, "timeout_s")
+    assert ran([Slow()]) == (Status.COMPLETED, "own", "error: own gave no answer within 0.05 s; it was cancelled")
+
+
+def test_a_function_of_ours_that_is_called_otherwise_is_held_to_its_time_too() -> None:
+    class Otherwise(Function):
+        async def __call__(self, arguments: Mapping[str, Any]) -> Any:
+            await asyncio.sleep(30)
+
+    tools = [Otherwise(lambda: "", name="own", timeout_s=0.05)]
+    assert ran(tools) == (Status.COMPLETED, "own", "error: own gave no answer within 0.05 s; it was cancelled")
+
+
+SCHEMA = "must be a JSON schema of an object, such as "
+
+
+@pytest.mark.parametrize(
+    ("door", "value", "said"),
+    [
+        ("name", "a b", "tool name 'a b': name it with letters, digits, _ and -, at most 64"),
+        ("name", 3, "tool name 3: name it with"),
+        ("name", "a" * 65, "tool name 'aaaaa"),
+        ("description", None, "tool 'own': description = None must be a text"),
+        ("parameters", [1], f"tool 'own': parameters = [1] {SCHEMA}"),
+        ("parameters", {"type": "array"}, f"tool 'own': parameters = {{'type': 'array'}} {SCHEMA}"),
+        ("parameters", {"properties": ["of"]}, f"tool 'own': parameters = {{'properties': ['of']}} {SCHEMA}"),
+        ("parameters", {"properties": {"of": str}}, "tool 'own': parameters = "),
+        ("parameters", {"properties": {"of": "string"}}, "tool 'own': parameters = "),
+        ("parameters", {"properties": {"of": {"enum": 3}}}, "tool 'own': parameters = "),
+        ("parameters", {"properties": {"of": {"anyOf": [3]}}}, "tool 'own': parameters = "),
+        ("parameters", {"properties": {"of": {"$ref": 3}}}, "tool 'own': parameters = "),
+        ("parameters", {"$defs": [3]}, "tool 'own': parameters = "),
+        ("parameters", {"required": True}, "tool 'own': parameters = "),
+        ("is_idempotent", "no", "tool 'own': is_idempotent = 'no' must be True or False"),
+        ("needs_approval", 0, "tool 'own': needs_approval = 0 must be True or False"),
+        ("check", None, "tool 'own': None cannot be called: give it check() and an async __call__()"),
+        ("max_chars", 99, "tool 'own': max_chars = 99 must be a whole number, at least 100"),
+        ("timeout_s", 0, "tool 'own': timeout_s = 0 must be a number of seconds above 0"),
+        ("timeout_s", None, "tool 'own': timeout_s = None must be"),
+        ("timeout_s", float("nan"), "tool 'own': timeout_s = nan must be"),
+        ("settings", list, "tool 'own': settings() returned []: return a table of what it is set to"),
+        ("settings", {}, "tool 'own': settings() raised TypeError: 'dict' object is not callable: mend it"),
+        ("settings", lambda: 1 // 0, "tool 'own': settings() raised ZeroDivisionError: "),
+    ],
+)
+@pytest.mark.parametrize("per_task", [False, True], ids=["listed", "made for the task"])
+def test_what_cannot_be_a_tool_is_refused_in_one_line(door: str, value: Any, said: str, per_task: bool) -> None:
+    made = Own("it was called")
+    setattr(made, door, value)
+    with pytest.raises(UserError) as refused:
+        ran((lambda task: [made]) if per_task else [made])
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_class_in_the_place_of_a_tool_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^tools: Own is a class: give an instance, Own\(\.\.\.\)$"):
+        ran([Own])
+
+
+def test_a_function_whose_options_are_no_options_is_refused_too() -> None:
+    with pytest.raises(UserError, match=r"^tool 'own': is_idempotent = 'no' must be True or False$"):
+        ran([Function(lambda: "", name="own", is_idempotent="no")])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"properties": {"of": {"type": "string"}}, "required": ("of",)}, MappingProxyType({})]
+)
+def test_a_schema_may_leave_out_what_goes_without_saying(parameters: Mapping[str, Any]) -> None:
+    made = Own("text")
+    made.parameters = parameters
+    made.checks = {}
+    assert ran([made]) == (Status.COMPLETED, "own", "text")
 
 
 def test_the_clock_still_cuts_it_off() -> None:

@@ -190,7 +190,24 @@ def running(name: str) -> list[str]:
 async def test_what_is_printed_without_end_is_cut_while_it_is_read(code: str) -> None:
     text = await seen(code)
     assert text.startswith("error: printed more than 1048576 bytes and was stopped")
-    assert len(text) <= 4000
+    assert len(text) <= 4000 and "cut here" not in text  # what the whole would have been nobody knows
+
+
+async def test_control_characters_without_end_are_cut_as_letters_are() -> None:
+    text = await seen("print('\\0' * 2_000_000)")
+    assert len(text) == 4000 and text.count("\\x00") > 980 and "cut here" not in text
+
+
+@pytest.mark.parametrize(("number", "is_cut"), [(4000, False), (4001, True), (1048575, True)])
+async def test_what_is_cut_says_how_long_it_was(number: int, is_cut: bool) -> None:
+    text = await seen(f"print('y' * {number})")
+    assert text.endswith(f"\n[cut here: the whole has {number} characters]") is is_cut
+    assert len(text) == 4000
+
+
+async def test_after_much_noise_the_error_is_still_told() -> None:
+    text = await seen("import sys\nfor n in range(20_000): print('noise', file=sys.stderr)\n1/0")
+    assert text == "error: ZeroDivisionError: division by zero (line 3)"
 
 
 async def test_programs_run_side_by_side_and_see_nothing_of_each_other() -> None:

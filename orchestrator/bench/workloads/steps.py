@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from orchestrator.bench.workloads.verify import Unreadable, evaluate, find_answer, state_after, verify_step
 from orchestrator.errors import SignalUnavailable
+from orchestrator.think_tags import CLOSES, leaves_open
 from orchestrator.types import Message
 
 __all__ = ["check_step", "expression_in"]
@@ -31,18 +32,21 @@ def check_step(messages: Sequence[Message], kept: Sequence[str], draft: str) -> 
 
     A step is judged by what the step before it really left to do, right or wrong. One that closes
     the thought is right if the answer it gives is the value of what is left, or if it gives none and
-    nothing is left to do. Raises SignalUnavailable where the task holds no expression.
+    nothing is left to do. What stands before its last tag is thought. Raises SignalUnavailable where
+    the task holds no expression.
     """
     problem = expression_in(messages[-1].content)
     if problem is None:
         raise SignalUnavailable("verifier", "the task holds no expression")
     state = state_after(kept[-1]) if kept else None
-    thought, closed, rest = draft.partition("</think>")
+    thought, rest = draft, None
+    if leaves_open(draft) is False:
+        thought, _, rest = draft.rpartition(CLOSES)
     if thought.strip():
         if not verify_step(state, thought, problem).is_right:
             return 0.0
         state = state_after(thought)
-    if not closed:
+    if rest is None:
         return float(bool(thought.strip()))
     answer = find_answer(rest)
     left = problem if state is None else state

@@ -24,6 +24,7 @@ from orchestrator.engines.spec import EngineSpec
 from orchestrator.engines.start_once import StartOnce
 from orchestrator.engines.whole import Pieces
 from orchestrator.errors import BadConfig, ContextExceeded, EngineError, EngineRejected, EngineUnavailable
+from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Message, Sampling
 
 __all__ = ["LlamaCpp"]
@@ -247,7 +248,7 @@ class LlamaCpp:
             missing["chat_template"] = "the model file brings none: prompts are laid out plainly"
         if why := await self._turns.find_tool_role():
             missing["tool_role"] = why
-        think_tags = (await self._parse("<think>"), await self._parse("</think>"))
+        think_tags = (await self._parse(OPENS), await self._parse(CLOSES))
         return Capabilities(
             server=f"llama.cpp {build}".strip(),
             model=str(card["id"]),

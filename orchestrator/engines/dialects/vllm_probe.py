@@ -11,6 +11,7 @@ from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS, VllmTokeni
 from orchestrator.engines.dialects.vllm_trials import REPETITION, drafted, prefix_cache, thinking_budget
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineRejected
+from orchestrator.think_tags import CLOSES, OPENS
 
 __all__ = ["card_of", "probe", "seams", "server"]
 
@@ -46,7 +47,7 @@ async def probe(line: Transport, model: str | None, *, is_sampled: bool = True) 
         missing["metrics"] = "the server does not report them: start it with --enable-per-request-metrics"
     if not speculates:
         missing["speculates"] = "it does not, or was started without --per-request-spec-decode-metrics summary"
-    think_tags = (await tokenizer.parse("<think>"), await tokenizer.parse("</think>"))
+    think_tags = (await tokenizer.parse(OPENS), await tokenizer.parse(CLOSES))
     repetition = await tokenizer.encode(REPETITION)
     missing |= await drafted(line, name, repetition, logprobs, is_sampled=is_sampled)
     if why := await thinking_budget(line, name, think_tags[0], repetition, speculates=speculates):

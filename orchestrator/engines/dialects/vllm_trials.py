@@ -20,6 +20,7 @@ from orchestrator.engines.dialects.openai_api import cached_tokens
 from orchestrator.engines.dialects.vllm_tokenizer import COMPLETIONS
 from orchestrator.engines.http import Transport
 from orchestrator.errors import EngineError, EngineRejected
+from orchestrator.think_tags import CLOSES
 
 __all__ = ["REPETITION", "drafted", "prefix_cache", "thinking_budget"]
 
@@ -135,13 +136,13 @@ async def thinking_budget(
                 "max_tokens": budget + _PHRASE,
                 "temperature": 0,
                 "ignore_eos": True,
-                "stop": ["</think>"],
+                "stop": [CLOSES],
                 "skip_special_tokens": False,
                 "thinking_token_budget": len(thoughts) + budget,
             }
             reply = await _once(line, body)
             with line.reading(COMPLETIONS):
-                if reply["choices"][0].get("stop_reason") != "</think>":
+                if reply["choices"][0].get("stop_reason") != CLOSES:
                     what = "the server takes one and thinks on past it"
                     return f"{what}; speculation is on" if speculates else what
                 ends.append(int(reply["usage"]["completion_tokens"]))

@@ -15,12 +15,13 @@ __all__ = ["named"]
 
 
 def named(value: Any) -> str:
-    """Return `module:name`, and behind a function of somebody's a digest of its code."""
+    """Return `module:name`, and behind a function or method of somebody's a digest of its code."""
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
     target = f"{getattr(value, '__module__', type(value).__module__)}:{name}"
-    if not isinstance(value, FunctionType) or target.startswith("orchestrator."):
+    function = getattr(value, "__func__", value)
+    if not isinstance(function, FunctionType) or target.startswith("orchestrator."):
         return target
-    return f"{target} {blake2b(_told(value.__code__).encode(), digest_size=5).hexdigest()}"
+    return f"{target} {blake2b(_told(function.__code__).encode(), digest_size=5).hexdigest()}"
 
 
 def _told(constant: Any) -> str:

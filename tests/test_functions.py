@@ -14,13 +14,14 @@ import pytest
 from orchestrator.answers import plain
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import ResumeRefused
+from orchestrator.functions import named
 from orchestrator.modes import FirstTry
-from orchestrator.runtime.functions import named
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.tools import make, tool
 from orchestrator.types import Budget
 
 STABLE = """
-from orchestrator.runtime.functions import named
+from orchestrator.functions import named
 def check(question, answer):
     return any(word in {"one", "two", "three", "four"} for word in answer.split()) and (lambda: len(question))()
 print(named(check))
@@ -76,3 +77,50 @@ def test_a_run_is_not_resumed_with_another_check(tmp_path: Path) -> None:
         made.run("How many?", run_id="one")
     with pipeline(lambda question, answer: answer == "5") as made, pytest.raises(ResumeRefused, match="check"):
         made.run("How many?", run_id="one")
+
+
+class Ours:
+    def price(self, of: str) -> str:
+        """Tell a price."""
+        return f"{of}: 3"
+
+
+class Theirs:
+    def price(self, of: str) -> str:
+        """Tell a price."""
+        return f"{of}: 4"
+
+
+Theirs.price.__qualname__ = Ours.price.__qualname__
+
+
+def three(of: str) -> str:
+    """Tell a price."""
+    return f"{of}: 3"
+
+
+def four(of: str) -> str:
+    """Tell a price."""
+    return f"{of}: 4"
+
+
+three.__name__ = four.__name__ = three.__qualname__ = four.__qualname__ = "price"
+
+
+@pytest.mark.parametrize(("one", "other"), [(three, four), (tool(three), tool(four)), (Ours().price, Theirs().price)])
+def test_a_run_is_not_resumed_with_a_tool_of_the_same_name_and_other_code(tmp_path: Path, one: Any, other: Any) -> None:
+    def pipeline(price: Any) -> Pipeline:
+        engine = Scripted(["<tool>price(pen)</tool>", "\\boxed{3}"])
+        return Pipeline({"small": engine}, "small", tools=[price], db=tmp_path / "journal.db")
+
+    with pipeline(one) as made:
+        made.run("How much?", run_id="one")
+    with pipeline(one) as made:
+        assert made.run("How much?", run_id="one").answer == "3"
+    with pipeline(other) as made, pytest.raises(ResumeRefused, match=r"made with tools\.tools\.price\.function = "):
+        made.run("How much?", run_id="one")
+
+
+def test_our_own_tools_are_known_by_their_options_alone() -> None:
+    assert make("calculator").settings() == {"timeout_s": 5.0, "max_chars": 4000}
+    assert make("python").settings() == {"timeout_s": 10.0, "max_chars": 4000, "cpu_s": 5, "memory_mib": 256}
