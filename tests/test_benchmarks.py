@@ -130,3 +130,11 @@ def test_make_bench_runs_every_benchmark_that_is_tried_here() -> None:
     listed = next(line for line in (BENCHMARKS.parent / "Makefile").read_text().splitlines() if "$$each.py" in line)
     tried = re.findall(r'= figures\("(\w+)"', Path(__file__).read_text())
     assert len(tried) > 8 and {*tried} <= {*re.findall(r"\w+", listed)}
+
+
+def test_a_handbook_is_brought_in_and_searched_within_its_bars() -> None:
+    rows = figures("handbook")
+    assert rows["import 2,000 [s]"]["median"] < rows["import 2,000 [s]"]["bar"] == 30
+    judged = {name for name, row in rows.items() if row["bar"] == 25}
+    assert judged == {"find 40 by both, p95 [ms]"}
+    assert 0 < rows["find 40 by both, p95 [ms]"]["median"] < SLOWER * 25
