@@ -160,6 +160,31 @@ def retire(behavior: str, **given: Any) -> None:
     _note(f"behavior {found.id} ({found.name}) is retired")
 
 
+@handbook.command("curate", epilog="Example: orchestrator handbook curate --most 500 --dry-run")
+@click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="Behaviors that may be left.")
+@click.option("--min-uses", type=click.IntRange(1), default=8, show_default=True, help="Uses before one is judged.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@_flags
+def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
+    """Keep the handbook small: retire what harms, merge what says the same, and let go of what is over the limit."""
+    from orchestrator.behaviors import Merge
+    from orchestrator.cli.streams import say
+    from orchestrator.handbook.curating import curated
+
+    with _writing(given) as book:
+        found = book.behaviors()
+        names = {each.id: each.name for each in found}
+        deltas = curated(found, most=most, min_uses=min_uses)
+        for delta in deltas:
+            if isinstance(delta, Merge):
+                say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
+            else:
+                say(f"retire {names[delta.id]}")
+        if not dry_run:
+            book.apply(deltas, reason="curated")
+    _note(f"{_counted(len(deltas), 'change')}{' would be made' if dry_run else ''}")
+
+
 @handbook.command("snapshot", epilog="Example: orchestrator handbook snapshot before-friday")
 @click.argument("label", metavar="NAME")
 @_flags

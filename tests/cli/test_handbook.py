@@ -116,6 +116,20 @@ def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:
         assert (done.exit_code, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
 
 
+def test_a_handbook_is_kept_small_and_what_would_be_done_can_be_seen_before(orchestrator: Call) -> None:
+    add(orchestrator, "left", "right", "up")
+    orchestrator("handbook", "add", "behavior_again", "look LEFT, first!")
+    told = ["merge behavior_again into behavior_left", "retire behavior_left"]
+    seen = orchestrator("handbook", "curate", "--most", "2", "--dry-run")
+    assert (lines(seen), seen.stderr) == (told, "2 changes would be made\n")
+    assert len(lines(orchestrator("handbook", "list"))) == 5
+    assert lines(orchestrator("handbook", "curate", "--most", "2")) == told
+    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+        "behavior_right:",
+        "behavior_up:",
+    ]
+
+
 HELPED = "return '\\\\boxed{42}' if b'behavior_add_digits' in bytes(request.prompt.ids()) else '\\\\boxed{7}'"
 
 
