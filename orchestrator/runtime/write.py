@@ -106,8 +106,8 @@ def _held(run: Run, turn: Turn, *, is_thinking: bool) -> _Held:
     limit = None if is_thought else run.words_left
     if budget is None:
         return _Held(closes, limit)
-    if budget and turn.engine in run.served_budgets:
-        return _Held(closes, limit, served=budget)
+    if turn.engine in run.served_budgets and run.history.mode is not None and run.history.mode.budget is not None:
+        return _Held(closes, limit, served=max(budget, 1))
     return _Held(closes, budget, (CLOSES,)) if is_thought else _Held(closes, limit, (OPENS,))
 
 
