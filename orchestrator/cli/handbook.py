@@ -93,7 +93,7 @@ def show(behavior: str, **given: Any) -> None:
     from orchestrator.runtime.recalling import trials
 
     with _reading(given) as book:
-        found = book.behavior(int(behavior) if behavior.isdecimal() else behavior)
+        found = book.behavior(_named(behavior))
         changes = book.changes(of=found.id)
     state = (
         "active"
@@ -155,7 +155,7 @@ def retire(behavior: str, **given: Any) -> None:
     from orchestrator.behaviors import Retire
 
     with _writing(given) as book:
-        found = book.behavior(int(behavior) if behavior.isdecimal() else behavior)
+        found = book.behavior(_named(behavior))
         book.apply([Retire(found.id)], reason="by hand")
     _note(f"behavior {found.id} ({found.name}) is retired")
 
@@ -201,7 +201,7 @@ def snapshot(label: str, **given: Any) -> None:
 def rollback(to: str, **given: Any) -> None:
     """Bring every behavior to how it was at a snapshot, or behind a change; forward is a way, too."""
     with _writing(given) as book:
-        touched = book.rollback(int(to) if to.isdecimal() else to)
+        touched = book.rollback(_named(to))
         head = book.head
     _note(f"at change {head}: {_counted(touched, 'row')} written")
 
@@ -326,6 +326,11 @@ def _told(change: Change) -> str:
     names = ", ".join(row.name for row in change.after[:3]) + (", ..." if len(change.after) > 3 else "")
     mark = " " if change.is_current else "x"
     return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {change.reason}' if change.reason else ''}"
+
+
+def _named(text: str) -> int | str:
+    """Return a number as one: of a behavior or a change; anything else is a name."""
+    return int(text) if text.isdecimal() else text
 
 
 def _counted(number: int, noun: str) -> str:

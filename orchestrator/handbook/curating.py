@@ -10,18 +10,15 @@ pruned or capped.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil
 
 from orchestrator.behaviors import Behavior, Merge, Retire
-from orchestrator.handbook.gates import NEAR
+from orchestrator.handbook.likeness import NEAR, alike, words_in
 from orchestrator.handbook.worth import hopeless
 
 __all__ = ["curated"]
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 def curated(behaviors: Sequence[Behavior], *, most: int, min_uses: int = 8) -> list[Merge | Retire]:
@@ -45,26 +42,24 @@ def curated(behaviors: Sequence[Behavior], *, most: int, min_uses: int = 8) -> l
 
 def _groups(behaviors: Sequence[Behavior]) -> list[list[Behavior]]:
     """Return groups of behaviors that are near their first one, each behavior in one group at most."""
-    words = {each.id: {*_WORD.findall(each.instruction.casefold())} for each in behaviors}
+    words = {each.id: {*words_in(each.instruction)} for each in behaviors}
     rarity = Counter(word for some in words.values() for word in some)
     known: dict[str, list[Behavior]] = {}
     groups: dict[int, list[Behavior]] = {}
     for each in behaviors:
         own = words[each.id]
-        first = next(
-            (other for other in _sharing(own, rarity, known) if _are_near(own, words[other.id], each, other)), None
+        alike_ones = (
+            other
+            for other in _sharing(own, rarity, known)
+            if other.polarity == each.polarity and alike(own, words[other.id]) >= NEAR
         )
+        first = next(alike_ones, None)
         if first is None:
             for word in _prefix(own, rarity):
                 known.setdefault(word, []).append(each)
         else:
             groups.setdefault(first.id, [first]).append(each)
     return list(groups.values())
-
-
-def _are_near(own: set[str], others: set[str], one: Behavior, other: Behavior) -> bool:
-    together = len(own | others)
-    return one.polarity == other.polarity and bool(together) and len(own & others) / together >= NEAR
 
 
 def _prefix(own: set[str], rarity: Counter[str]) -> list[str]:

@@ -15,12 +15,10 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.behaviors import PREFIX, Add, Behavior
 from orchestrator.errors import UserError
+from orchestrator.handbook.likeness import NEAR, near, words_in
 from orchestrator.handbook.proposals import Proposal
 
-__all__ = ["NEAR", "Passed", "Refused", "Source", "gated", "near", "normalised"]
-
-NEAR = 0.85
-"""Share of words that two instructions have in common from which on they say the same."""
+__all__ = ["Passed", "Refused", "Source", "gated", "normalised"]
 
 _ORDERS = re.compile(
     r"(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous|prior)"
@@ -29,7 +27,6 @@ _ORDERS = re.compile(
     r"|https?://|```",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"[^\W_]+")
 
 
 class Source(NamedTuple):
@@ -60,13 +57,7 @@ class Passed(NamedTuple):
 def normalised(name: str) -> str:
     """Return a name as names are written: small letters, single underscores. What it lacks, such as the prefix, it
     still lacks."""
-    return "_".join(_WORD.findall(name.casefold()))
-
-
-def near(one: str, other: str) -> float:
-    """Return how much of their words two texts have in common, in [0, 1]; 1 for two without any."""
-    a, b = ({*_WORD.findall(text.casefold())} for text in (one, other))
-    return len(a & b) / len(a | b) if a | b else 1.0
+    return "_".join(words_in(name))
 
 
 def gated(proposals: Iterable[Proposal], known: Sequence[Behavior], source: Source) -> list[Passed | Refused]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.behaviors import Behavior, Merge, Retire
 from orchestrator.handbook.curating import curated
-from orchestrator.handbook.gates import NEAR, near
+from orchestrator.handbook.likeness import NEAR, near
 
 
 def behavior(id: int, instruction: str = "", **more: Any) -> Behavior:

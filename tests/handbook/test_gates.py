@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.behaviors import Add, Behavior
-from orchestrator.handbook.gates import Passed, Refused, Source, gated, near
+from orchestrator.handbook.gates import Passed, Refused, Source, gated
+from orchestrator.handbook.likeness import near
 from orchestrator.handbook.proposals import Proposal
 
 KNOWN = [Behavior(id=1, name="behavior_check", instruction="Check every digit of the sum again.")]
