@@ -20,13 +20,19 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Budget
 
 ROOT = Path(__file__).parents[2]
-PACKED = sorted((ROOT / "results").glob("**/samples.jsonl.xz"))
+PACKED = sorted(file.with_name("samples.jsonl.xz") for file in (ROOT / "results").glob("**/summary.json"))
+PACKED = [file for file in PACKED if file.exists()]
 EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
 
 
 @pytest.mark.parametrize(
     ("benchmark", "folder"),
-    [("exits", "pocket-1-exits"), ("modes", "pocket-1-modes"), ("modes", "pocket-1-modes-hard")],
+    [
+        ("exits", "pocket-1-exits"),
+        ("modes", "pocket-1-modes"),
+        ("modes", "pocket-1-modes-hard"),
+        ("handbook_effect", "pocket-1-handbook"),
+    ],
 )
 def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path: Path) -> None:
     copy = tmp_path / folder
