@@ -20,6 +20,7 @@ from orchestrator.errors import ModelMisbehaved, UserError
 from orchestrator.handbook.gates import Passed, Refused, Source, gated
 from orchestrator.handbook.prompts import extraction, reflection, repair
 from orchestrator.handbook.proposals import Proposal, proposals_in
+from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.memory.ids import derived
@@ -29,7 +30,7 @@ from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Task, question_of
 
-__all__ = ["LEARNS", "Learnt", "Strategist"]
+__all__ = ["LEARNS", "Learnt", "Strategist", "shortened"]
 
 LEARNS = "learn "
 """How the batch of a run begins that is no task of the user's, but a question of a strategist."""
@@ -48,7 +49,8 @@ class Learnt(NamedTuple):
     unusable: str
     """Why nothing could be read in what the engine wrote; empty where it could."""
     output_tokens: int
-    """Of all that was asked, what had been asked before included."""
+    """Of all that was asked, what had been asked before included; likewise below."""
+    prompt_tokens: int
 
 
 class Strategist:
@@ -62,29 +64,29 @@ class Strategist:
         self._name = blake2b(self._engine.settings.encode(), digest_size=10).hexdigest()
         self._handbook = handbook
 
-    async def learn(self, stored: StoredRun, *, is_right: bool) -> Learnt:
-        """Reflect on a run, extract behaviors, and add those that pass the gates.
+    async def learn(self, stored: StoredRun, *, is_right: bool | None) -> Learnt:
+        """Reflect on a run, extract behaviors, and add those that pass the gates; None where nobody has checked it.
 
         Raises EngineError or MissingCapability where nobody can be asked, StoreError, and UserError for a budget that
         leaves no room.
         """
         task = task_of(stored)
-        question, trace = question_of(task.messages), _shortened("".join(row.text for row in stored.kept()))
+        question, trace = question_of(task.messages), shortened("".join(row.text for row in stored.kept()))
         reflected, spent = await self._ask(reflection(question, trace, is_right=is_right))
         asked = extraction(question, trace, reflected, is_right=is_right)
-        written, tokens = await self._ask(asked)
-        spent += tokens
+        written, more = await self._ask(asked)
+        spent.add(more)
         try:
             proposals = proposals_in(written)
         except ModelMisbehaved as error:
-            written, tokens = await self._ask(repair(asked, written, str(error)))
-            spent += tokens
+            written, more = await self._ask(repair(asked, written, str(error)))
+            spent.add(more)
             try:
                 proposals = proposals_in(written)
             except ModelMisbehaved as again:
-                return Learnt(stored.run.id, (), (), str(again), spent)
+                return Learnt(stored.run.id, (), (), str(again), spent.output_tokens, spent.prompt_tokens)
         added, refused = self._add(proposals, stored, task)
-        return Learnt(stored.run.id, added, refused, "", spent)
+        return Learnt(stored.run.id, added, refused, "", spent.output_tokens, spent.prompt_tokens)
 
     def _add(
         self, proposals: Sequence[Proposal], stored: StoredRun, task: Task
@@ -109,15 +111,16 @@ class Strategist:
                 continue  # another process has added the same name meanwhile: look again
             return tuple(changes), tuple(each for each in results if isinstance(each, Refused))
 
-    async def _ask(self, messages: Sequence[Message]) -> tuple[str, int]:
-        """Return what the engine writes behind its thoughts, and how many tokens that took."""
+    async def _ask(self, messages: Sequence[Message]) -> tuple[str, Entry]:
+        """Return what the engine writes behind its thoughts, and what that took."""
         task = Task(messages=tuple(messages))
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
         result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
-        return said(result.text).strip(), result.ledger.total().output_tokens
+        return said(result.text).strip(), result.ledger.total()
 
 
-def _shortened(trace: str) -> str:
+def shortened(trace: str) -> str:
+    """Return the beginning and the end of a long trace, and how much is left out between them."""
     if len(trace) <= _TRACE_CHARS:
         return trace
     left = len(trace) - _TRACE_CHARS
