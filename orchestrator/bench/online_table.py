@@ -67,29 +67,32 @@ def _right(arms: Arms, title: str) -> str:
 
 
 _LESS = ("less none", "less shuffled")
-_COUNTED: tuple[tuple[str, Callable[[Sample], int]], ...] = (
-    ("output", lambda sample: sample.decode),
-    ("prompt", lambda sample: sum(use.cached + use.uncached for use in sample.uses.values())),
-)
+
+
+def _output(sample: Sample) -> int:
+    return sample.decode
+
+
+def _prompt(sample: Sample) -> int:
+    return sum(use.cached + use.uncached for use in sample.uses.values())
 
 
 def _tokens(arms: Arms, title: str) -> list[str]:
-    """Return a table for each kind of tokens; what learning took is in a column of its own."""
+    """Return a table for each kind of tokens."""
     found = []
-    for kind, count in _COUNTED:
-        tokens = {arm: [float(count(each)) for each in samples] for arm, samples in arms.items()}
-        learning = {arm: [each.handbook.get(f"{kind}_tokens", 0) for each in arms[arm]] for arm in arms}
-        rows = [
-            (arm, f"{fmean(ours):.1f}", *_less(arm, tokens, paired_means, 1), f"{fmean(learning[arm]):.1f}")
-            for arm, ours in tokens.items()
-        ]
-        note = (
-            "Per task. Learning comes on top of answering; the tokens of a second attempt include the first one's."
-            if kind == "output" and title == "online"
-            else ""
-        )
-        found.append(columns((f"{title}, {kind} tokens", "answering", *_LESS, "learning"), rows, *[note] * bool(note)))
+    for kind, count in (("output", _output), ("prompt", _prompt)):
+        tokens = {
+            arm: [float(count(each) + _learned(each, kind) * (arm in SECOND)) for each in samples]
+            for arm, samples in arms.items()
+        }
+        rows = [(arm, f"{fmean(ours):.1f}", *_less(arm, tokens, paired_means, 1)) for arm, ours in tokens.items()]
+        found.append(columns((f"{title}, {kind} tokens", "per task", *_LESS), rows))
     return found
+
+
+def _learned(sample: Sample, kind: str) -> int:
+    """Return the tokens that learning took."""
+    return sample.handbook.get(f"{kind}_tokens", 0)
 
 
 def _less(
@@ -104,17 +107,22 @@ def _less(
 
 
 def _learning(arms: Arms) -> str:
-    """Return in words what was learned, shown and cited."""
+    """Return in words what was learned and what that took, what was shown and cited."""
     told = [each.handbook for each in arms[LEARNS]]
     added, refused, unusable = (sum(each.get(name, 0) for each in told) for name in ("added", "refused", "unusable"))
+    output, prompt = (fmean(_learned(each, kind) for each in arms[LEARNS]) for kind in ("output", "prompt"))
     lines = [
-        f"Learned: {added} behaviors from {len(told)} runs; {refused} proposals were refused, and of {unusable} runs "
-        "nothing could be read."
+        f"Learning, which is not in the tokens of `{LEARNS}`: {output:.1f} output and {prompt:.1f} prompt tokens per "
+        f"task. It gave {added} behaviors from {len(told)} runs; {refused} proposals were refused, and of {unusable} "
+        "runs nothing could be read."
     ]
     for arm in (LEARNS, SHUFFLED):
         shown, cited = (fmean(each.handbook.get(name, 0) for each in arms[arm]) for name in ("shown", "cited"))
-        lines.append(f"{arm}: {shown:.1f} behaviors shown per task, {cited:.1f} cited.")
-    for arm in (name for name in SECOND if name in arms):
-        made = sum(each.handbook.get("attempted", 0) for each in arms[arm])
-        lines.append(f"{arm}: {made} second attempts; the first answer stands elsewhere.")
+        lines.append(f"`{arm}`: {shown:.1f} behaviors shown per task, {cited:.1f} of them cited.")
+    if attempted := {arm: sum(each.handbook["attempted"] for each in arms[arm]) for arm in SECOND if arm in arms}:
+        made = ", ".join(f"{number} {arm}" for arm, number in attempted.items())
+        lines.append(
+            f"Second attempts: {made}; elsewhere nothing was learned, or no tokens were left, and the first answer "
+            "stands. Their tokens are those of the whole way: first attempt, learning, second attempt."
+        )
     return "\n".join(map(wrapped, lines))

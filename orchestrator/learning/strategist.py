@@ -28,7 +28,7 @@ from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
-from orchestrator.types import Message, Task, question_of
+from orchestrator.types import Message, Status, Task, question_of
 
 __all__ = ["LEARNS", "Learnt", "Strategist", "shortened"]
 
@@ -116,6 +116,8 @@ class Strategist:
         task = Task(messages=tuple(messages))
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
         result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
+        if result.status is Status.FAILED and result.error is not None:
+            raise result.error
         return said(result.text).strip(), result.ledger.total()
 
 

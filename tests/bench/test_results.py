@@ -32,6 +32,7 @@ EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
         ("modes", "pocket-1-modes"),
         ("modes", "pocket-1-modes-hard"),
         ("handbook_effect", "pocket-1-handbook"),
+        ("handbook_effect", "pocket-1-handbook/several"),
     ],
 )
 def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path: Path) -> None:
