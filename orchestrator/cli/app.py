@@ -26,6 +26,10 @@ COMMANDS = {
     "run": ("orchestrator.cli.run:run", "Run a question or a file of tasks."),
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
     "reward": ("orchestrator.cli.reward:reward", "Say afterwards what a run was worth."),
+    "second-attempt": (
+        "orchestrator.cli.second_attempt:second_attempt",
+        "Answer the question of a stored run a second time.",
+    ),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
     "calibrate-exits": (
