@@ -13,29 +13,25 @@ beside it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from json import loads
 from types import MappingProxyType
 from typing import Any
 
 from orchestrator.behaviors import Behavior
-from orchestrator.bench.cost import uses_of
 from orchestrator.bench.folder import Folder
+from orchestrator.bench.online_sample import answer_of, of_attempt, of_learning, sample_of
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.shuffled import lay, shuffled
 from orchestrator.bench.workloads.base import Workload, fingerprint, scored
 from orchestrator.errors import UserError
-from orchestrator.learning.second_attempts import Attempted, SecondAttempts
-from orchestrator.learning.strategist import Learnt, Strategist
+from orchestrator.learning.second_attempts import SecondAttempts
+from orchestrator.learning.strategist import Strategist
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import derived
 from orchestrator.memory.store import Store
-from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.recalling import CITED, recalled_in
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Status, Task
 
@@ -78,6 +74,9 @@ class Online:
 
     def __init__(self, pipeline: Pipeline, plan: OnlinePlan, folder: Folder) -> None:
         self._plan, self._folder = plan, folder
+        self._tasks, self._held_out = _drawn(plan)
+        self._online_arms = (*ARMS, *(SECOND if plan.second else ()))
+        self._behind = tuple(HELD_OUT + arm for arm in ARMS)
         self._stores = {name: Store(folder.path / name) for name in (BOOK, TWIN, OWN)}
         self._book, self._twin = Handbook(self._stores[BOOK]), Handbook(self._stores[TWIN])
         given: dict[str, Any] = {"router": pipeline.router, "calibration": pipeline.calibration, "seed": plan.seed}
@@ -89,18 +88,9 @@ class Online:
             for arm, handbook in zip(ARMS, (None, self._book, self._twin), strict=True)
         }
         self._journal = pipeline.journal
+        self._engines = tuple(pipeline.engines)
         self._strategist = Strategist(self._arms[NONE], self._book)
         self._second = SecondAttempts(self._arms[NONE], self._stores[OWN]) if plan.second else None
-        drawn = plan.workload.draw(plan.split, plan.seed, plan.tasks + plan.held_out)
-        if len(drawn) < plan.tasks + plan.held_out:
-            wanted = f"{plan.tasks} tasks to learn from and {plan.held_out} held out"
-            raise UserError(f"{plan.workload.name} has {len(drawn)} tasks in split {plan.split}: {wanted} are too many")
-        self._tasks, self._held_out = drawn[: plan.tasks], drawn[plan.tasks :]
-        if {fingerprint(task) for task in self._tasks} & {fingerprint(task) for task in self._held_out}:
-            raise UserError(f"{plan.workload.name} asks the same question twice: what is held out must not be learned")
-
-        self._online_arms = (*ARMS, *(SECOND if self._second else ()))
-        self._behind = tuple(HELD_OUT + arm for arm in ARMS)
 
     @property
     def due(self) -> int:
@@ -135,11 +125,11 @@ class Online:
         if self._second is not None:
             for attempt in (await self._second.guided(first.run.id), await self._second.revised(first.run.id)):
                 second = [] if attempt.second is None else [self._over(attempt.second)]
-                found[attempt.way], told[attempt.way] = [first, *second], _of_attempt(attempt)
-        is_right = self._reward(task, _answer(tested)) >= 1
-        learnt = await self._strategist.learn(tested, is_right=is_right)
-        lay(self._twin, shuffled(self._book.behaviors()))
-        told[LEARNS] = _of_learning(learnt)
+                found[attempt.way], told[attempt.way] = [first, *second], of_attempt(attempt)
+        learnt = await self._strategist.learn(tested, is_right=self._reward(task, answer_of(tested)) >= 1)
+        behaviors = self._book.behaviors()
+        lay(self._twin, shuffled(behaviors))
+        told[LEARNS] = of_learning(learnt, behaviors)
         return [self._sample(arm, task, runs, told.get(arm, {})) for arm, runs in found.items()]
 
     async def _answered(self, arm: str, task: Task) -> StoredRun:
@@ -160,32 +150,8 @@ class Online:
     def _sample(
         self, arm: str, task: Task, runs: Sequence[StoredRun], told: Mapping[str, int] = MappingProxyType({})
     ) -> Sample:
-        """Return what an arm made of a task, in one run, or in two of which the last one's answer counts."""
-        engines = tuple(self._arms[NONE].engines)
-        score, error = scored(self._plan.workload, task, _answer(runs[-1]))
-        writers = [row.writer for row in runs[-1].kept() if row.writer in engines]
-        outcomes = [run.outcome for run in runs if run.outcome is not None]
-        purposes: Counter[str] = Counter()
-        for row in (row for outcome in outcomes for row in loads(outcome.ledger) if row["purpose"] != TOOL):
-            purposes[f"{row['engine']}/{row['purpose']}/{row['fate']}"] += row["output_tokens"]
-        return Sample(
-            policy=arm,
-            seed=self._plan.seed,
-            task=str(task.id),
-            run_id=runs[-1].run.id,
-            status=outcomes[-1].status,
-            answer=outcomes[-1].answer,
-            gold=task.answer,
-            score=score,
-            score_error=error,
-            steps=len(writers),
-            large_steps=writers.count(engines[-1]),
-            escalations=0,
-            seconds=sum(outcome.seconds for outcome in outcomes),
-            uses=uses_of((call for run in runs for call in run.calls), engines),
-            purposes=dict(purposes),
-            handbook={**_of_recall(runs[-1]), **told},
-        )
+        score = scored(self._plan.workload, task, answer_of(runs[-1]))
+        return sample_of(arm, self._plan.seed, task, runs, score, self._engines, told)
 
     def close(self) -> None:
         """Let go of the handbooks' files."""
@@ -201,31 +167,13 @@ def _unknown(task: Task, answer: str | None) -> None:
     """Nobody says what an answer was worth: nothing is credited, and the handbook stays as it is."""
 
 
-def _answer(stored: StoredRun) -> str | None:
-    return None if stored.outcome is None else stored.outcome.answer
-
-
-def _of_recall(stored: StoredRun) -> dict[str, int]:
-    """Return how many behaviors a run was shown and cited."""
-    recalled = recalled_in(stored)
-    if recalled is None:
-        return {}
-    cited = [loads(event.detail)["cited"] for event in stored.events if event.kind == CITED]
-    return {"shown": len(recalled.shown), "cited": len(cited[-1]) if cited else 0}
-
-
-def _of_learning(learnt: Learnt) -> dict[str, int]:
-    """Return what learning from a run took, and what came of it."""
-    return {
-        "added": len(learnt.added),
-        "refused": len(learnt.refused),
-        "unusable": int(bool(learnt.unusable)),
-        "output_tokens": learnt.output_tokens,
-        "prompt_tokens": learnt.prompt_tokens,
-    }
-
-
-def _of_attempt(attempt: Attempted) -> dict[str, int]:
-    """Return what learning from a first attempt took, and whether a second one was made."""
-    output, prompt = attempt.learning
-    return {"attempted": int(attempt.second is not None), "output_tokens": output, "prompt_tokens": prompt}
+def _drawn(plan: OnlinePlan) -> tuple[list[Task], list[Task]]:
+    """Return the tasks that are learned from, and those that are held out."""
+    drawn = plan.workload.draw(plan.split, plan.seed, plan.tasks + plan.held_out)
+    name, tasks, held_out = plan.workload.name, drawn[: plan.tasks], drawn[plan.tasks :]
+    if len(drawn) < plan.tasks + plan.held_out:
+        wanted = f"{plan.tasks} to learn from and {plan.held_out} held out are too many"
+        raise UserError(f"{name} has {len(drawn)} tasks in split {plan.split}: {wanted}")
+    if {*map(fingerprint, tasks)} & {*map(fingerprint, held_out)}:
+        raise UserError(f"{name} asks the same question twice: what is held out must not have been learned from")
+    return tasks, held_out

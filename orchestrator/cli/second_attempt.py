@@ -34,9 +34,10 @@ __all__ = ["second_attempt"]
 def second_attempt(name: str, way: str, **given: Any) -> int:
     """Answer the question of a stored run a second time.
 
-    RUN is an id or the beginning of one. Nobody is told whether the first attempt was right, nor the gold answer. Both ways have the budget of one run
-    (--budget-tokens) for everything: the first attempt, learning from it, and the second one. Where nothing can be
-    learned, or nothing is left, the first answer stands. The same command again does nothing twice.
+    RUN is an id or the beginning of one. Nobody is told whether the first attempt was right, nor the gold answer. Both
+    ways have the budget of one run (--budget-tokens) for everything: the first attempt, learning from it, and the
+    second one. Where nothing can be learned, or nothing is left, the first answer stands. The same command again does
+    nothing twice.
 
     Exit code: 0 with an answer, else 1.
     """
