@@ -11,7 +11,8 @@ One line of a move that has a label:
 
 Looks and labels are those of `train-monitor`, moves that nobody labels are left out as there.
 
-Source: the step-level cascade (StepWise), see learning/labelling.py.
+Source: the step-level cascade (StepWise), by its authors' code, for labelled windows. Differs: as learning/labelling.py
+and learning/looks.py say; a chat stands beside each window, for monitors that write their verdict.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ One line of a drafted step that the large engine wrote as well:
 
 Rows and labels are those of `collect --out` and `train-router`; `split` is the benchmarks' cut, `part` lies inside it.
 
-Source: Arbitrage, arXiv:2512.05033, see learning/labelled.py.
+Source: Arbitrage, arXiv:2512.05033, for the label. Differs: as learning/labelled.py says; light features stand beside
+the texts that the paper's classifier reads.
 """
 
 from __future__ import annotations
