@@ -17,6 +17,7 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.exports.choosing import Chosen, Wanted
+    from orchestrator.exports.reversing import Reverse
 
 __all__ = ["export"]
 
@@ -157,7 +158,7 @@ def reverse(ctx: click.Context, /, accept_from: float, length: int, **given: Any
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
     from orchestrator.cli.streams import note
-    from orchestrator.exports.reverse import Reverse
+    from orchestrator.exports.reversing import Reverse
 
     options = Reverse(threshold=accept_from, length=length)
     wanted = _wanted(given, _STATUSES)
@@ -168,7 +169,7 @@ def reverse(ctx: click.Context, /, accept_from: float, length: int, **given: Any
         ctx.exit(interrupted.exit_code)
 
 
-async def _reverse(options: Any, wanted: Wanted, given: Mapping[str, Any]) -> None:
+async def _reverse(options: Reverse, wanted: Wanted, given: Mapping[str, Any]) -> None:
     from orchestrator.cli.source import open_source
     from orchestrator.exports.choosing import chosen, lines_of
     from orchestrator.exports.reverse import Traces

@@ -18,9 +18,11 @@ from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Status, Task
 
-__all__ = ["SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
+__all__ = ["REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
 
 SPLITS = ("train", "calibration", "report", "all")
+REVERSED = "reversed"
+"""The batch of the runs in which traces are written, and the kind of the event that has a trace's figures."""
 WHOLE = (Status.COMPLETED, Status.DEGRADED)
 """How a run ends whose text nothing cut off."""
 
@@ -110,6 +112,8 @@ def _unfit(each: BatchRun, wanted: Wanted) -> str:
         return "they began at another time"
     if run.batch.startswith((LEARNS, ASKED)):
         return "they are questions of a learner, and no tasks"
+    if run.batch == REVERSED:
+        return "they are traces of `export reverse`"
     if outcome is None:
         return "they have not ended"
     if outcome.status not in wanted.statuses:

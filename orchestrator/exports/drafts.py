@@ -27,7 +27,8 @@ Both go on with
                  server does not say
 
 The turn up to the step stands in every completion because trainers render a message as a whole; in a preference it
-cancels out. LLaMA-Factory wants `chosen` and `rejected` to be a message and no list of one.
+cancels out. Chat templates close every message: whoever trains on steps in mid-turn leaves the closing token out of
+the loss. LLaMA-Factory wants `chosen` and `rejected` to be a message and no list of one.
 
 Source: OSD, arXiv:2310.07177, and DistillSpec, arXiv:2310.08461 (a drafter learns from the target's text in its own
 context), and Aurora, "When RL Meets Adaptive Speculative Training" (accepted drafts are positive, rejected ones

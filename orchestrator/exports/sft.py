@@ -5,11 +5,12 @@ One line of a run that was right, by its reward or else by its gold answer:
     messages    the task, and what was written, see chat.py; `tools` where tools were called
     behaviors   names of what the run was shown
     cited       names of those that its text refers to
+    unprovided  names that its text refers to and that it was not shown
     engines     who wrote it, the one that wrote most tokens first
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (BC-SFT: students are fine-tuned on behavior-conditioned traces, the
 behaviors removed from the prompt). The trace is kept as it is, names of behaviors that it cites included, as there: a
-student learns to name what it was not shown. Whoever does not want that keeps the lines whose `cited` is empty.
+student learns to name what it was not shown. Whoever does not want that keeps the lines that name none.
 Differs: only right runs are taken (there all of a teacher's, it is unsaid); runs of several engines are taken as well.
 """
 
@@ -35,6 +36,7 @@ class Sft(Line):
     tools: list[dict[str, Any]] | None = None
     behaviors: list[str]
     cited: list[str]
+    unprovided: list[str]
     engines: list[str]
 
 
@@ -50,6 +52,7 @@ def line(run: Chosen, *, plain: bool = False) -> dict[str, Any]:
         raise LeftOut("they were shown no behaviors: --plain takes them as well")
     chat = chat_of(run.stored, run.task)
     written = [row for row in run.stored.kept() if row.kind != StepKind.OBSERVATION]
+    named = citations("".join(row.text for row in written), shown)
     tokens: Counter[str] = Counter()
     for row in written:
         tokens[row.writer] += row.num_tokens
@@ -59,7 +62,8 @@ def line(run: Chosen, *, plain: bool = False) -> dict[str, Any]:
         messages=chat.messages,
         **({"tools": chat.tools} if chat.tools else {}),
         behaviors=shown,
-        cited=list(citations("".join(row.text for row in written), shown).cited),
+        cited=list(named.cited),
+        unprovided=list(named.unprovided),
         engines=[name for name, _ in tokens.most_common()],
     )
 

@@ -58,11 +58,18 @@ def test_runs_are_chosen_by_name_batch_status_and_time(journal: Journal) -> None
         ids(journal, wanted(names=("none",)))
 
 
-@pytest.mark.parametrize("batch", ["learn 1", "train-monitor:1"])
-def test_a_learners_question_is_no_task(batch: str) -> None:
+@pytest.mark.parametrize(
+    ("batch", "why"),
+    [
+        ("learn 1", "they are questions of a learner, and no tasks"),
+        ("train-monitor:1", "they are questions of a learner, and no tasks"),
+        ("reversed", "they are traces of `export reverse`"),
+    ],
+)
+def test_what_was_run_to_learn_is_no_task(batch: str, why: str) -> None:
     with pipeline() as made:
         made.run("Question 0?", batch=batch)
-        assert ids(made.journal, wanted()) == ([], {"they are questions of a learner, and no tasks": 1})
+        assert ids(made.journal, wanted()) == ([], {why: 1})
 
 
 def test_a_run_that_has_not_ended_is_left_out(journal: Journal) -> None:

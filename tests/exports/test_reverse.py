@@ -18,9 +18,10 @@ from orchestrator.bench.workloads.generated import random_calculation
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.errors import EngineUnavailable, MissingCapability, UserError
-from orchestrator.exports.choosing import Chosen
+from orchestrator.exports.choosing import REVERSED, Chosen
 from orchestrator.exports.lines import LeftOut
-from orchestrator.exports.reverse import REVERSED, Reverse, ReverseLine, Traces, chance
+from orchestrator.exports.reverse import ReverseLine, Traces
+from orchestrator.exports.reversing import Reverse, chance
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Status, Task, TokenLogprob

@@ -22,7 +22,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Message, Task
 
 SUM = Task(messages=(Message("system", "Be brief."), Message("user", "Add the digits of 17 and 25.")), answer="42")
-CITES = "By behavior_add_digits: \\boxed{42}"
+CITES = "By behavior_add_digits and behavior_made_up: \\boxed{42}"
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def test_the_behaviors_are_gone_from_the_prompt_and_the_trace_stays_as_it_is(han
         {"role": "assistant", "content": CITES},
     ]
     assert made["behaviors"] == ["behavior_add_digits", "behavior_carry_digits"]
-    assert made["cited"] == ["behavior_add_digits"] and made["engines"] == ["small"]
+    assert (made["cited"], made["unprovided"]) == (["behavior_add_digits"], ["behavior_made_up"])
+    assert made["engines"] == ["small"]
     assert made.items() >= {"schema_version": 1, **run.about}.items() and "tools" not in made
     assert type_of(made) == {"messages"}
     check_chat(made["messages"])
