@@ -122,8 +122,8 @@ def test_router_exports_what_collect_collected(ran: Call) -> None:
     )
 
 
-def test_reverse_writes_traces_with_engines_that_can(ran: Call) -> None:
-    refused = ran("export", "reverse", "--pipeline", "agent.py:pipeline", "--accept-from", "1.5")
+def test_reverse_refuses_a_probability_that_is_none(orchestrator: Call) -> None:
+    refused = orchestrator("export", "reverse", "--accept-from", "1.5")
     assert refused.exit_code == 2 and "threshold = 1.5 is not in (0, 1]" in refused.stderr
 
 
@@ -159,8 +159,8 @@ def test_runs_are_named_or_filtered_as_elsewhere(ran: Call) -> None:
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-13-01", "", "9999-99"])
-def test_a_time_that_is_none_is_refused(ran: Call, time: str) -> None:
-    refused = ran("export", "sft", "--since", time)
+def test_a_time_that_is_none_is_refused(orchestrator: Call, time: str) -> None:
+    refused = orchestrator("export", "sft", "--since", time)
     assert refused.exit_code == 2 and "write a day or a time" in refused.stderr
 
 

@@ -17,7 +17,7 @@ import orchestrator as orc
 from orchestrator.bench.workloads.generated import random_calculation
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
-from orchestrator.errors import EngineUnavailable, MissingCapability, UserError
+from orchestrator.errors import EngineRejected, MissingCapability, UserError
 from orchestrator.exports.choosing import REVERSED, Chosen
 from orchestrator.exports.lines import LeftOut
 from orchestrator.exports.reverse import ReverseLine, Traces
@@ -151,12 +151,10 @@ def test_a_trace_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
         number = iter(range(6))
 
         def dies(request: Request) -> Any:
-            return (
-                student(0.25)(request) if next(number, None) is not None else EngineUnavailable("gone", engine="small")
-            )
+            return student(0.25)(request) if next(number, None) is not None else EngineRejected("gone", engine="small")
 
         dying.engines["small"]._answer = dies  # type: ignore[attr-defined]
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(EngineRejected):
             traced(dying)
     after = pair(0.25, tmp_path / "journal.db")
     made = traced(after)
