@@ -43,7 +43,7 @@ SECOND = ("guided", "revised")
 """Second attempts behind the answer without a handbook."""
 HELD_OUT = "held out, "
 """Begins the name of an arm that answers the tasks that nothing is learned from."""
-BOOK, TWIN, OWN = "handbook.db", "shuffled.db", "attempts.db"
+BOOK, TWIN = "handbook.db", "shuffled.db"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Online:
         self._tasks, self._held_out = _drawn(plan)
         self._online_arms = (*ARMS, *(SECOND if plan.second else ()))
         self._behind = tuple(HELD_OUT + arm for arm in ARMS)
-        self._stores = {name: Store(folder.path / name) for name in (BOOK, TWIN, OWN)}
+        self._stores = {name: Store(folder.path / name) for name in (BOOK, TWIN)}
         self._book, self._twin = Handbook(self._stores[BOOK]), Handbook(self._stores[TWIN])
         given: dict[str, Any] = {"router": pipeline.router, "calibration": pipeline.calibration, "seed": plan.seed}
         self._arms = {
@@ -90,7 +90,7 @@ class Online:
         self._journal = pipeline.journal
         self._engines = tuple(pipeline.engines)
         self._strategist = Strategist(self._arms[NONE], self._book)
-        self._second = SecondAttempts(self._arms[NONE], self._stores[OWN]) if plan.second else None
+        self._second = SecondAttempts(self._arms[NONE]) if plan.second else None
 
     @property
     def due(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,14 +55,11 @@ def second_attempt(name: str, way: str, **given: Any) -> int:
 
 async def _attempt(name: str, way: str, given: Mapping[str, Any]) -> Attempted:
     from orchestrator.learning.second_attempts import SecondAttempts
-    from orchestrator.memory.store import Store
 
     pipeline, _ = await open_source(given)
     async with pipeline:
-        # A file of its own: what one question taught is not counted among the words of the handbook that all share.
-        with Store(Path(pipeline.db).with_suffix(".attempts.db")) as store:
-            attempts = SecondAttempts(pipeline, store)
-            return await (attempts.guided(name) if way == "guided" else attempts.revised(name))
+        attempts = SecondAttempts(pipeline)
+        return await (attempts.guided(name) if way == "guided" else attempts.revised(name))
 
 
 def _told(found: Attempted) -> dict[str, Any]:

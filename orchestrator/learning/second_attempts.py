@@ -1,6 +1,6 @@
 """A second attempt at a task: guided by what was learned from the first one, or by revising it.
 
-    attempts = SecondAttempts(pipeline, store)
+    attempts = SecondAttempts(pipeline)
     first = await pipeline.arun(task)
     guided = await attempts.guided(first.run_id)     # (behaviors, question) -> second attempt
     revised = await attempts.revised(first.run_id)   # (question, first attempt) -> second attempt
@@ -13,9 +13,9 @@ and what was done is not done again.
 
 Source: Metacognitive Reuse, arXiv:2509.13237, self-improvement beside critique-and-revise. Differs: the paper leaves
 open whether a handbook is one question's or for all; here each has its own, so that nothing but the first attempt can
-help. This is the only place where a question is answered with what was learned from itself (`Recall.own`). There the
-budget is that of each attempt, here that of the whole way. Where nothing was learned, or nothing is left to spend,
-the first answer stands.
+help, and it is gone behind the second one: what it held is in that run's trace. This is the only place where a
+question is answered with what was learned from itself (`Recall.own`). There the budget is that of each attempt, here
+that of the whole way. Where nothing was learned, or nothing is left to spend, the first answer stands.
 """
 
 from __future__ import annotations
@@ -82,17 +82,15 @@ class _Own(Handbook):
 class SecondAttempts:
     """Makes second attempts. `pipeline` lends its engines, router, budget and journal.
 
-    `store` keeps a handbook for each first attempt, called `own_` and the run's id; the pipeline's options of recall
-    say how much of it is shown. Raises UserError for a pipeline whose budget does not limit output tokens: the ways
-    could not be compared.
+    Its options of recall say how much of what was learned is shown. Raises UserError for a pipeline whose budget does
+    not limit output tokens: the ways could not be compared.
     """
 
-    def __init__(self, pipeline: Pipeline, store: Store) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         if pipeline.budget.tokens is None:
             raise UserError("second attempts are compared at equal budgets: give the pipeline Budget(tokens=...)")
         self._pipeline = pipeline
         self._tokens: int = pipeline.budget.tokens
-        self._store = store
         self._recall = replace(pipeline.recall, own=True, withheld=0.0)
 
     async def guided(self, first: str) -> Attempted:
@@ -102,18 +100,24 @@ class SecondAttempts:
         for a run that is not over.
         """
         stored = self._first(first)
-        spent = _spent(stored)
-        each = (self._tokens - spent.output_tokens) // (2 * _ASKED)
+        each = (self._tokens - _spent(stored).output_tokens) // (2 * _ASKED)
         if each < 1:
             return _stands("guided", stored, Entry(), "the first attempt left too few tokens to learn from it")
-        handbook = _Own(self._store, f"own_{stored.run.id}")
-        learner = self._but(each, None)
-        learnt = await Strategist(learner, handbook).learn(stored, is_right=None)
+        with Store(":memory:") as store:
+            return await self._guided(stored, each, _Own(store))
+
+    async def _guided(self, stored: StoredRun, each: int, handbook: Handbook) -> Attempted:
+        """Learn into an empty handbook, `each` question within so many tokens, and answer with it."""
+        learnt = await Strategist(self._but(each, None), handbook).learn(stored, is_right=None)
         learning = Entry(output_tokens=learnt.output_tokens, prompt_tokens=learnt.prompt_tokens)
         if not handbook.behaviors():
-            why = learnt.unusable or "; ".join(each.reason for each in learnt.refused) or "nothing was worth keeping"
+            why = (
+                learnt.unusable
+                or "; ".join(refused.reason for refused in learnt.refused)
+                or "nothing was worth keeping"
+            )
             return _stands("guided", stored, learning, f"nothing was learned: {why}")
-        left = self._tokens - spent.output_tokens - learning.output_tokens
+        left = self._tokens - _spent(stored).output_tokens - learning.output_tokens
         return await self._second("guided", stored, self._but(left, handbook), task_of(stored).messages, learning)
 
     async def revised(self, first: str) -> Attempted:

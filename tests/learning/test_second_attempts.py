@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.behaviors import Add
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, UserError
@@ -72,15 +73,11 @@ def pipeline(learner: Learner, folder: Path, tokens: int | None = TOKENS) -> Pip
     return Pipeline({"large": Scripted(learner)}, "large", db=folder / "journal.db", budget=budget)
 
 
-def attempts(made: Pipeline, folder: Path) -> SecondAttempts:
-    return SecondAttempts(made, Store(folder / "attempts.db"))
-
-
 async def test_what_was_learned_from_the_first_attempt_is_shown_to_the_second(
     made: Pipeline, learner: Learner, tmp_path: Path
 ) -> None:
     first = await made.arun(TASK)
-    guided = await attempts(made, tmp_path).guided(first.run_id)
+    guided = await SecondAttempts(made).guided(first.run_id)
     assert (first.answer, guided.answer, guided.why) == ("32", "42", "")
     assert [each.name for each in guided.shown] == ["behavior_carry_over"]  # it shares no word with the question
     assert "Write the ten above" in learner.shown["guided"][0] and "boxed{32}" not in learner.shown["guided"][0]
@@ -90,7 +87,7 @@ async def test_the_baseline_shows_the_first_attempt_and_no_behavior(
     made: Pipeline, learner: Learner, tmp_path: Path
 ) -> None:
     first = await made.arun(TASK)
-    revised = await attempts(made, tmp_path).revised(first.run_id)
+    revised = await SecondAttempts(made).revised(first.run_id)
     assert (revised.answer, revised.shown, revised.learning) == ("42", (), (0, 0))
     assert "boxed{32}" in learner.shown["revised"][0] and "behavior_" not in learner.shown["revised"][0]
 
@@ -102,7 +99,7 @@ async def test_nobody_is_told_the_gold_answer_nor_whether_the_first_attempt_was_
     task = Task(messages=TASK.messages, answer="777")
     async with pipeline(learner, tmp_path) as made:
         first = await made.arun(task)
-        ways = attempts(made, tmp_path)
+        ways = SecondAttempts(made)
         guided, revised = await ways.guided(first.run_id), await ways.revised(first.run_id)
         second = made.journal.run(guided.second.run_id if guided.second else "")
     # A gate that knew the answer would have turned this behavior away, and told us so.
@@ -118,7 +115,7 @@ async def test_a_lesson_that_gives_away_the_first_answer_is_turned_away_and_the_
     learner = Learner('{"behavior_say": "Say 32."}')
     async with pipeline(learner, tmp_path) as made:
         first = await made.arun(TASK)
-        guided = await attempts(made, tmp_path).guided(first.run_id)
+        guided = await SecondAttempts(made).guided(first.run_id)
     assert (guided.second, guided.answer) == (None, "32") and "holds the answer" in guided.why
     assert guided.output_tokens == first.ledger.total().output_tokens + guided.learning[0] > 0
 
@@ -127,7 +124,7 @@ async def test_both_ways_have_the_budget_of_one_run_and_every_token_counts(
     made: Pipeline, learner: Learner, tmp_path: Path
 ) -> None:
     first = await made.arun(TASK)
-    ways = attempts(made, tmp_path)
+    ways = SecondAttempts(made)
     for way in (await ways.guided(first.run_id), await ways.revised(first.run_id)):
         assert way.second is not None
         parts = (first.ledger.total().output_tokens, way.learning[0], way.second.ledger.total().output_tokens)
@@ -140,7 +137,7 @@ async def test_a_budget_that_the_first_attempt_used_up_leaves_its_answer(tmp_pat
     learner = Learner(first="Let me see, \\boxed{32}" + 80 * " and so on")
     async with pipeline(learner, tmp_path, tokens=60) as made:
         first = await made.arun(TASK)
-        ways = attempts(made, tmp_path)
+        ways = SecondAttempts(made)
         guided, revised = await ways.guided(first.run_id), await ways.revised(first.run_id)
     assert {guided.answer, revised.answer, first.answer} == {"32"}
     assert "too few tokens" in guided.why and "no tokens" in revised.why
@@ -164,10 +161,10 @@ async def test_what_was_interrupted_goes_on_and_what_was_done_is_not_done_again(
     async with again() as made:
         first = await made.arun(TASK)
         with pytest.raises(Died):
-            await attempts(made, tmp_path).guided(first.run_id)
+            await SecondAttempts(made).guided(first.run_id)
     async with again() as made:
-        guided = await attempts(made, tmp_path).guided(first.run_id)
-        once_more = await attempts(made, tmp_path).guided(first.run_id)
+        guided = await SecondAttempts(made).guided(first.run_id)
+        once_more = await SecondAttempts(made).guided(first.run_id)
     assert guided.answer == "42" and guided._replace(second=None) == once_more._replace(second=None)
     assert {kind: len(texts) for kind, texts in learner.shown.items()} == {
         **dict.fromkeys(("first", "reflect", "extract", "guided"), 1),
@@ -178,27 +175,28 @@ async def test_what_was_interrupted_goes_on_and_what_was_done_is_not_done_again(
 async def test_every_question_has_a_handbook_of_its_own_and_the_pipelines_is_left_alone(
     learner: Learner, tmp_path: Path
 ) -> None:
-    async with pipeline(learner, tmp_path) as made:
-        with Store(tmp_path / "attempts.db") as store:
-            ways = SecondAttempts(made, store)
-            runs = [await made.arun(TASK), await made.arun("What is 18 + 25?")]
-            found = [await ways.guided(each.run_id) for each in runs]
-            names = [f"own_{each.run_id}" for each in runs]
-            assert [len(Handbook(store, name).behaviors()) for name in names] == [1, 1]
-            assert [each.shown[0].run for each in found] == [each.run_id for each in runs]
-            assert Handbook(store).behaviors() == []
+    with Store(tmp_path / "shared.db") as store:
+        shared = Handbook(store)
+        shared.apply([Add("behavior_of_all", "What is asked is behavior_of_all.")])
+        before = shared.changes()
+        engines = {"large": Scripted(learner)}
+        async with Pipeline(engines, "large", db=tmp_path / "journal.db", handbook=shared) as made:
+            runs = [await made.but(router="large", handbook=None).arun(f"What is {n} + 25?") for n in (17, 18)]
+            found = [await SecondAttempts(made).guided(each.run_id) for each in runs]
+        assert [[behavior.run for behavior in each.shown] for each in found] == [[each.run_id] for each in runs]
+        assert shared.changes() == before
 
 
 async def test_a_pipeline_without_a_limit_and_a_run_that_is_not_over_are_refused(
     learner: Learner, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="Budget"):
-        attempts(pipeline(learner, tmp_path, tokens=None), tmp_path)
+        SecondAttempts(pipeline(learner, tmp_path, tokens=None))
     broken = Scripted(lambda request: EngineProtocol("gone", engine="large"))
     async with Pipeline({"large": broken}, "large", db=tmp_path / "journal.db") as made:
         first = await made.arun(TASK)
         with pytest.raises(UserError, match="is not over"):
-            await attempts(made, tmp_path).guided(first.run_id)
+            await SecondAttempts(made).guided(first.run_id)
 
 
 def test_an_attempt_cannot_close_the_marks_around_it() -> None:
