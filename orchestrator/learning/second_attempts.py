@@ -28,6 +28,7 @@ from typing import Literal, NamedTuple
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.prompts import fenced
+from orchestrator.handbook.recall import Recall
 from orchestrator.learning.strategist import Strategist, shortened
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
@@ -82,7 +83,7 @@ class _Own(Handbook):
 class SecondAttempts:
     """Makes second attempts. `pipeline` lends its engines, router, budget and journal.
 
-    Its options of recall say how much of what was learned is shown. Raises UserError for a pipeline whose budget does
+    Its limits of recall say how much of what was learned is shown. Raises UserError for a pipeline whose budget does
     not limit output tokens: the ways could not be compared.
     """
 
@@ -91,7 +92,7 @@ class SecondAttempts:
             raise UserError("second attempts are compared at equal budgets: give the pipeline Budget(tokens=...)")
         self._pipeline = pipeline
         self._tokens: int = pipeline.budget.tokens
-        self._recall = replace(pipeline.recall, own=True, withheld=0.0)
+        self._recall = Recall(limit=pipeline.recall.limit, tokens=pipeline.recall.tokens, own=True)
 
     async def guided(self, first: str) -> Attempted:
         """Learn from a run, whose id this is or begins with, and answer its question with what was learned.
