@@ -101,7 +101,7 @@ def apart(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Inter
 
 def paired_means(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Interval:
     """Return the difference of two means, ours less theirs, over the same tasks in the same order; without bounds for
-    fewer than two.
+    fewer than two, and a point where all tasks differ by the same.
 
     Source: the paired t interval (Student, 1908), with the normal quantile.
     """

@@ -15,7 +15,7 @@ __all__ = ["table"]
 
 Arms = Mapping[str, Sequence[Sample]]
 """The samples of each arm, of the same tasks in the same order."""
-Shown = tuple[str, ...]
+_LESS = ("less none", "less shuffled")
 
 
 def table(samples: Iterable[Sample], settings: Mapping[str, Any], places: Iterable[Mapping[str, Any]] = ()) -> str:
@@ -66,9 +66,6 @@ def _right(arms: Arms, title: str) -> str:
     return columns((title, "right %", *_LESS), rows, note)
 
 
-_LESS = ("less none", "less shuffled")
-
-
 def _output(sample: Sample) -> int:
     return sample.decode
 
@@ -97,7 +94,7 @@ def _learned(sample: Sample, kind: str) -> int:
 
 def _less(
     arm: str, values: Mapping[str, Sequence[Any]], difference: Callable[[Any, Any], Interval], unit: float
-) -> Shown:
+) -> tuple[str, ...]:
     """Return an arm less no handbook and less the shuffled one, `-` for itself."""
     return tuple(
         "-" if arm == other else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(unit * each for each in difference(*both)))
