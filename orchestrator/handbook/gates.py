@@ -15,12 +15,12 @@ outcomes speak against it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
 from orchestrator.behaviors import PREFIX, Add, Behavior, Retire
 from orchestrator.errors import UserError
-from orchestrator.handbook.likeness import NEAR, SAME_MEANING, cosine, near, words_in
+from orchestrator.handbook.likeness import NEAR, SAME_MEANING, alike, cosine, words_in
 from orchestrator.handbook.proposals import Proposal
 
 __all__ = ["Gate", "Meaning", "Passed", "Refused", "Source", "formed", "gated", "normalised"]
@@ -87,6 +87,7 @@ class _Said(NamedTuple):
 
     name: str
     instruction: str
+    words: Set[str]
     id: int
     """0 for a proposal."""
     is_active: bool
@@ -125,14 +126,22 @@ def gated(
         if isinstance(result, Passed):
             new, vector = result.delta, meaning.vector if meaning else None
             said = [each for each in said if result.instead is None or each.id != result.instead.id]
-            said.append(_Said(new.name, new.instruction, 0, True, False, vector))
+            words = {*words_in(new.instruction)}
+            said.append(_Said(new.name, new.instruction, words, 0, is_active=True, harms=False, vector=vector))
         results.append(result)
     return results
 
 
 def _said(behavior: Behavior) -> _Said:
-    harms = behavior.harmful > behavior.helpful
-    return _Said(behavior.name, behavior.instruction, behavior.id, behavior.is_active, harms, None)
+    return _Said(
+        behavior.name,
+        behavior.instruction,
+        {*words_in(behavior.instruction)},
+        behavior.id,
+        is_active=behavior.is_active,
+        harms=behavior.harmful > behavior.helpful,
+        vector=None,
+    )
 
 
 def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: Meaning | None) -> Passed | Refused:
@@ -151,9 +160,9 @@ def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: M
 
 def _repeated(proposal: Proposal, add: Add, said: Sequence[_Said], meaning: Meaning | None) -> Passed | Refused:
     """Return the proposal as passed, unless it says what is said already, or was."""
-    instead = None
+    instead, words = None, {*words_in(add.instruction)}
     for each in said:
-        is_same = near(each.instruction, add.instruction) >= NEAR
+        is_same = alike(each.words, words) >= NEAR
         if is_same and not each.is_active:
             return Refused(proposal, "retired", f"{add.name} says what {each.name} said, which is retired")
         if is_same or (each.is_active and each.name == add.name and not each.harms):

@@ -49,7 +49,7 @@ async def learn(said: Said, handbook: Handbook, path: Path, times: int = 1) -> l
     with Pipeline({"small": small, "large": Scripted(said)}, "small", db=path) as made:
         stored = solved(made)
         strategist = Strategist(made, handbook)
-        return [await strategist.learn(stored, is_right=True) for _ in range(times)]
+        return [await strategist.alearn(stored, is_right=True) for _ in range(times)]
 
 
 async def test_a_run_is_reflected_on_and_what_passes_the_gates_is_added(handbook: Handbook, tmp_path: Path) -> None:
