@@ -95,7 +95,7 @@ class Learner:
         if not tried or not all(each.unusable for each in tried):
             return ""
         texts = "its text" if len(tried) == 1 else f"any of its {len(tried)} texts"
-        return f"no behaviors could be read in {texts}: engine {self._strategist.engine!r} is no strategist, name another"
+        return f"no behaviors can be read in {texts}: engine {self._strategist.engine!r} is no strategist, name another"
 
     def _tried(self) -> list[Learnt]:
         return [each for each in self._learnt if not each.skipped]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -48,8 +49,14 @@ def curated(
         stays = max(group, key=lambda each: (_worth(each), -each.id))
         gone = tuple(sorted(each.id for each in group if each is not stays))
         deltas += [Merge(stays.id, gone)] if gone else []
-        merged.append(stays)
+        merged.append(_joined(stays, group))
     return [*deltas, *(Retire(each.id) for each in _over(merged, most))]
+
+
+def _joined(stays: Behavior, group: Sequence[Behavior]) -> Behavior:
+    """Return what stays of a group, with the counters of all."""
+    counted = {name: sum(getattr(each, name) for each in group) for name in ("helpful", "harmful", "neutral")}
+    return replace(stays, **counted)
 
 
 def _worth(behavior: Behavior) -> int:

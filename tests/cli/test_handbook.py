@@ -161,7 +161,14 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert done.exit_code == 0, done.stderr
     assert "behavior_carry_over: Carry what is above nine to the next digit." in done.stderr
     assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
-    assert "1 behavior from 1 run; the outcome of 1 is not known: reward them" in done.stderr
+    told = done.stderr.splitlines()
+    assert told[0] == "no embedding is configured: proposals are compared with what is known by words"
+    assert told[-1].split(" · ") == [
+        "learned 1 behavior from 1 run",
+        "1 refused (`orchestrator handbook refused`)",
+        "1 left alone: nobody knows its outcome: reward it",
+        "116 output and 1,614 prompt tokens of its own",
+    ]
     assert len(lines(orchestrator("handbook", "list"))) == 2
     again = orchestrator("handbook", "learn", *flags)
-    assert "0 behaviors from 1 run" in again.stderr
+    assert "learned 0 behaviors from 0 runs · 1 left alone: it was learned from before" in again.stderr
