@@ -28,9 +28,14 @@ def learn(number: int, **given: Any) -> int:
     also those that an engine holds to be right, or wrong. What is asked is a run of its own, and no run is learned
     from twice. Exit code 1 if nothing of what the engine wrote could be read.
     """
-    from orchestrator.cli.interrupt import run_until_done
+    from orchestrator.cli.interrupt import Interrupted, run_until_done
+    from orchestrator.cli.streams import note
 
-    return run_until_done(_learn(number, given))
+    try:
+        return run_until_done(_learn(number, given))
+    except Interrupted as interrupted:
+        note("interrupted: what was learned is kept, and the same command goes on from there")
+        return interrupted.exit_code
 
 
 async def _learn(number: int, given: Mapping[str, Any]) -> int:

@@ -73,7 +73,7 @@ class Lent:
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
         result = await self._pipeline.arun(task, run_id=asked, batch=LEARNS + self._name)
         if result.status is Status.FAILED:
-            raise result.error or EngineError(f"engine {self.engine!r} was asked and failed: {result.reason}")
+            raise result.error or EngineError(f"it was asked and failed: {result.reason}", engine=self.engine)
         return result
 
 

@@ -81,6 +81,9 @@ class _Spent:
         self.output_tokens += output_tokens
         self.prompt_tokens += prompt_tokens
 
+    def of(self, learnt: Learnt) -> Learnt:
+        return learnt._replace(output_tokens=self.output_tokens, prompt_tokens=self.prompt_tokens)
+
 
 class Strategist:
     """Learns from one run after another. `pipeline` lends an engine, its budget and its journal.
@@ -141,19 +144,20 @@ class Strategist:
         is_right = self._outcome(stored) if is_right is None else is_right
         if is_right is None:
             judged = await self._judged(stored)
-            if judged is None or judged.is_right is None:
-                told = judged.told if judged else "nobody knows its outcome: reward it"
-                return Learnt(stored.run.id, (), (), "", *(judged[2:] if judged else ()), skipped=told)
+            if judged is None:
+                return Learnt(stored.run.id, skipped="nobody knows its outcome: reward it")
+            spent.add(judged.output_tokens, judged.prompt_tokens)
+            if judged.is_right is None:
+                return spent.of(Learnt(stored.run.id, skipped=judged.told))
             is_right = judged.is_right
-            spent.add(*judged[2:])
         try:
             proposals = await self._proposals(stored, is_right, judged is not None, spent)
         except ModelMisbehaved as error:
-            return Learnt(stored.run.id, (), (), str(error), spent.output_tokens, spent.prompt_tokens)
+            return spent.of(Learnt(stored.run.id, unusable=str(error)))
         reason = f"learned from run {stored.run.id}" + (f", {judged.told}" if judged else "")
         async with self._adding:
             added, refused, compared = await self._add(proposals, stored, reason)
-        return Learnt(stored.run.id, added, refused, "", spent.output_tokens, spent.prompt_tokens, compared=compared)
+        return spent.of(Learnt(stored.run.id, added, refused, compared=compared))
 
     def knows(self, run_id: str) -> bool:
         """Return whether it has learned from a run: then it does not again."""

@@ -56,9 +56,9 @@ _FORGET = "DELETE FROM refused WHERE handbook = ? AND number = ?"
 def put(connection: sqlite3.Connection, handbook: int, refusals: Iterable[Refusal], at_s: float) -> None:
     """Keep refusals, and let go of the oldest where there are too many. Inside a transaction; so are all of these."""
     for each in refusals:
-        told = {name: _cut(name, value) for name, value in each._asdict().items() if isinstance(value, str)}
-        row = each._replace(**told, at_s=at_s)._asdict()
-        connection.execute(_PUT, (handbook, *{**row, "number": None}.values()))
+        texts = {name: _cut(name, value) for name, value in each._asdict().items() if isinstance(value, str)}
+        row = {**each._asdict(), **texts, "at_s": at_s, "number": None}
+        connection.execute(_PUT, (handbook, *row.values()))
     connection.execute(_OLD, (handbook,))
 
 
