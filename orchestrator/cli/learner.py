@@ -85,8 +85,9 @@ class Learner:
             self._note(f"run {run}: nothing learned: {error}")
 
     def end(self) -> None:
-        """Sum up."""
-        self._note(" · ".join(self._summary()))
+        """Sum up, when nothing else is on the screen any more."""
+        if not self._is_quiet:
+            note(" · ".join(self._summary()))
 
     @property
     def useless(self) -> str:
