@@ -126,6 +126,8 @@ class Learner:
             self._note(f"{none}proposals are compared with what is known by {learnt.compared}")
         if learnt.unusable:
             self._note(f"run {learnt.run}: nothing learned: {learnt.unusable}")
+        elif not learnt.skipped and not learnt.new and not learnt.refused:
+            self._note(f"run {learnt.run}: nothing worth keeping")
         for behavior in learnt.new:
             self._note(f"run {learnt.run}: {behavior.name}: {behavior.instruction}")
         for refused in learnt.refused:

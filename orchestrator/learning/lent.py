@@ -1,4 +1,5 @@
-"""One engine of a pipeline, lent to answer questions of ours: nothing watches it, routes it or gives it tools.
+"""One engine of a pipeline, lent to answer questions of ours: nothing routes it or gives it tools, and it is stopped
+where it repeats itself.
 
 A question is a run of its own, so it is in the journal with its ledger, within the pipeline's budget, and never asked
 twice: its id follows from what is asked and of whom. The runs of the pipeline's tasks know nothing of it.
@@ -57,7 +58,7 @@ class Lent:
             seed=own + seed,
             stop_on_answer=False,
             reward=lambda task, answer: None,
-            monitors=(),
+            monitors=("stalled",),
             tools=(),
             mode=None,
             handbook=None,
