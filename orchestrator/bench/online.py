@@ -26,7 +26,7 @@ from orchestrator.bench.shuffled import lay, shuffled
 from orchestrator.bench.workloads.base import Workload, fingerprint, scored
 from orchestrator.errors import UserError
 from orchestrator.learning.second_attempts import SecondAttempts
-from orchestrator.learning.strategist import Strategist
+from orchestrator.learning.strategist import Learnt, Strategist
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import derived
@@ -126,11 +126,19 @@ class Online:
             for attempt in (await self._second.guided(first.run.id), await self._second.revised(first.run.id)):
                 second = [] if attempt.second is None else [self._over(attempt.second)]
                 found[attempt.way], told[attempt.way] = [first, *second], of_attempt(attempt)
-        learnt = await self._strategist.learn(tested, is_right=self._reward(task, answer_of(tested)) >= 1)
+        learnt = await self._learnt(tested, is_right=self._reward(task, answer_of(tested)) >= 1)
         behaviors = self._book.behaviors()
         lay(self._twin, shuffled(behaviors))
         told[LEARNS] = of_learning(learnt, behaviors)
         return [self._sample(arm, task, runs, told.get(arm, {})) for arm, runs in found.items()]
+
+    async def _learnt(self, tested: StoredRun, *, is_right: bool) -> Learnt:
+        """Learn from a run; where a command died behind that, the journal is asked again what it took."""
+        learnt = await self._strategist.alearn(tested, is_right=is_right)
+        if not learnt.skipped:
+            return learnt
+        with Store(":memory:") as store:
+            return await Strategist(self._arms[NONE], Handbook(store)).alearn(tested, is_right=is_right)
 
     async def _answered(self, arm: str, task: Task) -> StoredRun:
         run_id = derived("handbook", self._folder.id, arm, str(task.id))

@@ -70,7 +70,7 @@ def of_learning(learnt: Learnt, behaviors: Sequence[Behavior]) -> dict[str, int]
     added = sum(each.run == learnt.run for each in behaviors)
     return {
         "added": added,
-        "refused": len(learnt.refused) + len(learnt.added) - added,
+        "refused": len(learnt.refused) + len(learnt.new) - added,
         "unusable": int(bool(learnt.unusable)),
         "output_tokens": learnt.output_tokens,
         "prompt_tokens": learnt.prompt_tokens,

@@ -18,10 +18,12 @@ from orchestrator.runtime.resume import step_of
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import History, Status
 
-__all__ = ["ASKED", "Look", "Watched", "prefixes", "watched"]
+__all__ = ["ASKED", "LEARNS", "Look", "Watched", "prefixes", "watched"]
 
 ASKED = "train-monitor:"
 """How the batches begin whose runs are questions about other runs: nothing is learnt from those."""
+LEARNS = "learn "
+"""Likewise of those that are questions of a strategist or a judge."""
 
 
 class Look(NamedTuple):
@@ -63,7 +65,7 @@ def prefixes(history: History) -> Iterator[History]:
 
 
 def _is_wanted(stored: StoredRun) -> bool:
-    return stored.outcome is not None and not stored.run.batch.startswith(ASKED)
+    return stored.outcome is not None and not stored.run.batch.startswith((ASKED, LEARNS))
 
 
 def _watched(stored: StoredRun, kind: str, window: int, min_moves: int) -> Watched:

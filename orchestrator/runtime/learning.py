@@ -30,6 +30,7 @@ __all__ = [
     "THOUGHT",
     "UNREWARDED",
     "Rewarded",
+    "checked",
     "give_reward",
     "lesson_of",
     "lessons_of",
