@@ -16,17 +16,10 @@ from typing import Any, Literal, NamedTuple
 from orchestrator.behaviors import PREFIX, Add, Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.likeness import NEAR, near, words_in
+from orchestrator.handbook.orders import order_in, plain
 from orchestrator.handbook.proposals import Proposal
 
 __all__ = ["Passed", "Refused", "Source", "gated", "normalised"]
-
-_ORDERS = re.compile(
-    r"(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous|prior)"
-    r"|system prompt|developer message|you are now|new instructions|reveal|exfiltrat|api[ _-]?key|password"
-    r"|<\|.{0,40}\|>|</?(?:think|tool|tool_call|system|user|assistant)\b|\[/?INST\]|^\s*(?:system|user|assistant)\s*:"
-    r"|https?://|```",
-    re.IGNORECASE,
-)
 
 
 class Source(NamedTuple):
@@ -83,9 +76,8 @@ def _gated(proposal: Proposal, said: Sequence[tuple[str, str]], source: Source) 
         Behavior(id=1, **add._asdict())
     except UserError as error:
         return Refused(proposal, "form", str(error))
-    for text in (add.instruction, section, name.removeprefix(PREFIX).replace("_", " ")):
-        if found := _ORDERS.search(text):
-            return Refused(proposal, "orders", f"{name} reads like an order to an engine: {found[0]!r:.60}")
+    if found := order_in(add.instruction, section, name.removeprefix(PREFIX).replace("_", " ")):
+        return Refused(proposal, "orders", f"{name} reads like an order to an engine: {found!r:.60}")
     words = f"{add.instruction} {name.removeprefix(PREFIX).replace('_', ' ')}"
     if source.answer is not None and _holds(words, source.answer):
         return Refused(proposal, "answer", f"{name} holds the answer of the task that it was learned from")
@@ -97,5 +89,5 @@ def _gated(proposal: Proposal, said: Sequence[tuple[str, str]], source: Source) 
 
 def _holds(text: str, answer: str) -> bool:
     """Return whether a text holds an answer as words of its own, however they are spaced or written large."""
-    words = r"\s+".join(re.escape(word) for word in answer.casefold().split())
-    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", text.casefold()) is not None
+    words = r"\s+".join(re.escape(word) for word in plain(answer).casefold().split())
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", plain(text).casefold()) is not None

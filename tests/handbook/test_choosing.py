@@ -79,7 +79,7 @@ def test_a_playbook_comes_back_as_it_was_written() -> None:
     ]
     text = written(some)
     assert text == (
-        "## others\n[behavior_1-00001] helpful=0 harmful=0 :: Do 1.\n\n"
+        "[behavior_1-00001] helpful=0 harmful=0 :: Do 1.\n\n"
         "## sums\n[behavior_2-00002] helpful=3 harmful=1 :: Do 2.\n"
         "[behavior_7-00007] helpful=0 harmful=0 :: Do not: Do 7.\n"
     )
@@ -92,6 +92,6 @@ def test_a_playbook_comes_back_as_it_was_written() -> None:
 
 def test_bullets_of_other_programs_get_names_and_other_lines_are_refused_by_number() -> None:
     (found,) = bullets_in("# STRATEGIES\n[shr-00042] helpful=3 harmful=1 :: Read the docs.\n")
-    assert found == ("behavior_shr_00042", "Read the docs.", "STRATEGIES", "do", 3, 1)
+    assert found == ("behavior_shr_00042", "Read the docs.", "STRATEGIES", "do", 3, 1, 2)
     with pytest.raises(UserError, match=r"line 2: 'free text' is no bullet"):
         list(bullets_in("## a\nfree text"))
