@@ -92,8 +92,8 @@ COLUMNS = {
         "version INTEGER NOT NULL, vector BLOB NOT NULL"
     ),
     "uses": (
-        "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, "
-        "seq INTEGER NOT NULL"
+        "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL, "
+        "effect TEXT NOT NULL"
     ),
 }
 
