@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["handbook"]
 
 _FORMATS = ("jsonl", "bullets")
+_TOLD = 10
+"""Lines about what an import leaves out."""
+_MOST = 1 << 20
+"""Behaviors that are asked for at once."""
+_DIGITS = 18
+"""Of the largest number that SQLite can be asked for."""
 
 name_flag = click.option(
     "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
@@ -57,9 +63,10 @@ def handbook() -> None:
 def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: Any) -> None:
     """List the behaviors, and how often those that were used helped or harmed."""
     from orchestrator.cli.streams import say
+    from orchestrator.visible import visible
 
     with _reading(given) as book:
-        found = book.behaviors(section=section, retired=retired)
+        found = book.behaviors(section=None if section is None else visible(section), retired=retired)
     if not as_json:
         say(f"{'id':>5}  {'helpful':>7} {'harmful':>7}  behavior")
     for each in found:
@@ -68,7 +75,7 @@ def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: A
 
 @handbook.command("search", epilog='Example: orchestrator handbook search "What is 17 + 25?"')
 @click.argument("question")
-@click.option("-n", "number", type=click.IntRange(1), default=10, show_default=True, help="Behaviors to show.")
+@click.option("-n", "number", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Behaviors to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
 @_flags
 def search(question: str, number: int, as_json: bool, **given: Any) -> None:
@@ -142,7 +149,7 @@ def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any
     """Add a behavior of your own."""
     from orchestrator.behaviors import Add
 
-    with _writing(given) as book:
+    with _writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     _note(f"behavior {change.after[0].id} added")
 
@@ -171,7 +178,7 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     from orchestrator.cli.streams import say
     from orchestrator.handbook.curating import curated
 
-    with _writing(given) as book:
+    with _reading(given) if dry_run else _writing(given) as book:
         found = book.behaviors()
         names = {each.id: each.name for each in found}
         deltas = curated(found, most=most, min_uses=min_uses)
@@ -222,6 +229,8 @@ def export(form: str, out: Path | None, **given: Any) -> None:
         with printing():
             sys.stdout.write(text)
     else:
+        if out.exists() and out.samefile(book.file):
+            raise UserError(f"{out} is the handbook itself: choose another file with --out")
         with writing(str(out)):
             out.write_text(text, encoding="utf-8")
 
@@ -231,15 +240,25 @@ def export(form: str, out: Path | None, **given: Any) -> None:
 @format_flag
 @_flags
 def import_behaviors(source: Path, form: str, **given: Any) -> None:
-    """Add the behaviors of a file, all of them or none; one whose name is there already is left out."""
-    from orchestrator.handbook.exchange import added
+    """Add the behaviors of a file, all of them or none.
 
-    wanted = added(_text(source), form)
-    with _writing(given) as book:
+    One whose name is there already is left out, one that is retired in the file, and one that reads like an order to
+    an engine: `handbook add` takes that by hand.
+    """
+    from orchestrator.handbook.exchange import read
+    from orchestrator.visible import first_words
+
+    found = read(_text(source), form)
+    with _writing(given, makes=True) as book:
         known = {each.name for each in book.behaviors()}
-        new = [each for each in wanted if each.name not in known]
-        book.apply(new, reason=f"imported from {source.name}")
-    _note(f"{len(new)} added, {len(wanted) - len(new)} were there already")
+        new = [each for each in found.adds if each.name not in known]
+        book.apply(new, reason=f"imported from {first_words(source.name, 80)}")
+    for told in found.orders[:_TOLD]:
+        _note(f"left out: {told}")
+    counts = [f"{len(new)} added", f"{len(found.adds) - len(new)} were there already"]
+    counts += [f"{found.retired} retired left out"] if found.retired else []
+    counts += [f"{len(found.orders)} like orders left out"] if found.orders else []
+    _note(", ".join(counts))
 
 
 @handbook.command("learn", epilog="Example: orchestrator handbook learn --runs 50")
@@ -325,12 +344,15 @@ def _effect(effect: Effect) -> Iterator[str]:
 def _told(change: Change) -> str:
     names = ", ".join(row.name for row in change.after[:3]) + (", ..." if len(change.after) > 3 else "")
     mark = " " if change.is_current else "x"
-    return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {change.reason}' if change.reason else ''}"
+    reason = " ".join(change.reason.split())
+    return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {reason}' if reason else ''}"
 
 
 def _named(text: str) -> int | str:
-    """Return a number as one: of a behavior or a change; anything else is a name."""
-    return int(text) if text.isdecimal() else text
+    """Return a number as one: of a behavior or a change; anything else is a name, a number that none can have, too."""
+    from orchestrator.visible import visible
+
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else visible(text)
 
 
 def _counted(number: int, noun: str) -> str:
@@ -339,7 +361,7 @@ def _counted(number: int, noun: str) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_bytes().decode()
+        return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}: name a file that `handbook export` wrote") from error
     except UnicodeDecodeError as error:
@@ -365,14 +387,22 @@ def _reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_path(given), readonly=True) as store:
+    with Store(_made(_path(given)), readonly=True) as store:
         yield Handbook(store, given["name"])
 
 
 @contextmanager
-def _writing(given: Mapping[str, Any]) -> Iterator[Handbook]:
+def _writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbook]:
+    """Open the handbook to change it; a file that is not there is made by what puts something in, only."""
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_path(given)) as store:
+    path = _path(given)
+    with Store(path if makes else _made(path)) as store:
         yield Handbook(store, given["name"])
+
+
+def _made(path: Path | str) -> Path | str:
+    if not Path(path).exists():
+        raise UserError(f"no handbook at {path}: `handbook add`, `import` or `learn` makes one")
+    return path
