@@ -11,12 +11,13 @@ to pass the gates of handbook/gates.py.
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Sequence
 from hashlib import blake2b
 from json import loads
 from typing import NamedTuple
 
-from orchestrator.errors import ModelMisbehaved, UserError
+from orchestrator.errors import ModelMisbehaved, RunTaken, UserError
 from orchestrator.handbook.gates import Passed, Refused, Source, gated
 from orchestrator.handbook.prompts import extraction, reflection, repair
 from orchestrator.handbook.proposals import Proposal, proposals_in
@@ -35,6 +36,8 @@ LEARNS = "learn "
 """How the batch of a run begins that is no task of the user's, but a question of a strategist."""
 _TRACE_CHARS = 24_000
 """Of a longer trace the beginning and the end are shown, half of this each."""
+_LOOK_AGAIN_S = 0.1
+"""How long to wait before looking again whether another process has been answered."""
 _KNOWN = 40
 """Behaviors that a proposal is compared with: those that share its rarest words."""
 
@@ -113,7 +116,12 @@ class Strategist:
         """Return what the engine writes behind its thoughts, and how many tokens that took."""
         task = Task(messages=tuple(messages))
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
-        result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
+        while True:
+            try:
+                result = await self._engine.arun(task, run_id=asked, batch=LEARNS + self._name)
+                break
+            except RunTaken:  # another learner asks the same: what it is told will do
+                await sleep(_LOOK_AGAIN_S)
         return said(result.text).strip(), result.ledger.total().output_tokens
 
 

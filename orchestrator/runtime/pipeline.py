@@ -19,7 +19,7 @@ from orchestrator.engines.embedding import Embedding
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
-from orchestrator.errors import UnknownName, UserError
+from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
 from orchestrator.memory.handbook import Handbook
@@ -359,7 +359,7 @@ class Pipeline:
 
     async def _drive(self, run: Run) -> RunResult:
         if run.id in self._driven:
-            raise UserError(f"run {run.id} is being executed already: wait for it")
+            raise RunTaken(f"run {run.id} is being executed already: wait for it")
         self._driven.add(run.id)
         try:
             if run.outcome is None:
