@@ -92,12 +92,12 @@ class Journal:
     def open_run(self, row: RunRow) -> int:
         """Store a run at once, claimed for this journal, and return its number, which its other rows carry.
 
-        Raises RunTaken where another process has stored it meanwhile.
+        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile.
         """
         try:
             with self._store.transaction() as connection:
                 if connection.execute(_KEY, (row.id,)).fetchone():
-                    raise RunTaken(f"run {row.id} has just been begun by another process: wait for it")
+                    raise RunTaken(f"run {row.id} has been begun already: wait for whoever executes it")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
                 assert key is not None
                 connection.execute(_CLAIM, (key, *self._claimant()))
