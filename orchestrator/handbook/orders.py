@@ -21,6 +21,7 @@ _ORDERS = re.compile(
 )
 _MARK = re.compile(r"<(?=[^\s<>=][^\s<>]{0,60}>)|\[(?=/?[a-z]?[A-Z_]{3,}\]|\|[^\s\[\]]{0,60}\|\])")
 """What opens the likes of `<|im_end|>`, `</s>`, `<｜User｜>`, `<<SYS>>`, `[INST]`, `[gMASK]` and `[|user|]`."""
+_SHOWN = 20
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
 
 
@@ -32,8 +33,10 @@ def plain(text: str) -> str:
 def order_in(*texts: str) -> str:
     """Return what in texts reads like an order to an engine, or like a mark of its prompts; empty for nothing."""
     for text in map(plain, texts):
-        if found := _ORDERS.search(text) or _MARK.search(text):
-            return text[found.start() : max(found.end(), found.start() + 20)]
+        if found := _ORDERS.search(text):
+            return found[0]
+        if found := _MARK.search(text):
+            return text[found.start() : found.start() + _SHOWN]
     return ""
 
 
