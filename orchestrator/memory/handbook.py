@@ -116,9 +116,14 @@ class Handbook:
     def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
         """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
         with self._reading() as (connection, key):
-            ids = self._vectors(space).missing(connection, key, limit)
+            ids = self._vectors(space).missing(connection, key)[:limit]
             rows = _found(connection, key, ids)
         return [rows[id] for id in ids]
+
+    def num_without_vector(self, space: str) -> int:
+        """Return how many active behaviors have no vector in `space` as they are now."""
+        with self._reading() as (connection, key):
+            return len(self._vectors(space).missing(connection, key))
 
     def put_vectors(self, space: str, given: Mapping[Behavior, Sequence[float]]) -> None:
         """Store what behaviors mean in `space`, which names what embeds them; see vectors."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,24 @@ DELTAS = st.one_of(
     st.builds(Retire, IDS),
     st.builds(Credit, IDS, st.sampled_from(["r1", "r2"]), EFFECTS),
 )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.one_of(DELTAS, st.integers(0, 12), st.just("embed")), max_size=20))
+def test_what_has_no_vector_is_told_from_the_changes_as_from_looking_through_all(actions: list[Any]) -> None:
+    with Store(":memory:") as store:
+        handbook = Handbook(store)
+        for action in actions:
+            with suppress(UserError):
+                if action == "embed":
+                    handbook.put_vectors(SPACE, {each: [1, each.id] for each in handbook.without_vector(SPACE, 2)})
+                elif isinstance(action, int):
+                    handbook.rollback(action)
+                else:
+                    handbook.apply([action])
+            afresh = Handbook(store)
+            assert handbook.without_vector(SPACE) == afresh.without_vector(SPACE)
+            assert handbook.num_without_vector(SPACE) == len(afresh.without_vector(SPACE))
 
 
 @settings(max_examples=60, deadline=None)
