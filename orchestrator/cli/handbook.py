@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.handbook.effect import Effect
     from orchestrator.learning.strategist import Learnt
     from orchestrator.memory.handbook import Change, Handbook
+    from orchestrator.runtime.meaning import Ranked
 
 __all__ = ["handbook"]
 
@@ -76,13 +77,13 @@ def search(question: str, number: int, as_json: bool, **given: Any) -> None:
     """Show what a question finds, the best first: by words, and by meaning where an embedding is configured."""
     from orchestrator.cli.interrupt import run_until_done
 
-    found, by = run_until_done(_found(question, number, given))
+    found, by, _ = run_until_done(_found(question, number, given))
     for each, _ in found[:number]:
         _say(each, as_json=as_json)
     _note(f"{_counted(min(len(found), number), 'behavior')} by {by}")
 
 
-async def _found(question: str, number: int, given: Mapping[str, Any]) -> tuple[list[tuple[Behavior, float]], str]:
+async def _found(question: str, number: int, given: Mapping[str, Any]) -> Ranked:
     from orchestrator.runtime.meaning import ranked
 
     with _reading(given) as book:

@@ -132,11 +132,20 @@ class Handbook:
             self._vectors(space).put(connection, _key(connection, self.name, at_s), given)
 
     def nearest(
-        self, space: str, vector: Sequence[float], limit: int = 40, *, sections: Sequence[str] = ()
+        self,
+        space: str,
+        vector: Sequence[float],
+        limit: int = 40,
+        *,
+        sections: Sequence[str] = (),
+        beside: Sequence[Behavior] = (),
     ) -> list[tuple[Behavior, float]]:
-        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors."""
+        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors.
+
+        Those `beside` them that have vectors are among them, however far they are.
+        """
         with self._reading() as (connection, key):
-            rows: dict[int, Behavior] = {}
+            rows = {each.id: each for each in beside}
 
             def is_wanted(ids: Sequence[int]) -> dict[int, int]:
                 found = _found(connection, key, [id for id in ids if id not in rows])
@@ -146,7 +155,9 @@ class Handbook:
                     row.id: row.version for row in wanted if row.is_active and (not sections or row.section in sections)
                 }
 
-            found = self._vectors(space).nearest(connection, key, vector, limit, is_wanted)
+            found = self._vectors(space).nearest(
+                connection, key, vector, limit, is_wanted, [(each.id, each.version) for each in beside]
+            )
         return [(rows[id], likeness) for id, likeness in found]
 
     def _vectors(self, space: str) -> Vectors:

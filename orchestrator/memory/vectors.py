@@ -8,7 +8,7 @@ through for those without a vector, while the handbook only grows: what was chan
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from json import dumps
 from typing import Any
 
@@ -48,6 +48,7 @@ class Vectors:
         self._size = 0
         self._matrix: Any = None
         self._versions: list[tuple[int, int]] = []
+        self._places: dict[tuple[int, int], int] = {}
         self._missing: list[int] = []
         self._place: tuple[int, int] | None = None
         """Head and last change of the handbook when it was looked for what is missing."""
@@ -92,10 +93,12 @@ class Vectors:
         vector: Sequence[float],
         limit: int,
         is_wanted: Callable[[Sequence[int]], Mapping[int, int]],
+        beside: Iterable[tuple[int, int]] = (),
     ) -> list[tuple[int, float]]:
-        """Return ids and cosines in [-1, 1], nearest first, at most `limit`; equal ones by id.
+        """Return ids and cosines in [-1, 1], nearest first; equal ones by id.
 
-        `is_wanted` returns those of some ids that may be recalled, with the versions that they have.
+        They are the nearest `limit`, and those `beside` them, given as ids and versions, that have vectors. `is_wanted`
+        returns those of some ids that may be recalled, with the versions that they have.
         """
         from numpy import argpartition
 
@@ -111,7 +114,10 @@ class Vectors:
             wanted = is_wanted([id for id, _, _ in rows])
             found = [(id, value) for id, version, value in rows if wanted.get(id) == version]
             if len(found) >= limit or looked_at == self._size:
-                return sorted(found, key=lambda each: (-each[1], each[0]))[:limit]
+                nearest = dict(sorted(found, key=lambda each: (-each[1], each[0]))[:limit])
+                places = {each[0]: self._places[each] for each in beside if each in self._places}
+                nearest |= {id: float(likeness[place]) for id, place in places.items()}
+                return sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
             looked_at *= 8
 
     def _unit(self, vector: Sequence[float], whose: str) -> Any:
@@ -140,5 +146,6 @@ class Vectors:
                 grown[: self._size] = self._matrix
                 self._matrix = grown
             self._matrix[self._size] = vector
+            self._places[behavior, version] = len(self._versions)
             self._versions.append((behavior, version))
             self._size, self._last = self._size + 1, n

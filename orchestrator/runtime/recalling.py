@@ -51,8 +51,8 @@ async def recall(
     """
     head, own = handbook.head, "" if options.own else fingerprint(task)
     question, number = question_of(task.messages), _LOOKED_AT * options.limit
-    found, by = await ranked(handbook, question, number, embedding, sections=options.sections)
-    found = [(each, score) for each, score in found if not own or each.task != own]
+    ranking, by, _ = await ranked(handbook, question, number, embedding, sections=options.sections)
+    found = [(each, score) for each, score in ranking if not own or each.task != own]
     sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in found}
     taken = chosen(
         found, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
