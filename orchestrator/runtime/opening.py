@@ -359,15 +359,15 @@ def _assemble(
 
 def task_json(task: Task) -> str:
     """Return a task as the journal keeps it."""
-    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer})
+    topic = {} if task.topic is None else {"topic": task.topic}  # journals of before know of none
+    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer, **topic})
 
 
 def task_of(stored: StoredRun) -> Task:
     """Return the task of a stored run."""
     given = loads(stored.run.task)
-    return Task(
-        messages=tuple(Message(*message) for message in given["messages"]), id=given["id"], answer=given["answer"]
-    )
+    messages = tuple(Message(*message) for message in given["messages"])
+    return Task(messages=messages, id=given["id"], answer=given["answer"], topic=given.get("topic"))
 
 
 def probed(ready: Ready) -> str:

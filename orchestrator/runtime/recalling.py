@@ -25,6 +25,7 @@ from orchestrator.handbook.citing import citations
 from orchestrator.handbook.effect import Trial
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.recall import Recall, Recalled
+from orchestrator.handbook.worth import worth
 from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
@@ -39,6 +40,7 @@ RECALLED, CITED = "recalled", "cited"
 """Kinds of the events that say what a run was shown, and what of it its text names."""
 _EMBEDDED_AT_ONCE = 256
 """Behaviors without a vector that one recall embeds; the others are found by their words until their turn comes."""
+_BY_BOTH = "words and meaning"
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
 
@@ -46,25 +48,42 @@ _LOOKED_AT = 4
 async def recall(
     handbook: Handbook, options: Recall, task: Task, counter: Engine, seed: int, embedding: Embedding | None
 ) -> Recalled:
-    """Return what `handbook` has for a task, by words, and with `embedding` by meaning as well.
+    """Return what `handbook` has for a task: by its topic, or by words, and with `embedding` by meaning as well.
 
     `counter` counts the tokens. Raises EngineError, of the counter only, or StoreError.
     """
     head, own = handbook.head, "" if options.own else fingerprint(task)
-    ranked, by = await _ranked(handbook, options, question_of(task.messages), embedding)
-    ranked = [(each, score) for each, score in ranked if not own or each.task != own]
+    if options.by == "topic":
+        ranked, by = _of_topic(handbook, task.topic)
+    else:
+        ranked, by = await _ranked(handbook, options, question_of(task.messages), embedding)
+    ranked = [(each, score) for each, score in ranked if not own or each.task != own][: _LOOKED_AT * options.limit]
     sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in ranked}
     found = chosen(
-        ranked, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
+        ranked,
+        most=options.limit,
+        tokens=options.tokens,
+        count=lambda each: sizes[each.id],
+        mass=options.mass,
+        least=options.least if by == _BY_BOTH else float("-inf"),
     )
     is_withheld = options.withholds(seed)
     return Recalled(handbook.file, handbook.name, head, by, *found, is_withheld)
 
 
+def _of_topic(handbook: Handbook, topic: str | None) -> tuple[list[tuple[Behavior, float]], str]:
+    """Return the behaviors of a topic, those of most worth first, equal ones by id."""
+    if topic is None:
+        return [], "topic, and the task names none"
+    found = sorted(handbook.behaviors(section=topic), key=lambda each: (-worth(each), each.id))
+    return [(each, float(worth(each))) for each in found], f"topic {topic}"
+
+
 async def _ranked(
     handbook: Handbook, options: Recall, question: str, embedding: Embedding | None
 ) -> tuple[list[tuple[Behavior, float]], str]:
-    """Return behaviors with their scores, best first, and by what they were found."""
+    """Return behaviors, best first, and by what they were found. A score is the cosine, 0 where that is not known, or
+    BM25 where nothing is known of meaning: their places, which order them, would not say how well they fit."""
     number = _LOOKED_AT * options.limit
     by_words = handbook.search(question, number, sections=options.sections)
     if embedding is None:
@@ -79,14 +98,15 @@ async def _ranked(
         return by_words, f"words, not by meaning: {error}"
     near = handbook.nearest(space, vector, number, sections=options.sections)
     known = {each.id: each for each, _ in (*by_words, *near)}
-    scores = fused([[each.id for each, _ in ranking] for ranking in (by_words, near)])
-    return [(known[id], score) for id, score in scores], "words and meaning"
+    places = fused([[each.id for each, _ in ranking] for ranking in (by_words, near)])
+    cosines = {each.id: cosine for each, cosine in near}
+    return [(known[id], cosines.get(id, 0.0)) for id, _ in places], _BY_BOTH
 
 
 def note(run: Run, recalled: Recalled) -> None:
     """Put into the journal what a run is shown."""
-    names = ", ".join(each.name for each in recalled.behaviors) or "nothing"
-    reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if recalled.behaviors else names
+    names = ", ".join(each.name for each in recalled.behaviors)
+    reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if names else f"nothing by {recalled.by}"
     told = {
         "reason": f"withheld for comparison: {reason}" if recalled.is_withheld else reason,
         **recalled._asdict(),

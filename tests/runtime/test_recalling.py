@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.behaviors import Add, Update
+from orchestrator.behaviors import Add, Credit, Retire, Update
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, ResumeRefused, UserError
@@ -159,7 +159,8 @@ def test_in_a_share_of_the_runs_nothing_is_shown_and_what_would_have_been_is_tol
         ({"limit": 1}, ["add_digits"]),
         ({"tokens": 60}, ["add_digits"]),
         ({"tokens": 10}, []),
-        ({"share": 1.0}, ["add_digits"]),
+        ({"mass": 0.5}, ["add_digits"]),
+        ({"least": 0.9}, ["add_digits", "carry_digits"]),  # by words there is no cosine
     ],
 )
 def test_the_caps_hold(handbook: Handbook, tmp_path: Path, options: dict[str, Any], names: list[str]) -> None:
@@ -197,6 +198,39 @@ def test_what_means_the_same_is_found_beside_what_shares_words(handbook: Handboo
         assert len(meaning.asked) == 5
 
 
+def test_where_nothing_is_near_by_meaning_nothing_is_shown(handbook: Handbook, tmp_path: Path) -> None:
+    recall = Recall(least=0.5)
+    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(), recall=recall) as pipeline:
+        for question, names in (
+            ("How long is a round pond?", ["behavior_draw_circles"]),
+            ("Circles, before angles?", ["behavior_draw_circles"]),  # shares words, and is told to be of another kind
+            ("What is counted?", ["behavior_add_digits", "behavior_carry_digits"]),
+        ):
+            told = events(pipeline, pipeline.run(question).run_id)["recalled"]
+            assert [each["name"] for each in told["behaviors"]] == names
+        handbook.apply([Retire(1), Retire(2)])
+        told = events(pipeline, pipeline.run("Add the digits, before angles.").run_id)["recalled"]
+    assert (told["behaviors"], told["left"]) == ([], "score")
+    assert told["reason"] == "nothing by words and meaning"
+
+
+def test_by_topic_all_of_the_tasks_topic_is_recalled_those_of_most_worth_first(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    handbook.apply([Add(f"behavior_{name}", f"Think {name}.", section="sums") for name in ("one", "two", "three")])
+    handbook.apply([Credit(6, "run", "helpful"), Credit(4, "run", "harmful")])
+    by_topic = Recall(by="topic", limit=2)
+    with made(Says(CITES), handbook, tmp_path, recall=by_topic) as pipeline:
+        about = Task(messages=SUM.messages, topic="sums")
+        told = events(pipeline, pipeline.run(about, run_id="it").run_id)["recalled"]
+        assert [each["id"] for each in told["behaviors"]] == [5, 6]  # 4 harmed; what is shown stands by id
+        assert told["by"] == "topic sums" and told["left"] == "count"
+        assert pipeline.run(about, run_id="it").run_id == "it"  # the topic is the stored task's, too
+        for topic, reason in ((None, "nothing by topic, and the task names none"), ("round", "nothing by topic round")):
+            told = events(pipeline, pipeline.run(Task(messages=SUM.messages, topic=topic)).run_id)["recalled"]
+            assert (told["behaviors"], told["reason"]) == ([], reason)
+
+
 def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
     handbook: Handbook, tmp_path: Path
 ) -> None:
@@ -213,7 +247,19 @@ def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path
     assert "recalled" not in told and "behavior_add" not in says.prompts[0]
 
 
-@pytest.mark.parametrize("options", [{"limit": 0}, {"tokens": True}, {"share": 2}, {"withheld": "x"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"tokens": True},
+        {"mass": 0},
+        {"least": float("nan")},
+        {"withheld": "x"},
+        {"by": "name"},
+        {"mass": 0.5, "by": "topic"},
+        {"sections": ["sums"], "by": "topic"},
+    ],
+)
 def test_options_of_recall_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         Recall(**options)
