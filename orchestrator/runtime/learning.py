@@ -227,7 +227,8 @@ def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mod
         lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
     if (of_mode := _known(stored, MODE)) is not None:
         lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
-    recalling.credit_late(stored, number)
+    if journal.reward_of(stored.key) is None:  # else the journal refuses this one
+        recalling.credit_late(journal, stored, number)
     journal.reward(stored.key, number, lessons)
     return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
 

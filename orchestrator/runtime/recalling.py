@@ -12,14 +12,16 @@ be measured; no question is answered with what was learned from itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from json import dumps, loads
+from pathlib import Path
 from time import time
 
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
 from orchestrator.engines.embedding import Embedding
-from orchestrator.errors import EngineError
+from orchestrator.errors import EngineError, StoreError, UnknownName
 from orchestrator.handbook.choosing import chosen, fused
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.effect import Trial
@@ -32,12 +34,12 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint, is_correct
-from orchestrator.types import Task, question_of
+from orchestrator.types import Status, Task, question_of
 
 __all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle", "trials", "was_right"]
 
-RECALLED, CITED = "recalled", "cited"
-"""Kinds of the events that say what a run was shown, and what of it its text names."""
+RECALLED, CITED, UNCREDITED = "recalled", "cited", "uncredited"
+"""Kinds of the events that say what a run was shown, what of it its text names, and why that got no credit."""
 _EMBEDDED_AT_ONCE = 256
 """Behaviors without a vector that one recall embeds; the others are found by their words until their turn comes."""
 _BY_BOTH = "words and meaning"
@@ -126,7 +128,10 @@ def recalled_in(stored: StoredRun) -> Recalled | None:
 
 
 def settle(run: Run, reward: float | None) -> None:
-    """At the end of a run: note what its text cites of what it was shown, and credit that if the outcome is known."""
+    """At the end of a run: note what its text cites of what it was shown, and credit that if the outcome is known.
+
+    Only text that stands is looked at, and of that only what engines wrote.
+    """
     assert run.recalled is not None
     text = "".join(step.text for step in run.history.written)
     found = citations(text, [each.name for each in run.recalled.shown])
@@ -134,24 +139,58 @@ def settle(run: Run, reward: float | None) -> None:
     said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
     told = {"reason": "; ".join(said), **found._asdict()}
     run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
-    if reward is not None:
-        assert run.handbook is not None
-        _credit(run.handbook, run.recalled, found.cited, run.id, reward)
+    if reward is not None and found.cited:
+        try:
+            with _source(run.recalled, run.handbook) as handbook:
+                lost = _credit(handbook, run.recalled, found.cited, run.id, reward)
+        except _Gone as gone:
+            lost = str(gone)
+        _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(stored: StoredRun, reward: float) -> None:
+def credit_late(journal: Journal, stored: StoredRun, reward: float) -> None:
     """Credit what a run cited whose reward came after its end. Raises StoreError where its handbook is not there."""
     recalled = recalled_in(stored)
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
     if recalled is not None and cited:
-        with Store(recalled.file) as store:
-            _credit(Handbook(store, recalled.handbook), recalled, cited, stored.run.id, reward)
+        with _source(recalled) as handbook:
+            lost = _credit(handbook, recalled, cited, stored.run.id, reward)
+        _tell_lost(journal, stored.key, len(stored.kept()), lost)
+        journal.commit(stored.key)
 
 
-def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id: str, reward: float) -> None:
+class _Gone(StoreError):
+    """The file that a run recalled from is not there any more."""
+
+
+@contextmanager
+def _source(recalled: Recalled, at_hand: Handbook | None = None) -> Iterator[Handbook]:
+    """Give the handbook that something was recalled from: a run may be resumed beside another one, or none."""
+    if at_hand is not None and (at_hand.file, at_hand.name) == (recalled.file, recalled.handbook):
+        yield at_hand
+        return
+    if not Path(recalled.file).is_file():
+        raise _Gone(f"the handbook at {recalled.file}, which it was recalled from, is not there: nobody is credited")
+    with Store(recalled.file) as store:
+        yield Handbook(store, recalled.handbook)
+
+
+def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id: str, reward: float) -> str:
+    """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
     ids = {each.name: each.id for each in recalled.shown}
-    handbook.apply([Credit(ids[name], run_id, effect) for name in cited], reason=f"run {run_id}")
+    lost: list[str] = []
+    for name in cited:
+        try:
+            handbook.apply([Credit(ids[name], run_id, effect)], reason=f"run {run_id}")
+        except UnknownName:  # somebody went back behind the change that added it
+            lost.append(name)
+    return f"no credit for {', '.join(lost)}: not in the handbook any more" if lost else ""
+
+
+def _tell_lost(journal: Journal, run: int, step: int, lost: str) -> None:
+    if lost:
+        journal.event(EventRow(run, step, UNCREDITED, dumps({"reason": lost}), time()))
 
 
 def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
@@ -174,11 +213,11 @@ def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
 def was_right(stored: StoredRun, reward: float | None) -> bool | None:
     """Return whether a run was right, by its reward or else by its gold answer; None where nobody can say.
 
-    A reward in between is neither.
+    A reward in between is neither; one that failed may be tried again, and was neither so far.
     """
     if reward is not None:
         return True if reward >= 1 else False if reward <= 0 else None
     gold = loads(stored.run.task)["answer"]
-    if gold is None or stored.outcome is None:
+    if gold is None or stored.outcome is None or stored.outcome.status == Status.FAILED:
         return None
     return is_correct(stored.outcome.answer, gold)

@@ -76,6 +76,22 @@ def test_citations_are_whole_names() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("behavior_sum_twice", ["behavior_sum_twice"]),
+        ("behavior_sum", ["behavior_sum"]),
+        ("behavior_sum_twice, behavior_sum", ["behavior_sum_twice", "behavior_sum"]),
+        ("behavior_sum's, **behavior_sum_twice**", ["behavior_sum", "behavior_sum_twice"]),
+        (r"\text{(behavior\_sum\_twice)}", ["behavior_sum_twice"]),
+        ("behavior_sum_ behavior_sum__twice behavior_sumé ébehavior_sum behavior_sum٣", []),
+        ("", []),
+    ],
+)
+def test_of_names_that_begin_alike_the_one_that_is_written_is_cited(text: str, cited: list[str]) -> None:
+    assert list(citations(text, ["behavior_sum", "behavior_sum_twice"]).cited) == cited
+
+
 @given(st.text())
 def test_any_text_can_be_looked_through(text: str) -> None:
     assert citations(text, ["behavior_a"]).unused in ((), ("behavior_a",))
