@@ -37,12 +37,15 @@ class Recall:
     """The topics that are looked in; all of them if none is named."""
     withheld: float = 0.0
     """Share of the runs, drawn by their seeds, that are shown nothing: what the others are held against."""
+    left_out: float = 0.0
+    """Chance of each behavior to be left out of a run, drawn by its seed, in [0, 1): what tells one from those that are
+    shown beside it."""
     own: bool = False
     """Whether a question may be answered with what was learned from that very question."""
 
     def __post_init__(self) -> None:
         check_whole("recall", self, limit=1, tokens=1)
-        check_range("recall", self, mass="(0, 1]", least="[0, 1]", withheld="[0, 1]")
+        check_range("recall", self, mass="(0, 1]", least="[0, 1]", withheld="[0, 1]", left_out="[0, 1)")
         check_lists("recall", self, sections="topics")
         check_choice("recall", self, by=get_args(By))
         if self.by == "topic":
@@ -57,6 +60,10 @@ class Recall:
         """Return whether the run of this seed is one that is shown nothing."""
         return Random(f"recall/{seed}").random() < self.withheld
 
+    def leaves_out(self, id: int, seed: int) -> bool:
+        """Return whether the run of this seed is shown what it recalls without behavior `id`."""
+        return self.left_out > 0 and Random(f"recall/{seed}/{id}").random() < self.left_out
+
 
 class Recalled(NamedTuple):
     """What a handbook has for a task."""
@@ -70,13 +77,15 @@ class Recalled(NamedTuple):
     by: str
     """`words`, `words and meaning`, `words`, with why not by meaning, or the topic."""
     behaviors: tuple[Behavior, ...]
-    """In the order they are shown; where nothing is shown, those that would have been."""
+    """In the order they are shown; those that would have been, but for the lot, are among them."""
     num_tokens: int
     left: str
     """See choosing.Chosen."""
     is_withheld: bool
+    left_out: tuple[int, ...] = ()
+    """Ids of those that were left out by lot."""
 
     @property
     def shown(self) -> tuple[Behavior, ...]:
         """What the engines read."""
-        return () if self.is_withheld else self.behaviors
+        return () if self.is_withheld else tuple(each for each in self.behaviors if each.id not in self.left_out)

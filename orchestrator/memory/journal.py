@@ -395,6 +395,11 @@ class Journal:
                     found.append(line)
         return found
 
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, of every run, run by run; each run's in order."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).events(kind)
+
     def batch(self, name: str) -> list[BatchRun]:
         """Return the newest run of each task of a batch, by position; empty for an unknown batch."""
         with self._store.reading() as connection:

@@ -24,7 +24,6 @@ from orchestrator.engines.embedding import Embedding
 from orchestrator.errors import EngineError, StoreError, UnknownName
 from orchestrator.handbook.choosing import chosen, fused
 from orchestrator.handbook.citing import citations
-from orchestrator.handbook.effect import Trial
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.handbook.worth import worth
@@ -36,7 +35,17 @@ from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import Status, Task, question_of
 
-__all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle", "trials", "was_right"]
+__all__ = [
+    "CITED",
+    "RECALLED",
+    "credit_late",
+    "note",
+    "read",
+    "recall",
+    "recalled_in",
+    "settle",
+    "was_right",
+]
 
 RECALLED, CITED, UNCREDITED = "recalled", "cited", "uncredited"
 """Kinds of the events that say what a run was shown, what of it its text names, and why that got no credit."""
@@ -69,8 +78,8 @@ async def recall(
         mass=options.mass,
         least=options.least if by == _BY_BOTH else float("-inf"),
     )
-    is_withheld = options.withholds(seed)
-    return Recalled(handbook.file, handbook.name, head, by, *found, is_withheld)
+    left_out = tuple(each.id for each in found.behaviors if options.leaves_out(each.id, seed))
+    return Recalled(handbook.file, handbook.name, head, by, *found, options.withholds(seed), left_out)
 
 
 def _of_topic(handbook: Handbook, topic: str | None) -> tuple[list[tuple[Behavior, float]], str]:
@@ -109,6 +118,8 @@ def note(run: Run, recalled: Recalled) -> None:
     """Put into the journal what a run is shown."""
     names = ", ".join(each.name for each in recalled.behaviors)
     reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if names else f"nothing by {recalled.by}"
+    left_out = ", ".join(each.name for each in recalled.behaviors if each.id in recalled.left_out)
+    reason += f", without {left_out} for comparison" if left_out else ""
     told = {
         "reason": f"withheld for comparison: {reason}" if recalled.is_withheld else reason,
         **recalled._asdict(),
@@ -119,12 +130,15 @@ def note(run: Run, recalled: Recalled) -> None:
 
 def recalled_in(stored: StoredRun) -> Recalled | None:
     """Return what a stored run was shown; None where no handbook was beside it, or it had not come to that."""
-    for event in stored.events:
-        if event.kind == RECALLED:
-            told = loads(event.detail)
-            behaviors = tuple(Behavior(**each) for each in told["behaviors"])
-            return Recalled(**{**{name: told[name] for name in Recalled._fields}, "behaviors": behaviors})
-    return None
+    return next((read(event) for event in stored.events if event.kind == RECALLED), None)
+
+
+def read(event: EventRow) -> Recalled:
+    """Return what an event says that a run was shown."""
+    told = loads(event.detail)
+    known = {name: told[name] for name in Recalled._fields if name in told}
+    behaviors = tuple(Behavior(**each) for each in told["behaviors"])
+    return Recalled(**{**known, "behaviors": behaviors, "left_out": tuple(told.get("left_out", ()))})
 
 
 def settle(run: Run, reward: float | None) -> None:
@@ -191,23 +205,6 @@ def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id
 def _tell_lost(journal: Journal, run: int, step: int, lost: str) -> None:
     if lost:
         journal.event(EventRow(run, step, UNCREDITED, dumps({"reason": lost}), time()))
-
-
-def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
-    """Yield the runs of a journal that recalled from a handbook of this name, and have ended."""
-    for each in journal.runs(limit=1 << 62):
-        stored = journal.run(each.id)
-        recalled = recalled_in(stored)
-        if recalled is None or recalled.handbook != handbook or stored.outcome is None:
-            continue
-        used = loads(stored.outcome.ledger)
-        yield Trial(
-            tuple(behavior.id for behavior in recalled.behaviors),
-            recalled.is_withheld,
-            was_right(stored, journal.reward_of(stored.key)),
-            sum(row["output_tokens"] for row in used),
-            sum(row["prompt_tokens"] for row in used),
-        )
 
 
 def was_right(stored: StoredRun, reward: float | None) -> bool | None:

@@ -18,7 +18,9 @@ from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Task
+from orchestrator.runtime.timeline import timeline
+from orchestrator.runtime.tracking import Tally, tallies
+from orchestrator.types import Message, Task
 
 SUM = Task.of("Add the digits of 17 and 25.")
 CITES = "By behavior_add_digits: \\boxed{42}"
@@ -263,3 +265,50 @@ def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path
 def test_options_of_recall_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         Recall(**options)
+
+
+def test_a_behavior_that_is_left_out_by_lot_is_not_shown_and_the_others_are(handbook: Handbook, tmp_path: Path) -> None:
+    says = Says(CITES)
+    left_out = 0
+    with made(says, handbook, tmp_path, recall=Recall(left_out=0.5)) as pipeline:
+        for number in range(30):
+            run = pipeline.run(Task(messages=(Message("user", f"Add the digits of {number}."),), answer="42")).run_id
+            told = events(pipeline, run)
+            assert [each["id"] for each in told["recalled"]["behaviors"]] == [1, 2]
+            shown = [id for id, name in ((1, "add"), (2, "carry")) if f"{name}_digits: " in says.prompts[-1]]
+            assert sorted([*shown, *told["recalled"]["left_out"]]) == [1, 2]
+            assert told["cited"]["unprovided"] == ([] if 1 in shown else ["behavior_add_digits"])
+            left_out += 1 not in shown
+    assert 5 < left_out < 25 and handbook.behavior(1).helpful == 30 - left_out
+
+
+@pytest.mark.parametrize(
+    ("recall", "names", "says"),
+    [
+        (Recall(), ["shown", "cited", "made up"], "behavior_add_digits, behavior_carry_digits, by words, from"),
+        (Recall(withheld=1.0), ["withheld", "cited", "made up"], "behavior_add_digits, behavior_carry_digits, by"),
+        (Recall(left_out=0.999), ["shown", "left out", "cited", "made up"], "nothing, by words, from handbook default"),
+    ],
+)
+def test_a_timeline_says_what_was_shown_cited_and_made_up(
+    handbook: Handbook, tmp_path: Path, recall: Recall, names: list[str], says: str
+) -> None:
+    with made(Says("By behavior_add_digits, behavior_x: \\boxed{42}"), handbook, tmp_path, recall=recall) as pipeline:
+        text = timeline(pipeline.journal.run(pipeline.run(SUM).run_id)).plain
+    fields = {line[:9].strip(): line[9:] for line in text.splitlines()}
+    assert [name for name in fields if name in ("shown", "withheld", "left out", "cited", "made up")] == names
+    assert fields[names[0]].startswith(says)
+    assert fields["cited"] == ("behavior_add_digits" if recall == Recall() else "nothing")
+    assert fields["made up"] == ("behavior_x" if recall == Recall() else "behavior_add_digits, behavior_x")
+    assert "event at step" not in text
+
+
+def test_the_journal_says_in_how_many_runs_a_behavior_was_shown_and_cited(handbook: Handbook, tmp_path: Path) -> None:
+    says = Says("By behavior_add_digits and behavior_x.\n\n", CITES, "\\boxed{1}")
+    with made(says, handbook, tmp_path) as pipeline:
+        pipeline.run(SUM)
+        pipeline.run("Add the digits.")
+        pipeline.run("Do circles have angles?")  # nobody is cited
+        found = tallies(pipeline.journal, "default")
+        assert tallies(pipeline.journal, "other") == {}
+    assert found == {1: Tally(2, 1, 0), 2: Tally(2, 0, 0), 3: Tally(1, 0, 0)}
