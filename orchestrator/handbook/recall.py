@@ -14,6 +14,7 @@ from orchestrator.options import check_choice, check_lists, check_range, check_w
 __all__ = ["Recall", "Recalled"]
 
 By = Literal["question", "topic"]
+Every = Literal["run", "step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Recall:
     by: By = "question"
     """What finds them: what the question says, or the topic that the task names. By topic all behaviors of that section
     are found, those first that helped most often for what they harmed; a task without one is shown nothing."""
+    every: Every = "run"
+    """How often: once, for the question, or before each step, for the question and the last step."""
     mass: float = 1.0
     """As many are taken as have this part of the score of the first `limit`, in (0, 1]; 1 takes `limit`. Those are few
     where a few stand out, many where all are alike. Scores are cosines where there are embeddings, else BM25."""
@@ -47,9 +50,9 @@ class Recall:
         check_whole("recall", self, limit=1, tokens=1)
         check_range("recall", self, mass="(0, 1]", least="[0, 1]", withheld="[0, 1]", left_out="[0, 1)")
         check_lists("recall", self, sections="topics")
-        check_choice("recall", self, by=get_args(By))
+        check_choice("recall", self, by=get_args(By), every=get_args(Every))
         if self.by == "topic":
-            self._refuse("by = 'topic' finds all of a task's own topic", mass=1.0, least=0.0, sections=())
+            self._refuse("by = 'topic' finds all of a task's own topic", mass=1.0, least=0.0, sections=(), every="run")
 
     def _refuse(self, why: str, **defaults: object) -> None:
         for name, default in defaults.items():

@@ -20,6 +20,7 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, JudgePrompt, ToolPrompt, VerdictPrompt
 from orchestrator.errors import MissingCapability, UnknownName, UserError
 from orchestrator.functions import named
+from orchestrator.handbook.recall import Recall
 from orchestrator.modes.fixed import AS_IT_IS, REFUSE, Fixed, fallback_mode
 from orchestrator.modes.written import mode_of as read_mode
 from orchestrator.monitors.exit_file import ExitFile
@@ -39,6 +40,7 @@ __all__ = [
     "behavior_prompt_of",
     "check_asked",
     "check_engines",
+    "check_followed",
     "check_heeded",
     "check_needs",
     "check_overlap",
@@ -353,11 +355,19 @@ def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:
     reasons = {
         "tools": bool(recipe["tools"]),
         "a mode": recipe["mode"] is not None,
+        "recall at every step": recipe["recall"] is not None and recipe["recall"].every == "step",
         "monitors that ask": any(hasattr(each, "look") for each in recipe["monitors"]),
         "a router that heeds events": recipe["doors"].on_events is not None,
     }
     if overlap.is_on and (why := [what for what, is_so in reasons.items() if is_so]):
         raise UserError(f"overlap does not go together with {' and '.join(why)}: leave it out")
+
+
+def check_followed(recall: Recall | None, monitors: Sequence[Any]) -> None:
+    """Raise UserError where what is shown changes while a monitor asks about the step before."""
+    late = [policy_name(each) for each in monitors if getattr(each, "is_late", False)]
+    if recall is not None and recall.every == "step" and late:
+        raise UserError(f"recall: every = 'step' does not go together with {late[0]}, which asks late: leave it out")
 
 
 def counterfactual_of(router: Any, share: float, scorers: Mapping[str, Scorer]) -> Counterfactual | None:

@@ -11,7 +11,7 @@ be measured; no question is answered with what was learned from itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from json import dumps, loads
@@ -44,6 +44,7 @@ __all__ = [
     "recall",
     "recalled_in",
     "settle",
+    "standing",
     "was_right",
 ]
 
@@ -57,17 +58,25 @@ _LOOKED_AT = 4
 
 
 async def recall(
-    handbook: Handbook, options: Recall, task: Task, counter: Engine, seed: int, embedding: Embedding | None
+    handbook: Handbook,
+    options: Recall,
+    task: Task,
+    counter: Engine,
+    seed: int,
+    embedding: Embedding | None,
+    step: str = "",
 ) -> Recalled:
     """Return what `handbook` has for a task: by its topic, or by words, and with `embedding` by meaning as well.
 
-    `counter` counts the tokens. Raises EngineError, of the counter only, or StoreError.
+    `step` is a text that is looked for beside the question, and before it, as a long question would leave nothing of
+    it. `counter` counts the tokens. Raises EngineError, of the counter only, or StoreError.
     """
     head, own = handbook.head, "" if options.own else fingerprint(task)
     if options.by == "topic":
         ranked, by = _of_topic(handbook, task.topic)
     else:
-        ranked, by = await _ranked(handbook, options, question_of(task.messages), embedding)
+        asked = question_of(task.messages)
+        ranked, by = await _ranked(handbook, options, f"{step}\n{asked}" if step else asked, embedding)
     ranked = [(each, score) for each, score in ranked if not own or each.task != own][: _LOOKED_AT * options.limit]
     sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in ranked}
     found = chosen(
@@ -114,23 +123,35 @@ async def _ranked(
     return [(known[id], cosines.get(id, 0.0)) for id, _ in places], _BY_BOTH
 
 
-def note(run: Run, recalled: Recalled) -> None:
-    """Put into the journal what a run is shown."""
+def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "") -> None:
+    """Put into the journal what a run is shown from a step on; `why` begins the reason."""
     names = ", ".join(each.name for each in recalled.behaviors)
     reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if names else f"nothing by {recalled.by}"
     left_out = ", ".join(each.name for each in recalled.behaviors if each.id in recalled.left_out)
     reason += f", without {left_out} for comparison" if left_out else ""
     told = {
-        "reason": f"withheld for comparison: {reason}" if recalled.is_withheld else reason,
+        "reason": f"{why}withheld for comparison: {reason}" if recalled.is_withheld else f"{why}{reason}",
         **recalled._asdict(),
         "behaviors": [asdict(each) for each in recalled.behaviors],
     }
-    run.journal.event(EventRow(run.key, 0, RECALLED, dumps(told), time()))
+    run.journal.event(EventRow(run.key, step, RECALLED, dumps(told), time()))
 
 
 def recalled_in(stored: StoredRun) -> Recalled | None:
-    """Return what a stored run was shown; None where no handbook was beside it, or it had not come to that."""
+    """Return what a stored run was shown for its question; None where no handbook was beside it, or it had not come
+    to that."""
     return next((read(event) for event in stored.events if event.kind == RECALLED), None)
+
+
+def standing(events: Iterable[EventRow]) -> list[tuple[int, Recalled]]:
+    """Return the sets that the text of a run was written in sight of, each with the step it came into force at."""
+    sets: list[tuple[int, Recalled]] = []
+    for event in events:
+        if event.kind == RECALLED:
+            while sets and sets[-1][0] >= event.step:  # the run went back
+                sets.pop()
+            sets.append((event.step, read(event)))
+    return sets
 
 
 def read(event: EventRow) -> Recalled:
@@ -148,7 +169,8 @@ def settle(run: Run, reward: float | None) -> None:
     """
     assert run.recalled is not None
     text = "".join(step.text for step in run.history.written)
-    found = citations(text, [each.name for each in run.recalled.shown])
+    shown = _ids_of([(0, run.recalled)] if run.following is None else run.following.sets)
+    found = citations(text, shown)
     said = [f"cited {', '.join(found.cited) or 'nothing'}"]
     said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
     told = {"reason": "; ".join(said), **found._asdict()}
@@ -156,7 +178,7 @@ def settle(run: Run, reward: float | None) -> None:
     if reward is not None and found.cited:
         try:
             with _source(run.recalled, run.handbook) as handbook:
-                lost = _credit(handbook, run.recalled, found.cited, run.id, reward)
+                lost = _credit(handbook, [shown[name] for name in found.cited], run.id, reward)
         except _Gone as gone:
             lost = str(gone)
         _tell_lost(run.journal, run.key, len(run.history.steps), lost)
@@ -164,11 +186,12 @@ def settle(run: Run, reward: float | None) -> None:
 
 def credit_late(journal: Journal, stored: StoredRun, reward: float) -> None:
     """Credit what a run cited whose reward came after its end. Raises StoreError where its handbook is not there."""
-    recalled = recalled_in(stored)
+    sets = standing(stored.events)
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
-    if recalled is not None and cited:
-        with _source(recalled) as handbook:
-            lost = _credit(handbook, recalled, cited, stored.run.id, reward)
+    if sets and cited:
+        shown = _ids_of(sets)
+        with _source(sets[-1][1]) as handbook:
+            lost = _credit(handbook, [shown[name] for name in cited], stored.run.id, reward)
         _tell_lost(journal, stored.key, len(stored.kept()), lost)
         journal.commit(stored.key)
 
@@ -189,17 +212,21 @@ def _source(recalled: Recalled, at_hand: Handbook | None = None) -> Iterator[Han
         yield Handbook(store, recalled.handbook)
 
 
-def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id: str, reward: float) -> str:
+def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, int]:
+    """Return the ids of everything that was shown, by name."""
+    return {each.name: each.id for _, recalled in sets for each in recalled.shown}
+
+
+def _credit(handbook: Handbook, ids: Sequence[int], run_id: str, reward: float) -> str:
     """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
-    ids = {each.name: each.id for each in recalled.shown}
-    lost: list[str] = []
-    for name in cited:
+    lost: list[int] = []
+    for id in ids:
         try:
-            handbook.apply([Credit(ids[name], run_id, effect)], reason=f"run {run_id}")
+            handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
         except UnknownName:  # somebody went back behind the change that added it
-            lost.append(name)
-    return f"no credit for {', '.join(lost)}: not in the handbook any more" if lost else ""
+            lost.append(id)
+    return f"no credit for behavior {', '.join(map(str, lost))}: not in the handbook any more" if lost else ""
 
 
 def _tell_lost(journal: Journal, run: int, step: int, lost: str) -> None:

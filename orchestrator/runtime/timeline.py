@@ -100,6 +100,8 @@ def _behaviors(stored: StoredRun) -> Iterator[tuple[str, str]]:
         return
     named = ", ".join(each.name for each in recalled.behaviors if each.id not in recalled.left_out) or "nothing"
     source = f"by {recalled.by}, from handbook {recalled.handbook} at change {recalled.head}"
+    later = sum(event.kind == RECALLED and event.step > 0 for event in stored.events)
+    source += f"; others from later steps on ({later})" if later else ""
     yield "withheld" if recalled.is_withheld else "shown", f"{named}, {source}"
     if recalled.left_out:
         yield "left out", ", ".join(each.name for each in recalled.behaviors if each.id in recalled.left_out)

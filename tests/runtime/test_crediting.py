@@ -146,7 +146,7 @@ def test_what_became_of_a_behavior_in_between_does_not_stop_the_run_or_its_rewar
     assert {each.id: each.helpful for each in handbook.behaviors(retired=True) if each.uses} == (
         {} if credited is None else {credited: 1}
     )
-    wanted = [{"reason": "no credit for behavior_add_digits: not in the handbook any more"}] if is_lost else []
+    wanted = [{"reason": "no credit for behavior 1: not in the handbook any more"}] if is_lost else []
     assert lost == wanted
 
 
