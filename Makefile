@@ -45,7 +45,7 @@ contracts: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/pytest -q -m "not embedded and not vllm"
+	$(BIN)/pytest -q -m "not embedded and not vllm" -n auto --dist worksteal
 
 embedded: models
 	$(BIN)/pytest -q -m embedded

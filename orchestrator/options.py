@@ -7,12 +7,12 @@ whose default is None may be None.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UserError
 
-__all__ = ["check_choice", "check_lists", "check_range", "check_texts", "check_whole"]
+__all__ = ["check_choice", "check_lists", "check_range", "check_texts", "check_whole", "listed"]
 
 _RANGE = re.compile(r"([\[(])(\S+), (\S+?)([\])])")
 
@@ -73,3 +73,10 @@ def _is_in(value: Any, written: str) -> bool:
     opens, low, high, closes = found.groups()
     is_above = value >= float(low) if opens == "[" else value > float(low)
     return is_above and (value <= float(high) if closes == "]" else value < float(high))
+
+
+def listed(name: str, wanted: Any) -> Iterable[Any]:
+    """Return what was given for option `name` if it is a list; a text is none. Raises UserError."""
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        raise UserError(f"{name} = {wanted!r:.60}: give a list, () for none")
+    return wanted

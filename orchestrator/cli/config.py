@@ -149,7 +149,7 @@ def validate(as_json: bool, **given: Any) -> None:
 
 
 def _described(loaded: RunConfig) -> dict[str, Any]:
-    from orchestrator.runtime.build import policy_of
+    from orchestrator.runtime.identity import policy_of
     from orchestrator.types import Mode
 
     mode = loaded.mode

@@ -16,7 +16,7 @@ from orchestrator.cli.source import open_source
 from orchestrator.cli.streams import note
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import run_id as new_id
-from orchestrator.runtime.build import untrained
+from orchestrator.runtime.tooling import untrained
 from orchestrator.types import Message, Task
 
 if TYPE_CHECKING:

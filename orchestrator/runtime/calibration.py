@@ -28,9 +28,9 @@ from typing import Any
 from orchestrator import document
 from orchestrator.doors import Needs
 from orchestrator.errors import BadConfig, MissingCapability, UserError
-from orchestrator.runtime.build import policy_of, settings_of
 from orchestrator.runtime.calibration_file import FORMAT, VERSION, tables
 from orchestrator.runtime.circumstances import difference
+from orchestrator.runtime.identity import policy_of, settings_of
 from orchestrator.runtime.pairing import Pair
 
 __all__ = [

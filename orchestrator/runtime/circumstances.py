@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities
 from orchestrator.engines.spec import ProbePrompt
-from orchestrator.runtime.build import settings_of
+from orchestrator.runtime.identity import settings_of
 
 if TYPE_CHECKING:
     from orchestrator.runtime.opening import Recipe

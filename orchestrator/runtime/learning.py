@@ -18,7 +18,7 @@ from orchestrator.engines.base import Capabilities
 from orchestrator.errors import UserError
 from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime import build, recalling
+from orchestrator.runtime import build, identity, recalling
 from orchestrator.runtime.run import Known, Run
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.types import Message, Mode, Outcome, Status, Taken, question_of
@@ -57,10 +57,10 @@ def policy_key(
 
     Another one, other options, other engines or another name of the experience learn apart from it.
     """
-    options = build.settings_of(policy) if is_dataclass(policy) else {}
+    options = identity.settings_of(policy) if is_dataclass(policy) else {}
     return dumps(
         {
-            kind: build.policy_of(policy).name,
+            kind: identity.policy_of(policy).name,
             "options": {name: value for name, value in options.items() if name != "policy"},
             "engines": [[name, ready[name].model] for name in writers],
             "experience": experience,
@@ -235,7 +235,7 @@ def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mod
 
 def _mode_of(stored: StoredRun, given: Any) -> Any:
     settings = loads(stored.run.settings)["mode"]
-    if given is not None and build.settings_of(given) == settings:
+    if given is not None and identity.settings_of(given) == settings:
         return given
     options = dict(settings)
     name = options.pop("policy").rpartition(" ")[0]
@@ -248,7 +248,7 @@ def _mode_of(stored: StoredRun, given: Any) -> Any:
 
 def _router_of(stored: StoredRun, given: Any) -> Any:
     settings = loads(stored.run.settings)["router"]
-    if given is not None and build.settings_of(given) == settings:
+    if given is not None and identity.settings_of(given) == settings:
         return given
     options = dict(settings) if isinstance(settings, dict) else {"policy": settings}
     name = options.pop("policy").rpartition(" ")[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.errors import EngineError, MissingCapability, SignalUnavailable, UserError
 from orchestrator.modes.base import Chosen, Reconsidering
-from orchestrator.runtime import build
+from orchestrator.runtime import checks
 from orchestrator.runtime.ask import DraftAsk
 from orchestrator.runtime.decisions import Moded, record
 from orchestrator.runtime.foreign import brought
@@ -36,7 +36,7 @@ def check(
 ) -> None:
     """Raise MissingCapability if the engines, once started, cannot give what a mode's policy needs, and no mode is to
     stand in; for a scorer that is not there in any case."""
-    build.check_scorers(mode, scorers)
+    checks.check_scorers(mode, scorers)
     if fallback is None and (why := lacking(mode, scorers, ready, writers)):
         raise MissingCapability(f"{why}; give another mode, or a fallback")
 
@@ -52,7 +52,7 @@ def lacking(mode: Any, scorers: Mapping[str, Scorer], ready: Ready, writers: Seq
     asked = (named,) if named else writers if hasattr(mode, "reconsider") else writers[:1]
     for name in asked:
         try:
-            build.check_needs(mode, scorers, ready, writers, asked=(name,))
+            checks.check_needs(mode, scorers, ready, writers, asked=(name,))
             return ""
         except MissingCapability as missing:
             why = why or str(missing)

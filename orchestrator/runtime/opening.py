@@ -24,7 +24,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.modes.base import ModePolicy
-from orchestrator.runtime import build, ending, following, learning, moding, recalling, turn
+from orchestrator.runtime import build, ending, following, identity, learning, moding, recalling, tooling, turn
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
@@ -117,7 +117,7 @@ class Recipe:
     def _tools(self) -> Any:
         if callable(self.tools):
             return {"tools": self.tools, "prompt": self.tool_prompt}
-        listed = {each.name: build.tool_settings(each) for each in self.tools}
+        listed = {each.name: tooling.tool_settings(each) for each in self.tools}
         return {"tools": listed, "order": list(listed), "prompt": self.tool_prompt}
 
     @property
@@ -141,8 +141,8 @@ class Recipe:
         if callable(tools):
             with brought("the function that makes a task's tools"):
                 tools = tools(task)
-            tools = build.tools_of(tools)
-        build.check_tools(tools, self.engines)
+            tools = tooling.tools_of(tools)
+        tooling.check_tools(tools, self.engines)
         asked = self.tool_prompt
         return Toolset(tools, asked.format, template=asked.told or LISTING) if tools else None
 
@@ -150,14 +150,14 @@ class Recipe:
     def settings(self) -> str:
         """Everything that shapes a run, as canonical JSON; a resume must match it."""
         return dumps(
-            build.settings_of(
+            identity.settings_of(
                 {
                     "engines": self.specs,
                     "order": list(self.specs),
                     "router": self.router,
                     "monitors": self.monitors,
                     "scorers": self._asked_scorers,
-                    "budget": {**build.settings_of(self.budget)},
+                    "budget": {**identity.settings_of(self.budget)},
                     "answer": self.answer,
                     "stop_on_answer": self.stop_on_answer,
                     "delimiter": self.delimiter,
@@ -203,7 +203,7 @@ def begin(
     run = _assemble(recipe, journal, ready, task, run_id, lambda: journal.open_run(row), spent_s=0.0, recalled=recalled)
     if recalled is not None:
         recalling.note(run, recalled)
-    for told in build.untrained(run.tools or (), recipe.specs):
+    for told in tooling.untrained(run.tools or (), recipe.specs):
         journal.event(EventRow(run.key, 0, UNTRAINED, dumps({"reason": told}), time()))
     _learn(recipe, ready, run)
     if isinstance(recipe.mode, Mode):
@@ -346,7 +346,7 @@ def _assemble(
         shows={name: can.logprobs for name, can in ready.items()},
         served_budgets=frozenset(name for name, can in ready.items() if can.thinking_budget),
         mode_policy=None if isinstance(recipe.mode, Mode) else recipe.mode,
-        mode_name="" if recipe.mode is None else build.mode_name(recipe.mode),
+        mode_name="" if recipe.mode is None else identity.mode_name(recipe.mode),
         mode_lacks=moding.lacking(recipe.mode, recipe.scorers, ready, writers),
         fallback=recipe.fallback,
         tools=tools,

@@ -26,7 +26,7 @@ from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime import build, moding, opening
+from orchestrator.runtime import build, checks, moding, opening, tooling
 from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.calls import run_seed
@@ -130,11 +130,11 @@ class Pipeline:
         self.router = build.router_of(router)
         if given is not None:
             self.router = given.laid_over(self.router)
-        build.check_engines(self.router, self.writers, self.specs)
+        checks.check_engines(self.router, self.writers, self.specs)
         self.budget = budget
         self.monitors = build.monitors_of(monitors)
         """What watches its runs, in order."""
-        self.tools = build.tools_of(tools)
+        self.tools = tooling.tools_of(tools)
         """What its runs may call, or the function that makes a task's own."""
         self.approve = approve
         """Is asked before a tool that wants approval is called; None where nobody can be asked."""
@@ -152,7 +152,7 @@ class Pipeline:
             counterfactuals=build.counterfactual_settings(self._counterfactual),
             monitors=self.monitors,
             tools=self.tools,
-            tool_prompt=build.tool_prompt_of(tool_prompt, self.specs),
+            tool_prompt=tooling.tool_prompt_of(tool_prompt, self.specs),
             mode=self._mode,
             fallback=self._fallback,
             scorers=self._scorers,
@@ -169,11 +169,11 @@ class Pipeline:
             experience=experience,
             overlap=overlap,
         )
-        build.check_heeded(self.router, self.monitors)
-        build.check_overlap(overlap, self._recipe_with.keywords)
-        build.check_followed(self._recipe_with.keywords["recall"], self.monitors)
-        build.check_tools(self.tools, self.engines)
-        build.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
+        checks.check_heeded(self.router, self.monitors)
+        checks.check_overlap(overlap, self._recipe_with.keywords)
+        checks.check_followed(self._recipe_with.keywords["recall"], self.monitors)
+        tooling.check_tools(self.tools, self.engines)
+        checks.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
         self._durability = durability
         self._allow_langsmith = allow_langsmith
@@ -216,14 +216,14 @@ class Pipeline:
         other.router = build.router_of(router)
         if calibration is not None:
             other.router = calibration.laid_over(other.router)
-        build.check_engines(other.router, self.writers, self.specs)
+        checks.check_engines(other.router, self.writers, self.specs)
         other._scorers = build.scorers_of({**self._scorers, **scorers}, self.specs)
         other._counterfactual = build.counterfactual_of(other.router, counterfactuals, other._scorers)
         if monitors is not SAME:
             other.monitors = build.monitors_of(monitors)
         if tools is not SAME:
-            other.tools = build.tools_of(tools)
-            build.check_tools(other.tools, self.engines)
+            other.tools = tooling.tools_of(tools)
+            tooling.check_tools(other.tools, self.engines)
         if mode is not SAME:
             other._mode = build.mode_of(mode)
         if handbook is not SAME:
@@ -245,10 +245,10 @@ class Pipeline:
             tools=other.tools,
             recall=None if other._handbook is None else self._recipe.recall or Recall(),
         )
-        build.check_heeded(other.router, other.monitors)
-        build.check_overlap(other._recipe.overlap, vars(other._recipe))
-        build.check_followed(other._recipe.recall, other.monitors)
-        build.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
+        checks.check_heeded(other.router, other.monitors)
+        checks.check_overlap(other._recipe.overlap, vars(other._recipe))
+        checks.check_followed(other._recipe.recall, other.monitors)
+        checks.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
         other._journal, other._store = self.journal, None
@@ -468,12 +468,12 @@ class Pipeline:
             names = list(self.engines)
             found = await asyncio.gather(*(self.engines[name].start() for name in names))
             capabilities = dict(zip(names, found, strict=True))
-            build.check_needs(self._counterfactual or self.router, self._scorers, capabilities, self.writers)
+            checks.check_needs(self._counterfactual or self.router, self._scorers, capabilities, self.writers)
             for monitor in self.monitors:
                 if hasattr(monitor, "needs"):
-                    build.check_needs(monitor, self._scorers, capabilities, self.writers)
+                    checks.check_needs(monitor, self._scorers, capabilities, self.writers)
             moding.check(self._mode, self._fallback, self._scorers, capabilities, self.writers)
-            build.check_sampling(self.specs, capabilities)
+            checks.check_sampling(self.specs, capabilities)
             self._capabilities = capabilities
         return self._capabilities
 

@@ -17,10 +17,10 @@ from orchestrator.errors import EngineError, SignalUnavailable, UserError
 from orchestrator.memory.base import EventRow
 from orchestrator.monitors.base import Asking
 from orchestrator.runtime.ask import DraftAsk, all_of
-from orchestrator.runtime.build import policy_of
 from orchestrator.runtime.closing import can_close, close_thought
 from orchestrator.runtime.decisions import check_engine, forced_by, handing_over, record
 from orchestrator.runtime.foreign import brought
+from orchestrator.runtime.identity import policy_of
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
 from orchestrator.runtime.run import WATCH, Run, Turn

@@ -20,7 +20,7 @@ from orchestrator.learning.rows import Row, Target
 from orchestrator.learning.summary import Counts, Summary, counting
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers.collect import Collect
-from orchestrator.runtime.build import check_engines
+from orchestrator.runtime.checks import check_engines
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Budget, Overlap, Sampling, Task

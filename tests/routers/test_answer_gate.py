@@ -17,7 +17,7 @@ from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import EngineProtocol, UserError
 from orchestrator.routers import AnswerGate
 from orchestrator.runtime.answer import extractor
-from orchestrator.runtime.build import check_engines
+from orchestrator.runtime.checks import check_engines
 from orchestrator.types import Sampling, Step, Stop, TokenLogprob
 
 SURE = (0.96, 0.01, 0.01, 0.01, 0.01)
