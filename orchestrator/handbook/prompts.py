@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from orchestrator.behaviors import PREFIX, Behavior
 from orchestrator.types import Message
 
-__all__ = ["extraction", "fenced", "line", "reflection", "repair", "said", "with_behaviors"]
+__all__ = ["extraction", "fenced", "line", "lines", "reflection", "repair", "with_behaviors"]
 
 _WHAT = (
     "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
@@ -66,7 +66,7 @@ def line(behavior: Behavior, mark: str = "") -> str:
     return f"{mark}{behavior.name}: {avoid}{behavior.instruction}"
 
 
-def said(behaviors: Sequence[Behavior], *, head: str, mark: str) -> str:
+def lines(behaviors: Sequence[Behavior], *, head: str, mark: str) -> str:
     """Return the lines that show behaviors: `head` above them, `mark` before each; empty where there are none."""
     return "\n".join([head, *(line(each, mark) for each in behaviors)]) if behaviors else ""
 
@@ -79,9 +79,9 @@ def with_behaviors(
     They stand first, so that tasks which recall the same ones share what an engine has cached of them. `head` is the
     line above them, `mark` what each begins with.
     """
-    if not (lines := said(behaviors, head=head, mark=mark)):
+    if not (said := lines(behaviors, head=head, mark=mark)):
         return tuple(messages)
     first, *rest = messages
     if first.role == "system":
-        return (Message("system", f"{lines}\n\n{first.content}"), *rest)
-    return (Message("system", lines), *messages)
+        return (Message("system", f"{said}\n\n{first.content}"), *rest)
+    return (Message("system", said), *messages)

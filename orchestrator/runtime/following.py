@@ -4,7 +4,7 @@ A set of behaviors stands where it came into force, behind the steps that were k
 turn, and is in every prompt until another one takes its place. At the head of the prompt a change would have all of it
 prefilled again, task and steps; behind the last step, wherever that is, each step would be prefilled twice, once behind
 the set and once without it. Here prompts only grow while a set stays, and a change costs what was written since the
-one before.
+one before. What is lost is that tasks share the lines, which stand behind each one's own question.
 
 Each change is an event of the journal, and so is a return to an earlier set: the last one says what stands. What lies
 ready for the step in hand is used as it is, so a resumed run is shown what it was shown, whatever the handbook says.

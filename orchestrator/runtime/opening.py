@@ -18,7 +18,7 @@ from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
 from orchestrator.errors import ResumeRefused, UserError
-from orchestrator.handbook.prompts import said, with_behaviors
+from orchestrator.handbook.prompts import lines, with_behaviors
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
@@ -132,8 +132,8 @@ class Recipe:
 
     def said(self, behaviors: Sequence[Behavior]) -> str:
         """Return behaviors as they stand between two steps."""
-        lines = said(behaviors, head=self.shows.head, mark=self.shows.mark)
-        return f"{lines}{self.delimiter}" if lines else ""
+        told = lines(behaviors, head=self.shows.head, mark=self.shows.mark)
+        return f"{told}{self.delimiter}" if told else ""
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""

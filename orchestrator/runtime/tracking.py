@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from json import loads
 
 from orchestrator.handbook.effect import Trial
-from orchestrator.memory.base import EventRow
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.recalling import CITED, RECALLED, read, recalled_in, was_right
+from orchestrator.runtime.recalling import CITED, RECALLED, recalled_in, was_right
 
 __all__ = ["Tally", "tallies", "trials"]
 
@@ -29,26 +28,34 @@ class Tally:
 
 def tallies(journal: Journal, handbook: str) -> dict[int, Tally]:
     """Return a tally for the id of each behavior that runs recalled from a handbook of this name."""
-    recalled: dict[int, list[EventRow]] = {}
-    for event in journal.events(RECALLED):
-        recalled.setdefault(event.run, []).append(event)
     cited = {event.run: loads(event.detail)["cited"] for event in journal.events(CITED)}  # the last one of a run
+    shown: dict[int, dict[str, int]] = {}
+    among: dict[int, set[int]] = {}
+    for event in journal.events(RECALLED):  # as plain data: a journal may hold many
+        told = loads(event.detail)
+        if told["handbook"] == handbook:
+            ids = {each["name"]: each["id"] for each in told["behaviors"]}
+            among.setdefault(event.run, set()).update(ids.values())
+            hidden = ids.values() if told["is_withheld"] else told.get("left_out", ())
+            shown.setdefault(event.run, {}).update({name: id for name, id in ids.items() if id not in hidden})
     found: dict[int, Tally] = {}
-    for run, events in recalled.items():
-        sets = [each for each in map(read, events) if each.handbook == handbook]
-        shown = {each.name: each.id for one in sets for each in one.shown}
-        for id in {each.id for one in sets for each in one.behaviors}:
+    for run, ids_among in among.items():
+        names = shown[run]
+        used = {names[name] for name in cited.get(run, ()) if name in names}
+        for id in ids_among:
             tally = found.setdefault(id, Tally())
-            tally.shown += id in shown.values()
-            tally.held += id not in shown.values()
-        for name in cited.get(run, ()):
-            if name in shown:
-                found[shown[name]].cited += 1
+            is_shown = id in names.values()
+            tally.shown, tally.held = tally.shown + is_shown, tally.held + (not is_shown)
+            tally.cited += id in used
     return found
 
 
 def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
-    """Yield the runs that recalled from a handbook of this name, and have ended."""
+    """Yield the runs that recalled from a handbook of this name, and have ended.
+
+    What a run recalls for its question is drawn by lot to be shown or not; what it recalls at later steps depends on
+    what it was shown, so that counts for nothing here.
+    """
     keys = {event.run for event in journal.events(RECALLED)}
     for each in journal.runs(limit=1 << 62):
         if each.key not in keys:
