@@ -261,6 +261,24 @@ def test_nothing_is_put_into_the_middle_of_a_sentence(handbook: Handbook, tmp_pa
     assert [step for step, _ in told(stored)] == [0, 2]
 
 
+def look(place: str) -> str:
+    """Say what is to be seen."""
+    return "Nothing but circles."
+
+
+def test_what_a_tool_answers_is_recalled_for_and_stands_before_what_was_recalled(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    writes = Writes(("<tool>look('there')</tool>", "\\boxed{42}"))
+    with made(writes, tmp_path, handbook, tools=[look]) as pipeline:
+        stored = pipeline.journal.run(pipeline.run(SUM).run_id)
+    assert [row.kind for row in stored.kept()] == ["action", "observation", "thought"]
+    assert [step for step, _ in told(stored)] == [0, 2]
+    before, behind = writes.prompts
+    assert shown(before)[1:] == ["add_digits", "carry_digits"] and shown(behind)[1:] == ["add_digits", "draw_circles"]
+    assert behind.index("Nothing but circles.") < behind.index("- behavior_draw_circles")
+
+
 def test_where_it_cannot_work_it_is_refused(handbook: Handbook, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="overlap does not go together with recall at every step"):
         made(Writes(), tmp_path, handbook, overlap=Overlap(ahead=1))
