@@ -6,9 +6,10 @@ has cached of one serves the other.
 How many are enough is read off their scores: a few where a few stand out, many where all are alike. Ranks say nothing
 about that, and fused ones are nearly flat, so scores here are cosines, or BM25 where nothing is known of meaning.
 
-Source: reciprocal rank fusion, Cormack et al., SIGIR 2009, with their constant; adaptive document retrieval: the best
-are taken until their part of the score passes a threshold. Differs: the part is of the score of as many as may be
-taken, not of all that were ranked, whose long tail would drown the best; no regression on features of the scores.
+Source: reciprocal rank fusion, Cormack et al., SIGIR 2009, with their constant; adaptive document retrieval,
+arXiv:1808.06528: the best are taken until their part of the score passes a threshold. Differs: the part is of the
+score of as many as may be taken, not of all that were ranked, whose long tail would drown the best; no regression on
+features of the scores.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Recall:
 
     def _refuse(self, why: str, **defaults: object) -> None:
         for name, default in defaults.items():
-            if (value := getattr(self, name)) != default:
+            if (value := getattr(self, name)) not in (default, []):
                 raise UserError(f"recall: {name} = {value!r} means nothing where {why}: leave it out")
 
     def withholds(self, seed: int) -> bool:

@@ -380,7 +380,7 @@ class Pipeline:
         For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
-        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
+        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode, self.handbook).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided, Kept and monitors' Events as they happen, then the RunResult."""

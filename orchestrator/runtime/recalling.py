@@ -177,21 +177,21 @@ def settle(run: Run, reward: float | None) -> None:
     run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
     if reward is not None and found.cited:
         try:
-            with _source(run.recalled, run.handbook) as handbook:
-                lost = _credit(handbook, [shown[name] for name in found.cited], run.id, reward)
+            lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
         except _Gone as gone:
             lost = str(gone)
         _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(journal: Journal, stored: StoredRun, reward: float) -> None:
-    """Credit what a run cited whose reward came after its end. Raises StoreError where its handbook is not there."""
-    sets = standing(stored.events)
+def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> None:
+    """Credit what a run cited whose reward came after its end; `at_hand` is opened already, if it is the one.
+
+    Raises StoreError where its handbook is not there.
+    """
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
-    if sets and cited:
-        shown = _ids_of(sets)
-        with _source(sets[-1][1]) as handbook:
-            lost = _credit(handbook, [shown[name] for name in cited], stored.run.id, reward)
+    if cited:
+        shown = _ids_of(standing(stored.events))
+        lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
         _tell_lost(journal, stored.key, len(stored.kept()), lost)
         journal.commit(stored.key)
 
@@ -201,7 +201,7 @@ class _Gone(StoreError):
 
 
 @contextmanager
-def _source(recalled: Recalled, at_hand: Handbook | None = None) -> Iterator[Handbook]:
+def _source(recalled: Recalled, at_hand: Handbook | None) -> Iterator[Handbook]:
     """Give the handbook that something was recalled from: a run may be resumed beside another one, or none."""
     if at_hand is not None and (at_hand.file, at_hand.name) == (recalled.file, recalled.handbook):
         yield at_hand
@@ -212,18 +212,19 @@ def _source(recalled: Recalled, at_hand: Handbook | None = None) -> Iterator[Han
         yield Handbook(store, recalled.handbook)
 
 
-def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, int]:
-    """Return the ids of everything that was shown, by name."""
-    return {each.name: each.id for _, recalled in sets for each in recalled.shown}
+def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, tuple[int, Recalled]]:
+    """Return the ids of everything that was shown, by name, each with the set that it was shown in last."""
+    return {each.name: (each.id, recalled) for _, recalled in sets for each in recalled.shown}
 
 
-def _credit(handbook: Handbook, ids: Sequence[int], run_id: str, reward: float) -> str:
+def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> str:
     """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
     lost: list[int] = []
-    for id in ids:
+    for id, recalled in cited:
         try:
-            handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
+            with _source(recalled, at_hand) as handbook:
+                handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
         except UnknownName:  # somebody went back behind the change that added it
             lost.append(id)
     return f"no credit for behavior {', '.join(map(str, lost))}: not in the handbook any more" if lost else ""

@@ -17,6 +17,7 @@ from orchestrator.doors import Ask, Needs
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, StoreError, UserError
+from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
@@ -154,14 +155,15 @@ class Died(Exception):
     """What ends a session of a run half-way."""
 
 
+def stop(event: Any) -> None:
+    if isinstance(event, Kept):
+        raise Died
+
+
 @pytest.mark.parametrize("beside", ["another", "none"])
 def test_credit_goes_to_the_handbook_that_was_recalled_from_whatever_the_run_is_resumed_beside(
     handbook: Handbook, tmp_path: Path, beside: str
 ) -> None:
-    def stop(event: Any) -> None:
-        if isinstance(event, Kept):
-            raise Died
-
     with made(["Think.\n\n"], tmp_path, handbook) as pipeline, pytest.raises(Died):
         pipeline.run(SUM, run_id="it", listener=stop)
     with Store(tmp_path / "other.db") as store:
@@ -176,6 +178,28 @@ def test_credit_goes_to_the_handbook_that_was_recalled_from_whatever_the_run_is_
                 assert pipeline.run(SUM, run_id="it").answer == "42"
         assert other.behavior(1).uses == 0
     assert counts(handbook) == (1, 0, 0)
+
+
+def test_sets_of_two_handbooks_credit_each_its_own(handbook: Handbook, tmp_path: Path) -> None:
+    each = Recall(every="step")
+    cites = "By behavior_add_digits and behavior_else: \\boxed{42}"
+    with made(["Think.\n\n"], tmp_path, handbook, recall=each) as pipeline, pytest.raises(Died):
+        pipeline.run(SUM, run_id="it", listener=stop)
+    with Store(tmp_path / "other.db") as store:
+        other = Handbook(store)
+        other.apply([Add("behavior_else", "Add digits of else."), Retire(1), Add("behavior_else", "Add digits.")])
+        with made([cites], tmp_path, other, recall=each) as pipeline:
+            pipeline.run(SUM, run_id="it")
+        assert (counts(handbook), counts(other, 1), counts(other, 2)) == ((1, 0, 0), (0, 0, 0), (1, 0, 0))
+
+
+def test_a_handbook_in_memory_gets_its_credit_late(tmp_path: Path) -> None:
+    with Store(":memory:") as store:
+        book = Handbook(store)
+        book.apply([Add("behavior_add_digits", "Add the digits from the right.")])
+        with made([RIGHT], tmp_path, book) as pipeline:
+            pipeline.reward(pipeline.run(OPEN).run_id, 1.0)
+        assert counts(book) == (1, 0, 0)
 
 
 def test_where_the_handbook_is_gone_the_run_ends_all_the_same_and_a_reward_is_refused(tmp_path: Path) -> None:
