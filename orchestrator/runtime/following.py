@@ -58,7 +58,7 @@ async def follow(run: Run) -> None:
     if not is_known and following.look_up is not None and _is_whole(run):
         found = await following.look_up(run.history.steps[-1].text)
         if _lines(found) != _lines(following.sets[-1][1]):
-            note(run, found, index)
+            note(run, found, index, attempt=run.first_attempts.get(index, 0))
             following.sets.append((index, found))
     following.settled = index
     show(run, following.sets)

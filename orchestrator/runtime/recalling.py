@@ -17,6 +17,7 @@ from dataclasses import asdict
 from json import dumps, loads
 from pathlib import Path
 from time import time
+from typing import Any
 
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
@@ -123,7 +124,7 @@ async def _ranked(
     return [(known[id], cosines.get(id, 0.0)) for id, _ in places], _BY_BOTH
 
 
-def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "") -> None:
+def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "", **more: Any) -> None:
     """Put into the journal what a run is shown from a step on; `why` begins the reason."""
     names = ", ".join(each.name for each in recalled.behaviors)
     reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if names else f"nothing by {recalled.by}"
@@ -133,6 +134,7 @@ def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "") -> None:
         "reason": f"{why}withheld for comparison: {reason}" if recalled.is_withheld else f"{why}{reason}",
         **recalled._asdict(),
         "behaviors": [asdict(each) for each in recalled.behaviors],
+        **more,
     }
     run.journal.event(EventRow(run.key, step, RECALLED, dumps(told), time()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from json import loads
@@ -21,6 +22,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.timeline import timeline
 from orchestrator.types import History, Message, Overlap, Step, Task
 
 SUM = Task(messages=(Message("user", "Add the digits of 17 and 25."),), answer="42")
@@ -202,6 +204,22 @@ def test_a_run_that_goes_back_is_shown_again_what_those_steps_were_shown(handboo
     assert writes.prompts[4] == writes.prompts[1]
     assert [step for step, _ in told(stored)] == [0, 1, 3, 0, 1, 3]
     assert told(stored)[3][1]["reason"].startswith("again, as the run went back: behavior_add_digits")
+    text = [line.strip() for line in timeline(stored, width=160).plain.splitlines()]
+    heads = [re.sub(r" \(.*", "", line) for line in text if line[:2] == "--" or re.match(r"\d small", line)]
+    assert [head[:7] if head[0].isdigit() else head for head in heads] == [
+        "0 small",
+        "-- recalled: behavior_add_digits, behavior_draw_circles",
+        "1 small",
+        "2 small",
+        "-- recalled: behavior_add_digits, behavior_carry_digits",
+        "3 small",
+        "-- recalled: behavior_add_digits, behavior_draw_circles",
+        "1 small",
+        "2 small",
+        "-- recalled: behavior_add_digits, behavior_carry_digits",
+        "3 small",
+        "4 small",
+    ]
     with made(Writes(), tmp_path, handbook, router=GoesBack()) as pipeline:
         for place in (2, 6, 7, 8, 9):
             with pytest.raises(Died):
