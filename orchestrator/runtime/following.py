@@ -9,7 +9,7 @@ one before. What is lost is that tasks share the lines, which stand behind each 
 Each change is an event of the journal, and so is a return to an earlier set: the last one says what stands. What lies
 ready for the step in hand is used as it is, so a resumed run is shown what it was shown, whatever the handbook says.
 
-Source: none; Metacognitive Reuse, arXiv:2509.13237, recalls once for each question.
+Source: Metacognitive Reuse, arXiv:2509.13237. Differs: there behaviors are recalled once, for the question.
 """
 
 from __future__ import annotations
