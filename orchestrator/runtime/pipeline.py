@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -426,6 +427,16 @@ class Pipeline:
             run.following.look_up = look_up
         self._live[run.id] = run
         return run
+
+    @asynccontextmanager
+    async def lent(self, task: Task, *, run_id: str, batch: str) -> AsyncIterator[Run]:
+        """Lend a run, new or stored, to whoever writes it without the graph; let go of it at the end."""
+        run = await self.open(task, run_id=run_id, batch=batch)
+        try:
+            yield run
+        finally:
+            await self._abandon(run)
+            self._leave(run)
 
     def _look_up(self, task: Task) -> Callable[..., Awaitable[Recalled]] | None:
         """Return what recalls for a task and a step of it, None without a handbook; the largest engine counts."""
