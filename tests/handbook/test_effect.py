@@ -52,7 +52,7 @@ def covers(found: Interval, truth: float) -> bool:
 
 
 def test_what_helps_and_what_harms_are_told_apart_though_both_are_always_recalled_together() -> None:
-    trials = experiment(0, 3000)
+    trials = experiment(0, 2000)
     helps, harms, idle = (own_effect_of(id, trials) for id in PLANTED)
     assert helps.right.low > 0.1 and helps.output_tokens.high < -5
     assert harms.right.high < -0.1 and harms.output_tokens.low > 10
@@ -64,7 +64,7 @@ def test_what_helps_and_what_harms_are_told_apart_though_both_are_always_recalle
 
 def test_the_intervals_hold_what_was_planted_as_often_as_they_say() -> None:
     held = []
-    for seed in range(60):
+    for seed in range(40):
         trials = experiment(seed, 240)
         for id, (right, tokens) in PLANTED.items():
             found = own_effect_of(id, trials)
