@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.learning.strategist import Learnt
     from orchestrator.memory.handbook import Change, Handbook
     from orchestrator.runtime.meaning import Ranked
+    from orchestrator.runtime.tracking import Tally
 
 __all__ = ["handbook"]
 
@@ -63,16 +64,24 @@ def handbook() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
 @_flags
 def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: Any) -> None:
-    """List the behaviors, and how often those that were used helped or harmed."""
+    """List the behaviors: in how many runs each was shown and cited, and how often it helped or harmed.
+
+    The journal says what was shown and cited; where there is none, `-` is said.
+    """
     from orchestrator.cli.streams import say
     from orchestrator.visible import visible
 
     with _reading(given) as book:
         found = book.behaviors(section=None if section is None else visible(section), retired=retired)
-    if not as_json:
-        say(f"{'id':>5}  {'helpful':>7} {'harmful':>7}  behavior")
+    if as_json:
+        for each in found:
+            _say(each, as_json=True)
+        return
+    known = _tallies(given)
+    say(f"{'id':>5}  {'shown':>5} {'cited':>5} {'helpful':>7} {'harmful':>7}  behavior")
     for each in found:
-        _say(each, as_json=as_json)
+        shown, cited = ("-", "-") if known is None else _counts(known.get(each.id))
+        _say(each, f" {shown:>5} {cited:>5}")
 
 
 @handbook.command("search", epilog='Example: orchestrator handbook search "What is 17 + 25?"')
@@ -137,15 +146,15 @@ async def _embed(given: Mapping[str, Any]) -> None:
 @click.argument("behavior", metavar="ID|NAME")
 @_flags
 def show(behavior: str, **given: Any) -> None:
-    """Show one behavior: where it comes from, every change of it, and what showing it does.
+    """Show one behavior: where it comes from, every change of it, how often it was shown, and what that does.
 
-    That is measured where a share of the runs is shown nothing (`withheld` of the table [recall]): their answers and
-    tokens against those of runs that were shown it.
+    That is measured where a share of the runs is shown nothing (`withheld` of the table [recall]), or each behavior is
+    left out of a share of them (`left_out`): their answers and tokens against those of runs that were shown it.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import say
-    from orchestrator.handbook.effect import effect_of
-    from orchestrator.runtime.recalling import trials
+    from orchestrator.handbook.effect import effect_of, own_effect_of
+    from orchestrator.runtime.tracking import Tally, tallies, trials
 
     with _reading(given) as book:
         found = book.behavior(_named(behavior))
@@ -167,12 +176,18 @@ def show(behavior: str, **given: Any) -> None:
         say(_told(change))
     try:
         with open_journal(given) as journal:
-            effect = effect_of(found.id, trials(journal, given["name"]))
+            tally = tallies(journal, given["name"]).get(found.id, Tally())
+            told = [*trials(journal, given["name"])]
     except StoreError as missing:
         say(f"   what showing it does cannot be told: {missing}")
         return
-    for line in _effect(effect):
-        say(line)
+    say(f"   shown in {_counted(tally.shown, 'run')}, cited in {tally.cited}; recalled and not shown in {tally.held}")
+    measured = ((own_effect_of(found.id, told), "left out"), (effect_of(found.id, told), "withheld with all others"))
+    for effect, how in measured:
+        for line in _effect(effect, how) if effect.withheld else ():
+            say(line)
+    if not any(effect.withheld for effect, _ in measured):
+        say("   what showing it does cannot be told: it was never withheld (left_out, withheld of the table [recall])")
 
 
 @handbook.command("log", epilog="Example: orchestrator handbook log")
@@ -365,7 +380,23 @@ def _tell(learnt: Learnt) -> None:
         _note(f"run {learnt.run}: left out ({refused.gate}): {refused.reason}")
 
 
-def _say(behavior: Behavior, *, as_json: bool) -> None:
+def _tallies(given: Mapping[str, Any]) -> dict[int, Tally] | None:
+    """Return what the journal knows of the handbook's behaviors; None where there is no journal."""
+    from orchestrator.cli.stored import open_journal
+    from orchestrator.runtime.tracking import tallies
+
+    try:
+        with open_journal(given) as journal:
+            return tallies(journal, given["name"])
+    except StoreError:
+        return None
+
+
+def _counts(tally: Tally | None) -> tuple[int, int]:
+    return (0, 0) if tally is None else (tally.shown, tally.cited)
+
+
+def _say(behavior: Behavior, counts: str = "", *, as_json: bool = False) -> None:
     from orchestrator.cli.streams import say
     from orchestrator.handbook.exchange import line
     from orchestrator.handbook.prompts import line as shown
@@ -374,21 +405,19 @@ def _say(behavior: Behavior, *, as_json: bool) -> None:
         say(line(behavior))
     else:
         mark = "" if behavior.is_active else "x "
-        say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
+        say(f"{behavior.id:>5} {counts} {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
 
 
-def _effect(effect: Effect) -> Iterator[str]:
-    """Yield what showing a behavior does, if it was shown in some runs and withheld in others."""
-    yield f"   of runs whose outcome is known, shown in {effect.shown}, withheld in {effect.withheld}"
-    if not effect.shown or not effect.withheld:
-        return
+def _effect(effect: Effect, how: str) -> Iterator[str]:
+    """Yield what showing a behavior does; `how` says how it was not shown in the other runs."""
+    yield f"   of runs whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
     for name, found, unit in (
         ("right answers", effect.right, 100),
         ("output tokens", effect.output_tokens, 1),
         ("prompt tokens", effect.prompt_tokens, 1),
     ):
         value, low, high = (unit * each for each in found)
-        yield f"     {name}, shown less withheld: {value:+.1f} [{low:+.1f}, {high:+.1f}]{' points' if unit > 1 else ''}"
+        yield f"     {name}, shown less not: {value:+.1f} [{low:+.1f}, {high:+.1f}]{' points' if unit > 1 else ''}"
 
 
 def _told(change: Change) -> str:

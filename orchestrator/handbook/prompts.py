@@ -17,7 +17,7 @@ from orchestrator.behaviors import PREFIX, Behavior
 from orchestrator.handbook.orders import tamed
 from orchestrator.types import Message
 
-__all__ = ["extraction", "fenced", "line", "reflection", "repair", "with_behaviors"]
+__all__ = ["extraction", "fenced", "line", "lines", "reflection", "repair", "with_behaviors"]
 
 _WHAT = (
     "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
@@ -75,6 +75,11 @@ def line(behavior: Behavior, mark: str = "") -> str:
     return f"{mark}{behavior.name}: {avoid}{tamed(behavior.instruction)}"
 
 
+def lines(behaviors: Sequence[Behavior], *, head: str, mark: str) -> str:
+    """Return the lines that show behaviors: `head` above them, `mark` before each; empty where there are none."""
+    return "\n".join([head, *(line(each, mark) for each in behaviors)]) if behaviors else ""
+
+
 def with_behaviors(
     messages: Sequence[Message], behaviors: Sequence[Behavior], *, head: str, mark: str
 ) -> tuple[Message, ...]:
@@ -83,9 +88,8 @@ def with_behaviors(
     They stand first, so that tasks which recall the same ones share what an engine has cached of them. `head` is the
     line above them, `mark` what each begins with.
     """
-    if not behaviors:
+    if not (said := lines(behaviors, head=head, mark=mark)):
         return tuple(messages)
-    said = "\n".join([head, *(line(each, mark) for each in behaviors)])
     first, *rest = messages
     if first.role == "system":
         return (Message("system", f"{said}\n\n{first.content}"), *rest)

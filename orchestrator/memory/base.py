@@ -44,7 +44,8 @@ class RunRow(NamedTuple):
     position: int
     """Place of the task in its batch, from 0."""
     task: str
-    """The task as a JSON object with `messages`, each a pair of role and content; the gold answer is in it."""
+    """The task as a JSON object with `messages`, each a pair of role and content; the gold answer is in it,
+    and `topic` where it names one."""
     settings: str
     """Everything that shapes the run, as canonical JSON; a resume must match it."""
     engines: str

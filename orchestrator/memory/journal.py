@@ -402,6 +402,11 @@ class Journal:
                     found.append(line)
         return found
 
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, of every run, run by run; each run's in order."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).events(kind)
+
     def each_run(self) -> Iterator[BatchRun]:
         """Yield every run with how it ended, oldest first; each is read when it is asked for, so memory holds one."""
         key = 0

@@ -32,6 +32,7 @@ _RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
 _IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
 _NEWEST_BATCH = "SELECT batch FROM runs ORDER BY key DESC LIMIT 1"
 _BATCHES = "SELECT batch FROM runs GROUP BY batch ORDER BY min(key) DESC"
+_OF_KIND = f"SELECT {', '.join(EventRow._fields)} FROM events WHERE kind = ? ORDER BY run, n"
 _MAX_LISTED = 5
 
 
@@ -101,6 +102,10 @@ class Reader:
             outcome=outcomes[-1] if outcomes else None,
         )
 
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, run by run, each run's in order."""
+        return self._records(LAYOUTS[EventRow], _OF_KIND, self._texts.find(self._connection, kind))
+
     def batch(self, name: str) -> list[BatchRun]:
         """Return the newest run of each position of a batch, by position."""
         number = self._texts.find(self._connection, name)
@@ -127,8 +132,11 @@ class Reader:
         return row
 
     def _rows(self, layout: Layout, key: int) -> list[Any]:
+        return self._records(layout, layout.select, key)
+
+    def _records(self, layout: Layout, select: str, value: int | None) -> list[Any]:
         records = []
-        for row in self._connection.execute(layout.select, (key,)):
+        for row in self._connection.execute(select, (value,)):
             values = list(row)
             for place in layout.texts:
                 values[place] = self._text(values[place])

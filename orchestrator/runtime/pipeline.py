@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -175,6 +175,7 @@ class Pipeline:
         )
         checks.check_heeded(self.router, self.monitors)
         checks.check_overlap(overlap, self._recipe_with.keywords)
+        checks.check_followed(self._recipe_with.keywords["recall"], self.monitors)
         tooling.check_tools(self.tools, self.engines)
         checks.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
@@ -250,6 +251,7 @@ class Pipeline:
         )
         checks.check_heeded(other.router, other.monitors)
         checks.check_overlap(other._recipe.overlap, vars(other._recipe))
+        checks.check_followed(other._recipe.recall, other.monitors)
         checks.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -382,7 +384,7 @@ class Pipeline:
         For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
-        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
+        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode, self.handbook).run_id
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided, Kept and monitors' Events as they happen, then the RunResult."""
@@ -402,6 +404,7 @@ class Pipeline:
     async def open(self, task: Given, *, run_id: str | None = None, batch: str = "", position: int = 0) -> Run:
         """Make a run ready, new or stored; `graph` then finds it by its id."""
         given = Task.of(task)
+        look_up = self._look_up(given)
         stored = self.journal.stored(run_id) if run_id else None
         if stored is None or not opening.is_over(stored):  # what is over needs no engine, not even one that answers
             await self.start()
@@ -416,13 +419,15 @@ class Pipeline:
                 run_id or new_id(),
                 batch=batch,
                 position=position,
-                recalled=await self._recalled(given),
+                recalled=None if look_up is None else await look_up(),
             )
         elif live := self._live.get(stored.run.id):
             return live
         else:
             run = opening.reopen(self._recipe, self.journal, self._ready, stored, given)
         run.handbook = self.handbook
+        if run.following is not None:
+            run.following.look_up = look_up
         self._live[run.id] = run
         return run
 
@@ -436,14 +441,14 @@ class Pipeline:
             await self._abandon(run)
             self._leave(run)
 
-    async def _recalled(self, task: Task) -> Recalled | None:
-        """Return what the handbook has for a task; the largest engine counts the tokens."""
+    def _look_up(self, task: Task) -> Callable[..., Awaitable[Recalled]] | None:
+        """Return what recalls for a task and a step of it, None without a handbook; the largest engine counts."""
         handbook, how = self.handbook, self._recipe.recall
         if handbook is None or how is None:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return await recalled_for(handbook, how, task, counter, seed, self.embedding)
+        return partial(recalled_for, handbook, how, task, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
