@@ -145,6 +145,7 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
+        self._opened: Handbook | None = None
         self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
         """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
@@ -278,7 +279,8 @@ class Pipeline:
             return self._handbook
         if self._shelf is None:
             self._shelf = Store(self._handbook)
-        return Handbook(self._shelf)
+            self._opened = Handbook(self._shelf)
+        return self._opened
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -543,7 +545,7 @@ class Pipeline:
             self._journal = self._store = None
         if self._shelf is not None:
             self._shelf.close()
-            self._shelf = None
+            self._shelf = self._opened = None
 
     def close(self) -> None:
         """As `aclose`, from plain code."""

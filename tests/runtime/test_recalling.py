@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from json import loads
 from pathlib import Path
@@ -55,7 +56,7 @@ class Says:
         return self.texts[(len(self.prompts) - 1) % len(self.texts)]
 
 
-def made(says: Says, handbook: Handbook | None, path: Path, **options: Any) -> Pipeline:
+def made(says: Says, handbook: Handbook | Path | None, path: Path, **options: Any) -> Pipeline:
     return Pipeline({"small": Scripted(says)}, "small", db=path / "journal.db", handbook=handbook, **options)
 
 
@@ -185,6 +186,7 @@ class Meaning:
 
     async def embed(self, texts: list[str]) -> list[list[float]]:
         self.asked += texts
+        await asyncio.sleep(0)
         return [[1.0, 0.0] if "ircle" in text or "round" in text else [0.0, 1.0] for text in texts]
 
     async def close(self) -> None: ...
@@ -243,6 +245,25 @@ def test_by_topic_all_of_the_tasks_topic_is_recalled_those_of_most_worth_first(
         for topic, reason in ((None, "nothing by topic, and the task names none"), ("round", "nothing by topic round")):
             told = events(pipeline, pipeline.run(Task(messages=SUM.messages, topic=topic)).run_id)["recalled"]
             assert (told["behaviors"], told["reason"]) == ([], reason)
+
+
+async def test_runs_that_begin_at_once_embed_each_behavior_once_and_read_what_is_stored_once(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    meaning = Meaning()
+    with made(Says(CITES), handbook, tmp_path, embedding=meaning) as pipeline:
+        tasks = [f"How long is round pond {number}?" for number in range(4)]
+        results = await asyncio.gather(*(pipeline.arun(task) for task in tasks))
+        assert [events(pipeline, each.run_id)["recalled"]["by"] for each in results] == ["words and meaning"] * 4
+    assert sorted(meaning.asked) == sorted([*{*meaning.asked}]) and len(meaning.asked) == 3 + 4
+
+
+def test_one_handbook_serves_all_runs_of_a_pipeline(tmp_path: Path) -> None:
+    with made(Says(CITES), tmp_path / "own.db", tmp_path) as pipeline:
+        opened = pipeline.handbook
+        assert opened is not None and pipeline.handbook is opened
+        pipeline.close()
+        assert pipeline.handbook is not opened
 
 
 def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
