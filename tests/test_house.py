@@ -46,6 +46,8 @@ def copy(tmp_path: Path) -> Path:
         ("runtime/calls.py", "import httpx"),
         ("runtime/calls.py", "import orchestrator.learning.rows"),
         ("learning/rows.py", "import orchestrator.bench.spec"),
+        ("learning/rows.py", "import orchestrator.exports.lines"),
+        ("exports/lines.py", "import orchestrator.bench.spec"),
         ("routers/arbitrage.py", "import orchestrator.learning.rows"),
         ("runtime/calls.py", "from urllib.request import urlopen"),
         ("cli/doctor.py", "import subprocess"),

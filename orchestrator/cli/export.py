@@ -24,22 +24,19 @@ stored, so none is here.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Sequence
 from json import loads
-from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.exports.lines import valid
 from orchestrator.memory.base import CallRow, StoredRun
 from orchestrator.runtime.fork import origins
 from orchestrator.types import StepKind
 
 __all__ = ["Call", "Decision", "Event", "Outcome", "RunExport", "Signal", "Step", "Task", "exported"]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Record(BaseModel):
@@ -208,7 +205,7 @@ def exported(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[str, Any
         "events": [_row(event, detail=_json(event.detail)) for event in stored.events],
         "outcome": outcome and _row(outcome, ledger=loads(outcome.ledger)),
     }
-    return RunExport.model_validate(_valid(plain)).model_dump(mode="json")
+    return RunExport.model_validate(valid(plain)).model_dump(mode="json")
 
 
 def _row(record: Any, **changes: Any) -> dict[str, Any]:
@@ -234,16 +231,3 @@ def _call(call: CallRow) -> dict[str, Any]:
         logprobs=loads(result.logprobs) if result.logprobs else None,
     )
     return {**values, **came}
-
-
-def _valid(value: Any) -> Any:
-    """Return data that every JSON reader takes: without lone surrogates, NaN and infinities."""
-    if isinstance(value, str):
-        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {_valid(key): _valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(item) for item in value]
-    return value

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from orchestrator.monitors.monitor_file import MonitorFile
     from orchestrator.runtime.pipeline import Pipeline
 
-__all__ = ["train_monitor"]
+__all__ = ["MIN_MOVES", "rules_of", "train_monitor"]
 
 _RULES, _ENGINE = "rules", "engine"
-_MIN_MOVES = {"stuck": 3, "milestone": 2}
+MIN_MOVES = {"stuck": 3, "milestone": 2}
 """Below which a monitor never speaks: the published ones' own."""
 
 
@@ -30,7 +30,7 @@ _MIN_MOVES = {"stuck": 3, "milestone": 2}
     "train-monitor",
     epilog="Example: orchestrator train-monitor stuck --db journal.db --labels rules --out stuck.json",
 )
-@click.argument("kind", type=click.Choice(list(_MIN_MOVES)))
+@click.argument("kind", type=click.Choice(list(MIN_MOVES)))
 @click.option(
     "--labels",
     multiple=True,
@@ -110,7 +110,7 @@ def _runs(journal: Journal, given: Mapping[str, Any]) -> list[Watched]:
 
     ids = [each.id for each in journal.runs(limit=1 << 62)]
     stored = (found for each in reversed(ids) if (found := journal.stored(each)) is not None)
-    return watched(stored, given["kind"], given["window"], _MIN_MOVES[given["kind"]])
+    return watched(stored, given["kind"], given["window"], MIN_MOVES[given["kind"]])
 
 
 async def _train_by_engine(given: Mapping[str, Any], people: Sequence[Path]) -> None:
@@ -148,12 +148,12 @@ def _train(given: Mapping[str, Any], runs: list[Watched], people: Sequence[Path]
     if not given["quiet"]:
         _note_unused(labellings[: len(people)], runs)
     if _RULES in given["labels"]:
-        labellings.append(by_rules(_rules(given), given["kind"], runs))
+        labellings.append(by_rules(rules_of(given), given["kind"], runs))
     made = train(
         voted(labellings, runs),
         kind=given["kind"],
         window=given["window"],
-        min_moves=_MIN_MOVES[given["kind"]],
+        min_moves=MIN_MOVES[given["kind"]],
         false_alarms=given["false_alarms"],
         labels=[each if each in (_RULES, _ENGINE) else "file" for each in given["labels"]],
     )
@@ -161,7 +161,8 @@ def _train(given: Mapping[str, Any], runs: list[Watched], people: Sequence[Path]
     _tell(made, given)
 
 
-def _rules(given: Mapping[str, Any]) -> Any:
+def rules_of(given: Mapping[str, Any]) -> Any:
+    """Return the monitor of rules that labels: that of --rules, else the one of the kind. Raises UserError for none."""
     from orchestrator import monitors
     from orchestrator.cli.source import load_object
 

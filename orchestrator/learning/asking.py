@@ -22,7 +22,7 @@ from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Task, question_of
 
-__all__ = ["QUESTIONS", "Asked", "drawn"]
+__all__ = ["QUESTIONS", "Asked", "asked", "drawn"]
 
 QUESTIONS: Mapping[str, str] = {
     "stuck": (
@@ -39,6 +39,11 @@ _HOW = "\nEnd with one line: `Answer: yes` or `Answer: no`."
 _WORDS = {"yes": True, "no": False}
 
 
+def asked(kind: str, text: str) -> str:
+    """Return the question whether a run is, by its last moves, what a monitor of this kind looks for."""
+    return (QUESTIONS[kind] + _HOW).replace("{text}", text)
+
+
 class Asked:
     """The questions of one labelling after another. `pipeline` lends its engines, budget and journal."""
 
@@ -48,7 +53,7 @@ class Asked:
         self._looks: dict[str, list[Look]] = {}  # what reads the same is asked once
         for look in looks:
             self._looks.setdefault(look.text, []).append(look)
-        self._question = QUESTIONS[kind] + _HOW
+        self._kind = kind
         self._found: list[dict[tuple[str, int], bool]] = [{} for _ in self._voters]
         self.unanswered = 0
         """Questions without a yes or no."""
@@ -75,10 +80,10 @@ class Asked:
 
     async def _ask(self, vote: int, place: int, text: str) -> RunResult:
         voter = self._voters[vote]
-        task = Task.of(self._question.replace("{text}", text))
+        task = Task.of(asked(self._kind, text))
         name = blake2b(voter.settings.encode(), digest_size=10).hexdigest()
-        asked = derived("train-monitor", name, question_of(task.messages))
-        result = await voter.arun(task, run_id=asked, batch=ASKED + name, position=place)
+        run_id = derived("train-monitor", name, question_of(task.messages))
+        result = await voter.arun(task, run_id=run_id, batch=ASKED + name, position=place)
         self.output_tokens += result.ledger.total().output_tokens
         label = _WORDS.get((result.answer or "").strip(" .*`").lower())
         if label is None:

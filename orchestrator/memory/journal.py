@@ -52,6 +52,7 @@ _CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host, journal) VALUE
 _OWNER = "SELECT pid, started, host, journal FROM claims WHERE run = ?"
 _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
+_NEXT = "SELECT min(key) FROM runs WHERE key > ?"
 
 _HOPELESS = (
     sqlite3.IntegrityError,
@@ -397,6 +398,22 @@ class Journal:
                 if status is None or line.status == status:
                     found.append(line)
         return found
+
+    def each_run(self) -> Iterator[BatchRun]:
+        """Yield every run with how it ended, oldest first; each is read when it is asked for, so memory holds one."""
+        key = 0
+        while True:
+            with self._store.reading() as connection:
+                key = connection.execute(_NEXT, (key,)).fetchone()[0]
+                if key is None:
+                    return
+                found = Reader(connection, self._texts).ended(key)
+            yield found
+
+    def at(self, key: int) -> StoredRun:
+        """Return everything about the run with the journal's own number `key`."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).run(key)
 
     def batch(self, name: str) -> list[BatchRun]:
         """Return the newest run of each task of a batch, by position; empty for an unknown batch."""

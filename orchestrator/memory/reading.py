@@ -105,7 +105,7 @@ class Reader:
         """Return the newest run of each position of a batch, by position."""
         number = self._texts.find(self._connection, name)
         keys = self._connection.execute(_IN_BATCH, (number,)).fetchall()
-        return [self._batch_run(key) for (key,) in keys]
+        return [self.ended(key) for (key,) in keys]
 
     def newest_batch(self) -> str | None:
         """Return the batch of the newest run, or None if there is no run."""
@@ -117,7 +117,8 @@ class Reader:
         names = (self._texts.read(self._connection, number) for (number,) in self._connection.execute(_BATCHES))
         return [name for name in names if name.startswith(prefix)]
 
-    def _batch_run(self, key: int) -> BatchRun:
+    def ended(self, key: int) -> BatchRun:
+        """Return a run and how it ended."""
         outcomes = self._rows(LAYOUTS[OutcomeRow], key)
         return BatchRun(key, self._run_row(key), outcomes[-1] if outcomes else None)
 

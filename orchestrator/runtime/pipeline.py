@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -438,6 +439,16 @@ class Pipeline:
         run.handbook = self.handbook
         self._live[run.id] = run
         return run
+
+    @asynccontextmanager
+    async def lent(self, task: Task, *, run_id: str, batch: str) -> AsyncIterator[Run]:
+        """Lend a run, new or stored, to whoever writes it without the graph; let go of it at the end."""
+        run = await self.open(task, run_id=run_id, batch=batch)
+        try:
+            yield run
+        finally:
+            await self._abandon(run)
+            self._leave(run)
 
     async def _recalled(self, task: Task) -> Recalled | None:
         """Return what the handbook has for a task; the largest engine counts the tokens."""

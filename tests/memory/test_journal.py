@@ -468,6 +468,21 @@ def test_runs_are_listed_newest_first_with_how_they_went(journal: Journal, make:
     assert len(journal.run("left").kept()) == 1
 
 
+def test_every_run_comes_oldest_first_with_how_it_ended_and_is_read_when_asked_for(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    assert [*journal.each_run()] == []
+    keys = [journal.open_run(make.run(id=name)) for name in ("b", "a")]
+    journal.outcome(make.outcome(run=keys[0]))
+    journal.commit()
+    reading = journal.each_run()
+    first = next(reading)
+    assert (first.key, first.run.id, first.outcome) == (keys[0], "b", make.outcome(run=keys[0]))
+    late = journal.open_run(make.run(id="c"))
+    assert [(each.key, each.run.id, each.outcome) for each in reading] == [(keys[1], "a", None), (late, "c", None)]
+    assert journal.at(keys[0]) == journal.run("b")
+
+
 def test_a_batch_is_the_newest_run_of_each_position(journal: Journal, make: SimpleNamespace) -> None:
     assert journal.latest_batch() is None
     journal.open_run(make.run(id="a0", batch="a", position=0))

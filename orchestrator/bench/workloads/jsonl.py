@@ -14,7 +14,7 @@ from orchestrator.errors import BadTask, UserError
 from orchestrator.runtime.tasks import read_tasks
 from orchestrator.types import Message, Task
 
-__all__ = ["jsonl"]
+__all__ = ["jsonl", "split_of"]
 
 _FINAL = "####"
 
@@ -37,7 +37,7 @@ def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
     named = scorer if isinstance(scorer, str) else f"{of.__module__}:{of.__qualname__}"
 
     def draw(split: str, seed: int, count: int) -> list[Task]:
-        chosen = [task for task in tasks if split in ("all", _split_of(task))]
+        chosen = [task for task in tasks if split in ("all", split_of(task))]
         Random(f"jsonl/{seed}").shuffle(chosen)
         return chosen[:count]
 
@@ -50,7 +50,8 @@ def jsonl(path: str, scorer: str | Score = "exact") -> Workload:
     )
 
 
-def _split_of(task: Task) -> str:
+def split_of(task: Task) -> str:
+    """Return the split that owns a user's own task, by what is asked."""
     bucket = int(fingerprint(task), 16) % 5
     return ("train", "train", "calibration", "report", "report")[bucket]
 

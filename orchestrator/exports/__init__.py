@@ -1,0 +1,1 @@
+"""What can others learn from runs?  One format, one file: journals made into the JSON lines that trainers read."""
