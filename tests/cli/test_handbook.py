@@ -168,7 +168,7 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert told[-1].split(" · ") == [
         "learned 1 behavior from 1 run",
         "1 refused (`orchestrator handbook refused`)",
-        "1 left alone: nobody knows its outcome: reward it",
+        "1 left alone: nobody says whether it was right: reward it, or have it judged",
         "116 output and 1,614 prompt tokens of its own",
     ]
     assert len(lines(orchestrator("handbook", "list"))) == 2

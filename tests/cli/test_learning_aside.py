@@ -90,7 +90,7 @@ def test_what_one_task_teaches_the_next_one_uses_and_the_results_are_the_same(or
 
 def test_a_question_is_learned_from_behind_its_answer_only_where_a_judge_says_so(orchestrator: Call) -> None:
     unknown = orchestrator("run", "Carry 17 + 25.", *FLAGS, "--learn")
-    assert "learned 0 behaviors from 0 runs · 1 left alone: nobody knows its outcome" in unknown.stderr
+    assert "learned 0 behaviors from 0 runs · 1 left alone: nobody says whether it was right" in unknown.stderr
     judged = orchestrator("run", "Carry 17 + 25.", *FLAGS, "--learn", "--judge")
     assert (judged.exit_code, judged.stdout) == (0, "42\n"), judged.stderr
     assert "learned 1 behavior from 1 run" in judged.stderr
