@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.errors import EngineError, UnknownName
-from orchestrator.learning.looks import LEARNS
+from orchestrator.memory.base import LEARNS
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult

@@ -23,8 +23,8 @@ from orchestrator.handbook.proposals import Proposal, proposals_in
 from orchestrator.learning.adding import Adding
 from orchestrator.learning.judging import Judge, Judged
 from orchestrator.learning.lent import Lent
-from orchestrator.learning.looks import ASKED, LEARNS
-from orchestrator.memory.base import StoredRun
+from orchestrator.learning.looks import ASKED
+from orchestrator.memory.base import LEARNS, StoredRun
 from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
