@@ -12,7 +12,7 @@ handbook/gates.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.behaviors import Behavior
 from orchestrator.engines.embedding import Embedding
@@ -21,7 +21,7 @@ from orchestrator.handbook.gates import Refused, Source
 from orchestrator.handbook.prompts import extraction, reflection, repair
 from orchestrator.handbook.proposals import Proposal, proposals_in
 from orchestrator.learning.adding import Adding
-from orchestrator.learning.judging import Judge, Judged
+from orchestrator.learning.judging import Judge
 from orchestrator.learning.lent import Lent
 from orchestrator.learning.looks import ASKED
 from orchestrator.memory.base import LEARNS, StoredRun
@@ -35,10 +35,12 @@ from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Status, Task, question_of
 
-__all__ = ["LEARNS", "OWN", "Learnt", "Strategist"]
+__all__ = ["LEARNS", "OWN", "UNSAID", "Learnt", "Strategist", "shortened"]
 
 OWN = (LEARNS, ASKED)
 """How the batches of runs begin that are no tasks of the user's, but questions of ours."""
+UNSAID: Any = object()
+"""The outcome of a run is for the journal to know, or for a judge to say."""
 _TRACE_CHARS = 24_000
 """Of a longer trace the beginning and the end are shown, half of this each."""
 
@@ -64,6 +66,20 @@ class Learnt(NamedTuple):
     def new(self) -> list[Behavior]:
         """The behaviors that were learned."""
         return [each.after[0] for each in self.added if each.op == "add"]
+
+
+class _Outcome(NamedTuple):
+    """How a run ended."""
+
+    is_right: bool | None = None
+    told: str = ""
+    """Why that is not certain; empty where it is."""
+    is_judged: bool = False
+    skipped: str = ""
+    """Why nothing can be learned from it."""
+
+
+_GIVEN = {True: _Outcome(True), False: _Outcome(False), None: _Outcome(told="which nobody has checked")}
 
 
 class _Spent:
@@ -118,15 +134,16 @@ class Strategist:
         """Who reflects."""
         return self._lent.engine
 
-    def learn(self, run: StoredRun | RunResult | str, *, is_right: bool | None = None) -> Learnt:
+    def learn(self, run: StoredRun | RunResult | str, *, is_right: bool | None = UNSAID) -> Learnt:
         """Learn from a run, from plain code; see `alearn`. Works where an event loop is already running, too."""
         return run_sync(self.alearn(run, is_right=is_right))
 
-    async def alearn(self, run: StoredRun | RunResult | str, *, is_right: bool | None = None) -> Learnt:
+    async def alearn(self, run: StoredRun | RunResult | str, *, is_right: bool | None = UNSAID) -> Learnt:
         """Reflect on a run, extract behaviors, and add those that pass the gates. The run itself stays as it is.
 
-        `run` is what a pipeline gave back, a stored run or its id; `is_right` its outcome where the caller knows more
-        than the journal. A run that was learned from before, that failed, or whose outcome nobody knows, is left alone.
+        `run` is what a pipeline gave back, a stored run or its id. Its outcome is what the journal knows, or a judge
+        says, unless `is_right` is given: None for learning all the same from what nobody has checked, which the change
+        then says. A run that was learned from before, that failed, or whose outcome nobody knows, is left alone.
 
         Raises EngineError or MissingCapability where nobody can be asked, StoreError, UnknownName for a run that is not
         in the journal, and UserError for a budget that leaves no room.
@@ -134,23 +151,15 @@ class Strategist:
         stored = self._stored(run)
         if why := self._idle(stored):
             return Learnt(stored.run.id, skipped=why)
-        spent, judged = _Spent(), None
-        if is_right is None:
-            worth = self._pipeline.worth(stored)
-            is_right = was_right(stored, worth)
-            judged = await self._judged(stored) if is_right is None and worth is None else None
-            if is_right is None and judged is None:
-                return Learnt(stored.run.id, skipped="nobody says whether it was right: reward it, or have it judged")
-        if judged is not None:
-            spent.add(judged.output_tokens, judged.prompt_tokens)
-            if judged.is_right is None:
-                return spent.of(Learnt(stored.run.id, skipped=judged.told))
-            is_right = judged.is_right
+        spent = _Spent()
+        found = await self._outcome(stored, spent) if is_right is UNSAID else _GIVEN[is_right]
+        if found.skipped:
+            return spent.of(Learnt(stored.run.id, skipped=found.skipped))
         try:
-            proposals = await self._proposals(stored, is_right is True, judged is not None, spent)
+            proposals = await self._proposals(stored, found, spent)
         except ModelMisbehaved as error:
             return spent.of(Learnt(stored.run.id, unusable=str(error)))
-        reason = f"learned from run {stored.run.id}" + (f", {judged.told}" if judged else "")
+        reason = ", ".join(filter(None, [f"learned from run {stored.run.id}", found.told]))
         added = await self._adding.add(proposals, _source(stored), reason)
         return spent.of(Learnt(stored.run.id, added.changes, added.refused, compared=added.compared))
 
@@ -175,21 +184,29 @@ class Strategist:
             return "it failed"
         return "it was learned from before" if self.knows(stored.run.id) else ""
 
-    async def _judged(self, stored: StoredRun) -> Judged | None:
-        """Return what the judge says of a run; None without a judge or an answer."""
+    async def _outcome(self, stored: StoredRun, spent: _Spent) -> _Outcome:
+        """Return what the journal knows of how a run ended, or else what the judge says."""
         assert stored.outcome is not None
-        if self._judging is None or stored.outcome.answer is None:
-            return None
+        worth = self._pipeline.worth(stored)
+        if (is_right := was_right(stored, worth)) is not None:
+            return _Outcome(is_right)
+        if self._judging is None or worth is not None or stored.outcome.answer is None:
+            return _Outcome(skipped="nobody says whether it was right: reward it, or have it judged")
         question = question_of(task_of(stored).messages)
-        return await self._judging.judge(question, _trace(stored), stored.outcome.answer)
+        judged = await self._judging.judge(question, _trace(stored), stored.outcome.answer)
+        spent.add(judged.output_tokens, judged.prompt_tokens)
+        if judged.is_right is None:
+            return _Outcome(skipped=judged.told)
+        return _Outcome(judged.is_right, told=judged.told, is_judged=True)
 
     # ---- what is asked
 
-    async def _proposals(self, stored: StoredRun, is_right: bool, is_judged: bool, spent: _Spent) -> list[Proposal]:
+    async def _proposals(self, stored: StoredRun, found: _Outcome, spent: _Spent) -> list[Proposal]:
         """Ask for behaviors, twice if need be. Raises ModelMisbehaved where neither text can be read."""
         question, trace = question_of(task_of(stored).messages), _trace(stored)
-        reflected, _ = await self._ask(reflection(question, trace, is_right=is_right, is_judged=is_judged), spent)
-        asked = extraction(question, trace, reflected, is_right=is_right, is_judged=is_judged)
+        told: dict[str, Any] = {"is_right": found.is_right, "is_judged": found.is_judged}
+        reflected, _ = await self._ask(reflection(question, trace, **told), spent)
+        asked = extraction(question, trace, reflected, **told)
         written, _ = await self._ask(asked, spent)
         try:
             return proposals_in(written)
@@ -209,8 +226,11 @@ class Strategist:
 
 
 def _trace(stored: StoredRun) -> str:
-    """Return what a run wrote, the middle of a long one left out."""
-    trace = "".join(row.text for row in stored.kept())
+    return shortened("".join(row.text for row in stored.kept()))
+
+
+def shortened(trace: str) -> str:
+    """Return the beginning and the end of a long trace, and how much is left out between them."""
     if len(trace) <= _TRACE_CHARS:
         return trace
     left = len(trace) - _TRACE_CHARS

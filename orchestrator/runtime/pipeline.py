@@ -145,7 +145,8 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
-        self._embedding = embedding
+        self.embedding = embedding
+        """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
@@ -276,11 +277,6 @@ class Pipeline:
         if self._shelf is None:
             self._shelf = Store(self._handbook)
         return Handbook(self._shelf)
-
-    @property
-    def embedding(self) -> Embedding | None:
-        """What finds behaviors by their meaning; None for nothing."""
-        return self._embedding
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -457,7 +453,7 @@ class Pipeline:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return await recalled_for(handbook, how, task, counter, seed, self._embedding)
+        return await recalled_for(handbook, how, task, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -541,8 +537,8 @@ class Pipeline:
         """Let go of engines and of the journal's file."""
         await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
-        if self._embedding is not None:
-            await self._embedding.close()
+        if self.embedding is not None:
+            await self.embedding.close()
         self._capabilities = None
         self._pairs.clear()
         self._is_fit = False

@@ -187,6 +187,13 @@ def test_runs_without_an_outcome_failed_ones_and_our_own_are_left_alone(handbook
     assert len(said.requests) == 2
 
 
+def test_what_nobody_has_checked_is_learned_from_only_where_that_is_said(handbook: Handbook, tmp_path: Path) -> None:
+    with made(learns, tmp_path, handbook) as pipeline:
+        result = pipeline.run(TASK)
+        assert Strategist(pipeline).learn(result, is_right=None).new
+    assert handbook.changes()[0].reason == f"learned from run {result.run_id}, which nobody has checked"
+
+
 def test_a_pipelines_reward_function_says_what_a_run_was_worth(handbook: Handbook, tmp_path: Path) -> None:
     with made(learns, tmp_path, handbook, reward=lambda task, answer: float(answer == "42")) as pipeline:
         learnt = Strategist(pipeline).learn(pipeline.run(TASK))
