@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,20 @@ from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
+    from orchestrator.engines.embedding import EmbeddingSpec
     from orchestrator.handbook.effect import Effect
     from orchestrator.memory.handbook import Change
+    from orchestrator.runtime.meaning import Ranked
 
 __all__ = ["handbook"]
 
 _FORMATS = ("jsonl", "bullets")
+_TOLD = 10
+"""Lines about what an import leaves out."""
+_MOST = 1 << 20
+"""Behaviors that are asked for at once."""
+_DIGITS = 18
+"""Of the largest number that SQLite can be asked for."""
 
 format_flag = click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True, help="How it is written."
@@ -44,9 +52,10 @@ def handbook() -> None:
 def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: Any) -> None:
     """List the behaviors, and how often those that were used helped or harmed."""
     from orchestrator.cli.streams import say
+    from orchestrator.visible import visible
 
     with reading(given) as book:
-        found = book.behaviors(section=section, retired=retired)
+        found = book.behaviors(section=None if section is None else visible(section), retired=retired)
     if not as_json:
         say(f"{'id':>5}  {'helpful':>7} {'harmful':>7}  behavior")
     for each in found:
@@ -55,14 +64,60 @@ def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: A
 
 @handbook.command("search", epilog='Example: orchestrator handbook search "What is 17 + 25?"')
 @click.argument("question")
-@click.option("-n", "number", type=click.IntRange(1), default=10, show_default=True, help="Behaviors to show.")
+@click.option("-n", "number", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Behaviors to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
 @handbook_flags
 def search(question: str, number: int, as_json: bool, **given: Any) -> None:
-    """Show what a question finds, the best first."""
+    """Show what a question finds, the best first: by words, and by meaning where an embedding is configured."""
+    from orchestrator.cli.interrupt import run_until_done
+
+    found, by, _ = run_until_done(_found(question, number, given))
+    for each, _ in found[:number]:
+        _say(each, as_json=as_json)
+    _note(f"{counted(min(len(found), number), 'behavior')} by {by}")
+
+
+async def _found(question: str, number: int, given: Mapping[str, Any]) -> Ranked:
+    from orchestrator.runtime.meaning import ranked
+
     with reading(given) as book:
-        for each, _ in book.search(question, number):
-            _say(each, as_json=as_json)
+        if (spec := _embedding(given)) is None:
+            return await ranked(book, question, number, None)
+    embedding = spec.made()
+    try:
+        with writing(given) as book:
+            return await ranked(book, question, number, embedding)
+    finally:
+        await embedding.close()
+
+
+@handbook.command("embed", epilog="Example: orchestrator handbook embed")
+@handbook_flags
+def embed(**given: Any) -> None:
+    """Embed every behavior that is not embedded yet, so that all are found by meaning.
+
+    It goes on where it was stopped. Runs and searches embed a few of them by themselves.
+    """
+    from orchestrator.cli.interrupt import run_until_done
+
+    run_until_done(_embed(given))
+
+
+async def _embed(given: Mapping[str, Any]) -> None:
+    from orchestrator.runtime.meaning import embed
+
+    if (spec := _embedding(given)) is None:
+        raise UserError('no embedding is configured: write a table [embedding] with a url, or with path = "minilm"')
+    embedding = spec.made()
+    try:
+        with reading(given):
+            pass  # refuses a file that is not there, which writing would make
+        with writing(given) as book:
+            while left := await embed(book, embedding):
+                _note(f"{counted(left, 'behavior')} left")
+            _note(f"all behaviors are embedded by {await embedding.space()}")
+    finally:
+        await embedding.close()
 
 
 @handbook.command("show", epilog="Example: orchestrator handbook show behavior_check_sums")
@@ -129,7 +184,7 @@ def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any
     """Add a behavior of your own."""
     from orchestrator.behaviors import Add
 
-    with writing(given) as book:
+    with writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     _note(f"behavior {change.after[0].id} added")
 
@@ -184,6 +239,8 @@ def export(form: str, out: Path | None, **given: Any) -> None:
         with printing():
             sys.stdout.write(text)
     else:
+        if out.exists() and out.samefile(book.file):
+            raise UserError(f"{out} is the handbook itself: choose another file with --out")
         with writing(str(out)):
             out.write_text(text, encoding="utf-8")
 
@@ -193,15 +250,27 @@ def export(form: str, out: Path | None, **given: Any) -> None:
 @format_flag
 @handbook_flags
 def import_behaviors(source: Path, form: str, **given: Any) -> None:
-    """Add the behaviors of a file, all of them or none; one whose name is there already is left out."""
-    from orchestrator.handbook.exchange import added
+    """Add the behaviors of a file, all of them or none.
 
-    wanted = added(_text(source), form)
-    with writing(given) as book:
+    One whose name is there already is left out, one that is retired in the file, and one that reads like an order to
+    an engine: `handbook add` takes that by hand.
+    """
+    from orchestrator.handbook.exchange import read
+    from orchestrator.visible import first_words
+
+    found = read(_text(source), form)
+    with writing(given, makes=True) as book:
         known = {each.name for each in book.behaviors()}
-        new = [each for each in wanted if each.name not in known]
-        book.apply(new, reason=f"imported from {source.name}")
-    _note(f"{len(new)} added, {len(wanted) - len(new)} were there already")
+        new = [each for each in found.adds if each.name not in known]
+        book.apply(new, reason=f"imported from {first_words(source.name, 80)}")
+    for told in found.orders[:_TOLD]:
+        _note(f"left out: {told}")
+    counts = [f"{len(new)} added", f"{len(found.adds) - len(new)} were there already"]
+    counts += [f"{found.retired} retired left out"] if found.retired else []
+    counts += [f"{len(found.orders)} like orders left out"] if found.orders else []
+    _note(", ".join(counts))
+    if new and _embedding(given) is not None:
+        _note("`orchestrator handbook embed` has all of them found by meaning, too")
 
 
 for command in (learn, curate, refused, admit):
@@ -237,17 +306,20 @@ def _effect(effect: Effect) -> Iterator[str]:
 def _told(change: Change) -> str:
     names = ", ".join(row.name for row in change.after[:3]) + (", ..." if len(change.after) > 3 else "")
     mark = " " if change.is_current else "x"
-    return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {change.reason}' if change.reason else ''}"
+    reason = " ".join(change.reason.split())
+    return f" {mark} {change.seq:>4}  {change.op:<7} {names}{f': {reason}' if reason else ''}"
 
 
 def _named(text: str) -> int | str:
-    """Return a number as one: of a behavior or a change; anything else is a name."""
-    return int(text) if text.isdecimal() else text
+    """Return a number as one: of a behavior or a change; anything else is a name, a number that none can have, too."""
+    from orchestrator.visible import visible
+
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else visible(text)
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_bytes().decode()
+        return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}: name a file that `handbook export` wrote") from error
     except UnicodeDecodeError as error:
@@ -258,3 +330,9 @@ def _note(text: str) -> None:
     from orchestrator.cli.streams import note
 
     note(text)
+
+
+def _embedding(given: Mapping[str, Any]) -> EmbeddingSpec | None:
+    from orchestrator.config import load
+
+    return load(given["config"]).embedding

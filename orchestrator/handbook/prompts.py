@@ -1,7 +1,7 @@
 """What the engine that learns is asked, and how behaviors are shown to the one that uses them: words of our own.
 
 A trace, an answer and a behavior are data. They stand between marks that are made longer than any run of the same
-letter inside, so nothing in them can close a mark and speak for us.
+letter inside, so nothing in them can close a mark and speak for us; nor is anything in them a special token.
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (solution, reflection, extraction; behaviors shown with the request to
 name each one that is used). Differs: the words are ours; the outcome of the run is told where it is known, so that
@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.behaviors import PREFIX, Behavior
+from orchestrator.handbook.orders import tamed
 from orchestrator.types import Message
 
 __all__ = ["extraction", "fenced", "line", "reflection", "repair", "verdict", "with_behaviors"]
@@ -31,10 +32,10 @@ _FORM = (
 
 
 def fenced(text: str) -> str:
-    """Return a text between marks that it does not hold."""
+    """Return a text between marks that it does not hold, tamed."""
     longest = max(map(len, re.findall("~+", text)), default=0)
     mark = "~" * max(3, longest + 1)
-    return f"{mark}\n{text}\n{mark}"
+    return f"{mark}\n{tamed(text)}\n{mark}"
 
 
 def reflection(question: str, trace: str, *, is_right: bool | None, is_judged: bool = False) -> tuple[Message, ...]:
@@ -59,7 +60,7 @@ def extraction(
     """Return what is asked second, behind the reflection: the behaviors themselves."""
     asked = f"Now write down the behaviors that are worth keeping. {_FORM}"
     before = reflection(question, trace, is_right=is_right, is_judged=is_judged)
-    return (*before, Message("assistant", reflected), Message("user", asked))
+    return (*before, Message("assistant", tamed(reflected)), Message("user", asked))
 
 
 def verdict(question: str, trace: str, answer: str) -> tuple[Message, ...]:
@@ -74,13 +75,17 @@ def verdict(question: str, trace: str, answer: str) -> tuple[Message, ...]:
 
 def repair(messages: Sequence[Message], said: str, error: str) -> tuple[Message, ...]:
     """Return what is asked, once, where what was written could not be read."""
-    return (*messages, Message("assistant", said), Message("user", f"That cannot be read: {error}. {_FORM}"))
+    return (
+        *messages,
+        Message("assistant", tamed(said)),
+        Message("user", f"That cannot be read: {tamed(error)}. {_FORM}"),
+    )
 
 
 def line(behavior: Behavior, mark: str = "") -> str:
-    """Return how one behavior is shown, behind `mark`."""
+    """Return how one behavior is shown, behind `mark`, tamed."""
     avoid = "avoid: " if behavior.polarity == "do_not" else ""
-    return f"{mark}{behavior.name}: {avoid}{behavior.instruction}"
+    return f"{mark}{behavior.name}: {avoid}{tamed(behavior.instruction)}"
 
 
 def with_behaviors(

@@ -19,12 +19,12 @@ from orchestrator.handbook.prompts import line
 from orchestrator.handbook.proposals import Proposal
 from orchestrator.memory.handbook import Change, Handbook
 from orchestrator.memory.refusals import Refusal
+from orchestrator.runtime.meaning import embed
 
 __all__ = ["Added", "Adding"]
 
 _KNOWN = 40
 """Behaviors that a proposal is compared with: those that share its rarest words."""
-_EMBEDDED_AT_ONCE = 256
 
 
 class Added(NamedTuple):
@@ -84,9 +84,8 @@ class Adding:
             return [], "words"
         try:
             space = await self._embedding.space()
-            while missing := self._handbook.without_vector(space, _EMBEDDED_AT_ONCE):
-                vectors = await self._embedding.embed([line(each) for each in missing])
-                self._handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
+            while await embed(self._handbook, self._embedding):
+                pass
             vectors = await self._embedding.embed([_line(each, source) for each in proposals])
         except EngineError as error:
             return [], f"words, not by meaning: {error}"

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from orchestrator.config import default_db
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.embedding import Embedding
+from orchestrator.engines.embedding import Embedding, EmbeddingSpec
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
-from orchestrator.errors import UnknownName, UserError
+from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
 from orchestrator.memory.base import StoredRun
@@ -79,6 +79,8 @@ class Pipeline:
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
     honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
+    `handbook` is what runs recall behaviors from, as `recall` says: by words, and by meaning where there is an
+    `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -111,7 +113,7 @@ class Pipeline:
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         handbook: str | PathLike[str] | Handbook | None = None,
         recall: Recall = Recall(),  # noqa: B008 - frozen
-        embedding: Embedding | None = None,
+        embedding: EmbeddingSpec | Embedding | None = None,
         reward: Reward | None = None,
         experience: str = "",
         allow_langsmith: bool = False,
@@ -145,7 +147,7 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
-        self.embedding = embedding
+        self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
         """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
@@ -363,7 +365,7 @@ class Pipeline:
 
     async def _drive(self, run: Run) -> RunResult:
         if run.id in self._driven:
-            raise UserError(f"run {run.id} is being executed already: wait for it")
+            raise RunTaken(f"run {run.id} is being executed already: wait for it")
         self._driven.add(run.id)
         try:
             if run.outcome is None:

@@ -98,7 +98,7 @@ def test_a_file_that_holds_something_else_is_refused_as_a_whole(
     (here / "bad.jsonl").write_text(text)
     done = orchestrator("handbook", "import", "bad.jsonl")
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
-    assert "no journal" in orchestrator("handbook", "list").stderr
+    assert "no handbook at" in orchestrator("handbook", "list").stderr
 
 
 def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:

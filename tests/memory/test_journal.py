@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import StoreError, StoreLocked, UnknownName, UserError
+from orchestrator.errors import RunTaken, StoreError, StoreLocked, UnknownName, UserError
 from orchestrator.memory.base import LEARNS, CallIntent, StoredRun
 from orchestrator.memory.ids import run_id
 from orchestrator.memory.journal import Journal
@@ -524,7 +524,7 @@ def test_the_last_outcome_counts(journal: Journal, make: SimpleNamespace) -> Non
 
 def test_two_runs_cannot_have_one_id(journal: Journal, make: SimpleNamespace) -> None:
     journal.open_run(make.run())
-    with pytest.raises(StoreError, match="UNIQUE"):
+    with pytest.raises(RunTaken, match="has been begun already"):
         journal.open_run(make.run())
 
 
