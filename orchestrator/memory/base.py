@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
+    "LEARNS",
     "REMOVED",
     "BatchRun",
     "CallIntent",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 
+LEARNS = "learn "
+"""How the batch of a run begins that is a question of a strategist or a judge: no newest run is ever one of those, as
+long as there is any other."""
 REMOVED = "removed"
 """Kind of a step row that only takes away."""
 

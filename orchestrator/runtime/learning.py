@@ -31,6 +31,7 @@ __all__ = [
     "THOUGHT",
     "UNREWARDED",
     "Rewarded",
+    "checked",
     "give_reward",
     "lesson_of",
     "lessons_of",

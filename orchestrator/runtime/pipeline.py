@@ -23,6 +23,7 @@ from orchestrator.engines.spec import EngineSpec, ToolPrompt
 from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
+from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
@@ -32,10 +33,11 @@ from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.calls import run_seed
 from orchestrator.runtime.circumstances import circumstances
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.lasting import unrepeatable
-from orchestrator.runtime.learning import give_reward
+from orchestrator.runtime.learning import checked, give_reward
 from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
@@ -387,6 +389,16 @@ class Pipeline:
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
         return give_reward(self.journal, run_id, value, self.router, self._recipe.mode, self.handbook).run_id
+
+    def worth(self, stored: StoredRun) -> float | None:
+        """Return what a run that has ended was worth: its reward, or what this pipeline's function says of its answer;
+        None where neither says anything. Raises UserError for a function that raises, or says what is no reward."""
+        given, reward = self.journal.reward_of(stored.key), self._recipe.reward
+        if given is not None or reward is None or stored.outcome is None:
+            return given
+        with brought("the pipeline's reward function"):
+            value = reward(opening.task_of(stored), stored.outcome.answer)
+        return None if value is None else checked(value, "the pipeline's reward function")
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided, Kept and monitors' Events as they happen, then the RunResult."""

@@ -22,6 +22,8 @@ def small(request):
 
 def large(request):
     prompt = bytes(request.prompt.ids()).decode()
+    if "Is the answer right?" in prompt:
+        return "Answer: yes"
     if "Write one JSON object" in prompt:
         return '{"behavior_carry_over": "Carry what is above nine to the next digit.", "behavior_say_42": "Say 42."}'
     return "It carried well."
@@ -170,7 +172,39 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert done.exit_code == 0, done.stderr
     assert "behavior_carry_over: Carry what is above nine to the next digit." in done.stderr
     assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
-    assert "1 behavior from 1 run; the outcome of 1 is not known: reward them" in done.stderr
+    told = done.stderr.splitlines()
+    assert told[0] == "no embedding is configured: proposals are compared with what is known by words"
+    assert told[-1].split(" · ") == [
+        "learned 1 behavior from 1 run",
+        "1 refused (`orchestrator handbook refused`)",
+        "1 left alone: nobody says whether it was right: reward it, or have it judged",
+        "116 output and 1,614 prompt tokens of its own",
+    ]
     assert len(lines(orchestrator("handbook", "list"))) == 2
     again = orchestrator("handbook", "learn", *flags)
-    assert "0 behaviors from 1 run" in again.stderr
+    assert "learned 0 behaviors from 0 runs · 1 left alone: it was learned from before" in again.stderr
+
+
+def test_the_newest_runs_are_those_of_tasks_and_a_handbook_is_kept_small_behind_each(
+    orchestrator: Call, here: Path
+) -> None:
+    (here / "agent.py").write_text(AGENT)
+    flags = ("--pipeline", "agent.py:pipeline")
+    add(orchestrator, "left", "right")
+    for number in range(2):
+        assert orchestrator("run", f"What is {number} + 42?", *flags).exit_code == 0
+        assert orchestrator("reward", "last", "1").exit_code == 0
+        done = orchestrator("handbook", "learn", "--runs", "1", "--most", "2", "--strategist", "large", *flags)
+        assert "from 1 run ·" in done.stderr, done.stderr
+    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+        "behavior_right:",
+        "behavior_carry_over:",
+    ]
+
+
+def test_learning_goes_where_the_pipelines_handbook_is(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT.replace('"small")', '"small", handbook="own.db")'))
+    flags = ("--pipeline", "agent.py:pipeline")
+    assert orchestrator("run", "What is 17 + 25?", *flags).exit_code == 0
+    assert "learned 1 behavior" in orchestrator("handbook", "learn", "--judge", *flags).stderr
+    assert len(lines(orchestrator("handbook", "list", "--handbook", "own.db"))) == 2
