@@ -88,14 +88,12 @@ class Behavior:
                 f"at most {MAX_NAME} characters"
             )
         _check_line(self.name, "instruction", self.instruction, MAX_INSTRUCTION)
-        if self.section:
-            _check_line(self.name, "section", self.section, MAX_NAME)
-        for name in ("run", "task"):
-            if value := getattr(self, name):
+        for name in ("section", "run", "task"):
+            if (value := getattr(self, name)) != "":
                 _check_line(self.name, name, value, MAX_NAME)
         if self.step is not None and (type(self.step) is not int or not 0 <= self.step < 1 << 53):
             raise UserError(f"{self.name}: step = {self.step!r:.40} must be a whole number of at least 0")
-        for name in get_args(Effect):
+        for name in ("id", "version", *get_args(Effect)):
             if type(value := getattr(self, name)) is not int or not 0 <= value < 1 << 53:
                 raise UserError(f"{self.name}: {name} = {value!r:.40} must be a whole number of at least 0")
         if self.polarity not in get_args(Polarity):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import blake2b
 from math import isfinite
@@ -94,6 +95,6 @@ def _refused(constant: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{next(name for name in counts if counts[name] > 1)} is there twice")
     return found

@@ -7,6 +7,7 @@ OrchestratorError
 │   ├── BadTask            names the line or the task
 │   ├── MissingCapability  the pipeline needs what an engine cannot do
 │   ├── ResumeRefused      a stored run was made with other settings
+│   ├── RunTaken           another process executes the run: wait for it
 │   └── PartFailed         code of the pipeline's own raised: its run ends as failed
 ├── EngineError            an engine or its machine failed                -> exit 3
 │   ├── EngineUnavailable  nothing answered, or it answered "not now"
@@ -43,6 +44,7 @@ __all__ = [
     "OrchestratorError",
     "PartFailed",
     "ResumeRefused",
+    "RunTaken",
     "SignalUnavailable",
     "StoreCorrupt",
     "StoreError",
@@ -80,6 +82,10 @@ class MissingCapability(UserError):
 
 class ResumeRefused(UserError):
     """A stored run cannot be continued under the settings given now."""
+
+
+class RunTaken(UserError):
+    """A run is being executed elsewhere, by another process or another journal of this one."""
 
 
 class PartFailed(UserError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.memory.handbook import Handbook
@@ -31,21 +32,22 @@ def handbook_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    """Open the handbook that the flags name, beside whoever writes it. Raises StoreError."""
+    """Open the handbook that the flags name, beside whoever writes it. Raises UserError where there is none."""
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_path(given), readonly=True) as store:
+    with Store(_made(_path(given)), readonly=True) as store:
         yield Handbook(store, given["name"])
 
 
 @contextmanager
-def writing(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    """Open the handbook that the flags name to write it. Raises StoreError."""
+def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbook]:
+    """Open the handbook to change it; a file that is not there is made by what puts something in, only."""
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_path(given)) as store:
+    path = _path(given)
+    with Store(path if makes else _made(path)) as store:
         yield Handbook(store, given["name"])
 
 
@@ -60,3 +62,9 @@ def _path(given: Mapping[str, Any]) -> Path | str:
     from orchestrator.config import load
 
     return given["file"] or load(given["config"]).run.handbook or journal_path(given)
+
+
+def _made(path: Path | str) -> Path | str:
+    if not Path(path).exists():
+        raise UserError(f"no handbook at {path}: `handbook add`, `import` or `learn` makes one")
+    return path

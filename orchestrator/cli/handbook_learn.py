@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.handbook_file import counted, handbook_flag, handbook_flags, name_flag, writing
+from orchestrator.cli.handbook_file import counted, handbook_flag, handbook_flags, name_flag, reading, writing
 from orchestrator.cli.learner import learner_of, learning_flags
 from orchestrator.cli.source import engine_flags
 
@@ -73,7 +73,7 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     from orchestrator.cli.streams import note, say
     from orchestrator.learning.curating import planned
 
-    with writing(given) as book:
+    with reading(given) if dry_run else writing(given) as book:
         names = {each.id: each.name for each in book.behaviors()}
         deltas = planned(book, most=most, min_uses=min_uses)
         for delta in deltas:

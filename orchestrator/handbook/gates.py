@@ -21,20 +21,13 @@ from typing import Any, Literal, NamedTuple
 from orchestrator.behaviors import PREFIX, Add, Behavior, Retire
 from orchestrator.errors import UserError
 from orchestrator.handbook.likeness import NEAR, SAME_MEANING, alike, cosine, words_in
+from orchestrator.handbook.orders import order_in, plain
 from orchestrator.handbook.proposals import Proposal
 
 __all__ = ["Gate", "Meaning", "Passed", "Refused", "Source", "formed", "gated", "normalised"]
 
 Gate = Literal["form", "orders", "answer", "twice", "retired"]
 """What turned a proposal away."""
-
-_ORDERS = re.compile(
-    r"(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous|prior)"
-    r"|system prompt|developer message|you are now|new instructions|reveal|exfiltrat|api[ _-]?key|password"
-    r"|<\|.{0,40}\|>|</?(?:think|tool|tool_call|system|user|assistant)\b|\[/?INST\]|^\s*(?:system|user|assistant)\s*:"
-    r"|https?://|```",
-    re.IGNORECASE,
-)
 
 
 class Source(NamedTuple):
@@ -149,11 +142,10 @@ def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: M
         add = formed(proposal, source)
     except UserError as error:
         return Refused(proposal, "form", str(error))
-    plain = add.name.removeprefix(PREFIX).replace("_", " ")
-    for text in (add.instruction, add.section, plain):
-        if found := _ORDERS.search(text):
-            return Refused(proposal, "orders", f"{add.name} reads like an order to an engine: {found[0]!r:.60}")
-    if source.answer is not None and _holds(f"{add.instruction} {plain}", source.answer):
+    words = add.name.removeprefix(PREFIX).replace("_", " ")
+    if found := order_in(add.instruction, add.section, words):
+        return Refused(proposal, "orders", f"{add.name} reads like an order to an engine: {found!r:.60}")
+    if source.answer is not None and _holds(f"{add.instruction} {words}", source.answer):
         return Refused(proposal, "answer", f"{add.name} holds the answer of the task that it was learned from")
     return _repeated(proposal, add, said, meaning)
 
@@ -186,5 +178,5 @@ def _meant(meaning: Meaning, said: Sequence[_Said], instead: Retire | None) -> s
 
 def _holds(text: str, answer: str) -> bool:
     """Return whether a text holds an answer as words of its own, however they are spaced or written large."""
-    words = r"\s+".join(re.escape(word) for word in answer.casefold().split())
-    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", text.casefold()) is not None
+    words = r"\s+".join(re.escape(word) for word in plain(answer).casefold().split())
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", plain(text).casefold()) is not None

@@ -1,7 +1,7 @@
 """What the engine that learns is asked, and how behaviors are shown to the one that uses them: words of our own.
 
 A trace, an answer and a behavior are data. They stand between marks that are made longer than any run of the same
-letter inside, so nothing in them can close a mark and speak for us.
+letter inside, so nothing in them can close a mark and speak for us; nor is anything in them a special token.
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (solution, reflection, extraction; behaviors shown with the request to
 name each one that is used). Differs: the words are ours; the outcome of the run is told where it is known, so that
@@ -14,9 +14,10 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.behaviors import PREFIX, Behavior
+from orchestrator.handbook.orders import tamed
 from orchestrator.types import Message
 
-__all__ = ["extraction", "fenced", "line", "reflection", "repair", "verdict", "with_behaviors"]
+__all__ = ["extraction", "fenced", "line", "lines", "reflection", "repair", "verdict", "with_behaviors"]
 
 _WHAT = (
     "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
@@ -31,10 +32,10 @@ _FORM = (
 
 
 def fenced(text: str) -> str:
-    """Return a text between marks that it does not hold."""
+    """Return a text between marks that it does not hold, tamed."""
     longest = max(map(len, re.findall("~+", text)), default=0)
     mark = "~" * max(3, longest + 1)
-    return f"{mark}\n{text}\n{mark}"
+    return f"{mark}\n{tamed(text)}\n{mark}"
 
 
 def reflection(question: str, trace: str, *, is_right: bool | None, is_judged: bool = False) -> tuple[Message, ...]:
@@ -59,7 +60,7 @@ def extraction(
     """Return what is asked second, behind the reflection: the behaviors themselves."""
     asked = f"Now write down the behaviors that are worth keeping. {_FORM}"
     before = reflection(question, trace, is_right=is_right, is_judged=is_judged)
-    return (*before, Message("assistant", reflected), Message("user", asked))
+    return (*before, Message("assistant", tamed(reflected)), Message("user", asked))
 
 
 def verdict(question: str, trace: str, answer: str) -> tuple[Message, ...]:
@@ -74,13 +75,22 @@ def verdict(question: str, trace: str, answer: str) -> tuple[Message, ...]:
 
 def repair(messages: Sequence[Message], said: str, error: str) -> tuple[Message, ...]:
     """Return what is asked, once, where what was written could not be read."""
-    return (*messages, Message("assistant", said), Message("user", f"That cannot be read: {error}. {_FORM}"))
+    return (
+        *messages,
+        Message("assistant", tamed(said)),
+        Message("user", f"That cannot be read: {tamed(error)}. {_FORM}"),
+    )
 
 
 def line(behavior: Behavior, mark: str = "") -> str:
-    """Return how one behavior is shown, behind `mark`."""
+    """Return how one behavior is shown, behind `mark`, tamed."""
     avoid = "avoid: " if behavior.polarity == "do_not" else ""
-    return f"{mark}{behavior.name}: {avoid}{behavior.instruction}"
+    return f"{mark}{behavior.name}: {avoid}{tamed(behavior.instruction)}"
+
+
+def lines(behaviors: Sequence[Behavior], *, head: str, mark: str) -> str:
+    """Return the lines that show behaviors: `head` above them, `mark` before each; empty where there are none."""
+    return "\n".join([head, *(line(each, mark) for each in behaviors)]) if behaviors else ""
 
 
 def with_behaviors(
@@ -91,9 +101,8 @@ def with_behaviors(
     They stand first, so that tasks which recall the same ones share what an engine has cached of them. `head` is the
     line above them, `mark` what each begins with.
     """
-    if not behaviors:
+    if not (said := lines(behaviors, head=head, mark=mark)):
         return tuple(messages)
-    said = "\n".join([head, *(line(each, mark) for each in behaviors)])
     first, *rest = messages
     if first.role == "system":
         return (Message("system", f"{said}\n\n{first.content}"), *rest)

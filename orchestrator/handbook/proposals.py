@@ -27,7 +27,7 @@ MAX_PROPOSALS = 64
 """Behaviors of one text; one trace does not hold more lessons."""
 
 _FENCED = re.compile(r"^ {0,3}```[a-z]*[ \t]*\n(.*?)^ {0,3}```", re.MULTILINE | re.DOTALL)
-_LINE = re.compile(rf"^[ \t]*(?:[-*]|\d+\.)?[ \t]*[`*\"]*({PREFIX}\w+)[`*\"]*[ \t]*:[ \t]*(.+)$", re.MULTILINE)
+_LINE = re.compile(rf"^[ \t]*(?:(?:[-*]|\d+\.)[ \t]*)?[`*\"]*({PREFIX}\w+)[`*\"]*[ \t]*:[ \t]*(.+)$", re.MULTILINE)
 
 
 class Proposal(NamedTuple):

@@ -22,7 +22,7 @@ from orchestrator.think_tags import said
 
 __all__ = ["Judge", "Judged"]
 
-_VOTE = re.compile(r"^\W*answer\W*(yes|no)\W*$", re.IGNORECASE | re.MULTILINE)
+_VOTE = re.compile(r"^[^\w\n]*answer[^\w\n]*(yes|no)[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)

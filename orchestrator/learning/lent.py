@@ -7,6 +7,7 @@ twice: its id follows from what is asked and of whom. The runs of the pipeline's
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,14 +16,17 @@ from typing import Any
 
 from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
-from orchestrator.errors import EngineError, UnknownName
-from orchestrator.learning.looks import LEARNS
+from orchestrator.errors import EngineError, RunTaken, UnknownName
+from orchestrator.memory.base import LEARNS
 from orchestrator.memory.ids import derived
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import History, Message, Status, Task
 
 __all__ = ["Lent"]
+
+_LOOK_AGAIN_S = 0.1
+"""How long to wait before looking again whether another process has been answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +76,17 @@ class Lent:
         """
         task = Task(messages=tuple(messages))
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
-        result = await self._pipeline.arun(task, run_id=asked, batch=LEARNS + self._name)
+        result = await self._answered(task, asked)
         if result.status is Status.FAILED:
             raise result.error or EngineError(f"it was asked and failed: {result.reason}", engine=self.engine)
         return result
+
+    async def _answered(self, task: Task, run_id: str) -> RunResult:
+        while True:
+            try:
+                return await self._pipeline.arun(task, run_id=run_id, batch=LEARNS + self._name)
+            except RunTaken:  # another learner asks the same: what it is told will do
+                await sleep(_LOOK_AGAIN_S)
 
 
 def _digest(text: str) -> str:

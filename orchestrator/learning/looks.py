@@ -11,19 +11,17 @@ from dataclasses import dataclass, replace
 from json import loads
 from typing import NamedTuple
 
-from orchestrator.memory.base import StoredRun
+from orchestrator.memory.base import LEARNS, StoredRun
 from orchestrator.monitors.classified import text_behind
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.resume import step_of
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import History, Status
 
-__all__ = ["ASKED", "LEARNS", "Look", "Watched", "prefixes", "watched"]
+__all__ = ["ASKED", "Look", "Watched", "prefixes", "watched"]
 
 ASKED = "train-monitor:"
 """How the batches begin whose runs are questions about other runs: nothing is learnt from those."""
-LEARNS = "learn "
-"""Likewise of those that are questions of a strategist or a judge."""
 
 
 class Look(NamedTuple):

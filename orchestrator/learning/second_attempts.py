@@ -29,7 +29,7 @@ from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.prompts import fenced
 from orchestrator.handbook.recall import Recall
-from orchestrator.learning.strategist import Strategist, trace_of
+from orchestrator.learning.strategist import Strategist, shortened
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
@@ -109,7 +109,7 @@ class SecondAttempts:
 
     async def _guided(self, stored: StoredRun, each: int, handbook: Handbook) -> Attempted:
         """Learn into an empty handbook, `each` question within so many tokens, and answer with it."""
-        learnt = await Strategist(self._but(each, None), handbook).alearn(stored, blind=True)
+        learnt = await Strategist(self._but(each, None), handbook).alearn(stored, is_right=None)
         learning = Entry(output_tokens=learnt.output_tokens, prompt_tokens=learnt.prompt_tokens)
         if not handbook.behaviors():
             why = (
@@ -130,7 +130,7 @@ class SecondAttempts:
         left = self._tokens - _spent(stored).output_tokens
         if left < 1:
             return _stands("revised", stored, Entry(), "the first attempt left no tokens to revise it")
-        messages = revision(task_of(stored).messages, trace_of(stored))
+        messages = revision(task_of(stored).messages, "".join(row.text for row in stored.kept()))
         return await self._second("revised", stored, self._but(left, None), messages, Entry())
 
     def _first(self, run_id: str) -> StoredRun:
@@ -167,7 +167,7 @@ class SecondAttempts:
 def revision(messages: Sequence[Message], attempt: str) -> tuple[Message, ...]:
     """Return a conversation whose last message shows a first attempt, and asks for it to be mended."""
     *before, last = messages
-    asked = f"{last.content}\n\nHere is a first attempt:\n{fenced(attempt)}\n\n{_REVISE}"
+    asked = f"{last.content}\n\nHere is a first attempt:\n{fenced(shortened(attempt))}\n\n{_REVISE}"
     return (*before, Message(last.role, asked))
 
 

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 from orchestrator.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory import refusals
+from orchestrator.memory.opening import damaged
 from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.store import Store
 from orchestrator.memory.vectors import Vectors, meanings
 from orchestrator.memory.word_search import found_by_words
+from orchestrator.visible import visible
 
 __all__ = ["Change", "Handbook", "Snapshot"]
 
@@ -96,17 +98,17 @@ class Handbook:
         if not retired:
             where += " AND is_active"
         with self._reading() as (connection, key):
-            rows = connection.execute(f"{_ROWS}{where} ORDER BY id", (key, *values)).fetchall()
-        return [_behavior(row) for row in rows]
+            rows = connection.execute(f"{_ROWS}{where} ORDER BY id", (key, *values))
+            return [_behavior(row) for row in rows]
 
     def behavior(self, id_or_name: int | str) -> Behavior:
         """Return one behavior, a retired one by its id only. Raises UnknownName."""
         by = "id = ?" if isinstance(id_or_name, int) else "name = ? AND is_active"
         with self._reading() as (connection, key):
             row = connection.execute(f"{_ROWS} AND {by}", (key, id_or_name)).fetchone()
-        if row is None:
-            raise UnknownName(f"no behavior {id_or_name!r:.100} in handbook {self.name!r}")
-        return _behavior(row)
+            if row is None:
+                raise UnknownName(f"no behavior {id_or_name!r:.100} in handbook {self.name!r}")
+            return _behavior(row)
 
     def search(self, question: str, limit: int = 40, *, sections: Sequence[str] = ()) -> list[tuple[Behavior, float]]:
         """Return active behaviors by the words they share with `question`, best first; see word_search."""
@@ -118,9 +120,14 @@ class Handbook:
     def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
         """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
         with self._reading() as (connection, key):
-            ids = self._vectors(space).missing(connection, key, limit)
+            ids = self._vectors(space).missing(connection, key)[:limit]
             rows = _found(connection, key, ids)
         return [rows[id] for id in ids]
+
+    def num_without_vector(self, space: str) -> int:
+        """Return how many active behaviors have no vector in `space` as they are now."""
+        with self._reading() as (connection, key):
+            return len(self._vectors(space).missing(connection, key))
 
     def put_vectors(self, space: str, given: Mapping[Behavior, Sequence[float]]) -> None:
         """Store what behaviors mean in `space`, which names what embeds them; see vectors."""
@@ -129,11 +136,20 @@ class Handbook:
             self._vectors(space).put(connection, _key(connection, self.name, at_s), given)
 
     def nearest(
-        self, space: str, vector: Sequence[float], limit: int = 40, *, sections: Sequence[str] = ()
+        self,
+        space: str,
+        vector: Sequence[float],
+        limit: int = 40,
+        *,
+        sections: Sequence[str] = (),
+        beside: Sequence[Behavior] = (),
     ) -> list[tuple[Behavior, float]]:
-        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors."""
+        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors.
+
+        Those `beside` them that have vectors are among them, however far they are.
+        """
         with self._reading() as (connection, key):
-            rows: dict[int, Behavior] = {}
+            rows = {each.id: each for each in beside}
 
             def is_wanted(ids: Sequence[int]) -> dict[int, int]:
                 found = _found(connection, key, [id for id in ids if id not in rows])
@@ -143,7 +159,9 @@ class Handbook:
                     row.id: row.version for row in wanted if row.is_active and (not sections or row.section in sections)
                 }
 
-            found = self._vectors(space).nearest(connection, key, vector, limit, is_wanted)
+            found = self._vectors(space).nearest(
+                connection, key, vector, limit, is_wanted, [(each.id, each.version) for each in beside]
+            )
         return [(rows[id], likeness) for id, likeness in found]
 
     def meanings(self) -> dict[int, Any]:
@@ -165,8 +183,7 @@ class Handbook:
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
         with self._reading() as (connection, key):
-            rows = connection.execute(f"{_CHANGES} ORDER BY seq", (key,)).fetchall()
-        found = [_change(row) for row in rows]
+            found = [_change(row) for row in connection.execute(f"{_CHANGES} ORDER BY seq", (key,))]
         return found if of is None else [each for each in found if any(row.id == of for row in each.after)]
 
     @property
@@ -259,7 +276,8 @@ class Handbook:
             row = connection.execute("SELECT seq FROM snapshots WHERE handbook = ? AND name = ?", (key, to)).fetchone()
             if row is None:
                 raise UnknownName(f"no snapshot {to!r:.100} of handbook {self.name!r}")
-            return int(row[0])
+            with _whole(f"snapshot {to!r}"):
+                return int(row[0])
         last = _place(connection, key)[1]
         if not 0 <= to <= last:
             raise UnknownName(f"no change {to} of handbook {self.name!r}: give 0 to {last}")
@@ -286,7 +304,7 @@ class _Writing:
     """Deltas on their way into the tables, inside a transaction of the caller's."""
 
     def __init__(self, connection: sqlite3.Connection, key: int, reason: str, at_s: float) -> None:
-        self._connection, self._key, self._reason, self._at_s = connection, key, reason, at_s
+        self._connection, self._key, self._reason, self._at_s = connection, key, visible(reason), at_s
         self._head, self._seq, self._id = _place(connection, key)
 
     def apply(self, delta: Delta) -> Change | None:
@@ -379,7 +397,11 @@ def _key(connection: sqlite3.Connection, name: str, at_s: float) -> int:
 def _place(connection: sqlite3.Connection, key: int) -> tuple[int, int, int]:
     """Return the head, the last change and the last behavior's id of a handbook; zeros where there is none."""
     row = connection.execute("SELECT head, last_seq, last_id FROM handbooks WHERE key = ?", (key,)).fetchone()
-    return (0, 0, 0) if row is None else tuple(row)
+    if row is None:
+        return (0, 0, 0)
+    if any(type(each) is not int for each in row):
+        raise damaged("where the handbook stands cannot be read")
+    return tuple(row)
 
 
 def _found(connection: sqlite3.Connection, key: int, ids: Sequence[int]) -> dict[int, Behavior]:
@@ -397,10 +419,21 @@ def _changes(connection: sqlite3.Connection, key: int, seqs: Iterable[int]) -> l
 
 def _behavior(row: Sequence[Any]) -> Behavior:
     said = dict(zip(_FIELDS, row, strict=True))
-    return Behavior(**{**said, "is_active": bool(said["is_active"])})
+    with _whole("a behavior"):
+        return Behavior(**{**said, "is_active": bool(said["is_active"])})
 
 
 def _change(row: Sequence[Any]) -> Change:
     seq, parent, op, before, after, reason, at_s, is_current = row
-    rows = [tuple(Behavior(**each) for each in loads(text)) for text in (before, after)]
+    with _whole(f"change {seq}"):
+        rows = [tuple(Behavior(**each) for each in loads(text)) for text in (before, after)]
     return Change(seq, parent, op, rows[0], rows[1], reason, at_s, bool(is_current))
+
+
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """Say of a row that holds what nobody wrote what SQLite says of a page: the file is damaged."""
+    try:
+        yield
+    except (UserError, TypeError, ValueError) as error:
+        raise damaged(f"{what} cannot be read: {error}") from error

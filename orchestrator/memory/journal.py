@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
-from orchestrator.errors import StoreError, UserError
+from orchestrator.errors import RunTaken, StoreError, UserError
 from orchestrator.memory import learning
 from orchestrator.memory.base import (
     BatchRun,
@@ -52,6 +52,7 @@ _CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host, journal) VALUE
 _OWNER = "SELECT pid, started, host, journal FROM claims WHERE run = ?"
 _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
+_KEY = "SELECT key FROM runs WHERE id = ?"
 _NEXT = "SELECT min(key) FROM runs WHERE key > ?"
 
 _HOPELESS = (
@@ -90,9 +91,14 @@ class Journal:
         self._asked: dict[asyncio.AbstractEventLoop, list[tuple[int | None, asyncio.Future[None]]]] = {}
 
     def open_run(self, row: RunRow) -> int:
-        """Store a run at once, claimed for this journal, and return its number, which its other rows carry."""
+        """Store a run at once, claimed for this journal, and return its number, which its other rows carry.
+
+        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile.
+        """
         try:
             with self._store.transaction() as connection:
+                if connection.execute(_KEY, (row.id,)).fetchone():
+                    raise RunTaken(f"run {row.id} has been begun already: wait for whoever executes it")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
                 assert key is not None
                 connection.execute(_CLAIM, (key, *self._claimant()))
@@ -339,7 +345,7 @@ class Journal:
     def claim(self, run: int) -> None:
         """Make this journal the one that executes a stored run; a claim whose owner is gone is taken over.
 
-        Raises UserError, naming the process, while another process or another journal of this one executes it.
+        Raises RunTaken, naming the process, while another process or another journal of this one executes it.
         """
         if run in self._broken:
             self._write_waiting()  # what the run noted before it knew is dropped, not taken for new
@@ -348,7 +354,7 @@ class Journal:
             held = connection.execute(_OWNER, (run,)).fetchone()
             if held is not None and held != claimant and _is_executing(*held):
                 name = connection.execute(_ID, (run,)).fetchone()[0]
-                raise UserError(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
+                raise RunTaken(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
             connection.execute(_CLAIM, (run, *claimant))
             self._next.pop(run, None)  # another process may have written rows since we did
         self._broken.pop(run, None)
@@ -398,6 +404,11 @@ class Journal:
                 if status is None or line.status == status:
                     found.append(line)
         return found
+
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, of every run, run by run; each run's in order."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).events(kind)
 
     def each_run(self) -> Iterator[BatchRun]:
         """Yield every run with how it ended, oldest first; each is read when it is asked for, so memory holds one."""

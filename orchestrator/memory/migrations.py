@@ -253,8 +253,8 @@ def m004_handbook(db: Database) -> None:
             handbook INTEGER NOT NULL,
             behavior INTEGER NOT NULL,
             run TEXT NOT NULL,
-            effect TEXT NOT NULL,
             seq INTEGER NOT NULL,
+            effect TEXT NOT NULL,
             PRIMARY KEY (handbook, behavior, run, seq),
             FOREIGN KEY (handbook, seq) REFERENCES changes (handbook, seq),
             {_numbers("behavior", "seq")}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import StoreCorrupt, StoreError, StoreNewer, StoreReadOnly
 
-__all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "open_to_read", "open_to_write"]
+__all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "damaged", "open_to_read", "open_to_write"]
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
@@ -61,6 +61,13 @@ def code_of(error: BaseException) -> int:
     """Return SQLite's primary code of an error; 0 for one that the Python module raised by itself."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF  # the rest of an extended code only refines it
+
+
+def damaged(why: str) -> sqlite3.DatabaseError:
+    """Return what SQLite raises for a damaged file, where it is us who found that out."""
+    error = sqlite3.DatabaseError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def open_to_write(path: str, wait_s: float, durability: str) -> sqlite3.Connection:
@@ -170,6 +177,10 @@ def _check(connection: sqlite3.Connection, path: str) -> int:
             f"{path} was written by a newer version of this program (schema {version}, this one knows {SCHEMA}): "
             "upgrade, or choose another file with --db"
         )
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except UnicodeDecodeError as error:  # SQLite quotes what it cannot read of the schema
+        raise damaged(f"its schema cannot be read: {error}") from error
     return version
 
 

@@ -30,6 +30,8 @@ def _ours(error: BaseException, path: str) -> StoreError:
         return StoreCorrupt(f"{path} is damaged ({error}) and was left untouched: {ANOTHER}")
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"{path} cannot grow, the disk is full: make room, then resume")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreError(f"{path} cannot be read or written ({error}): see that its disk is whole and has room")
     return StoreError(f"{path}: {error}")
 
 

@@ -41,7 +41,7 @@ def found_by_words(
     A score is above 0 and means something beside others of the same question only. Raises StoreError where the file
     was made by a Python whose SQLite cannot search.
     """
-    words = _rarest(connection, question)
+    words = _rarest(connection, question) if handbook else []  # 0 is one that nobody has written to
     match, looked_at = " OR ".join(f'"{word}"' for word in words), limit
     while words:
         rows = connection.execute(_BEST, (match, looked_at)).fetchall()

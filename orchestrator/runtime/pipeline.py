@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from orchestrator.config import default_db
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.embedding import Embedding
+from orchestrator.engines.embedding import Embedding, EmbeddingSpec
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
-from orchestrator.errors import UnknownName, UserError
+from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
 from orchestrator.memory.base import StoredRun
@@ -79,6 +79,8 @@ class Pipeline:
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
     honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
+    `handbook` is what runs recall behaviors from, as `recall` says: by words, and by meaning where there is an
+    `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -111,7 +113,7 @@ class Pipeline:
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         handbook: str | PathLike[str] | Handbook | None = None,
         recall: Recall = Recall(),  # noqa: B008 - frozen
-        embedding: Embedding | None = None,
+        embedding: EmbeddingSpec | Embedding | None = None,
         reward: Reward | None = None,
         experience: str = "",
         allow_langsmith: bool = False,
@@ -147,7 +149,9 @@ class Pipeline:
         self.recall = recall
         """How its runs recall behaviors, where there is a handbook."""
         self._shelf: Store | None = None
-        self._embedding = embedding
+        self._opened: Handbook | None = None
+        self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
+        """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
@@ -176,6 +180,7 @@ class Pipeline:
         )
         checks.check_heeded(self.router, self.monitors)
         checks.check_overlap(overlap, self._recipe_with.keywords)
+        checks.check_followed(self._recipe_with.keywords["recall"], self.monitors)
         tooling.check_tools(self.tools, self.engines)
         checks.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
@@ -259,6 +264,7 @@ class Pipeline:
         )
         checks.check_heeded(other.router, other.monitors)
         checks.check_overlap(other._recipe.overlap, vars(other._recipe))
+        checks.check_followed(other._recipe.recall, other.monitors)
         checks.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -285,12 +291,8 @@ class Pipeline:
             return self._handbook
         if self._shelf is None:
             self._shelf = Store(self._handbook)
-        return Handbook(self._shelf)
-
-    @property
-    def embedding(self) -> Embedding | None:
-        """What finds behaviors by their meaning; None for nothing."""
-        return self._embedding
+            self._opened = Handbook(self._shelf)
+        return self._opened
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -377,7 +379,7 @@ class Pipeline:
 
     async def _drive(self, run: Run) -> RunResult:
         if run.id in self._driven:
-            raise UserError(f"run {run.id} is being executed already: wait for it")
+            raise RunTaken(f"run {run.id} is being executed already: wait for it")
         self._driven.add(run.id)
         try:
             if run.outcome is None:
@@ -396,7 +398,7 @@ class Pipeline:
         For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
-        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
+        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode, self.handbook).run_id
 
     def worth(self, stored: StoredRun) -> float | None:
         """Return what a run that has ended was worth: its reward, or what this pipeline's function says of its answer;
@@ -426,6 +428,7 @@ class Pipeline:
     async def open(self, task: Given, *, run_id: str | None = None, batch: str = "", position: int = 0) -> Run:
         """Make a run ready, new or stored; `graph` then finds it by its id."""
         given = Task.of(task)
+        look_up = self._look_up(given)
         stored = self.journal.stored(run_id) if run_id else None
         if stored is None or not opening.is_over(stored):  # what is over needs no engine, not even one that answers
             await self.start()
@@ -440,13 +443,15 @@ class Pipeline:
                 run_id or new_id(),
                 batch=batch,
                 position=position,
-                recalled=await self._recalled(given),
+                recalled=None if look_up is None else await look_up(),
             )
         elif live := self._live.get(stored.run.id):
             return live
         else:
             run = opening.reopen(self._recipe, self.journal, self._ready, stored, given)
         run.handbook = self.handbook
+        if run.following is not None:
+            run.following.look_up = look_up
         self._live[run.id] = run
         return run
 
@@ -460,14 +465,14 @@ class Pipeline:
             await self._abandon(run)
             self._leave(run)
 
-    async def _recalled(self, task: Task) -> Recalled | None:
-        """Return what the handbook has for a task; the largest engine counts the tokens."""
+    def _look_up(self, task: Task) -> Callable[..., Awaitable[Recalled]] | None:
+        """Return what recalls for a task and a step of it, None without a handbook; the largest engine counts."""
         handbook, how = self.handbook, self._recipe.recall
         if handbook is None or how is None:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return await recalled_for(handbook, how, task, counter, seed, self._embedding)
+        return partial(recalled_for, handbook, how, task, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -551,8 +556,8 @@ class Pipeline:
         """Let go of engines and of the journal's file."""
         await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
-        if self._embedding is not None:
-            await self._embedding.close()
+        if self.embedding is not None:
+            await self.embedding.close()
         self._capabilities = None
         self._pairs.clear()
         self._is_fit = False
@@ -562,7 +567,7 @@ class Pipeline:
             self._journal = self._store = None
         if self._shelf is not None:
             self._shelf.close()
-            self._shelf = None
+            self._shelf = self._opened = None
 
     def close(self) -> None:
         """As `aclose`, from plain code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,15 +46,18 @@ def add(orchestrator: Call, *names: str) -> None:
 def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orchestrator: Call) -> None:
     add(orchestrator, "left", "right")
     assert lines(orchestrator("handbook", "list"))[1:] == [
-        "    1        0       0  behavior_left: Look left first.",
-        "    2        0       0  behavior_right: Look right first.",
+        "    1      0     0       0       0  behavior_left: Look left first.",
+        "    2      0     0       0       0  behavior_right: Look right first.",
     ]
     assert lines(orchestrator("handbook", "search", "Which is right?")) == [
         "    2        0       0  behavior_right: Look right first."
     ]
     shown = lines(orchestrator("handbook", "show", "2"))
     assert shown[0] == "2  behavior_right  active" and shown[4].endswith("2  add     behavior_right: by hand")
-    assert shown[-1] == "   of runs whose outcome is known, shown in 0, withheld in 0"
+    assert shown[-2:] == [
+        "   shown in 0 runs, cited in 0; recalled and not shown in 0",
+        "   what showing it does cannot be told: it was never withheld (left_out, withheld of the table [recall])",
+    ]
 
 
 def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) -> None:
@@ -98,7 +102,7 @@ def test_a_file_that_holds_something_else_is_refused_as_a_whole(
     (here / "bad.jsonl").write_text(text)
     done = orchestrator("handbook", "import", "bad.jsonl")
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
-    assert "no journal" in orchestrator("handbook", "list").stderr
+    assert "no handbook at" in orchestrator("handbook", "list").stderr
 
 
 def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:
@@ -126,7 +130,7 @@ def test_a_handbook_is_kept_small_and_what_would_be_done_can_be_seen_before(orch
     assert (lines(seen), seen.stderr) == (told, "2 changes would be made\n")
     assert len(lines(orchestrator("handbook", "list"))) == 5
     assert lines(orchestrator("handbook", "curate", "--most", "2")) == told
-    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+    assert [line.split()[5] for line in lines(orchestrator("handbook", "list"))[1:]] == [
         "behavior_right:",
         "behavior_up:",
     ]
@@ -137,7 +141,7 @@ HELPED = "return '\\\\boxed{42}' if b'behavior_add_digits' in bytes(request.prom
 
 def test_what_showing_a_behavior_does_is_told_from_runs_that_were_shown_nothing(orchestrator: Call, here: Path) -> None:
     (here / "agent.py").write_text(
-        AGENT.replace('"small")', '"small", handbook="own.db", recall=Recall(withheld=0.5))')
+        AGENT.replace('"small")', '"small", handbook="own.db", recall=Recall(withheld=0.4, left_out=0.4))')
         .replace(
             "import orchestrator as orc", "import orchestrator as orc\nfrom orchestrator.handbook.recall import Recall"
         )
@@ -149,8 +153,13 @@ def test_what_showing_a_behavior_does_is_told_from_runs_that_were_shown_nothing(
     (here / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
     assert orchestrator("run", "tasks.jsonl", "--pipeline", "agent.py:pipeline", "--out", "out.jsonl").exit_code == 0
     shown = lines(orchestrator("handbook", "show", "1", *book))
-    right = next(line for line in shown if "right answers" in line)
-    assert right.startswith("     right answers, shown less withheld: +100.0 [") and right.endswith("] points")
+    right = [line for line in shown if "right answers" in line]
+    assert len(right) == 2 and all(each.endswith("] points") for each in right)
+    assert all(each.startswith("     right answers, shown less not: +100.0 [") for each in right)
+    (counted,) = re.findall(r"shown in (\d+) runs, cited in 0; recalled and not shown in (\d+)", "\n".join(shown))
+    assert sum(map(int, counted)) == 40 and 0 < int(counted[0]) < 30
+    assert lines(orchestrator("handbook", "list", *book))[1].split()[:3] == ["1", counted[0], "0"]
+    assert lines(orchestrator("handbook", "list", "--db", "nowhere.db", *book))[1].split()[:3] == ["1", "-", "-"]
 
 
 def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Call, here: Path) -> None:
@@ -168,7 +177,7 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert told[-1].split(" · ") == [
         "learned 1 behavior from 1 run",
         "1 refused (`orchestrator handbook refused`)",
-        "1 left alone: nobody knows its outcome: reward it",
+        "1 left alone: nobody says whether it was right: reward it, or have it judged",
         "116 output and 1,614 prompt tokens of its own",
     ]
     assert len(lines(orchestrator("handbook", "list"))) == 2

@@ -90,10 +90,11 @@ def test_what_one_task_teaches_the_next_one_uses_and_the_results_are_the_same(or
 
 def test_a_question_is_learned_from_behind_its_answer_only_where_a_judge_says_so(orchestrator: Call) -> None:
     unknown = orchestrator("run", "Carry 17 + 25.", *FLAGS, "--learn")
-    assert "learned 0 behaviors from 0 runs · 1 left alone: nobody knows its outcome" in unknown.stderr
+    assert "learned 0 behaviors from 0 runs · 1 left alone: nobody says whether it was right" in unknown.stderr
     judged = orchestrator("run", "Carry 17 + 25.", *FLAGS, "--learn", "--judge")
     assert (judged.exit_code, judged.stdout) == (0, "42\n"), judged.stderr
     assert "learned 1 behavior from 1 run" in judged.stderr
+    assert "By behavior_carry_over" in orchestrator("trace", "show", "last").stdout
     assert "judged right (3 of 3)" in orchestrator("handbook", "log", *BOOK).stdout
     assert behaviors(orchestrator)[0]["helpful"] == 0
 
@@ -118,7 +119,7 @@ def test_a_run_that_was_killed_while_it_learned_goes_on_and_learns_what_it_would
     killed = subprocess.run([*command, "--out", "out.jsonl", "--concurrency", "1"], env=environ, capture_output=True)
     assert killed.returncode == -9, killed.stderr
     assert len((here / "out.jsonl").read_text().splitlines()) == 2 and len(behaviors(orchestrator)) == 1
-    again = orchestrator("run", file, *FLAGS, "--learn", "--out", "out.jsonl", "--resume")
+    again = orchestrator("run", *FLAGS, "--learn", "--out", "out.jsonl", "--resume")  # the newest there is
     assert again.exit_code == 0, again.stderr
     assert [each["status"] for each in results((here / "out.jsonl").read_text())] == ["completed"] * 3
     (behavior,) = behaviors(orchestrator)

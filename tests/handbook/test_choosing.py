@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.bullets import bullets_in, written
-from orchestrator.handbook.choosing import chosen, fused
+from orchestrator.handbook.choosing import chosen, mixed
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.worth import hopeless
 
@@ -20,29 +20,64 @@ def behavior(id: int, **more: object) -> Behavior:
     return replace(Behavior(id=id, name=f"behavior_{id}", instruction=f"Do {id}."), **more)  # type: ignore[arg-type]
 
 
-def test_rankings_are_fused_by_place_and_ties_go_to_the_older() -> None:
-    assert [id for id, _ in fused([[3, 1], [3, 2]])] == [3, 1, 2]
-    assert [id for id, _ in fused([[2, 1], [1, 2]])] == [1, 2]
-    assert fused([]) == []
+@pytest.mark.parametrize(
+    ("words", "cosines", "ids"),
+    [
+        ([], {}, []),
+        ([(2, 9.0), (1, 9.0), (3, 1.0)], {}, [1, 2, 3]),  # nothing is known of meaning
+        ([], {1: 0.2, 2: 0.3, 3: 0.2}, [2, 1, 3]),
+        ([(1, 9.0)], {1: 0.30, 2: 0.39}, [1, 2]),  # the best by words gains a tenth
+        ([(1, 9.0)], {1: 0.30, 2: 0.41}, [2, 1]),
+        ([(3, 9.0), (1, 4.5)], {1: 0.30, 2: 0.34, 3: 0.1}, [1, 2, 3]),  # one half as good gains half of that
+        ([(4, 5.0)], {1: 0.9, 2: 0.5, 3: 0.1}, [1, 4, 2, 3]),  # what is not embedded is taken for a mean one
+        ([(1, 5.0)], {1: -1.0, 2: -0.5}, [2, 1]),
+    ],
+)
+def test_meaning_orders_and_words_add_a_little(
+    words: list[tuple[int, float]], cosines: dict[int, float], ids: list[int]
+) -> None:
+    assert mixed(words, cosines) == ids
 
 
 @pytest.mark.parametrize(
-    ("most", "tokens", "share", "ids", "left"),
+    ("most", "tokens", "mass", "least", "ids", "left"),
     [
-        (2, 100, 0.0, [3, 5], "count"),
-        (9, 10, 0.0, [3], "tokens"),
-        (9, 20, 0.0, [3, 5], "tokens"),
-        (9, 100, 0.5, [3, 5], "score"),
-        (9, 100, 0.0, [1, 3, 5], ""),
-        (0, 100, 0.0, [], "count"),
+        (2, 100, 1.0, 0.0, [3, 5], "count"),
+        (9, 10, 1.0, 0.0, [3], "tokens"),
+        (9, 20, 1.0, 0.0, [3, 5], "tokens"),
+        (9, 100, 0.5, 0.0, [3], "score"),  # 1.0 of 2.0: exactly at the limit
+        (9, 100, 0.51, 0.0, [3, 5], "score"),
+        (2, 100, 0.8, 0.0, [3, 5], "count"),  # the part is of the first two
+        (9, 100, 1.0, 0.5, [3, 5], "score"),  # 0.5 is not below 0.5
+        (9, 100, 1.0, 0.9, [3], "score"),
+        (9, 100, 1.0, 1.1, [], "score"),
+        (9, 100, 1.0, 0.0, [1, 3, 5], ""),
+        (0, 100, 1.0, 0.0, [], "count"),
     ],
 )
-def test_both_caps_and_the_score_hold_and_the_order_is_that_of_ids(
-    most: int, tokens: int, share: float, ids: list[int], left: str
+def test_caps_and_scores_hold_and_the_order_is_that_of_ids(
+    most: int, tokens: int, mass: float, least: float, ids: list[int], left: str
 ) -> None:
-    ranked = [(behavior(3), 1.0), (behavior(5), 0.5), (behavior(1), 0.4)]
-    found = chosen(ranked, most=most, tokens=tokens, count=lambda each: 10, share=share)
+    ranked = [(behavior(3), 1.0), (behavior(5), 0.5), (behavior(1), 0.5 if least == 0 else 0.4)]
+    found = chosen(ranked, most=most, tokens=tokens, count=lambda each: 10, mass=mass, least=least)
     assert ([each.id for each in found.behaviors], found.num_tokens, found.left) == (ids, 10 * len(ids), left)
+
+
+def taken(scores: list[float], mass: float, least: float = 0.0) -> int:
+    ranked = [(behavior(id), score) for id, score in enumerate(scores, 1)]
+    return len(chosen(ranked, most=8, tokens=100, count=lambda each: 1, mass=mass, least=least).behaviors)
+
+
+def test_few_are_enough_where_few_stand_out_and_many_where_all_are_alike() -> None:
+    peaked, flat = [0.9, *[0.1] * 31], [0.5] * 32
+    assert taken(peaked, 0.5) == 1 and taken(flat, 0.5) == 4 and taken(flat, 0.99) == 8
+    assert taken([0.1, 0.2, 0.05], 0.5, least=0.3) == taken([0.0, 0.0], 0.5) == taken([], 0.5) == 0
+
+
+@given(st.lists(st.floats(-1, 1), max_size=12), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_larger_part_never_takes_fewer(scores: list[float], one: float, other: float) -> None:
+    fewer, more = (taken(sorted(scores, reverse=True), mass) for mass in sorted((one, other)))
+    assert 0 <= fewer <= more <= min(8, len(scores))
 
 
 def test_citations_are_whole_names() -> None:
@@ -52,6 +87,22 @@ def test_citations_are_whole_names() -> None:
         ("behavior_check_twice",),
         ("behavior_rest",),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("behavior_sum_twice", ["behavior_sum_twice"]),
+        ("behavior_sum", ["behavior_sum"]),
+        ("behavior_sum_twice, behavior_sum", ["behavior_sum_twice", "behavior_sum"]),
+        ("behavior_sum's, **behavior_sum_twice**", ["behavior_sum", "behavior_sum_twice"]),
+        (r"\text{(behavior\_sum\_twice)}", ["behavior_sum_twice"]),
+        ("behavior_sum_ behavior_sum__twice behavior_sumé ébehavior_sum behavior_sum٣", []),
+        ("", []),
+    ],
+)
+def test_of_names_that_begin_alike_the_one_that_is_written_is_cited(text: str, cited: list[str]) -> None:
+    assert list(citations(text, ["behavior_sum", "behavior_sum_twice"]).cited) == cited
 
 
 @given(st.text())
@@ -79,7 +130,7 @@ def test_a_playbook_comes_back_as_it_was_written() -> None:
     ]
     text = written(some)
     assert text == (
-        "## others\n[behavior_1-00001] helpful=0 harmful=0 :: Do 1.\n\n"
+        "[behavior_1-00001] helpful=0 harmful=0 :: Do 1.\n\n"
         "## sums\n[behavior_2-00002] helpful=3 harmful=1 :: Do 2.\n"
         "[behavior_7-00007] helpful=0 harmful=0 :: Do not: Do 7.\n"
     )
@@ -92,6 +143,6 @@ def test_a_playbook_comes_back_as_it_was_written() -> None:
 
 def test_bullets_of_other_programs_get_names_and_other_lines_are_refused_by_number() -> None:
     (found,) = bullets_in("# STRATEGIES\n[shr-00042] helpful=3 harmful=1 :: Read the docs.\n")
-    assert found == ("behavior_shr_00042", "Read the docs.", "STRATEGIES", "do", 3, 1)
+    assert found == ("behavior_shr_00042", "Read the docs.", "STRATEGIES", "do", 3, 1, 2)
     with pytest.raises(UserError, match=r"line 2: 'free text' is no bullet"):
         list(bullets_in("## a\nfree text"))

@@ -177,16 +177,29 @@ def test_runs_without_an_outcome_failed_ones_and_our_own_are_left_alone(handbook
     said = Said("Fine.", GOOD)
     with made(said, tmp_path, handbook) as pipeline:
         strategist = Strategist(pipeline)
-        assert strategist.learn(pipeline.run(TASK)).skipped == "nobody knows its outcome: reward it"
+        assert (
+            strategist.learn(pipeline.run(TASK)).skipped
+            == "nobody says whether it was right: reward it, or have it judged"
+        )
         assert strategist.learn(solved(pipeline)).new
         (own,) = (each for each in pipeline.journal.runs(limit=1))
         assert strategist.learn(own.id).skipped == "it is a question of ours"
     assert len(said.requests) == 2
 
 
+def test_what_nobody_has_checked_is_learned_from_only_where_that_is_said(handbook: Handbook, tmp_path: Path) -> None:
+    with made(learns, tmp_path, handbook) as pipeline:
+        result = pipeline.run(TASK)
+        assert Strategist(pipeline).learn(result, is_right=None).new
+    assert handbook.changes()[0].reason == f"learned from run {result.run_id}, which nobody has checked"
+
+
 def test_a_pipelines_reward_function_says_what_a_run_was_worth(handbook: Handbook, tmp_path: Path) -> None:
     with made(learns, tmp_path, handbook, reward=lambda task, answer: float(answer == "42")) as pipeline:
         learnt = Strategist(pipeline).learn(pipeline.run(TASK))
+        half = pipeline.run(TASK)
+        pipeline.reward(half.run_id, 0.5)
+        assert "nobody says" in Strategist(pipeline, judge=Judge()).learn(half).skipped
         assert learnt.new and handbook.changes()[0].reason == f"learned from run {learnt.run}"
 
 
@@ -205,25 +218,26 @@ def test_a_judged_run_is_learned_from_as_such_and_moves_no_counter(handbook: Han
 
 
 DIVIDED = "the judge does not agree with itself"
+JUDGED: list[tuple[list[str], float, bool | None, str]] = [
+    (["Answer: yes"], 1.0, True, "judged right (3 of 3)"),
+    (["I see.\n**Answer: No.**"], 1.0, False, "judged wrong (3 of 3)"),
+    (["Answer: yes", "Answer: yes", "Answer: no"], 1.0, None, f"{DIVIDED}: 2 yes, 1 no of 3"),
+    (["Answer: yes", "Answer: yes", "Answer: no"], 0.6, True, "judged right (2 of 3)"),
+    (["Answer: no\nAnswer: yes", "<think>Answer: no</think>Answer: yes"], 1.0, True, "judged right (3 of 3)"),
+    (["The answer: yes, or no?", "yes", "Answer: yes and no"], 0.6, None, f"{DIVIDED}: 0 yes, 0 no of 3"),
+]
 
 
-@pytest.mark.parametrize(
-    ("texts", "share", "is_right", "told"),
-    [
-        (["Answer: yes"], 1.0, True, "judged right (3 of 3)"),
-        (["I see.\n**Answer: No.**"], 1.0, False, "judged wrong (3 of 3)"),
-        (["Answer: yes", "Answer: yes", "Answer: no"], 1.0, None, f"{DIVIDED}: 2 yes, 1 no of 3"),
-        (["Answer: yes", "Answer: yes", "Answer: no"], 0.6, True, "judged right (2 of 3)"),
-        (["Answer: no\nAnswer: yes", "<think>Answer: no</think>Answer: yes"], 1.0, True, "judged right (3 of 3)"),
-        (["The answer: yes, or no?", "yes", "Answer: yes and no"], 0.6, None, f"{DIVIDED}: 0 yes, 0 no of 3"),
-    ],
-)
-async def test_a_judge_has_to_say_yes_or_no_often_enough(
-    tmp_path: Path, texts: list[str], share: float, is_right: bool | None, told: str
-) -> None:
-    with made(Said(*texts), tmp_path) as pipeline:
-        judged = await Judge(share=share).of(pipeline).judge("1 + 1?", "It is 2.", "2")
-    assert (judged.is_right, judged.told) == (is_right, told)
+async def test_a_judge_has_to_say_yes_or_no_often_enough(tmp_path: Path) -> None:
+    said = Said()
+    with made(said, tmp_path) as pipeline:
+        for number, (texts, share, is_right, told) in enumerate(JUDGED):
+            said.texts = [*texts]
+            judged = await Judge(share=share).of(pipeline).judge(f"{number} + 1?", "It is 2.", "2")
+            assert (judged.is_right, judged.told) == (is_right, told)
+            before = len(said.requests)
+            assert await Judge(share=share).of(pipeline).judge(f"{number} + 1?", "It is 2.", "2") == judged
+            assert len(said.requests) == before
 
 
 @pytest.mark.parametrize("options", [{"votes": 0}, {"share": 0.5}, {"share": 1.1}])

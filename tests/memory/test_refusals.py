@@ -81,3 +81,12 @@ def test_what_is_let_in_is_refused_no_longer_and_what_cannot_be_stays(handbook: 
     with pytest.raises(UnknownName, match="number 1"):
         handbook.admit(1, Add("behavior_b", "Say 42."), reason="by hand")
     assert [each.number for each in handbook.refused()] == [2]
+
+
+def test_what_a_run_taught_is_on_disk_together_or_not_at_all(handbook: Handbook) -> None:
+    twice = [Add("behavior_b", "One."), Add("behavior_b", "Two.")]
+    with pytest.raises(UserError, match="behavior_b is behavior 1 already"):
+        handbook.study("r1", "large", twice, [refusal()], reason="learned")
+    assert (handbook.behaviors(), handbook.refused(), handbook.has_studied("r1", "large")) == ([], [], False)
+    handbook.study("r1", "large", twice[:1], [refusal()], reason="learned")
+    assert (len(handbook.behaviors()), len(handbook.refused()), handbook.has_studied("r1", "large")) == (1, 1, True)

@@ -93,8 +93,8 @@ COLUMNS = {
         "version INTEGER NOT NULL, vector BLOB NOT NULL"
     ),
     "uses": (
-        "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, "
-        "seq INTEGER NOT NULL"
+        "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL, "
+        "effect TEXT NOT NULL"
     ),
     "refused": (
         "number INTEGER, handbook INTEGER NOT NULL, name TEXT NOT NULL, instruction TEXT NOT NULL, "
