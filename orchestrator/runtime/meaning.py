@@ -30,9 +30,10 @@ class Ranked(NamedTuple):
     """What is found for a question."""
 
     behaviors: list[tuple[Behavior, float]]
-    """Best first. A score is the cosine, 0 for what is not embedded; or BM25 where nothing is known of meaning."""
+    """Best first. A score is the cosine, 0 for what is not embedded; BM25 where nothing is known of meaning; its worth
+    where the topic found it."""
     by: str
-    """`words`, `words and meaning`, with how many are not embedded yet, or `words`, with why not by meaning."""
+    """See Recalled."""
     has_cosines: bool
 
 
