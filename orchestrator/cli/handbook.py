@@ -387,7 +387,7 @@ def _reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_made(_path(given)), readonly=True) as store:
+    with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
         yield Handbook(store, given["name"])
 
 
@@ -398,8 +398,17 @@ def _writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handb
     from orchestrator.memory.store import Store
 
     path = _path(given)
-    with Store(path if makes else _made(path)) as store:
+    with _naming_its_flag(), Store(path if makes else _made(path)) as store:
         yield Handbook(store, given["name"])
+
+
+@contextmanager
+def _naming_its_flag() -> Iterator[None]:
+    """Let what is wrong with a file name the flag that a handbook is chosen with."""
+    try:
+        yield
+    except StoreError as error:
+        raise type(error)(str(error).replace("--db", "--handbook")) from error
 
 
 def _made(path: Path | str) -> Path | str:
