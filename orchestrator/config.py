@@ -39,6 +39,8 @@ from typing import Any, Literal
 
 from orchestrator import engines as engine_room
 from orchestrator import registry
+from orchestrator.engines.embedding import EmbeddingSpec
+from orchestrator.engines.minilm import NAME as MINILM
 from orchestrator.engines.pocket import BUNDLED, pocket_pair
 from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import (
@@ -87,7 +89,10 @@ FILE_NAME = "orchestrator.toml"
 """Read from the working directory where nobody named a file."""
 SCHEMA_VERSION = 1
 
-_KEYS = ("schema_version", "engines", "router", "mode", "fallback", "monitors", "tools", "budget", "recall", "run")
+_KEYS = (
+    *("schema_version", "engines", "router", "mode", "fallback", "monitors", "tools", "budget", "recall", "embedding"),
+    "run",
+)
 _MAX_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _PROMPTS = {"verdict": VerdictPrompt, "tools": ToolPrompt, "behaviors": BehaviorPrompt, "probe": ProbePrompt}
@@ -183,11 +188,15 @@ class RunConfig:
     """By the names they are registered by."""
     budget: Budget
     recall: Recall
+    embedding: EmbeddingSpec | None
+    """What finds behaviors by their meaning; None where they are recalled by words only."""
     run: RunOptions
     file: Path | None
     """Where it came from; None if everything is default or flag."""
     shown_keys: Mapping[str, str]
     """Engines that have an api_key, and what may be shown of it."""
+    shown_embedding_key: str | None
+    """The same of the embedding's."""
     as_written: Mapping[str, Any] = field(repr=False)
     """The file's tables under the flags, environment variables not filled in."""
 
@@ -212,6 +221,7 @@ class RunConfig:
             "tools": tuple(self.tools.values()),
             "budget": self.budget,
             "recall": self.recall,
+            "embedding": self.embedding,
             "overlap": Overlap(ahead=self.run.overlap, hedge=self.run.hedge),
             **{name: getattr(self.run, name) for name in RunOptions.__slots__ if name not in _NOT_PASSED_ON},
         }
@@ -232,7 +242,7 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         raise BadConfig(f"{file}: schema_version = {version!r}; this version of the program knows {SCHEMA_VERSION}")
     as_written = {
         "engines": _engine_tables(raw, origin.flags, origin),
-        **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "recall", "run")},
+        **{name: _laid_over(raw, origin, name) for name in ("router", "budget", "recall", "embedding", "run")},
         **_chosen(raw, origin),
     }
     origin = origin._replace(as_written=as_written)
@@ -243,7 +253,7 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
     } or _pocket(origin)
     routing = _laid_over(written, origin, "router")
     calibration = _calibration(routing, origin, folder)
-    chosen = _chosen(written, origin)
+    chosen, embedding = _chosen(written, origin), _embedding(written, origin, folder)
     return RunConfig(
         engines=engines,
         router=router_in(routing, origin, folder),
@@ -255,9 +265,11 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Ru
         tools=tools_in(chosen.get("tools", {}), origin),
         budget=_budget(_laid_over(written, origin, "budget"), origin, engines),
         recall=built(Recall, _laid_over(written, origin, "recall"), origin, "recall"),
+        embedding=embedding,
         run=_run(_laid_over(written, origin, "run"), origin, folder),
         file=file,
         shown_keys=_shown_keys(as_written["engines"], engines),
+        shown_embedding_key=_shown_key(as_written["embedding"]) if embedding and embedding.api_key else None,
         as_written=as_written,
     )
 
@@ -469,10 +481,21 @@ def _run(table: dict[str, Any], origin: Origin, folder: Path) -> RunOptions:
     return options
 
 
+def _embedding(written: Mapping[str, Any], origin: Origin, folder: Path) -> EmbeddingSpec | None:
+    if "embedding" not in written:
+        return None
+    table = _laid_over(written, origin, "embedding")
+    if isinstance(path := table.get("path"), str) and path != MINILM:
+        table["path"] = beside(path, folder, origin, "embedding", "path")
+    spec: EmbeddingSpec = built(EmbeddingSpec, table, origin, "embedding")
+    return spec
+
+
 def _shown_keys(tables: Mapping[str, Any], engines: Mapping[str, EngineSpec]) -> dict[str, str]:
-    shown = {}
-    for name, spec in engines.items():
-        if spec.api_key is not None:
-            names = VARIABLE.findall(tables[name]["api_key"])
-            shown[name] = f"from ${{{names[0]}}}" if names else "***"
-    return shown
+    return {name: _shown_key(tables[name]) for name, spec in engines.items() if spec.api_key is not None}
+
+
+def _shown_key(table: Mapping[str, Any]) -> str:
+    """Return what may be shown of the api_key in a table."""
+    names = VARIABLE.findall(table["api_key"])
+    return f"from ${{{names[0]}}}" if names else "***"

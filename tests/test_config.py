@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config import RunOptions, default_db, load
+from orchestrator.engines.embedding import EmbeddingSpec
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.engines.serving import Serving
 from orchestrator.engines.spec import EngineSpec, JudgePrompt, ProbePrompt, VerdictPrompt
@@ -85,6 +86,32 @@ def test_environment_variables_fill_any_text(monkeypatch: pytest.MonkeyPatch) ->
     assert config.engines["small"].api_key == "s3cret"
     assert config.shown_keys == {"small": "from ${KEY}"}
     assert "s3cret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("", None),
+        ('[embedding]\npath = "minilm"\n', EmbeddingSpec(path="minilm")),
+        ('[embedding]\npath = "models/e.gguf"\n', EmbeddingSpec(path="models/e.gguf")),
+        (
+            '[embedding]\nurl = "http://${SECRET}:8003/v1"\nmodel = "m"\napi_key = "${SECRET}"\ntimeout_s = 5\n',
+            EmbeddingSpec(url="http://hunter2:8003/v1", model="m", api_key="hunter2", timeout_s=5.0),
+        ),
+    ],
+)
+def test_the_embedding_reaches_the_pipeline(secret: str, text: str, spec: EmbeddingSpec | None) -> None:
+    config = loaded(text)
+    assert config.embedding == spec and config.pipeline_options()["embedding"] == spec
+    assert config.shown_embedding_key == ("from ${SECRET}" if spec and spec.api_key else None)
+    assert secret not in repr(config).replace("http://hunter2:8003/v1", "")
+    assert (Pipeline(**config.pipeline_options()).embedding is None) == (spec is None)
+
+
+def test_the_file_of_an_embedding_is_beside_the_configuration(here: Path) -> None:
+    (here / "conf").mkdir()
+    (here / "conf" / "o.toml").write_text('[embedding]\npath = "e.gguf"\n')
+    assert load(Path("conf/o.toml")).embedding == EmbeddingSpec(path="conf/e.gguf")
 
 
 @pytest.fixture
@@ -204,6 +231,12 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ('[router]\nname = "spec"\n', "router.name: no router named 'spec'; known: "),
         ('[router]\nname = "large"\nthreshold = 7\n', "router.threshold: no such key; known: none"),
         ("[router]\nthreshold = 11\n", "router: specreason: threshold = 11.0 is not in [0, 10]"),
+        ("embedding = 3\n", "embedding is not a table: write [embedding]"),
+        ("[embedding]\n", 'embedding: an embedding needs a url or a path, and has neither: path = "minilm" is a small'),
+        ('[embedding]\nfile = "a"\n', "embedding.file: no such key; known: url, path, model, api_key, timeout_s"),
+        ("[embedding]\nurl = 3\n", "embedding.url must be a valid string, not 3"),
+        ('[embedding]\npath = "a"\nmodel = "m"\n', "embedding: model is for a server: leave it out beside a path"),
+        ('[embedding]\npath = "a"\ntimeout_s = 0\n', "embedding: timeout_s = 0.0 must be above 0"),
         ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a whole number above 0"),
         ("[budget]\ntokens = 1.5\n", "budget.tokens must be a valid integer, not 1.5"),
         (SMALL + "[budget.engines.huge]\ntokens = 1\n", "budget.engines.huge: no such key; known: small"),

@@ -80,10 +80,18 @@ def _tables(loaded: RunConfig, router: Any) -> dict[str, Any]:
         "tools": {name: _tool(tool) for name, tool in loaded.tools.items()},
         "budget": asdict(loaded.budget),
         "recall": asdict(loaded.recall),
+        "embedding": _embedding(loaded),
         "run": asdict(loaded.run),
     }
     shown = loaded.shown({name: _without_none(table) for name, table in tables.items() if table is not None})
     return {**shown, "monitors": list(shown["monitors"].values())}
+
+
+def _embedding(loaded: RunConfig) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    spec = loaded.embedding
+    return None if spec is None else {**asdict(spec), "api_key": loaded.shown_embedding_key}
 
 
 def _policy(policy: Any, registered: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from orchestrator.cli.source import engine_flags
 
 if TYPE_CHECKING:
     from orchestrator.engines.base import Capabilities, Engine
+    from orchestrator.engines.embedding import Embedding
     from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["doctor"]
@@ -21,6 +22,7 @@ __all__ = ["doctor"]
 _PACKAGES = ("aiohttp", "click", "langgraph", "pydantic", "rich", "sqlite-utils", "xllamacpp")
 _CALL_TOKENS = 16
 _SLOWEST_CALL_S = 60.0
+_ASKED = "How many tiles are needed for a floor of 3 by 4 metres, if each one is half a metre wide?"
 _DOUBTS = {
     "samples": "what it samples is broken",
     "sampling_trial": "what it samples could not be tried",
@@ -132,6 +134,7 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     if refusal := uncalibrated(pipeline.router, pipeline.calibration):
         yield Finding("warn", "calibration", f"no task can be run yet: {refusal}")
     async with pipeline:
+        yield await _recall(pipeline.embedding)
         are_ready = True
         for name, engine in pipeline.engines.items():
             async for finding in _engine(name, engine, measures=name in pipeline.measuring):
@@ -196,6 +199,26 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
         yield Finding("fail", "pipeline", str(error), 2)
     except EngineError as error:
         yield Finding("fail", error.engine, str(error), 3)
+
+
+async def _recall(embedding: Embedding | None) -> Finding:
+    """Say by what behaviors of a handbook are found."""
+    from time import perf_counter
+
+    from orchestrator.errors import EngineError, UserError
+
+    if embedding is None:
+        return Finding("ok", "recall", "by words only: no table [embedding] is configured")
+    try:
+        space = await embedding.space()
+        began = perf_counter()
+        (vector,) = await embedding.embed([_ASKED])
+    except UserError as error:
+        return Finding("fail", "recall", str(error), 2)
+    except EngineError as error:
+        return Finding("warn", "recall", f"by words only, not by meaning: {error}")
+    seconds = perf_counter() - began
+    return Finding("ok", "recall", f"by words and meaning: {space}, {len(vector)} numbers in {seconds:.3f} s")
 
 
 async def _speed(engine: Engine, can: Capabilities, *, measures: bool) -> str:

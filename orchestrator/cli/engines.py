@@ -81,7 +81,7 @@ def down(names: tuple[str, ...], **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per engine.")
 @config_flag
 def list_(as_json: bool, **given: Any) -> None:
-    """List the engines of the configuration: what they are, who serves them, and whether they answer."""
+    """List the engines of the configuration, and what embeds: what they are, who serves them, whether they answer."""
     from orchestrator.cli.streams import printing, say, say_json
 
     rows = asyncio.run(_rows(_loaded(given)))
@@ -194,19 +194,27 @@ async def _end(pids: Iterable[int], served: Mapping[str, EngineSpec]) -> None:
 
 
 async def _rows(loaded: RunConfig) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(_row(name, spec) for name, spec in loaded.engines.items())))
+    rows = await asyncio.gather(*(_row(name, spec) for name, spec in loaded.engines.items()))
+    if (of := loaded.embedding) is not None:
+        state, at = await _state("embedding", of.url), of.url or of.path
+        rows.append({"name": "-", "kind": "embedding", "state": state, "at": at, "speculation": "none"})
+    return rows
 
 
-async def _row(name: str, spec: EngineSpec) -> dict[str, Any]:
+async def _state(name: str, url: str | None) -> str:
     from orchestrator.engines.detect import detect
     from orchestrator.errors import OrchestratorError
 
-    state = "in this process"
-    if spec.url is not None:
-        try:
-            state = f"answers as {await detect(name, spec.url)}"
-        except OrchestratorError:
-            state = "does not answer"
+    if url is None:
+        return "in this process"
+    try:
+        return f"answers as {await detect(name, url)}"
+    except OrchestratorError:
+        return "does not answer"
+
+
+async def _row(name: str, spec: EngineSpec) -> dict[str, Any]:
+    state = await _state(name, spec.url)
     if pid := _holder(name, spec):
         state += f", served by {pid}"
     drafting = spec.serving.speculation if spec.serving else None

@@ -15,9 +15,11 @@ from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
+    from orchestrator.engines.embedding import EmbeddingSpec
     from orchestrator.handbook.effect import Effect
     from orchestrator.learning.strategist import Learnt
     from orchestrator.memory.handbook import Change, Handbook
+    from orchestrator.runtime.meaning import Ranked
 
 __all__ = ["handbook"]
 
@@ -79,10 +81,56 @@ def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: A
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
 @_flags
 def search(question: str, number: int, as_json: bool, **given: Any) -> None:
-    """Show what a question finds, the best first."""
+    """Show what a question finds, the best first: by words, and by meaning where an embedding is configured."""
+    from orchestrator.cli.interrupt import run_until_done
+
+    found, by, _ = run_until_done(_found(question, number, given))
+    for each, _ in found[:number]:
+        _say(each, as_json=as_json)
+    _note(f"{_counted(min(len(found), number), 'behavior')} by {by}")
+
+
+async def _found(question: str, number: int, given: Mapping[str, Any]) -> Ranked:
+    from orchestrator.runtime.meaning import ranked
+
     with _reading(given) as book:
-        for each, _ in book.search(question, number):
-            _say(each, as_json=as_json)
+        if (spec := _embedding(given)) is None:
+            return await ranked(book, question, number, None)
+    embedding = spec.made()
+    try:
+        with _writing(given) as book:
+            return await ranked(book, question, number, embedding)
+    finally:
+        await embedding.close()
+
+
+@handbook.command("embed", epilog="Example: orchestrator handbook embed")
+@_flags
+def embed(**given: Any) -> None:
+    """Embed every behavior that is not embedded yet, so that all are found by meaning.
+
+    It goes on where it was stopped. Runs and searches embed a few of them by themselves.
+    """
+    from orchestrator.cli.interrupt import run_until_done
+
+    run_until_done(_embed(given))
+
+
+async def _embed(given: Mapping[str, Any]) -> None:
+    from orchestrator.runtime.meaning import embed
+
+    if (spec := _embedding(given)) is None:
+        raise UserError('no embedding is configured: write a table [embedding] with a url, or with path = "minilm"')
+    embedding = spec.made()
+    try:
+        with _reading(given):
+            pass  # refuses a file that is not there, which writing would make
+        with _writing(given) as book:
+            while left := await embed(book, embedding):
+                _note(f"{_counted(left, 'behavior')} left")
+            _note(f"all behaviors are embedded by {await embedding.space()}")
+    finally:
+        await embedding.close()
 
 
 @handbook.command("show", epilog="Example: orchestrator handbook show behavior_check_sums")
@@ -259,6 +307,8 @@ def import_behaviors(source: Path, form: str, **given: Any) -> None:
     counts += [f"{found.retired} retired left out"] if found.retired else []
     counts += [f"{len(found.orders)} like orders left out"] if found.orders else []
     _note(", ".join(counts))
+    if new and _embedding(given) is not None:
+        _note("`orchestrator handbook embed` has all of them found by meaning, too")
 
 
 @handbook.command("learn", epilog="Example: orchestrator handbook learn --runs 50")
@@ -372,6 +422,12 @@ def _note(text: str) -> None:
     from orchestrator.cli.streams import note
 
     note(text)
+
+
+def _embedding(given: Mapping[str, Any]) -> EmbeddingSpec | None:
+    from orchestrator.config import load
+
+    return load(given["config"]).embedding
 
 
 def _path(given: Mapping[str, Any]) -> Path | str:

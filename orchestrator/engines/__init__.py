@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import registry
+from orchestrator.engines.embedding import EmbeddingSpec
 from orchestrator.engines.pocket import pocket_pair, pocket_scorer
 from orchestrator.engines.spec import POOLING, EngineSpec
 from orchestrator.ledger import Price
@@ -15,10 +16,12 @@ from orchestrator.types import Sampling
 
 __all__ = [
     "ENGINES",
+    "EmbeddingSpec",
     "EngineSpec",
     "Scripted",
     "chat",
     "embedded",
+    "embedding",
     "find",
     "llamacpp",
     "pocket_pair",
@@ -71,6 +74,12 @@ def chat(url: str, *, model: str, **options: Any) -> EngineSpec:
 def embedded(path: str, **options: Any) -> EngineSpec:
     """Describe a GGUF file that is served by llama.cpp inside this process."""
     return spec("embedded", path=path, **options)
+
+
+def embedding(url: str | None = None, **options: Any) -> EmbeddingSpec:
+    """Describe what turns texts into vectors: a server, e.g. `embedding("http://127.0.0.1:8003/v1")`, or a file that is
+    served inside this process, `embedding(path="minilm")`. It is no engine of a pipeline, but its `embedding`."""
+    return EmbeddingSpec(url=url, **options)
 
 
 def __getattr__(name: str) -> Any:

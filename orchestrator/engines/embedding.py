@@ -1,93 +1,64 @@
-"""What turns texts into vectors: any server that speaks OpenAI's /v1/embeddings, as vLLM and llama.cpp do.
-
-It is no engine of a pipeline: it neither writes nor judges. What it embeds into is named by the model and by how it
-embeds one fixed text, so that vectors of two models, or of two versions of one, never meet.
-"""
+"""What turns texts into vectors, as it is described: a server, or a file that is served inside this process."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from math import isfinite
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from orchestrator.engines.http import Transport
-from orchestrator.engines.start_once import StartOnce
+from orchestrator.engines.spec import check_bare
 from orchestrator.errors import BadConfig
 
-__all__ = ["MAX_TEXTS", "Embedding"]
-
-MAX_TEXTS = 64
-"""Texts of one request."""
-_PATH, _MODELS = "/v1/embeddings", "/v1/models"
-_PROBE = "The quick brown fox jumps over the lazy dog."
-_DIGITS = 3
-"""Of each number of the probe: servers do not repeat themselves to the last bit."""
+__all__ = ["Embedding", "EmbeddingSpec"]
 
 
-class Embedding:
-    """One model of the server at `url`, with or without the closing /v1; `model` may be None if it serves one.
-
-    Every method may raise EngineError.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        name: str = "embedding",
-        model: str | None = None,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-    ) -> None:
-        self.name = name
-        self._model = model
-        self._line = Transport(name, url.strip().rstrip("/").removesuffix("/v1"), api_key=api_key, timeout_s=timeout_s)
-        self._found = StartOnce(self._find)
+class Embedding(Protocol):
+    """What embeds. Every method may raise EngineError, and BadConfig for what cannot be had as it is described."""
 
     async def space(self) -> str:
-        """Return what names the space of the vectors. Raises BadConfig where the server has several models."""
-        return (await self._found.get())[1]
+        """Return what names the space of the vectors: those of two models never meet."""
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order; all of one length. An empty text has one, too."""
-        model, _ = await self._found.get()
-        vectors: list[list[float]] = []
-        for start in range(0, len(texts), MAX_TEXTS):
-            vectors += await self._embed(model, texts[start : start + MAX_TEXTS])
-        return vectors
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._line.close()
-
-    async def _find(self) -> tuple[str, str]:
-        model = self._model or await self._only()
-        (probe,) = await self._embed(model, [_PROBE])
-        rounded = ",".join(f"{number:.{_DIGITS}g}" for number in probe)
-        return model, f"{model} {blake2b(rounded.encode(), digest_size=6).hexdigest()}"
-
-    async def _only(self) -> str:
-        reply = await self._line.get(_MODELS)
-        with self._line.reading(_MODELS):
-            names = [str(each["id"]) for each in reply["data"]]
-        if len(names) != 1:
-            raise BadConfig(f"engine {self.name!r}: the server has {', '.join(names) or 'no models'}: name one")
-        return names[0]
-
-    async def _embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        reply = await self._line.post(_PATH, {"model": model, "input": [text or " " for text in texts]})
-        with self._line.reading(_PATH):
-            vectors = [_vector(each["embedding"]) for each in sorted(reply["data"], key=lambda each: each["index"])]
-        if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
-            raise self._line.misunderstood(
-                _PATH, f"{len(vectors)} vectors of {len(texts)} texts, or of several lengths"
-            )
-        return vectors
+        """Let go of connections and weights; what is asked afterwards has them made anew."""
 
 
-def _vector(given: Any) -> list[float]:
-    numbers = [float(number) for number in given]
-    if not numbers or not all(map(isfinite, numbers)):
-        raise ValueError("a vector is empty, or holds what is no number")
-    return numbers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSpec:
+    """One model of sentences: where it is. Raises BadConfig unless it is at one place."""
+
+    url: str | None = None
+    """Base address of a server that speaks OpenAI's /v1/embeddings, as vLLM's and llama.cpp's do."""
+    path: str | None = None
+    """GGUF file of a model of sentences, or `minilm`; see engines/minilm.py."""
+    model: str | None = None
+    """Name of the served model; None for the only one there is."""
+    api_key: str | None = field(default=None, repr=False)
+    """Never stored, shown or logged."""
+    timeout_s: float = 60.0
+    """Longest wait for the vectors of one request."""
+
+    def __post_init__(self) -> None:
+        if (self.url is None) == (self.path is None):
+            found = "neither" if self.url is None else "both"
+            raise BadConfig(f'an embedding needs a url or a path, and has {found}: path = "minilm" is a small model')
+        if self.url is not None:
+            check_bare(self.url, "the url")
+        for name in ("model", "api_key"):
+            if self.path is not None and getattr(self, name) is not None:
+                raise BadConfig(f"{name} is for a server: leave it out beside a path")
+        if not self.timeout_s > 0:
+            raise BadConfig(f"timeout_s = {self.timeout_s!r} must be above 0")
+
+    def made(self) -> Embedding:
+        """Return what embeds; it connects to nothing, and loads nothing, until it is asked. Raises BadConfig."""
+        if self.path is not None:
+            from orchestrator.engines.file_embedder import FileEmbedder
+
+            return FileEmbedder(self.path, timeout_s=self.timeout_s)
+        from orchestrator.engines.embedder import Embedder
+
+        assert self.url is not None
+        return Embedder(self.url, model=self.model, api_key=self.api_key, timeout_s=self.timeout_s)

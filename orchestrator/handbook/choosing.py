@@ -1,22 +1,24 @@
-"""Choose the behaviors that a prompt gets: rankings are fused, few enough are taken, and their order is that of ids.
+"""Choose the behaviors that a prompt gets: what words and meaning say is mixed, few enough are taken, in order of ids.
 
 The order keeps prompts alike: two questions that recall the same behaviors share the longest prefix, so what an engine
 has cached of one serves the other.
 
-Source: reciprocal rank fusion, Cormack et al., SIGIR 2009, with their constant.
+Source: Bruch et al., arXiv:2210.11934: a weighted sum of scores finds more than fused ranks do, which take any first
+place for a good one. Where a question shares no telling word with what it needs, as questions do with general advice,
+the first by words is there for an "and". Differs: a cosine is taken as it is, and words weigh a tenth of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior
 
-__all__ = ["Chosen", "chosen", "fused"]
+__all__ = ["Chosen", "chosen", "mixed"]
 
-_RANK = 60
-"""How little the first places of a ranking differ."""
+_WORDS = 0.1
+"""What the best match by words adds to a cosine."""
 
 
 class Chosen(NamedTuple):
@@ -30,13 +32,16 @@ class Chosen(NamedTuple):
     """Why the next one was not taken: `count`, `tokens`, `score`, or empty where there was none."""
 
 
-def fused(rankings: Iterable[Sequence[int]]) -> list[tuple[int, float]]:
-    """Return ids and scores, best first, from rankings of ids, best first; equal scores by id."""
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for place, id in enumerate(ranking):
-            scores[id] = scores.get(id, 0.0) + 1 / (_RANK + 1 + place)
-    return sorted(scores.items(), key=lambda each: (-each[1], each[0]))
+def mixed(words: Sequence[tuple[int, float]], cosines: Mapping[int, float]) -> list[int]:
+    """Return ids, best first, from scores by words, best first, and cosines with a question; equal ones by id.
+
+    What has no cosine, because it is not embedded, counts as if it had the mean one.
+    """
+    mean = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    scores = {id: cosines.get(id, mean) for id in (*cosines, *(id for id, _ in words))}
+    for id, score in words:
+        scores[id] += _WORDS * score / words[0][1]
+    return sorted(scores, key=lambda id: (-scores[id], id))
 
 
 def chosen(

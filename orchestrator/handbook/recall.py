@@ -50,7 +50,7 @@ class Recalled(NamedTuple):
     head: int
     """The change that it stood on."""
     by: str
-    """`words`, `words and meaning`, or `words`, with why not by meaning."""
+    """`words`, `words and meaning`, with how many are not embedded yet, or `words`, with why not by meaning."""
     behaviors: tuple[Behavior, ...]
     """In the order they are shown; where nothing is shown, those that would have been."""
     num_tokens: int

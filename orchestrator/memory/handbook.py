@@ -118,9 +118,14 @@ class Handbook:
     def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
         """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
         with self._reading() as (connection, key):
-            ids = self._vectors(space).missing(connection, key, limit)
+            ids = self._vectors(space).missing(connection, key)[:limit]
             rows = _found(connection, key, ids)
         return [rows[id] for id in ids]
+
+    def num_without_vector(self, space: str) -> int:
+        """Return how many active behaviors have no vector in `space` as they are now."""
+        with self._reading() as (connection, key):
+            return len(self._vectors(space).missing(connection, key))
 
     def put_vectors(self, space: str, given: Mapping[Behavior, Sequence[float]]) -> None:
         """Store what behaviors mean in `space`, which names what embeds them; see vectors."""
@@ -129,11 +134,20 @@ class Handbook:
             self._vectors(space).put(connection, _key(connection, self.name, at_s), given)
 
     def nearest(
-        self, space: str, vector: Sequence[float], limit: int = 40, *, sections: Sequence[str] = ()
+        self,
+        space: str,
+        vector: Sequence[float],
+        limit: int = 40,
+        *,
+        sections: Sequence[str] = (),
+        beside: Sequence[Behavior] = (),
     ) -> list[tuple[Behavior, float]]:
-        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors."""
+        """Return active behaviors whose vectors are nearest to one of a question, with their cosines; see vectors.
+
+        Those `beside` them that have vectors are among them, however far they are.
+        """
         with self._reading() as (connection, key):
-            rows: dict[int, Behavior] = {}
+            rows = {each.id: each for each in beside}
 
             def is_wanted(ids: Sequence[int]) -> dict[int, int]:
                 found = _found(connection, key, [id for id in ids if id not in rows])
@@ -143,7 +157,9 @@ class Handbook:
                     row.id: row.version for row in wanted if row.is_active and (not sections or row.section in sections)
                 }
 
-            found = self._vectors(space).nearest(connection, key, vector, limit, is_wanted)
+            found = self._vectors(space).nearest(
+                connection, key, vector, limit, is_wanted, [(each.id, each.version) for each in beside]
+            )
         return [(rows[id], likeness) for id, likeness in found]
 
     def _vectors(self, space: str) -> Vectors:

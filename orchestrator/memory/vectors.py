@@ -1,13 +1,15 @@
 """Behaviors by their meaning: vectors on disk as float16, one float32 matrix of them in memory, compared by cosine.
 
 The matrix only grows: rows that are new on disk are put behind the others, and whether a behavior may be recalled is
-asked of its row when it is among the nearest. So counting a use costs nothing here.
+asked of its row when it is among the nearest. So counting a use costs nothing here. Nor are all behaviors looked
+through for those without a vector, while the handbook only grows: what was changed since is.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from json import dumps
 from typing import Any
 
 from orchestrator.behaviors import Behavior
@@ -22,9 +24,15 @@ _PUT = (
     "ON CONFLICT (handbook, space, behavior, version) DO NOTHING"
 )
 _MISSING = (
-    "SELECT id FROM behaviors WHERE handbook = :handbook AND is_active AND NOT EXISTS (SELECT 1 FROM vectors "
+    "SELECT id FROM behaviors WHERE handbook = :handbook AND is_active {among} AND NOT EXISTS (SELECT 1 FROM vectors "
     "WHERE vectors.handbook = :handbook AND space = :space AND behavior = id AND vectors.version = behaviors.version) "
-    "ORDER BY id LIMIT :limit"
+    "ORDER BY id"
+)
+_AMONG = "AND id IN (SELECT value FROM json_each(:among))"
+_PLACE = "SELECT head, last_seq FROM handbooks WHERE key = ?"
+_SINCE = (
+    "SELECT seq, changes.parent, json_extract(row.value, '$.id') FROM changes, json_each(after) AS row "
+    "WHERE handbook = ? AND seq > ? ORDER BY seq"
 )
 
 
@@ -40,11 +48,34 @@ class Vectors:
         self._size = 0
         self._matrix: Any = None
         self._versions: list[tuple[int, int]] = []
+        self._places: dict[tuple[int, int], int] = {}
+        self._missing: list[int] = []
+        self._place: tuple[int, int] | None = None
+        """Head and last change of the handbook when it was looked for what is missing."""
 
-    def missing(self, connection: sqlite3.Connection, handbook: int, limit: int) -> list[int]:
+    def missing(self, connection: sqlite3.Connection, handbook: int) -> list[int]:
         """Return ids of active behaviors that have no vector as they are now, the oldest first."""
-        wanted = {"handbook": handbook, "space": self._space, "limit": limit}
-        return [id for (id,) in connection.execute(_MISSING, wanted)]
+        place = connection.execute(_PLACE, (handbook,)).fetchone() or (0, 0)
+        wanted = {"handbook": handbook, "space": self._space}
+        if (touched := self._touched(connection, handbook, place)) is None:
+            query = _MISSING.format(among="")
+        else:
+            query = _MISSING.format(among=_AMONG)
+            wanted["among"] = dumps(sorted({*self._missing, *touched}))
+        self._missing = [id for (id,) in connection.execute(query, wanted)]
+        self._place = place
+        return self._missing
+
+    def _touched(self, connection: sqlite3.Connection, handbook: int, place: tuple[int, int]) -> list[int] | None:
+        """Return what changed since it was last looked for what is missing; None where that takes looking at all."""
+        if self._place is None or place == self._place:
+            return None if self._place is None else []
+        head, last = self._place
+        changes = connection.execute(_SINCE, (handbook, last)).fetchall()
+        parents = {seq: parent for seq, parent, _ in changes}
+        way = [head, *parents]
+        has_only_grown = [*parents.values()] == way[:-1] and place == (way[-1], way[-1])
+        return [id for _, _, id in changes] if has_only_grown else None
 
     def put(self, connection: sqlite3.Connection, handbook: int, given: Mapping[Behavior, Sequence[float]]) -> None:
         """Store what behaviors mean, as they are now. Raises UserError for vectors of another length, or of none."""
@@ -62,10 +93,12 @@ class Vectors:
         vector: Sequence[float],
         limit: int,
         is_wanted: Callable[[Sequence[int]], Mapping[int, int]],
+        beside: Iterable[tuple[int, int]] = (),
     ) -> list[tuple[int, float]]:
-        """Return ids and cosines in [-1, 1], nearest first, at most `limit`; equal ones by id.
+        """Return ids and cosines in [-1, 1], nearest first; equal ones by id.
 
-        `is_wanted` returns those of some ids that may be recalled, with the versions that they have.
+        They are the nearest `limit`, and those `beside` them, given as ids and versions, that have vectors. `is_wanted`
+        returns those of some ids that may be recalled, with the versions that they have.
         """
         from numpy import argpartition
 
@@ -81,7 +114,10 @@ class Vectors:
             wanted = is_wanted([id for id, _, _ in rows])
             found = [(id, value) for id, version, value in rows if wanted.get(id) == version]
             if len(found) >= limit or looked_at == self._size:
-                return sorted(found, key=lambda each: (-each[1], each[0]))[:limit]
+                nearest = dict(sorted(found, key=lambda each: (-each[1], each[0]))[:limit])
+                places = {each[0]: self._places[each] for each in beside if each in self._places}
+                nearest |= {id: float(likeness[place]) for id, place in places.items()}
+                return sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
             looked_at *= 8
 
     def _unit(self, vector: Sequence[float], whose: str) -> Any:
@@ -110,5 +146,6 @@ class Vectors:
                 grown[: self._size] = self._matrix
                 self._matrix = grown
             self._matrix[self._size] = vector
+            self._places[behavior, version] = len(self._versions)
             self._versions.append((behavior, version))
             self._size, self._last = self._size + 1, n

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from orchestrator.config import default_db
 from orchestrator.engines.base import Capabilities, Engine
-from orchestrator.engines.embedding import Embedding
+from orchestrator.engines.embedding import Embedding, EmbeddingSpec
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec, ToolPrompt
@@ -77,6 +77,8 @@ class Pipeline:
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
     honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
+    `handbook` is what runs recall behaviors from, as `recall` says: by words, and by meaning where there is an
+    `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -109,7 +111,7 @@ class Pipeline:
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         handbook: str | PathLike[str] | Handbook | None = None,
         recall: Recall = Recall(),  # noqa: B008 - frozen
-        embedding: Embedding | None = None,
+        embedding: EmbeddingSpec | Embedding | None = None,
         reward: Reward | None = None,
         experience: str = "",
         allow_langsmith: bool = False,
@@ -143,7 +145,8 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
-        self._embedding = embedding
+        self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
+        """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
         self._counterfactual = build.counterfactual_of(self.router, counterfactuals, self._scorers)
         self._recipe_with = partial(
@@ -440,7 +443,7 @@ class Pipeline:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return await recalled_for(handbook, how, task, counter, seed, self._embedding)
+        return await recalled_for(handbook, how, task, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -524,8 +527,8 @@ class Pipeline:
         """Let go of engines and of the journal's file."""
         await asyncio.gather(*map(self._abandon, self._live.values()))
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
-        if self._embedding is not None:
-            await self._embedding.close()
+        if self.embedding is not None:
+            await self.embedding.close()
         self._capabilities = None
         self._pairs.clear()
         self._is_fit = False

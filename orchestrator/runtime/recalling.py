@@ -19,8 +19,7 @@ from time import time
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
 from orchestrator.engines.embedding import Embedding
-from orchestrator.errors import EngineError
-from orchestrator.handbook.choosing import chosen, fused
+from orchestrator.handbook.choosing import chosen
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.effect import Trial
 from orchestrator.handbook.prompts import line
@@ -29,6 +28,7 @@ from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
+from orchestrator.runtime.meaning import ranked
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import Task, question_of
@@ -37,8 +37,6 @@ __all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", 
 
 RECALLED, CITED = "recalled", "cited"
 """Kinds of the events that say what a run was shown, and what of it its text names."""
-_EMBEDDED_AT_ONCE = 256
-"""Behaviors without a vector that one recall embeds; the others are found by their words until their turn comes."""
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
 
@@ -48,39 +46,19 @@ async def recall(
 ) -> Recalled:
     """Return what `handbook` has for a task, by words, and with `embedding` by meaning as well.
 
-    `counter` counts the tokens. Raises EngineError, of the counter only, or StoreError.
+    `counter` counts the tokens. Raises EngineError, of the counter only, BadConfig for an embedding that cannot be had
+    as it is described, or StoreError.
     """
     head, own = handbook.head, "" if options.own else fingerprint(task)
-    ranked, by = await _ranked(handbook, options, question_of(task.messages), embedding)
-    ranked = [(each, score) for each, score in ranked if not own or each.task != own]
-    sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in ranked}
-    found = chosen(
-        ranked, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
+    question, number = question_of(task.messages), _LOOKED_AT * options.limit
+    ranking, by, _ = await ranked(handbook, question, number, embedding, sections=options.sections)
+    found = [(each, score) for each, score in ranking if not own or each.task != own]
+    sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in found}
+    taken = chosen(
+        found, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
     )
     is_withheld = options.withholds(seed)
-    return Recalled(handbook.file, handbook.name, head, by, *found, is_withheld)
-
-
-async def _ranked(
-    handbook: Handbook, options: Recall, question: str, embedding: Embedding | None
-) -> tuple[list[tuple[Behavior, float]], str]:
-    """Return behaviors with their scores, best first, and by what they were found."""
-    number = _LOOKED_AT * options.limit
-    by_words = handbook.search(question, number, sections=options.sections)
-    if embedding is None:
-        return by_words, "words"
-    try:
-        space = await embedding.space()
-        if missing := handbook.without_vector(space, _EMBEDDED_AT_ONCE):
-            vectors = await embedding.embed([f"{line(each)}" for each in missing])
-            handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
-        (vector,) = await embedding.embed([question])
-    except EngineError as error:
-        return by_words, f"words, not by meaning: {error}"
-    near = handbook.nearest(space, vector, number, sections=options.sections)
-    known = {each.id: each for each, _ in (*by_words, *near)}
-    scores = fused([[each.id for each, _ in ranking] for ranking in (by_words, near)])
-    return [(known[id], score) for id, score in scores], "words and meaning"
+    return Recalled(handbook.file, handbook.name, head, by, *taken, is_withheld)
 
 
 def note(run: Run, recalled: Recalled) -> None:

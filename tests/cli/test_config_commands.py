@@ -96,6 +96,7 @@ def test_every_option_that_init_comments_out_is_a_real_one_with_its_default(orch
         "steps",
         "engines.large",
         "db",
+        "handbook",
         "think",
         "hedge",
         "mode",
@@ -117,6 +118,8 @@ def test_every_table_that_init_comments_out_is_a_real_one(orchestrator: Call, he
     shown = json.loads(orchestrator("config", "show", "--json").stdout)
     assert [each["name"] for each in shown["monitors"]] == ["stuck", "overthinking"]
     assert shown["tools"]["python"]["timeout_s"] == 10.0
+    assert shown["embedding"] == {"path": "minilm", "timeout_s": 60.0}
+    assert shown["recall"]["limit"] == 8
     engines = shown["engines"]
     assert engines["scorer"]["writes"] is False
     assert engines["scorer"]["serve"]["model"] == "Qwen/Qwen2.5-Math-PRM-7B"
@@ -133,6 +136,17 @@ def test_every_table_that_init_comments_out_is_a_real_one(orchestrator: Call, he
             "lookup_max": 4,
         },
     }
+
+
+def test_show_prints_an_embedding_without_its_key(orchestrator: Call, two: Path) -> None:
+    two.write_text(TWO + '[embedding]\nurl = "http://127.0.0.1:9/v1"\napi_key = "${SMALL_KEY}"\n')
+    done = orchestrator("config", "show")
+    assert tomllib.loads(done.stdout)["embedding"] == {
+        "url": "http://127.0.0.1:9/v1",
+        "api_key": "from ${SMALL_KEY}",
+        "timeout_s": 60.0,
+    }
+    assert "s3cret" not in done.output
 
 
 def test_show_prints_toml_with_every_default_and_no_key(orchestrator: Call, two: Path) -> None:
@@ -246,12 +260,13 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
-    assert [line.split()[1] for line in lines[-5:]] == ["database", "pipeline", "small", "large", "judge"]
+    assert [line.split()[1] for line in lines[-6:]] == ["database", "pipeline", "recall", "small", "large", "judge"]
     assert f"ok    database     {home}/journal.db will be made by the first run" in lines
     assert lines[-2].startswith("ok    large        scripted on scripted, context 1073741824, token ids, 20 logprobs, ")
     assert lines[-1].startswith(
         "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike: such ratings"
     )
+    assert "ok    recall       by words only: no table [embedding] is configured" in lines
     assert not (home / "journal.db").exists()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.handbook.bullets import bullets_in, written
-from orchestrator.handbook.choosing import chosen, fused
+from orchestrator.handbook.choosing import chosen, mixed
 from orchestrator.handbook.citing import citations
 from orchestrator.handbook.worth import hopeless
 
@@ -20,10 +20,23 @@ def behavior(id: int, **more: object) -> Behavior:
     return replace(Behavior(id=id, name=f"behavior_{id}", instruction=f"Do {id}."), **more)  # type: ignore[arg-type]
 
 
-def test_rankings_are_fused_by_place_and_ties_go_to_the_older() -> None:
-    assert [id for id, _ in fused([[3, 1], [3, 2]])] == [3, 1, 2]
-    assert [id for id, _ in fused([[2, 1], [1, 2]])] == [1, 2]
-    assert fused([]) == []
+@pytest.mark.parametrize(
+    ("words", "cosines", "ids"),
+    [
+        ([], {}, []),
+        ([(2, 9.0), (1, 9.0), (3, 1.0)], {}, [1, 2, 3]),  # nothing is known of meaning
+        ([], {1: 0.2, 2: 0.3, 3: 0.2}, [2, 1, 3]),
+        ([(1, 9.0)], {1: 0.30, 2: 0.39}, [1, 2]),  # the best by words gains a tenth
+        ([(1, 9.0)], {1: 0.30, 2: 0.41}, [2, 1]),
+        ([(3, 9.0), (1, 4.5)], {1: 0.30, 2: 0.34, 3: 0.1}, [1, 2, 3]),  # one half as good gains half of that
+        ([(4, 5.0)], {1: 0.9, 2: 0.5, 3: 0.1}, [1, 4, 2, 3]),  # what is not embedded is taken for a mean one
+        ([(1, 5.0)], {1: -1.0, 2: -0.5}, [2, 1]),
+    ],
+)
+def test_meaning_orders_and_words_add_a_little(
+    words: list[tuple[int, float]], cosines: dict[int, float], ids: list[int]
+) -> None:
+    assert mixed(words, cosines) == ids
 
 
 @pytest.mark.parametrize(

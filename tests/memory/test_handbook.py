@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,16 @@ def test_the_nearest_are_found_as_they_are_now_and_each_wording_needs_a_vector_o
     assert handbook.without_vector("another space") != []
 
 
+def test_behaviors_beside_the_nearest_are_told_how_near_they_are(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", f"Say {each}.") for each in "abcd"])
+    a, b, c, d = handbook.behaviors()
+    handbook.put_vectors(SPACE, {a: [1, 0], b: [0.8, 0.6], c: [-1, 0]})
+    found = handbook.nearest(SPACE, [1, 0], 1, beside=[c, a, d])
+    assert [(each.id, round(cosine, 3)) for each, cosine in found] == [(1, 1), (3, -1)]  # the last has no vector
+    handbook.apply([Update(3, instruction="Say something else.")])
+    assert names(handbook.nearest(SPACE, [1, 0], 1, beside=[handbook.behavior(3)])) == ["a"]
+
+
 @pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]]])
 def test_a_vector_that_is_no_direction_in_the_space_is_refused(handbook: Handbook, vector: Any) -> None:
     handbook.apply([Add("behavior_a", "One.")])
@@ -233,6 +244,24 @@ DELTAS = st.one_of(
     st.builds(Retire, IDS),
     st.builds(Credit, IDS, st.sampled_from(["r1", "r2"]), EFFECTS),
 )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.one_of(DELTAS, st.integers(0, 12), st.just("embed")), max_size=20))
+def test_what_has_no_vector_is_told_from_the_changes_as_from_looking_through_all(actions: list[Any]) -> None:
+    with Store(":memory:") as store:
+        handbook = Handbook(store)
+        for action in actions:
+            with suppress(UserError):
+                if action == "embed":
+                    handbook.put_vectors(SPACE, {each: [1, each.id] for each in handbook.without_vector(SPACE, 2)})
+                elif isinstance(action, int):
+                    handbook.rollback(action)
+                else:
+                    handbook.apply([action])
+            afresh = Handbook(store)
+            assert handbook.without_vector(SPACE) == afresh.without_vector(SPACE)
+            assert handbook.num_without_vector(SPACE) == len(afresh.without_vector(SPACE))
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,6 +16,7 @@ from orchestrator.errors import EngineUnavailable, ResumeRefused, UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
+from orchestrator.runtime.meaning import AT_ONCE
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Task
@@ -195,6 +196,17 @@ def test_what_means_the_same_is_found_beside_what_shares_words(handbook: Handboo
         assert len(meaning.asked) == 4  # each behavior once, and the question
         pipeline.run("How wide is a round pond?")
         assert len(meaning.asked) == 5
+
+
+def test_what_a_run_could_not_embed_yet_is_said_and_is_found_by_its_words(handbook: Handbook, tmp_path: Path) -> None:
+    handbook.apply(Add(f"behavior_n{number}", f"Count to {number}.") for number in range(AT_ONCE))
+    handbook.apply([Add("behavior_peel_apples", "Peel apples thinly.")])
+    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(), recall=Recall(limit=1)) as pipeline:
+        told = events(pipeline, pipeline.run("How are apples peeled?").run_id)["recalled"]
+        assert told["by"] == "words and meaning, 4 not embedded yet"
+        assert [each["name"] for each in told["behaviors"]] == ["behavior_peel_apples"]
+        told = events(pipeline, pipeline.run("How are pears peeled?").run_id)["recalled"]
+        assert told["by"] == "words and meaning"
 
 
 def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(

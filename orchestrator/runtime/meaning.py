@@ -1,0 +1,69 @@
+"""Behaviors ranked for a question, by words and by what they mean; and the embedding of them that this needs.
+
+What is not embedded yet is found by its words only, and how much that is, is said with what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orchestrator.behaviors import Behavior
+from orchestrator.engines.embedding import Embedding
+from orchestrator.errors import EngineError
+from orchestrator.handbook.choosing import mixed
+from orchestrator.handbook.prompts import line
+from orchestrator.memory.handbook import Handbook
+
+__all__ = ["AT_ONCE", "Ranked", "embed", "ranked"]
+
+AT_ONCE = 256
+"""Behaviors without a vector that one question embeds; the others wait for the next one, or for somebody who embeds
+them all."""
+
+
+class Ranked(NamedTuple):
+    """What is found for a question."""
+
+    behaviors: list[tuple[Behavior, float]]
+    """Best first. A score is the cosine, 0 for what is not embedded; or BM25 where nothing is known of meaning."""
+    by: str
+    """`words`, `words and meaning`, with how many are not embedded yet, or `words`, with why not by meaning."""
+    has_cosines: bool
+
+
+async def ranked(
+    handbook: Handbook, question: str, limit: int, embedding: Embedding | None, *, sections: Sequence[str] = ()
+) -> Ranked:
+    """Return what is found: at most `limit` behaviors by words, and as many by meaning if there is an `embedding`.
+
+    An engine that cannot embed leaves the words. Raises BadConfig for an embedding that cannot be had as it is
+    described, and StoreError.
+    """
+    by_words = handbook.search(question, limit, sections=sections)
+    if embedding is None:
+        return Ranked(by_words, "words", False)
+    try:
+        space = await embedding.space()
+        left = await embed(handbook, embedding)
+        (vector,) = await embedding.embed([question])
+    except EngineError as error:
+        return Ranked(by_words, f"words, not by meaning: {error}", False)
+    near = handbook.nearest(space, vector, limit, sections=sections, beside=[each for each, _ in by_words])
+    known = {each.id: each for each, _ in (*by_words, *near)}
+    cosines = {each.id: cosine for each, cosine in near}
+    order = mixed([(each.id, score) for each, score in by_words], cosines)
+    yet = f", {left:,} not embedded yet" if left else ""
+    return Ranked([(known[id], cosines.get(id, 0.0)) for id in order], f"words and meaning{yet}", True)
+
+
+async def embed(handbook: Handbook, embedding: Embedding, most: int = AT_ONCE) -> int:
+    """Embed at most so many behaviors that have no vector as they are now; return how many are left.
+
+    Raises EngineError, BadConfig or StoreError; what was embedded before is kept.
+    """
+    space = await embedding.space()
+    if missing := handbook.without_vector(space, most):
+        vectors = await embedding.embed([f"{line(each)}" for each in missing])
+        handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
+    return handbook.num_without_vector(space)
