@@ -98,10 +98,14 @@ class Task:
     """The caller's own name for it, or None."""
     answer: str | None = None
     """The gold answer, or None. No engine is ever shown it."""
+    topic: str | None = None
+    """What it is about, as the sections of a handbook are named, or None. No engine is ever shown it."""
 
     def __post_init__(self) -> None:
         if not any(message.content.strip() for message in self.messages):
             raise BadTask("the prompt is empty: give a question or messages with text")
+        if self.topic is not None and not (isinstance(self.topic, str) and self.topic.strip()):
+            raise BadTask(f"topic = {self.topic!r:.60} must be a text: name the topic, or leave it out")
 
     @classmethod
     def of(cls, task: str | Task | Sequence[Message]) -> Task:

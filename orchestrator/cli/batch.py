@@ -21,14 +21,26 @@ from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status
 
 if TYPE_CHECKING:
+    from orchestrator.cli.learner import Learner
     from orchestrator.runtime.pipeline import Pipeline
     from orchestrator.runtime.result import RunResult
 
 __all__ = ["run_file"]
 
 
-async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: int, given: Mapping[str, Any]) -> int:
+async def run_file(
+    pipeline: Pipeline,
+    file: Path,
+    batch: str,
+    learner: Learner | None,
+    *,
+    concurrency: int,
+    given: Mapping[str, Any],
+) -> int:
     """Run the tasks of `file` that are not finished in `batch` and return the exit code.
+
+    `learner` learns from each run before its worker takes the next task, and from those that were finished before it
+    could. What goes wrong there is told, and changes nothing of the results.
 
     Raises UserError, EngineError or StoreError for what stops all of them; results so far are kept.
     """
@@ -50,10 +62,15 @@ async def run_file(pipeline: Pipeline, file: Path, batch: str, *, concurrency: i
         await _check_settings(pipeline, lines, stored)
         due = _due(lines, stored, results, is_file=given["out"] is not None)
         progress.begin(len(due), num_bad=len(bad), num_before=len(lines) - len(bad) - len(due))
-        await _run_all(pipeline, iter(due), stored, batch, concurrency, results, progress)
+        if learner is not None:
+            learner.around = progress.aside
+            await _catch_up(learner, stored, due, concurrency)
+        await _run_all(pipeline, iter(due), stored, batch, concurrency, results, progress, learner)
     finally:
         results.close()
         progress.end()
+        if learner is not None:
+            learner.end()
         for doubt in () if given["quiet"] else pipeline.doubts:
             note(f"warning: {doubt}")
     return 2 if bad else progress.exit_code
@@ -127,6 +144,7 @@ async def _run_all(
     concurrency: int,
     results: Results,
     progress: Progress,
+    learner: Learner | None,
 ) -> None:
     async def work() -> None:
         for line in due:
@@ -135,5 +153,21 @@ async def _run_all(
             done, code = await _result_line(pipeline, line, run_id, batch)
             results.write(done)
             progress.advance(done, code)
+            if learner is not None and done["status"] != Status.FAILED:
+                await learner.aside(run_id)
+
+    await side_by_side(work, concurrency)
+
+
+async def _catch_up(
+    learner: Learner, stored: Mapping[int, BatchRun], due: Sequence[TaskLine], concurrency: int
+) -> None:
+    """Learn from the runs that an earlier command finished, in the order of their tasks."""
+    waiting = {line.position for line in due}
+    runs = iter([run.run.id for place, run in sorted(stored.items()) if _is_finished(run) and place not in waiting])
+
+    async def work() -> None:
+        for run in runs:
+            await learner.aside(run)
 
     await side_by_side(work, concurrency)

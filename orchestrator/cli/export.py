@@ -1,7 +1,7 @@
 """A stored run as one JSON object, for other tools: schema_version 1.
 
     schema_version, id, parent, batch, position, created_s
-    task        messages [role, content], id, answer (gold)
+    task        messages [role, content], id, answer (gold), topic
     settings    everything that shaped the run, by name
     engines     by name: what each could do, as probed; the largest is last
     steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
@@ -49,6 +49,7 @@ class Task(_Record):
     messages: list[tuple[str, str]]
     id: str | None
     answer: str | None
+    topic: str | None = None
 
 
 class Step(_Record):

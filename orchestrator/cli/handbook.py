@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.source import config_flag, db_flag, engine_flags
+from orchestrator.cli.handbook_file import counted, handbook_flags, reading, writing
+from orchestrator.cli.handbook_learn import curate, learn
+from orchestrator.cli.handbook_refused import admit, refused
 from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
     from orchestrator.engines.embedding import EmbeddingSpec
     from orchestrator.handbook.effect import Effect
-    from orchestrator.learning.strategist import Learnt
-    from orchestrator.memory.handbook import Change, Handbook
+    from orchestrator.memory.handbook import Change
     from orchestrator.runtime.meaning import Ranked
+    from orchestrator.runtime.tracking import Tally
 
 __all__ = ["handbook"]
 
@@ -31,22 +32,9 @@ _MOST = 1 << 20
 _DIGITS = 18
 """Of the largest number that SQLite can be asked for."""
 
-name_flag = click.option(
-    "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
-)
-
 format_flag = click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True, help="How it is written."
 )
-
-
-handbook_flag = click.option(
-    "--handbook", "file", metavar="FILE", help="The handbook's file; the config's or the journal's unless given."
-)
-
-
-def _flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    return config_flag(db_flag(handbook_flag(name_flag(command))))
 
 
 @click.group(epilog="Example: orchestrator handbook list")
@@ -61,25 +49,33 @@ def handbook() -> None:
 @click.option("--section", help="Only of this topic.")
 @click.option("--retired", is_flag=True, help="Those that are recalled no more as well.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
-@_flags
+@handbook_flags
 def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: Any) -> None:
-    """List the behaviors, and how often those that were used helped or harmed."""
+    """List the behaviors: in how many runs each was shown and cited, and how often it helped or harmed.
+
+    The journal says what was shown and cited; where there is none, `-` is said.
+    """
     from orchestrator.cli.streams import say
     from orchestrator.visible import visible
 
-    with _reading(given) as book:
+    with reading(given) as book:
         found = book.behaviors(section=None if section is None else visible(section), retired=retired)
-    if not as_json:
-        say(f"{'id':>5}  {'helpful':>7} {'harmful':>7}  behavior")
+    if as_json:
+        for each in found:
+            _say(each, as_json=True)
+        return
+    known = _tallies(given)
+    say(f"{'id':>5}  {'shown':>5} {'cited':>5} {'helpful':>7} {'harmful':>7}  behavior")
     for each in found:
-        _say(each, as_json=as_json)
+        shown, cited = ("-", "-") if known is None else _counts(known.get(each.id))
+        _say(each, f" {shown:>5} {cited:>5}")
 
 
 @handbook.command("search", epilog='Example: orchestrator handbook search "What is 17 + 25?"')
 @click.argument("question")
 @click.option("-n", "number", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Behaviors to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per behavior.")
-@_flags
+@handbook_flags
 def search(question: str, number: int, as_json: bool, **given: Any) -> None:
     """Show what a question finds, the best first: by words, and by meaning where an embedding is configured."""
     from orchestrator.cli.interrupt import run_until_done
@@ -87,25 +83,25 @@ def search(question: str, number: int, as_json: bool, **given: Any) -> None:
     found, by, _ = run_until_done(_found(question, number, given))
     for each, _ in found[:number]:
         _say(each, as_json=as_json)
-    _note(f"{_counted(min(len(found), number), 'behavior')} by {by}")
+    _note(f"{counted(min(len(found), number), 'behavior')} by {by}")
 
 
 async def _found(question: str, number: int, given: Mapping[str, Any]) -> Ranked:
     from orchestrator.runtime.meaning import ranked
 
-    with _reading(given) as book:
+    with reading(given) as book:
         if (spec := _embedding(given)) is None:
             return await ranked(book, question, number, None)
     embedding = spec.made()
     try:
-        with _writing(given) as book:
+        with writing(given) as book:
             return await ranked(book, question, number, embedding)
     finally:
         await embedding.close()
 
 
 @handbook.command("embed", epilog="Example: orchestrator handbook embed")
-@_flags
+@handbook_flags
 def embed(**given: Any) -> None:
     """Embed every behavior that is not embedded yet, so that all are found by meaning.
 
@@ -123,11 +119,11 @@ async def _embed(given: Mapping[str, Any]) -> None:
         raise UserError('no embedding is configured: write a table [embedding] with a url, or with path = "minilm"')
     embedding = spec.made()
     try:
-        with _reading(given):
+        with reading(given):
             pass  # refuses a file that is not there, which writing would make
-        with _writing(given) as book:
+        with writing(given) as book:
             while left := await embed(book, embedding):
-                _note(f"{_counted(left, 'behavior')} left")
+                _note(f"{counted(left, 'behavior')} left")
             _note(f"all behaviors are embedded by {await embedding.space()}")
     finally:
         await embedding.close()
@@ -135,19 +131,19 @@ async def _embed(given: Mapping[str, Any]) -> None:
 
 @handbook.command("show", epilog="Example: orchestrator handbook show behavior_check_sums")
 @click.argument("behavior", metavar="ID|NAME")
-@_flags
+@handbook_flags
 def show(behavior: str, **given: Any) -> None:
-    """Show one behavior: where it comes from, every change of it, and what showing it does.
+    """Show one behavior: where it comes from, every change of it, how often it was shown, and what that does.
 
-    That is measured where a share of the runs is shown nothing (`withheld` of the table [recall]): their answers and
-    tokens against those of runs that were shown it.
+    That is measured where a share of the runs is shown nothing (`withheld` of the table [recall]), or each behavior is
+    left out of a share of them (`left_out`): their answers and tokens against those of runs that were shown it.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import say
-    from orchestrator.handbook.effect import effect_of
-    from orchestrator.runtime.recalling import trials
+    from orchestrator.handbook.effect import effect_of, own_effect_of
+    from orchestrator.runtime.tracking import Tally, tallies, trials
 
-    with _reading(given) as book:
+    with reading(given) as book:
         found = book.behavior(_named(behavior))
         changes = book.changes(of=found.id)
     state = (
@@ -162,26 +158,32 @@ def show(behavior: str, **given: Any) -> None:
     source = f"run {found.run}" if found.run else "somebody's own"
     say(f"   section {found.section or '-'}, from {source}")
     effects = f"{found.helpful} helpful, {found.harmful} harmful, {found.neutral} neutral"
-    say(f"   used in {_counted(found.uses, 'run')}: {effects}")
+    say(f"   used in {counted(found.uses, 'run')}: {effects}")
     for change in changes:
         say(_told(change))
     try:
         with open_journal(given) as journal:
-            effect = effect_of(found.id, trials(journal, given["name"]))
+            tally = tallies(journal, given["name"]).get(found.id, Tally())
+            told = [*trials(journal, given["name"])]
     except StoreError as missing:
         say(f"   what showing it does cannot be told: {missing}")
         return
-    for line in _effect(effect):
-        say(line)
+    say(f"   shown in {counted(tally.shown, 'run')}, cited in {tally.cited}; recalled and not shown in {tally.held}")
+    measured = ((own_effect_of(found.id, told), "left out"), (effect_of(found.id, told), "withheld with all others"))
+    for effect, how in measured:
+        for line in _effect(effect, how) if effect.withheld else ():
+            say(line)
+    if not any(effect.withheld for effect, _ in measured):
+        say("   what showing it does cannot be told: it was never withheld (left_out, withheld of the table [recall])")
 
 
 @handbook.command("log", epilog="Example: orchestrator handbook log")
-@_flags
+@handbook_flags
 def log(**given: Any) -> None:
     """Show every change, and the snapshots; x marks what was taken back."""
     from orchestrator.cli.streams import say
 
-    with _reading(given) as book:
+    with reading(given) as book:
         named = {each.seq: each.name for each in book.snapshots()}
         for change in book.changes():
             say(_told(change) + (f"  [{named[change.seq]}]" if change.seq in named else ""))
@@ -192,85 +194,60 @@ def log(**given: Any) -> None:
 @click.argument("instruction")
 @click.option("--section", default="", help="The topic it is for.")
 @click.option("--avoid", is_flag=True, help="It says what not to do.")
-@_flags
+@handbook_flags
 def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any) -> None:
     """Add a behavior of your own."""
     from orchestrator.behaviors import Add
 
-    with _writing(given, makes=True) as book:
+    with writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     _note(f"behavior {change.after[0].id} added")
 
 
 @handbook.command("retire", epilog="Example: orchestrator handbook retire behavior_check_sums")
 @click.argument("behavior", metavar="ID|NAME")
-@_flags
+@handbook_flags
 def retire(behavior: str, **given: Any) -> None:
     """Let a behavior be recalled no more; it stays for the record."""
     from orchestrator.behaviors import Retire
 
-    with _writing(given) as book:
+    with writing(given) as book:
         found = book.behavior(_named(behavior))
         book.apply([Retire(found.id)], reason="by hand")
     _note(f"behavior {found.id} ({found.name}) is retired")
 
 
-@handbook.command("curate", epilog="Example: orchestrator handbook curate --most 500 --dry-run")
-@click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="Behaviors that may be left.")
-@click.option("--min-uses", type=click.IntRange(1), default=8, show_default=True, help="Uses before one is judged.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@_flags
-def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
-    """Keep the handbook small: retire what harms, merge what says the same, and let go of what is over the limit."""
-    from orchestrator.behaviors import Merge
-    from orchestrator.cli.streams import say
-    from orchestrator.handbook.curating import curated
-
-    with _reading(given) if dry_run else _writing(given) as book:
-        found = book.behaviors()
-        names = {each.id: each.name for each in found}
-        deltas = curated(found, most=most, min_uses=min_uses)
-        for delta in deltas:
-            if isinstance(delta, Merge):
-                say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
-            else:
-                say(f"retire {names[delta.id]}")
-        if not dry_run:
-            book.apply(deltas, reason="curated")
-    _note(f"{_counted(len(deltas), 'change')}{' would be made' if dry_run else ''}")
-
-
 @handbook.command("snapshot", epilog="Example: orchestrator handbook snapshot before-friday")
 @click.argument("label", metavar="NAME")
-@_flags
+@handbook_flags
 def snapshot(label: str, **given: Any) -> None:
     """Give how the handbook is now a name to go back to."""
-    with _writing(given) as book:
+    with writing(given) as book:
         made = book.snapshot(label)
     _note(f"snapshot {made.name} is change {made.seq}")
 
 
 @handbook.command("rollback", epilog="Example: orchestrator handbook rollback before-friday")
 @click.argument("to", metavar="SNAPSHOT|CHANGE")
-@_flags
+@handbook_flags
 def rollback(to: str, **given: Any) -> None:
     """Bring every behavior to how it was at a snapshot, or behind a change; forward is a way, too."""
-    with _writing(given) as book:
+    with writing(given) as book:
         touched = book.rollback(_named(to))
         head = book.head
-    _note(f"at change {head}: {_counted(touched, 'row')} written")
+    _note(f"at change {head}: {counted(touched, 'row')} written")
 
 
 @handbook.command("export", epilog="Example: orchestrator handbook export --out handbook.jsonl")
 @format_flag
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Stdout unless given.")
-@_flags
+@handbook_flags
 def export(form: str, out: Path | None, **given: Any) -> None:
     """Write the active behaviors: JSONL holds everything, bullets are what ACE's playbooks are made of."""
     from orchestrator.cli.streams import printing, writing
     from orchestrator.handbook import bullets, exchange
 
-    with _reading(given) as book:
+    with reading(given) as book:
         found = book.behaviors()
     text = bullets.written(found) if form == "bullets" else "".join(f"{exchange.line(each)}\n" for each in found)
     if out is None:
@@ -286,7 +263,7 @@ def export(form: str, out: Path | None, **given: Any) -> None:
 @handbook.command("import", epilog="Example: orchestrator handbook import handbook.jsonl")
 @click.argument("source", type=click.Path(path_type=Path), metavar="FILE")
 @format_flag
-@_flags
+@handbook_flags
 def import_behaviors(source: Path, form: str, **given: Any) -> None:
     """Add the behaviors of a file, all of them or none.
 
@@ -297,7 +274,7 @@ def import_behaviors(source: Path, form: str, **given: Any) -> None:
     from orchestrator.visible import first_words
 
     found = read(_text(source), form)
-    with _writing(given, makes=True) as book:
+    with writing(given, makes=True) as book:
         known = {each.name for each in book.behaviors()}
         new = [each for each in found.adds if each.name not in known]
         book.apply(new, reason=f"imported from {first_words(source.name, 80)}")
@@ -311,61 +288,27 @@ def import_behaviors(source: Path, form: str, **given: Any) -> None:
         _note("`orchestrator handbook embed` has all of them found by meaning, too")
 
 
-@handbook.command("learn", epilog="Example: orchestrator handbook learn --runs 50")
-@click.option("--runs", "number", type=click.IntRange(1), default=20, show_default=True, help="Newest runs to look at.")
-@engine_flags
-@handbook_flag
-@name_flag
-@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
-def learn(number: int, quiet: bool, **given: Any) -> None:
-    """Learn behaviors from stored runs: the large engine reflects on each and extracts what is worth keeping.
-
-    Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`. What is
-    asked is a run of its own, so the same command asks nothing twice.
-    """
-    from orchestrator.cli.interrupt import run_until_done
-
-    run_until_done(_learn(number, quiet, given))
+for command in (learn, curate, refused, admit):
+    handbook.add_command(command)
 
 
-async def _learn(number: int, quiet: bool, given: Mapping[str, Any]) -> None:
-    from orchestrator.cli.source import open_source
-    from orchestrator.learning.strategist import LEARNS, Strategist
-    from orchestrator.memory.handbook import Handbook
-    from orchestrator.memory.store import Store
-    from orchestrator.runtime.recalling import was_right
+def _tallies(given: Mapping[str, Any]) -> dict[int, Tally] | None:
+    """Return what the journal knows of the handbook's behaviors; None where there is no journal."""
+    from orchestrator.cli.stored import open_journal
+    from orchestrator.runtime.tracking import tallies
 
-    pipeline, _ = await open_source({**given, "concurrency": None, "seed": None})
-    async with pipeline:
-        with Store(given["file"] or pipeline.db) as store:
-            strategist = Strategist(pipeline, Handbook(store, given["name"]))
-            learnt, unknown = [], 0
-            for each in reversed(pipeline.journal.runs(limit=number)):
-                stored = pipeline.journal.run(each.id)
-                if stored.run.batch.startswith(LEARNS) or stored.outcome is None:
-                    continue
-                is_right = was_right(stored, pipeline.journal.reward_of(stored.key))
-                if is_right is None:
-                    unknown += 1
-                    continue
-                learnt.append(await strategist.learn(stored, is_right=is_right))
-                if not quiet:
-                    _tell(learnt[-1])
-    added = sum(len(each.added) for each in learnt)
-    unknown_too = f"; the outcome of {unknown} is not known: reward them" if unknown else ""
-    _note(f"{_counted(added, 'behavior')} from {_counted(len(learnt), 'run')}{unknown_too}")
+    try:
+        with open_journal(given) as journal:
+            return tallies(journal, given["name"])
+    except StoreError:
+        return None
 
 
-def _tell(learnt: Learnt) -> None:
-    if learnt.unusable:
-        _note(f"run {learnt.run}: nothing learned: {learnt.unusable}")
-    for change in learnt.added:
-        _note(f"run {learnt.run}: {change.after[0].name}: {change.after[0].instruction}")
-    for refused in learnt.refused:
-        _note(f"run {learnt.run}: left out ({refused.gate}): {refused.reason}")
+def _counts(tally: Tally | None) -> tuple[int, int]:
+    return (0, 0) if tally is None else (tally.shown, tally.cited)
 
 
-def _say(behavior: Behavior, *, as_json: bool) -> None:
+def _say(behavior: Behavior, counts: str = "", *, as_json: bool = False) -> None:
     from orchestrator.cli.streams import say
     from orchestrator.handbook.exchange import line
     from orchestrator.handbook.prompts import line as shown
@@ -374,21 +317,19 @@ def _say(behavior: Behavior, *, as_json: bool) -> None:
         say(line(behavior))
     else:
         mark = "" if behavior.is_active else "x "
-        say(f"{behavior.id:>5}  {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
+        say(f"{behavior.id:>5} {counts} {behavior.helpful:>7} {behavior.harmful:>7}  {mark}{shown(behavior)}")
 
 
-def _effect(effect: Effect) -> Iterator[str]:
-    """Yield what showing a behavior does, if it was shown in some runs and withheld in others."""
-    yield f"   of runs whose outcome is known, shown in {effect.shown}, withheld in {effect.withheld}"
-    if not effect.shown or not effect.withheld:
-        return
+def _effect(effect: Effect, how: str) -> Iterator[str]:
+    """Yield what showing a behavior does; `how` says how it was not shown in the other runs."""
+    yield f"   of runs whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
     for name, found, unit in (
         ("right answers", effect.right, 100),
         ("output tokens", effect.output_tokens, 1),
         ("prompt tokens", effect.prompt_tokens, 1),
     ):
         value, low, high = (unit * each for each in found)
-        yield f"     {name}, shown less withheld: {value:+.1f} [{low:+.1f}, {high:+.1f}]{' points' if unit > 1 else ''}"
+        yield f"     {name}, shown less not: {value:+.1f} [{low:+.1f}, {high:+.1f}]{' points' if unit > 1 else ''}"
 
 
 def _told(change: Change) -> str:
@@ -403,10 +344,6 @@ def _named(text: str) -> int | str:
     from orchestrator.visible import visible
 
     return int(text) if text.isdecimal() and len(text) <= _DIGITS else visible(text)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _text(file: Path) -> str:
@@ -428,46 +365,3 @@ def _embedding(given: Mapping[str, Any]) -> EmbeddingSpec | None:
     from orchestrator.config import load
 
     return load(given["config"]).embedding
-
-
-def _path(given: Mapping[str, Any]) -> Path | str:
-    """Return the handbook's file: that of --handbook, else of the configuration, else the journal's."""
-    from orchestrator.cli.stored import journal_path
-    from orchestrator.config import load
-
-    return given["file"] or load(given["config"]).run.handbook or journal_path(given)
-
-
-@contextmanager
-def _reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    from orchestrator.memory.handbook import Handbook
-    from orchestrator.memory.store import Store
-
-    with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
-        yield Handbook(store, given["name"])
-
-
-@contextmanager
-def _writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbook]:
-    """Open the handbook to change it; a file that is not there is made by what puts something in, only."""
-    from orchestrator.memory.handbook import Handbook
-    from orchestrator.memory.store import Store
-
-    path = _path(given)
-    with _naming_its_flag(), Store(path if makes else _made(path)) as store:
-        yield Handbook(store, given["name"])
-
-
-@contextmanager
-def _naming_its_flag() -> Iterator[None]:
-    """Let what is wrong with a file name the flag that a handbook is chosen with."""
-    try:
-        yield
-    except StoreError as error:
-        raise type(error)(str(error).replace("--db", "--handbook")) from error
-
-
-def _made(path: Path | str) -> Path | str:
-    if not Path(path).exists():
-        raise UserError(f"no handbook at {path}: `handbook add`, `import` or `learn` makes one")
-    return path

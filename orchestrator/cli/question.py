@@ -16,14 +16,17 @@ from orchestrator.runtime.tasks import TaskLine
 from orchestrator.types import Status, Task
 
 if TYPE_CHECKING:
+    from orchestrator.cli.learner import Learner
     from orchestrator.runtime.pipeline import Pipeline
     from orchestrator.runtime.result import RunResult
 
 __all__ = ["run_question"]
 
 
-async def run_question(pipeline: Pipeline, task: Task, batch: str, *, given: Mapping[str, Any]) -> int:
-    """Run `task`, or go on with its newest run, and return the exit code."""
+async def run_question(
+    pipeline: Pipeline, task: Task, batch: str, learner: Learner | None, *, given: Mapping[str, Any]
+) -> int:
+    """Run `task`, or go on with its newest run, let `learner` learn from it, and return the exit code."""
     earlier = pipeline.journal.batch(batch) if given["resume"] else []
     if pipeline.approve is None and not given["quiet"]:
         pipeline.approve = Person.if_there()
@@ -43,6 +46,9 @@ async def run_question(pipeline: Pipeline, task: Task, batch: str, *, given: Map
         for doubt in pipeline.doubts:
             note(f"warning: {doubt}")
         note(_summary(result, pipeline.db, given))
+    if learner is not None:
+        await learner.aside(result.run_id)
+        learner.end()
     return _exit_code(result)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.cli.batch import run_file
+from orchestrator.cli.learner import check_learning, learner_of
 from orchestrator.cli.question import run_question
 from orchestrator.cli.results import check_out, read_out
 from orchestrator.cli.source import open_source
@@ -48,6 +49,7 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
     if given["out"] and work is not None and work.file is None:
         raise UserError("--out is for a file of tasks: redirect a question's answer with >")
     check_out(given["out"], resume=given["resume"])
+    check_learning(given)
     pipeline, concurrency = await open_source(given)
     for told in () if given["quiet"] else untrained(pipeline.tools, pipeline.specs):
         note(told)
@@ -59,10 +61,11 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
             if not given["quiet"]:
                 note(f"resuming {work.file or 'the question: ' + _words(work.task)}")
         batch = batch or f"{work.name}#{new_id()}"
+        learner = learner_of(pipeline, given) if given["learn"] else None
         if work.file is not None:
-            return await run_file(pipeline, work.file, batch, concurrency=concurrency, given=given)
+            return await run_file(pipeline, work.file, batch, learner, concurrency=concurrency, given=given)
         assert work.task is not None
-        return await run_question(pipeline, work.task, batch, given=given)
+        return await run_question(pipeline, work.task, batch, learner, given=given)
 
 
 def _work(what: str) -> Work:

@@ -68,6 +68,7 @@ class StepStream:
         self._tools = tools
         self._shows_tools = True
         self._begins: dict[str, bool] = {}
+        self._noted: tuple[int, str] = (0, "")
         self._steps: list[_Written] = []
         self._pending: tuple[_Written, ...] = ()
         self._drafts: dict[tuple[int, int], _Written] = {}
@@ -105,6 +106,19 @@ class StepStream:
         self._shows_tools = shows_tools
         self._chains, self._lengths, self._drafts, self._begins = {}, {}, {}, {}
 
+    def note(self, at: int, text: str) -> None:
+        """Show `text` behind the first `at` kept steps, in place of what was shown so before; empty for nothing.
+
+        It is data, part of every prompt, and of no step: what stands behind it stays when it goes. Prompts are those
+        of before up to the earlier of the two places.
+        """
+        if (at, text) == self._noted or not (text or self._noted[1]):
+            return
+        first = min(place for place, said in (self._noted, (at, text)) if said)
+        self._noted = (at, text)
+        for engine in self._lengths:
+            self._cut(engine, first)
+
     def ahead(self, draft: Step) -> StepStream:
         """Return this stream as it will be if `draft`, its next step, is kept, while that is not known.
 
@@ -132,17 +146,34 @@ class StepStream:
 
     async def prefix(self, engine: str) -> Prefix:
         """Return the task and every kept step in the ids of `engine`."""
+        prompt = await self._kept(engine)
+        note = await self._note_before(engine, len(self._standing())) if self._noted[1] else ()
+        return prompt.extended(note) if note else prompt
+
+    async def _kept(self, engine: str) -> Prefix:
+        """Return the prompt without a note that nothing stands behind yet."""
         chain = self._chains.get(engine) or await self._open(engine)
         lengths = self._lengths[engine]
         while (num_steps := len(lengths) - 1) < len(self._steps):
-            ids = await self._ids(engine, self._steps[num_steps])
-            if num_steps == len(lengths) - 1:  # else another task appended this step while we waited
+            ids = await self._piece(engine, self._steps[num_steps])
+            if chain is not self._chains[engine]:  # it was cut while we waited
+                chain = self._chains[engine]
+            elif num_steps == len(lengths) - 1:  # else another task appended this step while we waited
                 chain.append(ids)
                 lengths.append(len(chain))
         prompt = chain.prefix()
         for written in self._ahead_of(num_steps) if self._pending else ():  # another task may keep more meanwhile
-            prompt = prompt.extended(await self._ids(engine, written))
+            prompt = prompt.extended(await self._piece(engine, written))
         return prompt
+
+    async def _piece(self, engine: str, written: _Written) -> Sequence[int]:
+        """Return a step in the ids of `engine`, and before it the note that stands there."""
+        note, ids = await self._note_before(engine, written.step.index), await self._ids(engine, written)
+        return [*note, *ids] if note else ids
+
+    async def _note_before(self, engine: str, index: int) -> Sequence[int]:
+        at, text = self._noted
+        return await self.encoded(engine, text) if text and at == index else ()
 
     async def _open(self, engine: str) -> Chain:
         told = {"tools": self._tools[engine]} if engine in self._tools and self._shows_tools else {}
@@ -196,10 +227,10 @@ class StepStream:
 
     async def with_draft(self, engine: str, draft: Step) -> Prefix:
         """Return the prompt of `engine` as it would be if `draft` were kept, or as it is where that is."""
-        prompt = await self.prefix(engine)
+        prompt = await self._kept(engine)
         if draft.index < len(self._steps) and self._steps[draft.index].step.attempt == draft.attempt:
-            return prompt
-        return prompt.extended(await self._ids(engine, self._written(draft)))
+            return await self.prefix(engine)
+        return prompt.extended(await self._piece(engine, self._written(draft)))
 
     def _written(self, draft: Step) -> _Written:
         """Return a draft with its ids; the same draft made again, as a look-ahead does, is read only once."""
@@ -283,13 +314,18 @@ class StepStream:
         """Forget the kept steps from index `to_step` on, and every draft."""
         del self._steps[to_step:]
         self._drafts.clear()
-        for engine, lengths in self._lengths.items():
-            del lengths[to_step + 1 :]
-            ids = self._chains[engine].prefix().ids()
-            chain = self._chains[engine] = Chain(ids[: lengths[0]])
-            # Step by step, as it was made: the digest of a prompt tells these from one long piece.
-            for start, end in pairwise(lengths):
-                chain.append(ids[start:end])
+        for engine in self._lengths:
+            self._cut(engine, to_step)
+
+    def _cut(self, engine: str, to_step: int) -> None:
+        """Make a chain anew up to a step."""
+        lengths = self._lengths[engine]
+        del lengths[to_step + 1 :]
+        ids = self._chains[engine].prefix().ids()
+        chain = self._chains[engine] = Chain(ids[: lengths[0]])
+        # Step by step, as it was made: the digest of a prompt tells these from one long piece.
+        for start, end in pairwise(lengths):
+            chain.append(ids[start:end])
 
 
 def _is_block_open(prompt: Sequence[int], tags: tuple[Sequence[int], Sequence[int]]) -> bool | None:

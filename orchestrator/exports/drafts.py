@@ -109,6 +109,8 @@ def lines(run: Chosen, *, pairs: bool = False) -> list[dict[str, Any]]:
     drafts = [(draft, kept) for draft, kept in log.drafts() if not pairs or draft.text != kept.text]
     if not drafts:
         raise LeftOut("no draft in them was replaced" if pairs else "no smaller engine drafted a step in them")
+    if loads(run.stored.run.settings).get("recall", {}).get("every") == "step":
+        raise LeftOut("behaviors stood between their steps, where a log of drafts has no place for them")
     return [_line(run, draft, kept, log, pairs=pairs) for draft, kept in drafts]
 
 

@@ -23,7 +23,7 @@ from orchestrator.exports.chat import Message, chat_of
 from orchestrator.exports.choosing import Chosen
 from orchestrator.exports.lines import LeftOut, Line, checked
 from orchestrator.handbook.citing import citations
-from orchestrator.runtime.recalling import recalled_in, was_right
+from orchestrator.runtime.recalling import standing, was_right
 from orchestrator.types import StepKind
 
 __all__ = ["Sft", "check_right", "line"]
@@ -46,8 +46,8 @@ def line(run: Chosen, *, plain: bool = False) -> dict[str, Any]:
     Raises LeftOut for any other run.
     """
     check_right(run)
-    recalled = recalled_in(run.stored)
-    shown = [each.name for each in recalled.shown] if recalled else []
+    sets = [recalled for _, recalled in standing(run.stored.events)]
+    shown = list(dict.fromkeys(each.name for recalled in sets for each in recalled.shown))
     if not shown and not plain:
         raise LeftOut("they were shown no behaviors: --plain takes them as well")
     chat = chat_of(run.stored, run.task)

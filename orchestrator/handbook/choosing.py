@@ -3,14 +3,20 @@
 The order keeps prompts alike: two questions that recall the same behaviors share the longest prefix, so what an engine
 has cached of one serves the other.
 
+How many are enough is read off their scores: a few where a few stand out, many where all are alike. A score is a cosine
+with the question, or BM25 where nothing is known of meaning.
+
 Source: Bruch et al., arXiv:2210.11934: a weighted sum of scores finds more than fused ranks do, which take any first
 place for a good one. Where a question shares no telling word with what it needs, as questions do with general advice,
-the first by words is there for an "and". Differs: a cosine is taken as it is, and words weigh a tenth of it.
+the first by words is there for an "and". Differs: a cosine is taken as it is, and words weigh a tenth of it. And
+adaptive document retrieval, arXiv:1808.06528: the best are taken until their part of the score passes a threshold.
+Differs: the part is of the score of as many as may be taken, not of all that were ranked, whose long tail would drown
+the best; no regression on features of the scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior
@@ -45,31 +51,35 @@ def mixed(words: Sequence[tuple[int, float]], cosines: Mapping[int, float]) -> l
 
 
 def chosen(
-    ranked: Iterable[tuple[Behavior, float]],
+    ranked: Sequence[tuple[Behavior, float]],
     *,
     most: int,
     tokens: int,
     count: Callable[[Behavior], int],
-    share: float = 0.0,
+    mass: float = 1.0,
+    least: float = 0.0,
 ) -> Chosen:
-    """Take behaviors, best first, until there are `most`, the next would pass `tokens`, or its score falls below
-    `share` of the best one's, in [0, 1]; 0 takes whatever its score.
+    """Take behaviors in order until there are `most`, the next would pass `tokens`, or those taken have enough.
 
+    Enough is `mass`, in (0, 1], of the score of the first `most`; 1 takes them all. What scores less than `least` is
+    passed over, so nothing is taken where everything does, or, with a `mass` below 1, where nothing scores above 0.
     `count` says how many tokens a behavior's line has.
     """
+    worthy = [(behavior, max(0.0, score)) for behavior, score in ranked if score >= least]
+    enough = mass * sum(score for _, score in worthy[:most])
     taken: list[Behavior] = []
-    used, best, left = 0, None, ""
-    for behavior, score in ranked:
-        best = score if best is None else best
+    used, have, left = 0, 0.0, ""
+    for behavior, score in worthy:
         size = count(behavior)
         if len(taken) >= most:
             left = "count"
-        elif score < share * best:
+        elif mass < 1 and have >= enough:
             left = "score"
         elif used + size > tokens:
             left = "tokens"
         if left:
             break
         taken.append(behavior)
-        used += size
+        used, have = used + size, have + score
+    left = left or ("score" if len(worthy) < len(ranked) else "")
     return Chosen(tuple(sorted(taken, key=lambda each: each.id)), used, left)

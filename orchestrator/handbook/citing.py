@@ -10,7 +10,7 @@ from orchestrator.behaviors import PREFIX
 
 __all__ = ["Citations", "citations"]
 
-_CITED = re.compile(rf"(?<![A-Za-z0-9_]){PREFIX}[a-z0-9]+(?:_[a-z0-9]+)*(?![A-Za-z0-9_])")
+_CITED = re.compile(rf"(?<!\w){PREFIX}[a-z0-9]+(?:_[a-z0-9]+)*(?!\w)")
 
 
 class Citations(NamedTuple):
@@ -25,8 +25,9 @@ class Citations(NamedTuple):
 
 
 def citations(text: str, provided: Iterable[str]) -> Citations:
-    """Return what `text` cites of the names that were `provided`. A name inside a longer one is not cited."""
-    named = tuple(dict.fromkeys(_CITED.findall(text)))
+    """Return what `text` cites of the names that were `provided`. A name inside a longer one is not cited; one that is
+    written as LaTeX wants it, `behavior\\_add`, is."""
+    named = tuple(dict.fromkeys(_CITED.findall(text.replace("\\_", "_"))))
     given = tuple(dict.fromkeys(provided))
     return Citations(
         tuple(name for name in named if name in given),

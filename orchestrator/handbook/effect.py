@@ -1,21 +1,22 @@
 """What showing a behavior does: runs that were shown it held against runs that would have been, and were shown nothing.
 
 Which runs are shown nothing is drawn by their seeds, so both kinds are asked alike and the difference is the doing of
-what was shown. A run is shown several behaviors at once: what is measured is theirs together, over the runs that had
-this one among them.
+what was shown. A run is shown several behaviors at once: what is measured so is theirs together, over the runs that had
+this one among them, and one that harms looks like a help beside a stronger one that helps. Its own effect is measured
+where each behavior is left out by a lot of its own: then the others are there as often with it as without.
 
-Source: none; the design is a randomised controlled trial. The published numbers of Metacognitive Reuse and ACE compare
-handbooks, not behaviors, and without intervals.
+Source: none; the designs are a randomised controlled trial and a factorial one. The published numbers of Metacognitive
+Reuse and ACE compare handbooks, not behaviors, and without intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from orchestrator.intervals import Interval, apart, unpaired
 
-__all__ = ["Effect", "Trial", "effect_of"]
+__all__ = ["Effect", "Trial", "effect_of", "own_effect_of"]
 
 
 class Trial(NamedTuple):
@@ -23,7 +24,10 @@ class Trial(NamedTuple):
 
     ids: tuple[int, ...]
     """What was shown, or would have been."""
+    left_out: tuple[int, ...]
+    """Those of them that were left out by lot."""
     is_withheld: bool
+    """Whether nothing was shown at all."""
     is_right: bool | None
     """None where nobody knows."""
     output_tokens: int
@@ -31,7 +35,7 @@ class Trial(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What was measured of one behavior; every difference is shown less withheld."""
+    """What was measured of one behavior; every difference is shown less withheld, or less left out."""
 
     shown: int
     """Runs with a known outcome; likewise below."""
@@ -43,9 +47,25 @@ class Effect(NamedTuple):
 
 
 def effect_of(id: int, trials: Iterable[Trial]) -> Effect:
-    """Return what showing behavior `id` did, over the runs that had it among theirs and whose outcome is known."""
-    known = [each for each in trials if id in each.ids and each.is_right is not None]
-    shown, held = ([each for each in known if each.is_withheld is is_withheld] for is_withheld in (False, True))
+    """Return what showing behavior `id` and those beside it did, against showing nothing."""
+    known = [each for each in trials if _tells(id, each) and (each.is_withheld or id not in each.left_out)]
+    return _held_apart(known, [each.is_withheld for each in known])
+
+
+def own_effect_of(id: int, trials: Iterable[Trial]) -> Effect:
+    """Return what showing behavior `id` did, against leaving it out of what was shown."""
+    known = [each for each in trials if _tells(id, each) and not each.is_withheld]
+    return _held_apart(known, [id in each.left_out for each in known])
+
+
+def _tells(id: int, trial: Trial) -> bool:
+    """Return whether a run had a behavior among its own, and its outcome is known."""
+    return id in trial.ids and trial.is_right is not None
+
+
+def _held_apart(trials: Sequence[Trial], is_held: Sequence[bool]) -> Effect:
+    shown = [each for each, held in zip(trials, is_held, strict=True) if not held]
+    held = [each for each, held in zip(trials, is_held, strict=True) if held]
     return Effect(
         len(shown),
         len(held),

@@ -17,7 +17,7 @@ from orchestrator.behaviors import PREFIX, Behavior
 from orchestrator.handbook.orders import tamed
 from orchestrator.types import Message
 
-__all__ = ["extraction", "fenced", "line", "reflection", "repair", "with_behaviors"]
+__all__ = ["extraction", "fenced", "line", "lines", "reflection", "repair", "verdict", "with_behaviors"]
 
 _WHAT = (
     "A behavior is a short instruction on how to think that can be reused on other problems: a strategy, a check, a "
@@ -38,9 +38,13 @@ def fenced(text: str) -> str:
     return f"{mark}\n{tamed(text)}\n{mark}"
 
 
-def reflection(question: str, trace: str, *, is_right: bool | None) -> tuple[Message, ...]:
-    """Return what is asked first: what went well or wrong in a trace, and what would have helped."""
-    outcome = {True: "Its answer is right.", False: "Its answer is wrong.", None: "Nobody has checked its answer."}
+def reflection(question: str, trace: str, *, is_right: bool | None, is_judged: bool = False) -> tuple[Message, ...]:
+    """Return what is asked first: what went well or wrong in a trace, and what would have helped.
+
+    `is_judged` says that its outcome is an opinion.
+    """
+    who = "A reader holds its answer to be" if is_judged else "Its answer is"
+    outcome = {True: f"{who} right.", False: f"{who} wrong.", None: "Nobody has checked its answer."}
     asked = (
         f"{_WHAT}\n\nHere is a problem:\n{fenced(question)}\n\n"
         f"Here is how somebody thought about it:\n{fenced(trace)}\n\n{outcome[is_right]}\n\n"
@@ -50,14 +54,23 @@ def reflection(question: str, trace: str, *, is_right: bool | None) -> tuple[Mes
     return (Message("user", asked),)
 
 
-def extraction(question: str, trace: str, reflected: str, *, is_right: bool | None) -> tuple[Message, ...]:
+def extraction(
+    question: str, trace: str, reflected: str, *, is_right: bool | None, is_judged: bool = False
+) -> tuple[Message, ...]:
     """Return what is asked second, behind the reflection: the behaviors themselves."""
     asked = f"Now write down the behaviors that are worth keeping. {_FORM}"
-    return (
-        *reflection(question, trace, is_right=is_right),
-        Message("assistant", tamed(reflected)),
-        Message("user", asked),
+    before = reflection(question, trace, is_right=is_right, is_judged=is_judged)
+    return (*before, Message("assistant", tamed(reflected)), Message("user", asked))
+
+
+def verdict(question: str, trace: str, answer: str) -> tuple[Message, ...]:
+    """Return what a judge is asked about a run that nobody has checked."""
+    asked = (
+        f"Here is a problem:\n{fenced(question)}\n\nHere is how somebody thought about it:\n{fenced(trace)}\n\n"
+        f"This is the answer they gave:\n{fenced(answer)}\n\n"
+        "Check it by your own means. Is the answer right? End with one line: `Answer: yes` or `Answer: no`."
     )
+    return (Message("user", asked),)
 
 
 def repair(messages: Sequence[Message], said: str, error: str) -> tuple[Message, ...]:
@@ -75,6 +88,11 @@ def line(behavior: Behavior, mark: str = "") -> str:
     return f"{mark}{behavior.name}: {avoid}{tamed(behavior.instruction)}"
 
 
+def lines(behaviors: Sequence[Behavior], *, head: str, mark: str) -> str:
+    """Return the lines that show behaviors: `head` above them, `mark` before each; empty where there are none."""
+    return "\n".join([head, *(line(each, mark) for each in behaviors)]) if behaviors else ""
+
+
 def with_behaviors(
     messages: Sequence[Message], behaviors: Sequence[Behavior], *, head: str, mark: str
 ) -> tuple[Message, ...]:
@@ -83,9 +101,8 @@ def with_behaviors(
     They stand first, so that tasks which recall the same ones share what an engine has cached of them. `head` is the
     line above them, `mark` what each begins with.
     """
-    if not behaviors:
+    if not (said := lines(behaviors, head=head, mark=mark)):
         return tuple(messages)
-    said = "\n".join([head, *(line(each, mark) for each in behaviors)])
     first, *rest = messages
     if first.role == "system":
         return (Message("system", f"{said}\n\n{first.content}"), *rest)

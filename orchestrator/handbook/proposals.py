@@ -1,8 +1,8 @@
 """Read the behaviors that an engine proposes: a JSON object, a list of objects, or lines of `name: instruction`.
 
 The text is data and nothing else. What stands behind the last `</think>` counts, of that the last fenced block that
-can be read, and without one the whole. Where nothing can be read the text is refused as a whole; what is wrong with
-a single behavior is for the gates to say.
+can be read, and without one the whole. An object none of whose keys is a behavior's name is something else. Where
+nothing can be read the text is refused as a whole; what is wrong with a single behavior is for the gates to say.
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (an object of names and single-line descriptions). Differs: a list of
 objects with sections, and plain lines, are read as well, because small engines write those.
@@ -11,7 +11,7 @@ objects with sections, and plain lines, are read as well, because small engines 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from orchestrator.behaviors import PREFIX
@@ -73,9 +73,16 @@ def _in_json(text: str) -> list[Proposal] | None:
     if isinstance(given, list):
         found = [_of_table(each) for each in given]
         return None if None in found else [each for each in found if each is not None]
-    if is_table(given) and all(map(is_text, given.values())):
+    if is_table(given) and all(map(is_text, given.values())) and _names_behaviors(given):
         return [Proposal(name, told) for name, told in given.items()]
     return None
+
+
+def _names_behaviors(given: Iterable[str]) -> bool:
+    """Return whether an object's keys are names of behaviors: one is enough, the gates see to the others. Small engines
+    write objects of `name` and `description` as well, which say nothing that a person could let in either."""
+    names = [name.strip().casefold() for name in given]
+    return not names or any(name.startswith(PREFIX.rstrip("_")) for name in names)
 
 
 def _of_table(given: Any) -> Proposal | None:

@@ -11,7 +11,12 @@ from collections.abc import Iterable
 from orchestrator.behaviors import Behavior
 from orchestrator.intervals import ONE_SIDED, wilson
 
-__all__ = ["hopeless"]
+__all__ = ["hopeless", "worth"]
+
+
+def worth(behavior: Behavior) -> int:
+    """Return how many more runs a behavior helped than it harmed; 0 for one that nobody used."""
+    return behavior.helpful - behavior.harmful
 
 
 def hopeless(behaviors: Iterable[Behavior], *, min_uses: int = 8, share: float = 0.5) -> list[Behavior]:

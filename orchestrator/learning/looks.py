@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from json import loads
 from typing import NamedTuple
 
-from orchestrator.memory.base import StoredRun
+from orchestrator.memory.base import LEARNS, StoredRun
 from orchestrator.monitors.classified import text_behind
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.resume import step_of
@@ -63,7 +63,7 @@ def prefixes(history: History) -> Iterator[History]:
 
 
 def _is_wanted(stored: StoredRun) -> bool:
-    return stored.outcome is not None and not stored.run.batch.startswith(ASKED)
+    return stored.outcome is not None and not stored.run.batch.startswith((ASKED, LEARNS))
 
 
 def _watched(stored: StoredRun, kind: str, window: int, min_moves: int) -> Watched:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
+    "LEARNS",
     "REMOVED",
     "BatchRun",
     "CallIntent",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 
+LEARNS = "learn "
+"""How the batch of a run begins that is a question of a strategist or a judge: no newest run is ever one of those, as
+long as there is any other."""
 REMOVED = "removed"
 """Kind of a step row that only takes away."""
 
@@ -44,7 +48,8 @@ class RunRow(NamedTuple):
     position: int
     """Place of the task in its batch, from 0."""
     task: str
-    """The task as a JSON object with `messages`, each a pair of role and content; the gold answer is in it."""
+    """The task as a JSON object with `messages`, each a pair of role and content; the gold answer is in it,
+    and `topic` where it names one."""
     settings: str
     """Everything that shapes the run, as canonical JSON; a resume must match it."""
     engines: str

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 
 from orchestrator.behaviors import MAX_NAME, Add, Behavior, Credit, Delta, Merge, changed
 from orchestrator.errors import UnknownName, UserError
+from orchestrator.memory import refusals
 from orchestrator.memory.opening import damaged
+from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.store import Store
-from orchestrator.memory.vectors import Vectors
+from orchestrator.memory.vectors import Vectors, meanings
 from orchestrator.memory.word_search import found_by_words
 from orchestrator.visible import visible
 
@@ -162,8 +164,21 @@ class Handbook:
             )
         return [(rows[id], likeness) for id, likeness in found]
 
+    def meanings(self) -> dict[int, Any]:
+        """Return the vectors of active behaviors as they are now, by id, in the space that has most of them."""
+        with self._reading() as (connection, key):
+            return meanings(connection, key)
+
     def _vectors(self, space: str) -> Vectors:
         return self._spaces.setdefault(space, Vectors(space))
+
+    def gone(self) -> list[Behavior]:
+        """Return the retired behaviors whose place no other one has taken, by id."""
+        with self._reading() as (connection, key):
+            rows = connection.execute(
+                f"{_ROWS} AND NOT is_active AND merged_into IS NULL ORDER BY id", (key,)
+            ).fetchall()
+        return [_behavior(row) for row in rows]
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
@@ -183,6 +198,16 @@ class Handbook:
         with self._reading() as (connection, key):
             return [Snapshot(*row) for row in connection.execute(select, (key,))]
 
+    def refused(self) -> list[Refusal]:
+        """Return what gates turned away, the newest first; see refusals."""
+        with self._reading() as (connection, key):
+            return refusals.kept(connection, key)
+
+    def has_studied(self, run: str, by: str) -> bool:
+        """Return whether the strategist that `by` names has learned from a run."""
+        with self._reading() as (connection, key):
+            return refusals.was_studied(connection, key, run, by)
+
     # ---- writing
 
     def apply(self, deltas: Iterable[Delta], *, reason: str = "") -> list[Change]:
@@ -193,10 +218,35 @@ class Handbook:
         """
         at_s = time()
         with self._store.transaction() as connection:
-            writing = _Writing(connection, _key(connection, self.name, at_s), reason, at_s)
-            made = [writing.apply(delta) for delta in deltas]
-            writing.finish()
-        return [change for change in made if change is not None]
+            return _applied(connection, _key(connection, self.name, at_s), deltas, reason, at_s)
+
+    def study(
+        self, run: str, by: str, deltas: Iterable[Delta], refused: Iterable[Refusal], *, reason: str
+    ) -> list[Change]:
+        """Apply what the strategist that `by` names has learned from a run, keep what was refused, and note that it
+        has: all of that, or nothing. Raises UserError as `apply` does.
+        """
+        at_s = time()
+        with self._store.transaction() as connection:
+            key = _key(connection, self.name, at_s)
+            refusals.put(connection, key, refused, at_s)
+            refusals.note_studied(connection, key, run, by, at_s)
+            return _applied(connection, key, deltas, reason, at_s)
+
+    def admit(self, number: int, as_: Add, *, reason: str) -> Change:
+        """Add what was refused as `as_`, and refuse it no longer. Raises UnknownName, and UserError as `apply` does."""
+        at_s = time()
+        with self._store.transaction() as connection:
+            key = _key(connection, self.name, at_s)
+            if not refusals.forget(connection, key, [number]):
+                raise UnknownName(f"handbook {self.name!r} has refused nothing that is number {number}")
+            (change,) = _applied(connection, key, [as_], reason, at_s)
+        return change
+
+    def forget_refused(self, numbers: Sequence[int]) -> int:
+        """Let go of what was refused, by number; return how many there were."""
+        with self._store.transaction() as connection:
+            return refusals.forget(connection, _key(connection, self.name, time()), numbers)
 
     def snapshot(self, name: str) -> Snapshot:
         """Name how the handbook is now. Raises UserError where the name is taken."""
@@ -239,6 +289,15 @@ class Handbook:
         with self._store.reading() as connection:
             row = connection.execute("SELECT key FROM handbooks WHERE name = ?", (self.name,)).fetchone()
             yield connection, 0 if row is None else row[0]
+
+
+def _applied(
+    connection: sqlite3.Connection, key: int, deltas: Iterable[Delta], reason: str, at_s: float
+) -> list[Change]:
+    writing = _Writing(connection, key, reason, at_s)
+    made = [writing.apply(delta) for delta in deltas]
+    writing.finish()
+    return [change for change in made if change is not None]
 
 
 class _Writing:

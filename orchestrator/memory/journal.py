@@ -41,7 +41,7 @@ from orchestrator.memory.owners import Owner, is_alive, this_process
 from orchestrator.memory.reading import Reader, find, find_exactly
 from orchestrator.memory.rows import LAYOUTS, RUNS, TABLES, Layout
 from orchestrator.memory.store import Store
-from orchestrator.memory.summaries import SUMMARIES, summary
+from orchestrator.memory.summaries import SUMMARIES, batch_of, summary
 from orchestrator.memory.texts import Texts
 
 __all__ = ["Journal"]
@@ -390,17 +390,25 @@ class Journal:
             key = find_exactly(connection, run_id)
             return None if key is None else Reader(connection, self._texts).run(key)
 
-    def runs(self, limit: int = 20, status: str | None = None) -> list[RunSummary]:
-        """Return up to `limit` runs, newest first; only those with `status` if one is given."""
+    def runs(self, limit: int = 20, status: str | None = None, *, without: tuple[str, ...] = ()) -> list[RunSummary]:
+        """Return up to `limit` runs, newest first; only those with `status` if one is given, and none of a batch whose
+        name begins with one of `without`."""
         found: list[RunSummary] = []
         with self._store.reading() as connection:
             for row in connection.execute(SUMMARIES):
                 if len(found) == limit:
                     break
+                if batch_of(row).startswith(without):
+                    continue
                 line = summary(row)
                 if status is None or line.status == status:
                     found.append(line)
         return found
+
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, of every run, run by run; each run's in order."""
+        with self._store.reading() as connection:
+            return Reader(connection, self._texts).events(kind)
 
     def each_run(self) -> Iterator[BatchRun]:
         """Yield every run with how it ended, oldest first; each is read when it is asked for, so memory holds one."""

@@ -289,3 +289,35 @@ _WORDS = (
     f"BEGIN {_FORGET} {_LEARN} END",
 )
 """What finds behaviors by their words; a file made by a Python whose SQLite cannot search has none of it."""
+
+
+@MIGRATIONS()
+def m005_refusals(db: Database) -> None:
+    """Keep what a handbook's gates turned away, and which runs were learned from."""
+    db.execute(
+        f"""CREATE TABLE refused (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            name TEXT NOT NULL,
+            instruction TEXT NOT NULL,
+            section TEXT NOT NULL,
+            polarity TEXT NOT NULL,
+            gate TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            run TEXT NOT NULL,
+            task TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            UNIQUE (handbook, name, instruction),
+            {_numbers("at_s")}
+        )"""
+    )
+    db.execute(
+        f"""CREATE TABLE studied (
+            handbook INTEGER NOT NULL REFERENCES handbooks (key),
+            run TEXT NOT NULL,
+            strategist TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            PRIMARY KEY (handbook, run, strategist),
+            {_numbers("at_s")}
+        ) WITHOUT ROWID"""
+    )

@@ -17,7 +17,7 @@ __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "dam
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 4
+SCHEMA = 5
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
@@ -40,7 +40,16 @@ _UNTAUGHT = (
     "CREATE TEMP TABLE uses (handbook, behavior, run, effect, seq)",
     "CREATE TEMP TABLE vectors (n, handbook, space, behavior, version, vector)",
 )
-AS_NEWEST = {1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT), 2: (*_UNLEARNED, *_UNTAUGHT), 3: _UNTAUGHT}
+_UNREFUSED = (
+    "CREATE TEMP TABLE refused (number, handbook, name, instruction, section, polarity, gate, reason, run, task, at_s)",
+    "CREATE TEMP TABLE studied (handbook, run, strategist, at_s)",
+)
+AS_NEWEST = {
+    1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
+    2: (*_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
+    3: (*_UNTAUGHT, *_UNREFUSED),
+    4: _UNREFUSED,
+}
 """How a file of an older schema is read: it may lie where nobody may write."""
 
 _LOG_PAGES = 4000

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import (
+    LEARNS,
     BatchRun,
     CallIntent,
     CallResult,
@@ -25,13 +26,19 @@ from orchestrator.memory.texts import Texts
 
 __all__ = ["Reader", "find", "find_exactly"]
 
-_NEWEST = "SELECT max(key) FROM runs"
+_NEWEST = f"""
+    SELECT coalesce(
+        (SELECT key FROM runs JOIN texts ON texts.id = batch WHERE substr(text, 1, {len(LEARNS)}) <> '{LEARNS}'
+         ORDER BY key DESC LIMIT 1),
+        (SELECT max(key) FROM runs))
+"""
 _BY_ID = "SELECT key FROM runs WHERE id = ?"
 _BY_PREFIX = "SELECT key, id FROM runs WHERE id >= :prefix AND id < :prefix || '~' ORDER BY id LIMIT :limit"
 _RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
 _IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
-_NEWEST_BATCH = "SELECT batch FROM runs ORDER BY key DESC LIMIT 1"
+_NEWEST_BATCH = f"SELECT batch FROM runs WHERE key = ({_NEWEST})"
 _BATCHES = "SELECT batch FROM runs GROUP BY batch ORDER BY min(key) DESC"
+_OF_KIND = f"SELECT {', '.join(EventRow._fields)} FROM events WHERE kind = ? ORDER BY run, n"
 _MAX_LISTED = 5
 
 
@@ -101,6 +108,10 @@ class Reader:
             outcome=outcomes[-1] if outcomes else None,
         )
 
+    def events(self, kind: str) -> list[EventRow]:
+        """Return the events of one kind, run by run, each run's in order."""
+        return self._records(LAYOUTS[EventRow], _OF_KIND, self._texts.find(self._connection, kind))
+
     def batch(self, name: str) -> list[BatchRun]:
         """Return the newest run of each position of a batch, by position."""
         number = self._texts.find(self._connection, name)
@@ -108,7 +119,7 @@ class Reader:
         return [self.ended(key) for (key,) in keys]
 
     def newest_batch(self) -> str | None:
-        """Return the batch of the newest run, or None if there is no run."""
+        """Return the batch of the newest run that is no question of ours, or None if there is no run."""
         row = self._connection.execute(_NEWEST_BATCH).fetchone()
         return None if row is None else self._text(row[0])
 
@@ -127,8 +138,11 @@ class Reader:
         return row
 
     def _rows(self, layout: Layout, key: int) -> list[Any]:
+        return self._records(layout, layout.select, key)
+
+    def _records(self, layout: Layout, select: str, value: int | None) -> list[Any]:
         records = []
-        for row in self._connection.execute(layout.select, (key,)):
+        for row in self._connection.execute(select, (value,)):
             values = list(row)
             for place in layout.texts:
                 values[place] = self._text(values[place])

@@ -9,15 +9,16 @@ from orchestrator.memory.base import REMOVED, RunSummary
 from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.texts import decoded
 
-__all__ = ["SUMMARIES", "summary"]
+__all__ = ["SUMMARIES", "batch_of", "summary"]
 
 # The last row of `steps` alone tells how many steps stand: it replaced or removed whatever lay behind it.
 SUMMARIES = f"""
-SELECT r.key, r.id, r.created_s, task.text, engines.text, status.text, answer.text, ledger.text, o.seconds,
+SELECT batch.text, r.key, r.id, r.created_s, task.text, engines.text, status.text, answer.text, ledger.text, o.seconds,
     (SELECT s.step + (kind.text <> '{REMOVED}') FROM steps s JOIN texts kind ON kind.id = s.kind
      WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1),
     c.pid, c.started, c.host
 FROM runs r
+JOIN texts batch ON batch.id = r.batch
 JOIN texts task ON task.id = r.task
 JOIN texts engines ON engines.id = r.engines
 LEFT JOIN outcomes o ON o.run = r.key AND o.n = (SELECT max(n) FROM outcomes WHERE run = r.key)
@@ -31,9 +32,14 @@ ORDER BY r.key DESC
 _MAX_QUESTION_CHARS = 80
 
 
+def batch_of(row: tuple[Any, ...]) -> str:
+    """Return the batch of one row of `SUMMARIES`."""
+    return decoded(row[0])
+
+
 def summary(row: tuple[Any, ...]) -> RunSummary:
     """Return the line for one row of `SUMMARIES`."""
-    key, run_id, created_s, task, engines, status, answer, ledger, seconds, steps, *owner = row
+    _, key, run_id, created_s, task, engines, status, answer, ledger, seconds, steps, *owner = row
     if owner[0] is not None and is_alive(Owner(*owner)):
         status = "running"
     return RunSummary(

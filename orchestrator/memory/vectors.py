@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "meanings"]
 
 _NEW = "SELECT n, behavior, version, vector FROM vectors WHERE +handbook = ? AND +space = ? AND n > ? ORDER BY n"
 """What is behind the last row that was read: the signs keep SQLite from looking through all others by their index."""
@@ -34,6 +34,22 @@ _SINCE = (
     "SELECT seq, changes.parent, json_extract(row.value, '$.id') FROM changes, json_each(after) AS row "
     "WHERE handbook = ? AND seq > ? ORDER BY seq"
 )
+_KNOWN = """
+    SELECT space, behavior, vector FROM vectors
+    JOIN behaviors ON behaviors.handbook = vectors.handbook AND id = behavior AND behaviors.version = vectors.version
+    WHERE vectors.handbook = ? AND is_active ORDER BY space, behavior
+"""
+
+
+def meanings(connection: sqlite3.Connection, handbook: int) -> dict[int, Any]:
+    """Return the vectors of active behaviors as they are now, float32 of length 1, by id, in the space that has most
+    of them; the first by name of two that have as many. Inside a transaction of the caller's."""
+    from numpy import float16, float32, frombuffer
+
+    spaces: dict[str, dict[int, Any]] = {}
+    for space, behavior, stored in connection.execute(_KNOWN, (handbook,)):
+        spaces.setdefault(space, {})[behavior] = frombuffer(stored, dtype=float16).astype(float32)
+    return max(spaces.values(), key=len, default={})
 
 
 class Vectors:

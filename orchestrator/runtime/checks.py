@@ -12,12 +12,14 @@ from orchestrator.engines.scorers import ESCALATION, MEASURED
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import EngineSpec
 from orchestrator.errors import MissingCapability, UnknownName, UserError
+from orchestrator.handbook.recall import Recall
 from orchestrator.runtime.identity import policy_name, policy_of
 from orchestrator.types import Overlap
 
 __all__ = [
     "check_asked",
     "check_engines",
+    "check_followed",
     "check_heeded",
     "check_needs",
     "check_overlap",
@@ -148,8 +150,16 @@ def check_overlap(overlap: Overlap, recipe: Mapping[str, Any]) -> None:
     reasons = {
         "tools": bool(recipe["tools"]),
         "a mode": recipe["mode"] is not None,
+        "recall at every step": recipe["recall"] is not None and recipe["recall"].every == "step",
         "monitors that ask": any(hasattr(each, "look") for each in recipe["monitors"]),
         "a router that heeds events": recipe["doors"].on_events is not None,
     }
     if overlap.is_on and (why := [what for what, is_so in reasons.items() if is_so]):
         raise UserError(f"overlap does not go together with {' and '.join(why)}: leave it out")
+
+
+def check_followed(recall: Recall | None, monitors: Sequence[Any]) -> None:
+    """Raise UserError where what is shown changes while a monitor asks about the step before."""
+    late = [policy_name(each) for each in monitors if getattr(each, "is_late", False)]
+    if recall is not None and recall.every == "step" and late:
+        raise UserError(f"recall: every = 'step' does not go together with {late[0]}, which asks late: leave it out")

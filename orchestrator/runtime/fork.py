@@ -52,7 +52,7 @@ def fork(
     for decision in _in_force(stored, to_step, goes_on=settings == parent.settings):
         journal.decision(decision._replace(run=key))
     for event in stored.events:
-        if event.kind == RECALLED:  # its steps were written in sight of it
+        if event.kind == RECALLED and event.step < max(to_step, 1):  # its steps were written in sight of it
             journal.event(event._replace(run=key))
     for event in noticed(stored):
         if event.step < to_step - 1:  # behind the last one monitors look again

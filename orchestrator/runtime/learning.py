@@ -17,6 +17,7 @@ from orchestrator import config, modes, registry, routers
 from orchestrator.engines.base import Capabilities
 from orchestrator.errors import UserError
 from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime import build, identity, recalling
 from orchestrator.runtime.run import Known, Run
@@ -30,6 +31,7 @@ __all__ = [
     "THOUGHT",
     "UNREWARDED",
     "Rewarded",
+    "checked",
     "give_reward",
     "lesson_of",
     "lessons_of",
@@ -210,10 +212,13 @@ class Rewarded(NamedTuple):
     """The router that has learned from it; empty where it does not learn."""
 
 
-def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mode: Any = None) -> Rewarded:
+def give_reward(
+    journal: Journal, name: str, value: Any, router: Any = None, mode: Any = None, handbook: Handbook | None = None
+) -> Rewarded:
     """Store what a run that has ended was worth, and let its router learn from it.
 
     `router` and `mode` are used if the run was made with them; any other is built again from the run's settings.
+    Likewise `handbook`, which is opened if it was another one.
     Raises UnknownName, listing near ids, or UserError: no reward, a run that has not ended or has its reward,
     a router that cannot be built.
     """
@@ -227,7 +232,8 @@ def give_reward(journal: Journal, name: str, value: Any, router: Any = None, mod
         lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
     if (of_mode := _known(stored, MODE)) is not None:
         lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
-    recalling.credit_late(stored, number)
+    if journal.reward_of(stored.key) is None:  # else the journal refuses this one
+        recalling.credit_late(journal, stored, number, handbook)
     journal.reward(stored.key, number, lessons)
     return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
 

@@ -5,8 +5,10 @@ What is not embedded yet is found by its words only, and how much that is, is sa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from orchestrator.behaviors import Behavior
 from orchestrator.engines.embedding import Embedding
@@ -20,15 +22,18 @@ __all__ = ["AT_ONCE", "Ranked", "embed", "ranked"]
 AT_ONCE = 256
 """Behaviors without a vector that one question embeds; the others wait for the next one, or for somebody who embeds
 them all."""
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Runs that begin at once embed one after the other, or each would embed what the others do."""
 
 
 class Ranked(NamedTuple):
     """What is found for a question."""
 
     behaviors: list[tuple[Behavior, float]]
-    """Best first. A score is the cosine, 0 for what is not embedded; or BM25 where nothing is known of meaning."""
+    """Best first. A score is the cosine, 0 for what is not embedded; BM25 where nothing is known of meaning; its worth
+    where the topic found it."""
     by: str
-    """`words`, `words and meaning`, with how many are not embedded yet, or `words`, with why not by meaning."""
+    """See Recalled."""
     has_cosines: bool
 
 
@@ -63,7 +68,8 @@ async def embed(handbook: Handbook, embedding: Embedding, most: int = AT_ONCE) -
     Raises EngineError, BadConfig or StoreError; what was embedded before is kept.
     """
     space = await embedding.space()
-    if missing := handbook.without_vector(space, most):
-        vectors = await embedding.embed([f"{line(each)}" for each in missing])
-        handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
+    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        if missing := handbook.without_vector(space, most):
+            vectors = await embedding.embed([f"{line(each)}" for each in missing])
+            handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
     return handbook.num_without_vector(space)

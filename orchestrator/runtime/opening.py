@@ -9,6 +9,7 @@ from json import dumps, loads
 from time import time
 from typing import Any
 
+from orchestrator.behaviors import Behavior
 from orchestrator.doors import Needs
 from orchestrator.engines.base import Capabilities, Engine
 from orchestrator.engines.retry import RetryPolicy
@@ -16,20 +17,21 @@ from orchestrator.engines.scorers import VERDICT
 from orchestrator.engines.scorers.base import Scorer
 from orchestrator.engines.spec import BehaviorPrompt, EngineSpec, ProbePrompt, ToolPrompt
 from orchestrator.engines.step_stream import StepStream
-from orchestrator.errors import ResumeRefused
-from orchestrator.handbook.prompts import with_behaviors
+from orchestrator.errors import ResumeRefused, UserError
+from orchestrator.handbook.prompts import lines, with_behaviors
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Ledger
 from orchestrator.memory.base import EventRow, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.modes.base import ModePolicy
-from orchestrator.runtime import build, ending, identity, learning, moding, recalling, tooling, turn
+from orchestrator.runtime import build, ending, following, identity, learning, moding, recalling, tooling, turn
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calibration import Calibration
 from orchestrator.runtime.calling import told_of
 from orchestrator.runtime.calls import Calls, run_seed
 from orchestrator.runtime.circumstances import difference
+from orchestrator.runtime.following import Following
 from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.lookahead import LookAhead
@@ -122,6 +124,16 @@ class Recipe:
     def shows(self) -> BehaviorPrompt:
         """How behaviors are shown."""
         return build.behavior_prompt_of(self.specs)
+
+    @property
+    def follows(self) -> bool:
+        """Whether each step is shown what is recalled for it."""
+        return self.recall is not None and self.recall.every == "step"
+
+    def said(self, behaviors: Sequence[Behavior]) -> str:
+        """Return behaviors as they stand between two steps."""
+        told = lines(behaviors, head=self.shows.head, mark=self.shows.mark)
+        return f"{told}{self.delimiter}" if told else ""
 
     def toolset(self, task: Task) -> Toolset | None:
         """Return the tools of a run, None for none."""
@@ -221,6 +233,8 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         recalled=recalling.recalled_in(stored),
     )
     restore(run, stored, ancestors(journal, stored))
+    if run.following is not None:
+        following.restore(run, stored)
     if not is_over(stored):
         _learn(recipe, ready, run, stored)
         if isinstance(recipe.mode, Mode) and run.history.mode is None and not run.history.steps:
@@ -293,7 +307,7 @@ def _assemble(
     resting = recipe.resting if recipe.failover and len(writers) > 1 else None
     tools = recipe.toolset(task)
     untooled = task.messages
-    if recalled is not None:
+    if recalled is not None and not recipe.follows:
         untooled = with_behaviors(untooled, recalled.shown, head=recipe.shows.head, mark=recipe.shows.mark)
     messages = untooled if tools is None else told_of(untooled, tools, recipe.tool_prompt)
     stream = StepStream(
@@ -310,6 +324,11 @@ def _assemble(
     )
     thinking = Thinking(stream, think_tags)
     chat_only = frozenset(name for name, can in ready.items() if not can.continues)
+    if recalled is not None and recipe.follows and chat_only:
+        raise UserError(
+            f"recall: every = 'step' shows behaviors between steps, and {', '.join(sorted(chat_only))} writes whole "
+            "turns: leave it out"
+        )
     if isinstance(recipe.mode, Mode):
         can = moding.Abilities(writers, thinking, chat_only, has_tools=tools is not None)
         can.honour(recipe.mode, recipe.fallback)
@@ -352,6 +371,9 @@ def _assemble(
         reward=recipe.reward,
         chat_only=chat_only,
     )
+    if recalled is not None and recipe.follows:
+        run.following = Following(recipe.said, [(0, recalled)])
+        following.show(run, run.following.sets)
     if recipe.overlap.is_on:
         run.ahead = LookAhead(run, recipe.overlap)
     return run
@@ -359,15 +381,15 @@ def _assemble(
 
 def task_json(task: Task) -> str:
     """Return a task as the journal keeps it."""
-    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer})
+    topic = {} if task.topic is None else {"topic": task.topic}  # journals of before know of none
+    return dumps({"messages": task.messages, "id": task.id, "answer": task.answer, **topic})
 
 
 def task_of(stored: StoredRun) -> Task:
     """Return the task of a stored run."""
     given = loads(stored.run.task)
-    return Task(
-        messages=tuple(Message(*message) for message in given["messages"]), id=given["id"], answer=given["answer"]
-    )
+    messages = tuple(Message(*message) for message in given["messages"])
+    return Task(messages=messages, id=given["id"], answer=given["answer"], topic=given.get("topic"))
 
 
 def probed(ready: Ready) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -23,6 +23,7 @@ from orchestrator.engines.spec import EngineSpec, ToolPrompt
 from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
+from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
@@ -32,10 +33,11 @@ from orchestrator.runtime.answer import Extractor, extractor
 from orchestrator.runtime.calibration import Calibration, check_calibrated, check_fit, check_monitor, read
 from orchestrator.runtime.calls import run_seed
 from orchestrator.runtime.circumstances import circumstances
+from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.graph import State, build_graph
 from orchestrator.runtime.lasting import unrepeatable
-from orchestrator.runtime.learning import give_reward
+from orchestrator.runtime.learning import checked, give_reward
 from orchestrator.runtime.opening import ToolsFor
 from orchestrator.runtime.pairing import Pair, pair_of
 from orchestrator.runtime.portal import run_sync
@@ -145,6 +147,7 @@ class Pipeline:
         self._check_budget()
         self._handbook = handbook
         self._shelf: Store | None = None
+        self._opened: Handbook | None = None
         self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
         """What embeds for its handbook; None where behaviors are recalled by words only."""
         self._scorers = build.scorers_of(scorers or {}, self.specs)
@@ -175,6 +178,7 @@ class Pipeline:
         )
         checks.check_heeded(self.router, self.monitors)
         checks.check_overlap(overlap, self._recipe_with.keywords)
+        checks.check_followed(self._recipe_with.keywords["recall"], self.monitors)
         tooling.check_tools(self.tools, self.engines)
         checks.check_asked({"monitor": self.monitors, "mode": [self._mode]}, self.engines)
         self._db = db
@@ -250,6 +254,7 @@ class Pipeline:
         )
         checks.check_heeded(other.router, other.monitors)
         checks.check_overlap(other._recipe.overlap, vars(other._recipe))
+        checks.check_followed(other._recipe.recall, other.monitors)
         checks.check_asked({"monitor": other.monitors, "mode": [other._mode]}, self.engines)
         other._is_experiment, other._is_fit = True, False
         other._capabilities = None  # they have to be held against what the new router needs
@@ -276,7 +281,8 @@ class Pipeline:
             return self._handbook
         if self._shelf is None:
             self._shelf = Store(self._handbook)
-        return Handbook(self._shelf)
+            self._opened = Handbook(self._shelf)
+        return self._opened
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -382,7 +388,17 @@ class Pipeline:
         For rewards that come later, in any order and from any process; a run is rewarded once. `run_id` may be
         the beginning of an id, or `last`. Raises UnknownName, UserError or StoreError.
         """
-        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode).run_id
+        return give_reward(self.journal, run_id, value, self.router, self._recipe.mode, self.handbook).run_id
+
+    def worth(self, stored: StoredRun) -> float | None:
+        """Return what a run that has ended was worth: its reward, or what this pipeline's function says of its answer;
+        None where neither says anything. Raises UserError for a function that raises, or says what is no reward."""
+        given, reward = self.journal.reward_of(stored.key), self._recipe.reward
+        if given is not None or reward is None or stored.outcome is None:
+            return given
+        with brought("the pipeline's reward function"):
+            value = reward(opening.task_of(stored), stored.outcome.answer)
+        return None if value is None else checked(value, "the pipeline's reward function")
 
     async def stream(self, task: Given, **options: Any) -> AsyncIterator[Any]:
         """Run one task and yield Decided, Kept and monitors' Events as they happen, then the RunResult."""
@@ -402,6 +418,7 @@ class Pipeline:
     async def open(self, task: Given, *, run_id: str | None = None, batch: str = "", position: int = 0) -> Run:
         """Make a run ready, new or stored; `graph` then finds it by its id."""
         given = Task.of(task)
+        look_up = self._look_up(given)
         stored = self.journal.stored(run_id) if run_id else None
         if stored is None or not opening.is_over(stored):  # what is over needs no engine, not even one that answers
             await self.start()
@@ -416,13 +433,15 @@ class Pipeline:
                 run_id or new_id(),
                 batch=batch,
                 position=position,
-                recalled=await self._recalled(given),
+                recalled=None if look_up is None else await look_up(),
             )
         elif live := self._live.get(stored.run.id):
             return live
         else:
             run = opening.reopen(self._recipe, self.journal, self._ready, stored, given)
         run.handbook = self.handbook
+        if run.following is not None:
+            run.following.look_up = look_up
         self._live[run.id] = run
         return run
 
@@ -436,14 +455,14 @@ class Pipeline:
             await self._abandon(run)
             self._leave(run)
 
-    async def _recalled(self, task: Task) -> Recalled | None:
-        """Return what the handbook has for a task; the largest engine counts the tokens."""
+    def _look_up(self, task: Task) -> Callable[..., Awaitable[Recalled]] | None:
+        """Return what recalls for a task and a step of it, None without a handbook; the largest engine counts."""
         handbook, how = self.handbook, self._recipe.recall
         if handbook is None or how is None:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return await recalled_for(handbook, how, task, counter, seed, self.embedding)
+        return partial(recalled_for, handbook, how, task, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
@@ -538,7 +557,7 @@ class Pipeline:
             self._journal = self._store = None
         if self._shelf is not None:
             self._shelf.close()
-            self._shelf = None
+            self._shelf = self._opened = None
 
     def close(self) -> None:
         """As `aclose`, from plain code."""

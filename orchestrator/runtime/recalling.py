@@ -11,132 +11,217 @@ be measured; no question is answered with what was learned from itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from json import dumps, loads
+from pathlib import Path
 from time import time
+from typing import Any
 
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
 from orchestrator.engines.embedding import Embedding
+from orchestrator.errors import StoreError, UnknownName
 from orchestrator.handbook.choosing import chosen
 from orchestrator.handbook.citing import citations
-from orchestrator.handbook.effect import Trial
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.recall import Recall, Recalled
+from orchestrator.handbook.worth import worth
 from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime.meaning import ranked
+from orchestrator.runtime.meaning import Ranked, ranked
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint, is_correct
-from orchestrator.types import Task, question_of
+from orchestrator.types import Status, Task, question_of
 
-__all__ = ["CITED", "RECALLED", "credit_late", "note", "recall", "recalled_in", "settle", "trials", "was_right"]
+__all__ = [
+    "CITED",
+    "RECALLED",
+    "credit_late",
+    "note",
+    "read",
+    "recall",
+    "recalled_in",
+    "settle",
+    "standing",
+    "was_right",
+]
 
-RECALLED, CITED = "recalled", "cited"
-"""Kinds of the events that say what a run was shown, and what of it its text names."""
+RECALLED, CITED, UNCREDITED = "recalled", "cited", "uncredited"
+"""Kinds of the events that say what a run was shown, what of it its text names, and why that got no credit."""
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
 
 
 async def recall(
-    handbook: Handbook, options: Recall, task: Task, counter: Engine, seed: int, embedding: Embedding | None
+    handbook: Handbook,
+    options: Recall,
+    task: Task,
+    counter: Engine,
+    seed: int,
+    embedding: Embedding | None,
+    step: str = "",
 ) -> Recalled:
-    """Return what `handbook` has for a task, by words, and with `embedding` by meaning as well.
+    """Return what `handbook` has for a task: by its topic, or by words, and with `embedding` by meaning as well.
 
-    `counter` counts the tokens. Raises EngineError, of the counter only, BadConfig for an embedding that cannot be had
-    as it is described, or StoreError.
+    `step` is a text that is looked for beside the question, and before it, as a long question would leave nothing of
+    it. `counter` counts the tokens. Raises EngineError, of the counter only, BadConfig for an embedding that cannot be
+    had as it is described, or StoreError.
     """
     head, own = handbook.head, "" if options.own else fingerprint(task)
-    question, number = question_of(task.messages), _LOOKED_AT * options.limit
-    ranking, by, _ = await ranked(handbook, question, number, embedding, sections=options.sections)
-    found = [(each, score) for each, score in ranking if not own or each.task != own]
+    number = _LOOKED_AT * options.limit
+    if options.by == "topic":
+        ranking = _of_topic(handbook, task.topic)
+    else:
+        asked = question_of(task.messages)
+        question = f"{step}\n{asked}" if step else asked
+        ranking = await ranked(handbook, question, number, embedding, sections=options.sections)
+    found = [(each, score) for each, score in ranking.behaviors if not own or each.task != own][:number]
     sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in found}
     taken = chosen(
-        found, most=options.limit, tokens=options.tokens, count=lambda each: sizes[each.id], share=options.share
+        found,
+        most=options.limit,
+        tokens=options.tokens,
+        count=lambda each: sizes[each.id],
+        mass=options.mass,
+        least=options.least if ranking.has_cosines else float("-inf"),
     )
-    is_withheld = options.withholds(seed)
-    return Recalled(handbook.file, handbook.name, head, by, *taken, is_withheld)
+    left_out = tuple(each.id for each in taken.behaviors if options.leaves_out(each.id, seed))
+    return Recalled(handbook.file, handbook.name, head, ranking.by, *taken, options.withholds(seed), left_out)
 
 
-def note(run: Run, recalled: Recalled) -> None:
-    """Put into the journal what a run is shown."""
-    names = ", ".join(each.name for each in recalled.behaviors) or "nothing"
-    reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if recalled.behaviors else names
+def _of_topic(handbook: Handbook, topic: str | None) -> Ranked:
+    """Return the behaviors of a topic, those of most worth first, equal ones by id."""
+    if topic is None:
+        return Ranked([], "topic, and the task names none", False)
+    found = sorted(handbook.behaviors(section=topic), key=lambda each: (-worth(each), each.id))
+    return Ranked([(each, float(worth(each))) for each in found], f"topic {topic}", False)
+
+
+def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "", **more: Any) -> None:
+    """Put into the journal what a run is shown from a step on; `why` begins the reason."""
+    names = ", ".join(each.name for each in recalled.behaviors)
+    reason = f"{names} ({recalled.num_tokens} tokens) by {recalled.by}" if names else f"nothing by {recalled.by}"
+    left_out = ", ".join(each.name for each in recalled.behaviors if each.id in recalled.left_out)
+    reason += f", without {left_out} for comparison" if left_out else ""
     told = {
-        "reason": f"withheld for comparison: {reason}" if recalled.is_withheld else reason,
+        "reason": f"{why}withheld for comparison: {reason}" if recalled.is_withheld else f"{why}{reason}",
         **recalled._asdict(),
         "behaviors": [asdict(each) for each in recalled.behaviors],
+        **more,
     }
-    run.journal.event(EventRow(run.key, 0, RECALLED, dumps(told), time()))
+    run.journal.event(EventRow(run.key, step, RECALLED, dumps(told), time()))
 
 
 def recalled_in(stored: StoredRun) -> Recalled | None:
-    """Return what a stored run was shown; None where no handbook was beside it, or it had not come to that."""
-    for event in stored.events:
+    """Return what a stored run was shown for its question; None where no handbook was beside it, or it had not come
+    to that."""
+    return next((read(event) for event in stored.events if event.kind == RECALLED), None)
+
+
+def standing(events: Iterable[EventRow]) -> list[tuple[int, Recalled]]:
+    """Return the sets that the text of a run was written in sight of, each with the step it came into force at."""
+    sets: list[tuple[int, Recalled]] = []
+    for event in events:
         if event.kind == RECALLED:
-            told = loads(event.detail)
-            behaviors = tuple(Behavior(**each) for each in told["behaviors"])
-            return Recalled(**{**{name: told[name] for name in Recalled._fields}, "behaviors": behaviors})
-    return None
+            while sets and sets[-1][0] >= event.step:  # the run went back
+                sets.pop()
+            sets.append((event.step, read(event)))
+    return sets
+
+
+def read(event: EventRow) -> Recalled:
+    """Return what an event says that a run was shown."""
+    told = loads(event.detail)
+    known = {name: told[name] for name in Recalled._fields if name in told}
+    behaviors = tuple(Behavior(**each) for each in told["behaviors"])
+    return Recalled(**{**known, "behaviors": behaviors, "left_out": tuple(told.get("left_out", ()))})
 
 
 def settle(run: Run, reward: float | None) -> None:
-    """At the end of a run: note what its text cites of what it was shown, and credit that if the outcome is known."""
+    """At the end of a run: note what its text cites of what it was shown, and credit that if the outcome is known.
+
+    Only text that stands is looked at, and of that only what engines wrote.
+    """
     assert run.recalled is not None
     text = "".join(step.text for step in run.history.written)
-    found = citations(text, [each.name for each in run.recalled.shown])
+    shown = _ids_of([(0, run.recalled)] if run.following is None else run.following.sets)
+    found = citations(text, shown)
     said = [f"cited {', '.join(found.cited) or 'nothing'}"]
     said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
     told = {"reason": "; ".join(said), **found._asdict()}
     run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
-    if reward is not None:
-        assert run.handbook is not None
-        _credit(run.handbook, run.recalled, found.cited, run.id, reward)
+    if reward is not None and found.cited:
+        try:
+            lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
+        except _Gone as gone:
+            lost = str(gone)
+        _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(stored: StoredRun, reward: float) -> None:
-    """Credit what a run cited whose reward came after its end. Raises StoreError where its handbook is not there."""
-    recalled = recalled_in(stored)
+def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> None:
+    """Credit what a run cited whose reward came after its end; `at_hand` is opened already, if it is the one.
+
+    Raises StoreError where its handbook is not there.
+    """
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
-    if recalled is not None and cited:
-        with Store(recalled.file) as store:
-            _credit(Handbook(store, recalled.handbook), recalled, cited, stored.run.id, reward)
+    if cited:
+        shown = _ids_of(standing(stored.events))
+        lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
+        _tell_lost(journal, stored.key, len(stored.kept()), lost)
+        journal.commit(stored.key)
 
 
-def _credit(handbook: Handbook, recalled: Recalled, cited: Sequence[str], run_id: str, reward: float) -> None:
+class _Gone(StoreError):
+    """The file that a run recalled from is not there any more."""
+
+
+@contextmanager
+def _source(recalled: Recalled, at_hand: Handbook | None) -> Iterator[Handbook]:
+    """Give the handbook that something was recalled from: a run may be resumed beside another one, or none."""
+    if at_hand is not None and (at_hand.file, at_hand.name) == (recalled.file, recalled.handbook):
+        yield at_hand
+        return
+    if not Path(recalled.file).is_file():
+        raise _Gone(f"the handbook at {recalled.file}, which it was recalled from, is not there: nobody is credited")
+    with Store(recalled.file) as store:
+        yield Handbook(store, recalled.handbook)
+
+
+def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, tuple[int, Recalled]]:
+    """Return the ids of everything that was shown, by name, each with the set that it was shown in last."""
+    return {each.name: (each.id, recalled) for _, recalled in sets for each in recalled.shown}
+
+
+def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> str:
+    """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
-    ids = {each.name: each.id for each in recalled.shown}
-    handbook.apply([Credit(ids[name], run_id, effect) for name in cited], reason=f"run {run_id}")
+    lost: list[int] = []
+    for id, recalled in cited:
+        try:
+            with _source(recalled, at_hand) as handbook:
+                handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
+        except UnknownName:  # somebody went back behind the change that added it
+            lost.append(id)
+    return f"no credit for behavior {', '.join(map(str, lost))}: not in the handbook any more" if lost else ""
 
 
-def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
-    """Yield the runs of a journal that recalled from a handbook of this name, and have ended."""
-    for each in journal.runs(limit=1 << 62):
-        stored = journal.run(each.id)
-        recalled = recalled_in(stored)
-        if recalled is None or recalled.handbook != handbook or stored.outcome is None:
-            continue
-        used = loads(stored.outcome.ledger)
-        yield Trial(
-            tuple(behavior.id for behavior in recalled.behaviors),
-            recalled.is_withheld,
-            was_right(stored, journal.reward_of(stored.key)),
-            sum(row["output_tokens"] for row in used),
-            sum(row["prompt_tokens"] for row in used),
-        )
+def _tell_lost(journal: Journal, run: int, step: int, lost: str) -> None:
+    if lost:
+        journal.event(EventRow(run, step, UNCREDITED, dumps({"reason": lost}), time()))
 
 
 def was_right(stored: StoredRun, reward: float | None) -> bool | None:
     """Return whether a run was right, by its reward or else by its gold answer; None where nobody can say.
 
-    A reward in between is neither.
+    A reward in between is neither; one that failed may be tried again, and was neither so far.
     """
     if reward is not None:
         return True if reward >= 1 else False if reward <= 0 else None
     gold = loads(stored.run.task)["answer"]
-    if gold is None or stored.outcome is None:
+    if gold is None or stored.outcome is None or stored.outcome.status == Status.FAILED:
         return None
     return is_correct(stored.outcome.answer, gold)

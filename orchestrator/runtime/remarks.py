@@ -10,6 +10,7 @@ from orchestrator.memory.base import DecisionRow, StoredRun
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import OBSERVED, Attempt
 from orchestrator.runtime.moding import AGAIN, MODE
+from orchestrator.runtime.recalling import RECALLED
 from orchestrator.runtime.watch import RAISED, UNHEARD, UNHEEDED
 
 __all__ = ["Remark", "remarks", "told_between"]
@@ -33,7 +34,8 @@ class Remark(NamedTuple):
 
 def told_between(kind: str, detail: str) -> bool:
     """Say whether an event is told between the steps, and not at the end."""
-    return kind == UNHEARD or (bool(detail) and RAISED in loads(detail))
+    mark = "attempt" if kind == RECALLED else RAISED
+    return kind == UNHEARD or (bool(detail) and mark in loads(detail))
 
 
 def remarks(stored: StoredRun, tried: Sequence[Attempt]) -> list[Remark]:
@@ -41,12 +43,24 @@ def remarks(stored: StoredRun, tried: Sequence[Attempt]) -> list[Remark]:
     places: dict[int, list[int]] = {}
     for place, each in enumerate(tried):
         places.setdefault(each.step, []).append(place)
-    return sorted([*_noticed(stored, tried, places), *_decided(stored, tried, places)], key=lambda each: each.place)
+    said = (*_recalled(stored, tried, places), *_noticed(stored, tried, places), *_decided(stored, tried, places))
+    return sorted(said, key=lambda each: each.place)
+
+
+def _recalled(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
+    """Yield what is shown from a step on, before its first candidate that is shown it."""
+    for event in stored.events:
+        if told_between(event.kind, event.detail) and event.kind == RECALLED:
+            detail = loads(event.detail)
+            of_step = [
+                place for place in places.get(event.step, ()) if plain(tried[place].attempt) >= detail["attempt"]
+            ]
+            yield Remark(min(of_step, default=len(tried)), RECALLED, detail["reason"])
 
 
 def _noticed(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, list[int]]) -> Iterator[Remark]:
     for event in stored.events:
-        if told_between(event.kind, event.detail):
+        if told_between(event.kind, event.detail) and event.kind != RECALLED:
             detail = loads(event.detail)
             about = [place for place in places.get(event.step, ()) if tried[place].attempt == detail.get(RAISED, 0)]
             reason = detail["reason"] + (_UNHEEDED if UNHEEDED in detail else "")

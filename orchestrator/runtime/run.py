@@ -31,6 +31,7 @@ from orchestrator.tools.toolset import Toolset
 from orchestrator.types import Event, History, Message, Mode, Outcome, Sampling, Signal, Status, Step, StepKind, Task
 
 if TYPE_CHECKING:
+    from orchestrator.runtime.following import Following
     from orchestrator.runtime.lookahead import LookAhead
 
 __all__ = [
@@ -220,6 +221,8 @@ class Run:
     """In which it is counted what its text cites; None where there is none."""
     recalled: Recalled | None = None
     """What the handbook had for its task; None where there is none beside it."""
+    following: Following | None = None
+    """What it has for each step; None where recall is once for each run."""
     reward: Reward | None = None
     """Says what an answer is worth, for a router that learns; None: whether it is the gold one."""
     known: dict[str, Known] = field(default_factory=dict)

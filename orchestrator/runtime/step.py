@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from orchestrator.decisions import Handoff, Plan, StopRun, handback
 from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
+from orchestrator.runtime import following
 from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
 from orchestrator.runtime.closing import close_thought
@@ -105,6 +106,7 @@ def roll_back(run: Run, to_step: int, attempt: int) -> None:
     discard(run, run.call.leave())
     del run.history.steps[to_step:], run.written[to_step:]
     run.stream.roll_back(to_step)
+    following.went_back(run, to_step)
     run.thinking.roll_back(to_step)
     run.history.thought_tokens = run.thinking.tokens
     run.history.events = [event for event in run.history.events if event.step < to_step]

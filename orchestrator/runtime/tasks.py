@@ -1,8 +1,8 @@
 """Tasks from a JSONL file, and whether an answer is the one that was wanted.
 
 A line is a JSON object with either `prompt`, a text, or `messages`, a list of objects with `role`
-and `content`; `id` (text or integer) and `answer` (the gold answer, text or number) are optional,
-and further keys are left to their owner. Blank lines are skipped. A line that cannot be used keeps
+and `content`; `id` (text or integer), `answer` (the gold answer, text or number) and `topic` (text) are
+optional, and further keys are left to their owner. Blank lines are skipped. A line that cannot be used keeps
 its place: it becomes a TaskLine with an error, and the others are none the worse for it.
 """
 
@@ -102,7 +102,12 @@ def _id(given: dict[str, Any]) -> str | int | None:
 
 def _task(given: dict[str, Any]) -> Task:
     name = _id(given)
-    return Task(messages=_messages(given), id=None if name is None else str(name), answer=_answer(given))
+    return Task(
+        messages=_messages(given),
+        id=None if name is None else str(name),
+        answer=_answer(given),
+        topic=given.get("topic"),
+    )
 
 
 def _messages(given: dict[str, Any]) -> tuple[Message, ...]:

@@ -32,6 +32,7 @@ from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
 from orchestrator.runtime.fork import FORKED
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
+from orchestrator.runtime.recalling import CITED, RECALLED, recalled_in
 from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.visible import first_words, visible
 
@@ -77,7 +78,7 @@ def _head(stored: StoredRun, width: int) -> Iterator[Text]:
     fields += [("router", _router(stored)), *_calibrated(stored)]
     if stored.run.parent:
         fields.append(("fork of", stored.run.parent))
-    for name, value in (*fields, *_ending(stored)):
+    for name, value in (*fields, *_behaviors(stored), *_ending(stored)):
         yield from _field(name, value, width)
 
 
@@ -90,6 +91,25 @@ def _ending(stored: StoredRun) -> Iterator[tuple[str, str]]:
     if outcome.error and outcome.error != outcome.reason:
         yield "error", outcome.error
     yield "answer", "none found" if outcome.answer is None else outcome.answer
+
+
+def _behaviors(stored: StoredRun) -> Iterator[tuple[str, str]]:
+    """Say what the run was shown of a handbook, or would have been, and what of that its text cites."""
+    recalled = recalled_in(stored)
+    if recalled is None:
+        return
+    named = ", ".join(each.name for each in recalled.behaviors if each.id not in recalled.left_out) or "nothing"
+    source = f"by {recalled.by}, from handbook {recalled.handbook} at change {recalled.head}"
+    later = sum(event.kind == RECALLED and event.step > 0 for event in stored.events)
+    source += f"; others from later steps on ({later})" if later else ""
+    yield "withheld" if recalled.is_withheld else "shown", f"{named}, {source}"
+    if recalled.left_out:
+        yield "left out", ", ".join(each.name for each in recalled.behaviors if each.id in recalled.left_out)
+    cited = [loads(event.detail) for event in stored.events if event.kind == CITED]
+    if cited:
+        yield "cited", ", ".join(cited[-1]["cited"]) or "nothing"
+    if cited and cited[-1]["unprovided"]:
+        yield "made up", ", ".join(cited[-1]["unprovided"])
 
 
 def _field(name: str, value: str, width: int) -> Iterator[Text]:
@@ -242,7 +262,8 @@ def _events(stored: StoredRun, width: int) -> Iterator[Text]:
     before = ""
     for event in stored.events:
         is_begun, before = before == FORKED and event.kind == "resumed", event.kind
-        if is_begun or event.kind == DROPPED or told_between(event.kind, event.detail):
+        is_told = event.kind in (DROPPED, CITED) or (event.kind == RECALLED and event.step == 0)
+        if is_begun or is_told or told_between(event.kind, event.detail):
             continue  # each is told where it happened; and a fork begins, though it is opened as a resumed run is
         why = loads(event.detail).get("reason", "") if event.detail else ""
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"

@@ -13,6 +13,7 @@ from orchestrator.runtime.alternative import Adopt, alternative
 from orchestrator.runtime.calls import WRITING
 from orchestrator.runtime.deciding import decide
 from orchestrator.runtime.decisions import forced_by
+from orchestrator.runtime.following import follow
 from orchestrator.runtime.moding import choose, reconsider
 from orchestrator.runtime.run import CHOOSE, WATCH, Decided, Run, Turn
 from orchestrator.runtime.step import (
@@ -92,6 +93,7 @@ async def _spend(run: Run, turn: Turn) -> str:
             return run.place
     if run.ahead is not None:
         await run.ahead.join(turn)
+    await follow(run)
     draft = await write(run, turn)
     if run.late and (place := await hear(run, draft)) is not None:
         return place

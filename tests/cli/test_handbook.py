@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def small(request):
 
 def large(request):
     prompt = bytes(request.prompt.ids()).decode()
+    if "Is the answer right?" in prompt:
+        return "Answer: yes"
     if "Write one JSON object" in prompt:
         return '{"behavior_carry_over": "Carry what is above nine to the next digit.", "behavior_say_42": "Say 42."}'
     return "It carried well."
@@ -43,15 +46,18 @@ def add(orchestrator: Call, *names: str) -> None:
 def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orchestrator: Call) -> None:
     add(orchestrator, "left", "right")
     assert lines(orchestrator("handbook", "list"))[1:] == [
-        "    1        0       0  behavior_left: Look left first.",
-        "    2        0       0  behavior_right: Look right first.",
+        "    1      0     0       0       0  behavior_left: Look left first.",
+        "    2      0     0       0       0  behavior_right: Look right first.",
     ]
     assert lines(orchestrator("handbook", "search", "Which is right?")) == [
         "    2        0       0  behavior_right: Look right first."
     ]
     shown = lines(orchestrator("handbook", "show", "2"))
     assert shown[0] == "2  behavior_right  active" and shown[4].endswith("2  add     behavior_right: by hand")
-    assert shown[-1] == "   of runs whose outcome is known, shown in 0, withheld in 0"
+    assert shown[-2:] == [
+        "   shown in 0 runs, cited in 0; recalled and not shown in 0",
+        "   what showing it does cannot be told: it was never withheld (left_out, withheld of the table [recall])",
+    ]
 
 
 def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) -> None:
@@ -124,7 +130,7 @@ def test_a_handbook_is_kept_small_and_what_would_be_done_can_be_seen_before(orch
     assert (lines(seen), seen.stderr) == (told, "2 changes would be made\n")
     assert len(lines(orchestrator("handbook", "list"))) == 5
     assert lines(orchestrator("handbook", "curate", "--most", "2")) == told
-    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+    assert [line.split()[5] for line in lines(orchestrator("handbook", "list"))[1:]] == [
         "behavior_right:",
         "behavior_up:",
     ]
@@ -135,7 +141,7 @@ HELPED = "return '\\\\boxed{42}' if b'behavior_add_digits' in bytes(request.prom
 
 def test_what_showing_a_behavior_does_is_told_from_runs_that_were_shown_nothing(orchestrator: Call, here: Path) -> None:
     (here / "agent.py").write_text(
-        AGENT.replace('"small")', '"small", handbook="own.db", recall=Recall(withheld=0.5))')
+        AGENT.replace('"small")', '"small", handbook="own.db", recall=Recall(withheld=0.4, left_out=0.4))')
         .replace(
             "import orchestrator as orc", "import orchestrator as orc\nfrom orchestrator.handbook.recall import Recall"
         )
@@ -147,8 +153,13 @@ def test_what_showing_a_behavior_does_is_told_from_runs_that_were_shown_nothing(
     (here / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
     assert orchestrator("run", "tasks.jsonl", "--pipeline", "agent.py:pipeline", "--out", "out.jsonl").exit_code == 0
     shown = lines(orchestrator("handbook", "show", "1", *book))
-    right = next(line for line in shown if "right answers" in line)
-    assert right.startswith("     right answers, shown less withheld: +100.0 [") and right.endswith("] points")
+    right = [line for line in shown if "right answers" in line]
+    assert len(right) == 2 and all(each.endswith("] points") for each in right)
+    assert all(each.startswith("     right answers, shown less not: +100.0 [") for each in right)
+    (counted,) = re.findall(r"shown in (\d+) runs, cited in 0; recalled and not shown in (\d+)", "\n".join(shown))
+    assert sum(map(int, counted)) == 40 and 0 < int(counted[0]) < 30
+    assert lines(orchestrator("handbook", "list", *book))[1].split()[:3] == ["1", counted[0], "0"]
+    assert lines(orchestrator("handbook", "list", "--db", "nowhere.db", *book))[1].split()[:3] == ["1", "-", "-"]
 
 
 def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Call, here: Path) -> None:
@@ -161,7 +172,39 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert done.exit_code == 0, done.stderr
     assert "behavior_carry_over: Carry what is above nine to the next digit." in done.stderr
     assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
-    assert "1 behavior from 1 run; the outcome of 1 is not known: reward them" in done.stderr
+    told = done.stderr.splitlines()
+    assert told[0] == "no embedding is configured: proposals are compared with what is known by words"
+    assert told[-1].split(" · ") == [
+        "learned 1 behavior from 1 run",
+        "1 refused (`orchestrator handbook refused`)",
+        "1 left alone: nobody says whether it was right: reward it, or have it judged",
+        "116 output and 1,614 prompt tokens of its own",
+    ]
     assert len(lines(orchestrator("handbook", "list"))) == 2
     again = orchestrator("handbook", "learn", *flags)
-    assert "0 behaviors from 1 run" in again.stderr
+    assert "learned 0 behaviors from 0 runs · 1 left alone: it was learned from before" in again.stderr
+
+
+def test_the_newest_runs_are_those_of_tasks_and_a_handbook_is_kept_small_behind_each(
+    orchestrator: Call, here: Path
+) -> None:
+    (here / "agent.py").write_text(AGENT)
+    flags = ("--pipeline", "agent.py:pipeline")
+    add(orchestrator, "left", "right")
+    for number in range(2):
+        assert orchestrator("run", f"What is {number} + 42?", *flags).exit_code == 0
+        assert orchestrator("reward", "last", "1").exit_code == 0
+        done = orchestrator("handbook", "learn", "--runs", "1", "--most", "2", "--strategist", "large", *flags)
+        assert "from 1 run ·" in done.stderr, done.stderr
+    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+        "behavior_right:",
+        "behavior_carry_over:",
+    ]
+
+
+def test_learning_goes_where_the_pipelines_handbook_is(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT.replace('"small")', '"small", handbook="own.db")'))
+    flags = ("--pipeline", "agent.py:pipeline")
+    assert orchestrator("run", "What is 17 + 25?", *flags).exit_code == 0
+    assert "learned 1 behavior" in orchestrator("handbook", "learn", "--judge", *flags).stderr
+    assert len(lines(orchestrator("handbook", "list", "--handbook", "own.db"))) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -186,6 +187,74 @@ async def test_a_rolled_back_step_is_in_no_later_prompt() -> None:
     assert small.text((await stream.prefix("small")).ids()) == "The sum a\n\nThe\n\n"
     assert large.text((await stream.prefix("large")).ids()) == "The sum a\n\nThe\n\n"
     assert large.text(held.ids()) == "The sum a\n\nb\n\n7\n\n", "a prompt handed out before stays as it was"
+
+
+class Noted(NamedTuple):
+    """A stream's text as it has to be: the kept steps, and a note in front of one of them."""
+
+    steps: tuple[str, ...] = ()
+    at: int = 0
+    note: str = ""
+
+    def text(self) -> str:
+        parts = [*self.steps]
+        if self.note and self.at <= len(parts):
+            parts.insert(self.at, self.note)
+        return "The sum " + "".join(parts)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["keep", "back", "note"]), texts), max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_a_note_stands_where_it_was_put_and_leaves_no_trace_when_it_goes(story: list[tuple[str, str]]) -> None:
+    async def check() -> None:
+        small, large = Greedy("small", VOCABULARY), Greedy("large", VOCABULARY[3:])
+        stream, told = stream_of(small, large), Noted()
+        for what, text in story:
+            index = len(told.steps)
+            if what == "keep":
+                draft = step(index, "small", text, small.ids(text))
+                judged = (await stream.with_draft("large", draft)).digest
+                stream.keep(draft)
+                told = told._replace(steps=(*told.steps, text))
+                if told.at <= index:  # else the note comes behind this step
+                    assert (await stream.prefix("large")).digest == judged
+            elif what == "back":
+                stream.roll_back(index // 2)
+                told = told._replace(steps=told.steps[: index // 2])
+            else:
+                told = told._replace(at=index, note="" if text.startswith("a") else text)
+                stream.note(told.at, told.note)
+            fresh = stream_of(small, large)
+            for place, each in enumerate(told.steps):
+                fresh.keep(step(place, "small", each, small.ids(each)))
+            fresh.note(told.at, told.note)
+            for engine in (small, large):
+                prompt, again = await stream.prefix(engine.name), await fresh.prefix(engine.name)
+                assert (engine.text(prompt.ids()), prompt.digest) == (told.text(), again.digest)
+
+    asyncio.run(check())
+
+
+async def test_a_note_that_comes_while_a_prompt_is_made_is_in_it_whole() -> None:
+    large = Greedy("large", VOCABULARY[3:])
+    small, waits = Greedy("small", VOCABULARY), asyncio.Event()
+    stream = stream_of(small, large)
+    encode = large.encode
+
+    async def slow(text: str) -> list[int]:
+        await waits.wait()
+        return await encode(text)
+
+    stream.keep(step(0, "small", "a\n\n", small.ids("a\n\n")))
+    await stream.prefix("large")
+    stream.keep(step(1, "small", "b\n\n", small.ids("b\n\n")))
+    large.encode = slow  # type: ignore[method-assign]
+    asked = asyncio.ensure_future(stream.prefix("large"))
+    await asyncio.sleep(0)
+    stream.note(0, "7")
+    waits.set()
+    assert large.text((await asked).ids()) == "The sum 7a\n\nb\n\n"
+    assert (await stream.prefix("large")).ids() == (await asked).ids()
 
 
 async def test_asks_side_by_side_append_a_step_once() -> None:

@@ -14,6 +14,7 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.exports.choosing import Chosen
 from orchestrator.exports.drafts import Log, Pair, lines
 from orchestrator.exports.lines import LeftOut
+from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.routers.collect import Collect
@@ -83,3 +84,14 @@ def test_the_prompt_is_what_the_engines_saw_behaviors_and_all(tmp_path: Path) ->
     assert asked == {"role": "user", "content": QUESTION.messages[0].content}
     assert saw.requests[0].prompt is not None
     assert f"system: {system['content']}" in bytes(saw.requests[0].prompt.ids()).decode()
+
+
+def test_where_behaviors_stood_between_the_steps_a_prompt_cannot_be_told(tmp_path: Path) -> None:
+    with Store(tmp_path / "handbook.db") as store:
+        handbook = Handbook(store)
+        handbook.apply([Add("behavior_ask_questions", "Ask questions.")])
+        options: dict[str, Any] = {"handbook": handbook, "recall": Recall(every="step"), "db": ":memory:"}
+        with Pipeline({"small": Scripted(small), "large": Scripted(small)}, "small", **options) as made:
+            run = Chosen(made.journal.run(made.run(QUESTION).run_id), None, QUESTION, "train")
+    with pytest.raises(LeftOut, match="behaviors stood between their steps"):
+        lines(run)

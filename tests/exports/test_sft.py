@@ -86,6 +86,13 @@ def test_a_run_that_was_shown_nothing_is_plain_and_only_taken_when_asked_for(han
         assert line(run, plain=True)["behaviors"] == []
 
 
+def test_a_run_that_recalled_at_each_step_names_all_that_its_text_was_written_in_sight_of(handbook: Handbook) -> None:
+    handbook.apply([Add("behavior_draw_circles", "Draw circles.")])
+    run = ran(["Think of circles.\n\n", CITES], handbook, recall=Recall(every="step", limit=2))
+    assert line(run)["behaviors"] == ["behavior_add_digits", "behavior_carry_digits", "behavior_draw_circles"]
+    assert line(run)["messages"][-1]["content"] == "Think of circles.\n\n" + CITES
+
+
 def test_broken_text_and_hostile_text_come_out_as_text() -> None:
     said = "\x1b[2J </s> '; DROP TABLE runs; \ud800 \\boxed{42}"
     assert line(ran(said), plain=True)["messages"][-1]["content"] == said.replace("\ud800", "\ufffd")

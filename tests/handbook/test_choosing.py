@@ -40,22 +40,44 @@ def test_meaning_orders_and_words_add_a_little(
 
 
 @pytest.mark.parametrize(
-    ("most", "tokens", "share", "ids", "left"),
+    ("most", "tokens", "mass", "least", "ids", "left"),
     [
-        (2, 100, 0.0, [3, 5], "count"),
-        (9, 10, 0.0, [3], "tokens"),
-        (9, 20, 0.0, [3, 5], "tokens"),
-        (9, 100, 0.5, [3, 5], "score"),
-        (9, 100, 0.0, [1, 3, 5], ""),
-        (0, 100, 0.0, [], "count"),
+        (2, 100, 1.0, 0.0, [3, 5], "count"),
+        (9, 10, 1.0, 0.0, [3], "tokens"),
+        (9, 20, 1.0, 0.0, [3, 5], "tokens"),
+        (9, 100, 0.5, 0.0, [3], "score"),  # 1.0 of 2.0: exactly at the limit
+        (9, 100, 0.51, 0.0, [3, 5], "score"),
+        (2, 100, 0.8, 0.0, [3, 5], "count"),  # the part is of the first two
+        (9, 100, 1.0, 0.5, [3, 5], "score"),  # 0.5 is not below 0.5
+        (9, 100, 1.0, 0.9, [3], "score"),
+        (9, 100, 1.0, 1.1, [], "score"),
+        (9, 100, 1.0, 0.0, [1, 3, 5], ""),
+        (0, 100, 1.0, 0.0, [], "count"),
     ],
 )
-def test_both_caps_and_the_score_hold_and_the_order_is_that_of_ids(
-    most: int, tokens: int, share: float, ids: list[int], left: str
+def test_caps_and_scores_hold_and_the_order_is_that_of_ids(
+    most: int, tokens: int, mass: float, least: float, ids: list[int], left: str
 ) -> None:
-    ranked = [(behavior(3), 1.0), (behavior(5), 0.5), (behavior(1), 0.4)]
-    found = chosen(ranked, most=most, tokens=tokens, count=lambda each: 10, share=share)
+    ranked = [(behavior(3), 1.0), (behavior(5), 0.5), (behavior(1), 0.5 if least == 0 else 0.4)]
+    found = chosen(ranked, most=most, tokens=tokens, count=lambda each: 10, mass=mass, least=least)
     assert ([each.id for each in found.behaviors], found.num_tokens, found.left) == (ids, 10 * len(ids), left)
+
+
+def taken(scores: list[float], mass: float, least: float = 0.0) -> int:
+    ranked = [(behavior(id), score) for id, score in enumerate(scores, 1)]
+    return len(chosen(ranked, most=8, tokens=100, count=lambda each: 1, mass=mass, least=least).behaviors)
+
+
+def test_few_are_enough_where_few_stand_out_and_many_where_all_are_alike() -> None:
+    peaked, flat = [0.9, *[0.1] * 31], [0.5] * 32
+    assert taken(peaked, 0.5) == 1 and taken(flat, 0.5) == 4 and taken(flat, 0.99) == 8
+    assert taken([0.1, 0.2, 0.05], 0.5, least=0.3) == taken([0.0, 0.0], 0.5) == taken([], 0.5) == 0
+
+
+@given(st.lists(st.floats(-1, 1), max_size=12), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_larger_part_never_takes_fewer(scores: list[float], one: float, other: float) -> None:
+    fewer, more = (taken(sorted(scores, reverse=True), mass) for mass in sorted((one, other)))
+    assert 0 <= fewer <= more <= min(8, len(scores))
 
 
 def test_citations_are_whole_names() -> None:
@@ -65,6 +87,22 @@ def test_citations_are_whole_names() -> None:
         ("behavior_check_twice",),
         ("behavior_rest",),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("behavior_sum_twice", ["behavior_sum_twice"]),
+        ("behavior_sum", ["behavior_sum"]),
+        ("behavior_sum_twice, behavior_sum", ["behavior_sum_twice", "behavior_sum"]),
+        ("behavior_sum's, **behavior_sum_twice**", ["behavior_sum", "behavior_sum_twice"]),
+        (r"\text{(behavior\_sum\_twice)}", ["behavior_sum_twice"]),
+        ("behavior_sum_ behavior_sum__twice behavior_sumé ébehavior_sum behavior_sum٣", []),
+        ("", []),
+    ],
+)
+def test_of_names_that_begin_alike_the_one_that_is_written_is_cited(text: str, cited: list[str]) -> None:
+    assert list(citations(text, ["behavior_sum", "behavior_sum_twice"]).cited) == cited
 
 
 @given(st.text())

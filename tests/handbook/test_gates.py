@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from orchestrator.behaviors import Add, Behavior
-from orchestrator.handbook.gates import Passed, Refused, Source, gated
-from orchestrator.handbook.likeness import near
+from orchestrator.behaviors import Add, Behavior, Retire
+from orchestrator.handbook.gates import Meaning, Passed, Refused, Source, gated
+from orchestrator.handbook.likeness import cosine, near
 from orchestrator.handbook.proposals import Proposal
 
 KNOWN = [Behavior(id=1, name="behavior_check", instruction="Check every digit of the sum again.")]
@@ -57,6 +59,69 @@ def test_what_passes_is_known_to_what_comes_behind_it() -> None:
     )
     assert results[0] == Passed(Add("behavior_a", "Look left.", run="r", step=2))
     assert isinstance(results[1], Refused) and results[1].reason == "behavior_b says what behavior_a says"
+
+
+def known(id: int, instruction: str, **more: Any) -> Behavior:
+    return Behavior(id=id, name=f"behavior_{id}", instruction=instruction, **more)
+
+
+def test_words_that_harmed_more_than_they_helped_give_way_and_no_others_do() -> None:
+    proposal = [Proposal("behavior_1", "Keep two digits."), Proposal("behavior_1", "Keep five digits.")]
+    for helpful, harmful, goes in ((0, 0, False), (2, 2, False), (3, 2, False), (2, 3, True)):
+        first, second = gated(proposal, [known(1, "Round early.", helpful=helpful, harmful=harmful)], Source())
+        assert isinstance(first, Passed) == goes and isinstance(second, Refused)
+        if isinstance(first, Passed):
+            assert first.deltas == [Retire(1), Add("behavior_1", "Keep two digits.")]
+    (same,) = gated([Proposal("behavior_1", "round EARLY")], [known(1, "Round early.", harmful=3)], Source())
+    assert isinstance(same, Refused) and same.gate == "twice"
+
+
+def test_what_was_retired_does_not_come_back_but_its_name_may() -> None:
+    gone = [known(1, "Round early.", is_active=False)]
+    results = gated(
+        [Proposal("behavior_2", "round early!"), Proposal("behavior_1", "Keep two digits.")], gone, Source()
+    )
+    assert isinstance(results[0], Refused) and isinstance(results[1], Passed)
+    told = ("retired", "behavior_2 says what behavior_1 said, which is retired")
+    assert (results[0].gate, results[0].reason) == told and results[1].instead is None
+
+
+@pytest.mark.parametrize(
+    ("name", "instruction", "is_known"),
+    [("behavior_1", "Round early.", True), ("behavior_1", "Round.", False), ("behavior_2", "Round early.", False)],
+)
+def test_the_very_same_is_told_from_another_wording(name: str, instruction: str, is_known: bool) -> None:
+    (result,) = gated([Proposal(name, instruction)], [known(1, "Round early.")], Source())
+    assert isinstance(result, Refused) and (result.gate, result.is_known) == ("twice", is_known)
+
+
+@pytest.mark.parametrize(
+    ("likeness", "gate"),
+    [(0.8999, "passed"), (0.9, "twice"), (1.0, "twice"), (-1.0, "passed"), (float("nan"), "passed")],
+)
+def test_what_means_the_same_as_a_behavior_is_turned_away_with_its_name(likeness: float, gate: str) -> None:
+    meaning = Meaning([1.0, 0.0], "behavior_far", likeness)
+    (result,) = gated([Proposal("behavior_a", "Keep two digits.")], [], Source(), [meaning])
+    assert (result.gate if isinstance(result, Refused) else "passed") == gate
+    if isinstance(result, Refused):
+        assert result.reason == "behavior_a means what behavior_far means"
+
+
+def test_two_of_one_text_that_mean_the_same_are_one_and_what_gives_way_is_not_in_the_way() -> None:
+    texts = [("behavior_1", "Keep two digits."), ("behavior_b", "Round late."), ("behavior_c", "Look.")]
+    meanings = [Meaning([1.0, 0.0], "behavior_1", 0.95), Meaning([2.0, 0.1], "", 0.0), Meaning([0.0, 1.0], "", 0.0)]
+    proposals = [Proposal(*each) for each in texts]
+    results = gated(proposals, [known(1, "Round early.", harmful=1)], Source(), meanings)
+    assert [isinstance(each, Passed) for each in results] == [True, False, True]
+    assert isinstance(results[1], Refused) and results[1].reason == "behavior_b means what behavior_1 means"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "value"),
+    [([1, 0], [2, 0], 1.0), ([1, 0], [0, 3], 0.0), ([1, 0], [-1, 0], -1.0), ([0, 0], [1, 0], 0.0), ([], [], 0.0)],
+)
+def test_a_cosine_is_of_directions(one: list[float], other: list[float], value: float) -> None:
+    assert cosine(one, other) == value
 
 
 def test_likeness_is_a_share_of_words() -> None:

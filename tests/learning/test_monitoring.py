@@ -81,10 +81,13 @@ def test_a_run_is_looked_at_where_its_moves_end_up_to_a_handover(journal: Journa
 def test_short_unfinished_and_asked_runs_give_nothing(journal: Journal) -> None:
     errand = errands_drawn(1)[0]
     short = store(journal, errand, steps_of(worked(errand)[:1]), answer="1", name="short")
-    asked = store(journal, errand, steps_of(looping(errand)), answer="1", name="asked", batch="train-monitor:x")
+    asked, learned = (
+        store(journal, errand, steps_of(looping(errand)), answer="1", name=batch, batch=batch)
+        for batch in ("train-monitor:x", "learn x")
+    )
     stored = journal.stored(store(journal, errand, steps_of(looping(errand)), answer="1", name="going"))
     assert stored is not None and watched([stored], "stuck", 6, 3)
-    assert seen(journal, [short, asked]) == watched([stored._replace(outcome=None)], "stuck", 6, 3) == []
+    assert seen(journal, [short, asked, learned]) == watched([stored._replace(outcome=None)], "stuck", 6, 3) == []
 
 
 @pytest.mark.parametrize(("answer", "has_succeeded"), [("gold", True), ("wrong", False), (None, False)])

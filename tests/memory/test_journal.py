@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import RunTaken, StoreError, StoreLocked, UnknownName, UserError
-from orchestrator.memory.base import CallIntent, StoredRun
+from orchestrator.memory.base import LEARNS, CallIntent, StoredRun
 from orchestrator.memory.ids import run_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
@@ -497,6 +497,18 @@ def test_a_batch_is_the_newest_run_of_each_position(journal: Journal, make: Simp
     assert found[1].outcome == make.outcome(run=done)
     assert journal.batch("nobody's") == []
     assert journal.latest_batch() == "b\ud800"
+
+
+def test_the_newest_run_is_no_question_of_a_strategist_unless_there_is_nothing_else(
+    journal: Journal, make: SimpleNamespace
+) -> None:
+    journal.open_run(make.run(id="l0", batch=f"{LEARNS}x"))
+    assert (journal.run("last").run.id, journal.latest_batch()) == ("l0", "learn x")
+    journal.open_run(make.run(id="a0", batch="learned\ud800"))
+    journal.open_run(make.run(id="l1", batch=f"{LEARNS}x"))
+    assert (journal.run("last").run.id, journal.latest_batch()) == ("a0", "learned\ud800")
+    assert [each.id for each in journal.runs()] == ["l1", "a0", "l0"]
+    assert [each.id for each in journal.runs(limit=2, without=(LEARNS, "other"))] == ["a0"]
 
 
 def test_the_last_outcome_counts(journal: Journal, make: SimpleNamespace) -> None:

@@ -17,6 +17,7 @@ from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.migrations import MIGRATIONS
 from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
+from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.rows import LAYOUTS, RUNS
 from orchestrator.memory.store import Store
 
@@ -95,6 +96,12 @@ COLUMNS = {
         "handbook INTEGER NOT NULL, behavior INTEGER NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL, "
         "effect TEXT NOT NULL"
     ),
+    "refused": (
+        "number INTEGER, handbook INTEGER NOT NULL, name TEXT NOT NULL, instruction TEXT NOT NULL, "
+        "section TEXT NOT NULL, polarity TEXT NOT NULL, gate TEXT NOT NULL, reason TEXT NOT NULL, run TEXT NOT NULL, "
+        "task TEXT NOT NULL, at_s REAL NOT NULL"
+    ),
+    "studied": "handbook INTEGER NOT NULL, run TEXT NOT NULL, strategist TEXT NOT NULL, at_s REAL NOT NULL",
 }
 
 
@@ -102,7 +109,7 @@ def columns_of(database: Database) -> dict[str, str]:
     return {
         table.name: ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.notnull else ''}".strip() for c in table.columns)
         for table in database.tables
-        if not table.name.startswith(("_", "behavior_words", "behavior_terms"))
+        if not table.name.startswith(("_", "behavior_words", "behavior_terms", "sqlite_"))
     }
 
 
@@ -157,6 +164,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
             "m002_speculation",
             "m003_learning",
             "m004_handbook",
+            "m005_refusals",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
@@ -215,6 +223,27 @@ def test_an_older_file_is_read_as_one_whose_handbook_is_empty_and_then_takes_beh
     with Store(path) as store:
         Handbook(store).apply([Add("behavior_a", "One."), Credit(1, "r1", "helpful")])
         assert Handbook(store).behavior("behavior_a").uses == 1
+        assert columns_of(Database(store.connection)) == COLUMNS
+
+
+OLDER = [(1, "m002_speculation"), (2, "m003_learning"), (3, "m004_handbook"), (4, "m005_refusals")]
+
+
+@pytest.mark.parametrize(("number", "next_one"), OLDER)
+def test_an_older_file_is_read_as_one_that_refused_nothing_and_then_keeps_refusals(
+    path: Path, number: int, next_one: str
+) -> None:
+    of_schema(path, number, next_one)
+    was = path.read_bytes()
+    with Store(path, readonly=True) as store:
+        assert (Handbook(store).refused(), Handbook(store).has_studied("r1", "large")) == ([], False)
+    assert path.read_bytes() == was
+    refusal = Refusal("behavior_a", "Say 42.", "", "do", "answer", "it holds the answer", "r1")
+    with Store(path) as store:
+        handbook = Handbook(store)
+        handbook.study("r1", "large", [Add("behavior_b", "Two.")], [refusal], reason="learned")
+        assert [each.instruction for each in handbook.refused()] == ["Say 42."]
+        assert handbook.has_studied("r1", "large") and not handbook.has_studied("r1", "small")
         assert columns_of(Database(store.connection)) == COLUMNS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from json import loads
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.behaviors import Add, Update
+from orchestrator.behaviors import Add, Credit, Retire, Update
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, ResumeRefused, UserError
@@ -19,7 +20,9 @@ from orchestrator.memory.store import Store
 from orchestrator.runtime.meaning import AT_ONCE
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
-from orchestrator.types import Task
+from orchestrator.runtime.timeline import timeline
+from orchestrator.runtime.tracking import Tally, tallies
+from orchestrator.types import Message, Task
 
 SUM = Task.of("Add the digits of 17 and 25.")
 CITES = "By behavior_add_digits: \\boxed{42}"
@@ -53,7 +56,7 @@ class Says:
         return self.texts[(len(self.prompts) - 1) % len(self.texts)]
 
 
-def made(says: Says, handbook: Handbook | None, path: Path, **options: Any) -> Pipeline:
+def made(says: Says, handbook: Handbook | Path | None, path: Path, **options: Any) -> Pipeline:
     return Pipeline({"small": Scripted(says)}, "small", db=path / "journal.db", handbook=handbook, **options)
 
 
@@ -160,7 +163,8 @@ def test_in_a_share_of_the_runs_nothing_is_shown_and_what_would_have_been_is_tol
         ({"limit": 1}, ["add_digits"]),
         ({"tokens": 60}, ["add_digits"]),
         ({"tokens": 10}, []),
-        ({"share": 1.0}, ["add_digits"]),
+        ({"mass": 0.5}, ["add_digits"]),
+        ({"least": 0.9}, ["add_digits", "carry_digits"]),  # by words there is no cosine
     ],
 )
 def test_the_caps_hold(handbook: Handbook, tmp_path: Path, options: dict[str, Any], names: list[str]) -> None:
@@ -182,6 +186,7 @@ class Meaning:
 
     async def embed(self, texts: list[str]) -> list[list[float]]:
         self.asked += texts
+        await asyncio.sleep(0)
         return [[1.0, 0.0] if "ircle" in text or "round" in text else [0.0, 1.0] for text in texts]
 
     async def close(self) -> None: ...
@@ -209,6 +214,58 @@ def test_what_a_run_could_not_embed_yet_is_said_and_is_found_by_its_words(handbo
         assert told["by"] == "words and meaning"
 
 
+def test_where_nothing_is_near_by_meaning_nothing_is_shown(handbook: Handbook, tmp_path: Path) -> None:
+    recall = Recall(least=0.5)
+    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(), recall=recall) as pipeline:
+        for question, names in (
+            ("How long is a round pond?", ["behavior_draw_circles"]),
+            ("Circles, before angles?", ["behavior_draw_circles"]),  # shares words, and is told to be of another kind
+            ("What is counted?", ["behavior_add_digits", "behavior_carry_digits"]),
+        ):
+            told = events(pipeline, pipeline.run(question).run_id)["recalled"]
+            assert [each["name"] for each in told["behaviors"]] == names
+        handbook.apply([Retire(1), Retire(2)])
+        told = events(pipeline, pipeline.run("Add the digits, before angles.").run_id)["recalled"]
+    assert (told["behaviors"], told["left"]) == ([], "score")
+    assert told["reason"] == "nothing by words and meaning"
+
+
+def test_by_topic_all_of_the_tasks_topic_is_recalled_those_of_most_worth_first(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    handbook.apply([Add(f"behavior_{name}", f"Think {name}.", section="sums") for name in ("one", "two", "three")])
+    handbook.apply([Credit(6, "run", "helpful"), Credit(4, "run", "harmful")])
+    by_topic = Recall(by="topic", limit=2)
+    with made(Says(CITES), handbook, tmp_path, recall=by_topic) as pipeline:
+        about = Task(messages=SUM.messages, topic="sums")
+        told = events(pipeline, pipeline.run(about, run_id="it").run_id)["recalled"]
+        assert [each["id"] for each in told["behaviors"]] == [5, 6]  # 4 harmed; what is shown stands by id
+        assert told["by"] == "topic sums" and told["left"] == "count"
+        assert pipeline.run(about, run_id="it").run_id == "it"  # the topic is the stored task's, too
+        for topic, reason in ((None, "nothing by topic, and the task names none"), ("round", "nothing by topic round")):
+            told = events(pipeline, pipeline.run(Task(messages=SUM.messages, topic=topic)).run_id)["recalled"]
+            assert (told["behaviors"], told["reason"]) == ([], reason)
+
+
+async def test_runs_that_begin_at_once_embed_each_behavior_once_and_read_what_is_stored_once(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    meaning = Meaning()
+    with made(Says(CITES), handbook, tmp_path, embedding=meaning) as pipeline:
+        tasks = [f"How long is round pond {number}?" for number in range(4)]
+        results = await asyncio.gather(*(pipeline.arun(task) for task in tasks))
+        assert [events(pipeline, each.run_id)["recalled"]["by"] for each in results] == ["words and meaning"] * 4
+    assert sorted(meaning.asked) == sorted([*{*meaning.asked}]) and len(meaning.asked) == 3 + 4
+
+
+def test_one_handbook_serves_all_runs_of_a_pipeline(tmp_path: Path) -> None:
+    with made(Says(CITES), tmp_path / "own.db", tmp_path) as pipeline:
+        opened = pipeline.handbook
+        assert opened is not None and pipeline.handbook is opened
+        pipeline.close()
+        assert pipeline.handbook is not opened
+
+
 def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
     handbook: Handbook, tmp_path: Path
 ) -> None:
@@ -225,7 +282,66 @@ def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path
     assert "recalled" not in told and "behavior_add" not in says.prompts[0]
 
 
-@pytest.mark.parametrize("options", [{"limit": 0}, {"tokens": True}, {"share": 2}, {"withheld": "x"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"tokens": True},
+        {"mass": 0},
+        {"least": float("nan")},
+        {"withheld": "x"},
+        {"by": "name"},
+        {"mass": 0.5, "by": "topic"},
+        {"sections": ["sums"], "by": "topic"},
+    ],
+)
 def test_options_of_recall_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         Recall(**options)
+
+
+def test_a_behavior_that_is_left_out_by_lot_is_not_shown_and_the_others_are(handbook: Handbook, tmp_path: Path) -> None:
+    says = Says(CITES)
+    left_out = 0
+    with made(says, handbook, tmp_path, recall=Recall(left_out=0.5)) as pipeline:
+        for number in range(30):
+            run = pipeline.run(Task(messages=(Message("user", f"Add the digits of {number}."),), answer="42")).run_id
+            told = events(pipeline, run)
+            assert [each["id"] for each in told["recalled"]["behaviors"]] == [1, 2]
+            shown = [id for id, name in ((1, "add"), (2, "carry")) if f"{name}_digits: " in says.prompts[-1]]
+            assert sorted([*shown, *told["recalled"]["left_out"]]) == [1, 2]
+            assert told["cited"]["unprovided"] == ([] if 1 in shown else ["behavior_add_digits"])
+            left_out += 1 not in shown
+    assert 5 < left_out < 25 and handbook.behavior(1).helpful == 30 - left_out
+
+
+@pytest.mark.parametrize(
+    ("recall", "names", "says"),
+    [
+        (Recall(), ["shown", "cited", "made up"], "behavior_add_digits, behavior_carry_digits, by words, from"),
+        (Recall(withheld=1.0), ["withheld", "cited", "made up"], "behavior_add_digits, behavior_carry_digits, by"),
+        (Recall(left_out=0.999), ["shown", "left out", "cited", "made up"], "nothing, by words, from handbook default"),
+    ],
+)
+def test_a_timeline_says_what_was_shown_cited_and_made_up(
+    handbook: Handbook, tmp_path: Path, recall: Recall, names: list[str], says: str
+) -> None:
+    with made(Says("By behavior_add_digits, behavior_x: \\boxed{42}"), handbook, tmp_path, recall=recall) as pipeline:
+        text = timeline(pipeline.journal.run(pipeline.run(SUM).run_id)).plain
+    fields = {line[:9].strip(): line[9:] for line in text.splitlines()}
+    assert [name for name in fields if name in ("shown", "withheld", "left out", "cited", "made up")] == names
+    assert fields[names[0]].startswith(says)
+    assert fields["cited"] == ("behavior_add_digits" if recall == Recall() else "nothing")
+    assert fields["made up"] == ("behavior_x" if recall == Recall() else "behavior_add_digits, behavior_x")
+    assert "event at step" not in text
+
+
+def test_the_journal_says_in_how_many_runs_a_behavior_was_shown_and_cited(handbook: Handbook, tmp_path: Path) -> None:
+    says = Says("By behavior_add_digits and behavior_x.\n\n", CITES, "\\boxed{1}")
+    with made(says, handbook, tmp_path) as pipeline:
+        pipeline.run(SUM)
+        pipeline.run("Add the digits.")
+        pipeline.run("Do circles have angles?")  # nobody is cited
+        found = tallies(pipeline.journal, "default")
+        assert tallies(pipeline.journal, "other") == {}
+    assert found == {1: Tally(2, 1, 0), 2: Tally(2, 0, 0), 3: Tally(1, 0, 0)}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BadTask
-from orchestrator.runtime.tasks import is_correct, read_tasks
+from orchestrator.runtime.opening import task_json
+from orchestrator.runtime.tasks import fingerprint, is_correct, read_tasks
 from orchestrator.types import Message, Task
 
 
@@ -39,6 +40,8 @@ def test_a_line_becomes_a_task_and_keeps_its_id_as_written(tmp_path: Path) -> No
         (b'{"messages": [{"role": "user"}]}', "a message must be an object with texts `role` and `content`, not"),
         (b'{"prompt": "a", "id": true}', "`id` must be a text or an integer, not True"),
         (b'{"prompt": "a", "answer": [1]}', "`answer` must be a text or a number, not [1]"),
+        (b'{"prompt": "a", "topic": 3}', "topic = 3 must be a text: name the topic, or leave it out"),
+        (b'{"prompt": "a", "topic": " "}', "topic = ' ' must be a text"),
         (b'{"prompt": "a"', "not JSON: Expecting ',' delimiter (column 15)"),
         (b"{}", "it lacks a `prompt` or `messages`; it has nothing"),
         (b"[" * 100_000, "not JSON that can be read: nested too deeply, or a number too long"),
@@ -49,6 +52,16 @@ def test_a_bad_line_says_what_is_wrong_and_spoils_no_other(tmp_path: Path, line:
     (first, second, third) = read(tmp_path, b'{"prompt": "a"}', line, b'{"prompt": "b"}')
     assert (first, third) == ((0, 1, ""), (2, 3, ""))
     assert second[2].startswith(error)
+
+
+def test_a_topic_is_the_tasks_and_one_without_is_stored_as_ever(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"prompt": "a", "topic": "sums"}\n{"prompt": "a", "topic": null}')
+    about, plain = (line.task for line in read_tasks(file))
+    assert about is not None and plain is not None
+    assert about.topic == "sums" and fingerprint(about) == fingerprint(plain)
+    assert task_json(about) == '{"messages": [["user", "a"]], "id": null, "answer": null, "topic": "sums"}'
+    assert task_json(plain) == '{"messages": [["user", "a"]], "id": null, "answer": null}'
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

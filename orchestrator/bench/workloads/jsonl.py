@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -83,7 +84,7 @@ def _ours(file: Path) -> Iterator[Task]:
         if not (line.task.answer or "").strip():
             raise BadTask(f"{file}:{line.number}: no `answer`: a bench needs the gold answer of every task")
         name = line.task.id or f"line-{line.number}"
-        yield Task(messages=line.task.messages, id=name, answer=line.task.answer)
+        yield replace(line.task, id=name)
 
 
 def _gsm8k(file: Path) -> Iterator[Task]:
