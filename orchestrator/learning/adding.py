@@ -50,7 +50,8 @@ class Adding:
         return self._handbook.has_studied(run_id, self._who)
 
     async def add(self, proposals: Sequence[Proposal], source: Source, reason: str) -> Added:
-        """Add what passes the gates and keep what does not. Raises StoreError."""
+        """Add what passes the gates and keep what does not. Raises StoreError, and BadConfig for an embedding that is
+        described as it cannot be had."""
         async with self._one_at_a_time:
             while True:
                 head = self._handbook.head
