@@ -61,7 +61,7 @@ class Adding:
                 refused = tuple(each for each in results if isinstance(each, Refused))
                 kept = [_refusal(each, source) for each in refused if not each.is_known]
                 try:
-                    changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason)
+                    changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason, behind=head)
                 except UserError:
                     if self._handbook.head == head:
                         raise
