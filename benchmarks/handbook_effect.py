@@ -1,14 +1,18 @@
 """What a handbook does for an engine that was taught to follow behaviors: with it, without it, and with it shuffled.
 
-    python benchmarks/handbook_effect.py --tasks 600 --seed 1 --out results/pocket-1-handbook
+    python benchmarks/handbook_effect.py --tasks 600 --seed 2 --out results/pocket-1-handbook
     python benchmarks/handbook_effect.py --report --out results/pocket-1-handbook
 
 A house has a style for each of 17 letters: what is done with a result before it is given. What each style means is
-drawn once and lies in a handbook; tasks, calculations of one to three operations, name one style each, so that the
-same behavior serves many of them. It is the positive control of the handbook: recall, prompt, citation and credit work
-if and only if the large pocket engine, which was trained on such behaviors with other meanings, solves tasks that it
-cannot solve without. The shuffled handbook has the same names and instructions, paired by
-lot, so that no style keeps its meaning.
+drawn once, no two mean the same, and it lies in a handbook; tasks, calculations of one operation, name one style each,
+so that the same behavior serves many of them. It is the positive control of the handbook: recall and prompt work if
+and only if the large pocket engine, which was trained on such behaviors with other meanings, solves tasks that it
+cannot solve without. The shuffled handbook has the same names and instructions, paired by lot, so that no style keeps
+its meaning.
+
+Two things keep the shuffled handbook from being right by accident. No other meaning of the house gives a task's
+answer. And one behavior is recalled, not several: the engine tells styles apart badly, and where several are shown it
+often applies another one than was asked for, which is the right one now and then.
 
 Every arm runs the same tasks, greedily; differences are paired by task.
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -26,28 +31,31 @@ from typing import Any
 from measure import lines_in
 
 from orchestrator.behaviors import Add
+from orchestrator.bench.columns import columns
 from orchestrator.bench.workloads.behavior_tasks import ENDINGS, STYLES
 from orchestrator.bench.workloads.expression import read_expression, tokens_of, value_of
 from orchestrator.bench.workloads.random_calculation import PRESETS, draw_expression, spaced
 from orchestrator.bench.workloads.splits import split_of
 from orchestrator.engines.pocket import pocket_pair
 from orchestrator.handbook.recall import Recall
-from orchestrator.intervals import Interval, paired, wilson
+from orchestrator.intervals import Interval, paired, paired_means, wilson
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.recalling import recalled_in
 from orchestrator.types import Message, Task
 
 ARMS = ("with", "without", "shuffled")
 NAMES = ("swift", "calm", "bold", "tiny", "green", "late", "round", "plain", "north", "silver", "warm", "odd")
 THINGS = ("lark", "stone", "river", "door", "wheel", "leaf", "cloud", "horn", "track", "field", "glass", "nail")
-RECALL = Recall(limit=4, tokens=256)
+RECALL = Recall(limit=1, tokens=256)
+ONE_OPERATION = replace(PRESETS["direct"], num_operations=(1, 1))
 
 
 def house() -> dict[str, str]:
-    """Return what each style of the house means, drawn once."""
-    random = Random("a house of styles")
-    return {style: random.choice(ENDINGS).replace("k", str(random.randint(2, 9))) for style in STYLES}
+    """Return what each style of the house means, drawn once, each something else."""
+    every = [ending.replace("k", str(k)) for ending in ENDINGS for k in range(2, 10)]
+    return dict(zip(STYLES, Random("a house of styles").sample(every, len(STYLES)), strict=True))
 
 
 def behaviors(*, shuffled: bool) -> list[Add]:
@@ -63,17 +71,25 @@ def behaviors(*, shuffled: bool) -> list[Add]:
     ]
 
 
+def given_in(formula: str, result: int) -> int:
+    """Return what is given for a result by a style of this meaning."""
+    return value_of(read_expression(formula.replace("r", str(result))))
+
+
 def tasks(seed: int) -> Iterator[Task]:
-    """Yield calculations that are to be answered in one of the house's styles; each of the report split."""
-    random, meanings = Random(f"handbook/{seed}"), house()
+    """Yield different calculations that are to be answered in one of the house's styles, each of the report split and
+    with an answer that no other style would give."""
+    random, meanings, seen = Random(f"handbook/{seed}"), house(), set[str]()
     while True:
-        expression = draw_expression(random, PRESETS["direct" if random.random() < 0.6 else "easy"])
-        style = random.choice(STYLES)
-        result = value_of(expression)
-        answer = value_of(read_expression(meanings[style].replace("r", str(result)))) if result >= 0 else None
+        expression = draw_expression(random, ONE_OPERATION)
+        style, result = random.choice(STYLES), value_of(expression)
         prompt = f"Compute {spaced(tokens_of(expression), 'single')}. Answer in style {style}."
-        if answer is not None and max(abs(answer), result) < 10_000 and split_of(prompt) == "report":
-            yield Task(messages=(Message("user", prompt),), answer=str(answer))
+        if result < 0 or split_of(prompt) != "report" or prompt in seen:
+            continue
+        seen.add(prompt)
+        answers = {letter: given_in(meaning, result) for letter, meaning in meanings.items()}
+        if [*answers.values()].count(answers[style]) == 1:
+            yield Task(messages=(Message("user", prompt),), answer=str(answers[style]))
 
 
 def run(arm: str, wanted: Sequence[Task], folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -89,10 +105,14 @@ def run(arm: str, wanted: Sequence[Task], folder: Path) -> Iterator[Mapping[str,
         for task in wanted:
             result = made.run(task)
             total = result.ledger.total()
+            recalled = recalled_in(made.journal.run(result.run_id))
             yield {
                 "arm": arm,
                 "task": task.messages[0].content,
+                "gold": task.answer,
+                "answer": result.answer,
                 "is_right": result.answer == task.answer,
+                "shown": [] if recalled is None else [each.instruction for each in recalled.shown],
                 "output_tokens": total.output_tokens,
                 "prompt_tokens": total.prompt_tokens,
             }
@@ -100,25 +120,45 @@ def run(arm: str, wanted: Sequence[Task], folder: Path) -> Iterator[Mapping[str,
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the arms come to."""
+    """Return what the arms come to, each difference paired by task."""
     by_arm = {arm: {row["task"]: row for row in rows if row["arm"] == arm} for arm in ARMS}
     shared = [task for task in by_arm["with"] if all(task in by_arm[arm] for arm in ARMS)]
-    lines = [
-        f"{len(shared)} tasks, pocket-large alone, greedy",
-        f"{'handbook':<10} right %{'':<16} less without{'':<18} tokens out, in",
-    ]
-    for arm in ARMS:
-        found = [by_arm[arm][task] for task in shared]
-        right = [row["is_right"] for row in found]
-        less = paired(right, [by_arm["without"][task]["is_right"] for task in shared])
-        out, read = (sum(row[name] for row in found) / len(found) for name in ("output_tokens", "prompt_tokens"))
-        lines.append(f"{arm:<10} {shown(wilson(sum(right), len(right))):<23} {shown(less):<30} {out:.1f}, {read:.1f}")
-    return "\n".join(lines) + "\n"
+    parts = [f"{len(shared)} tasks, pocket-large alone, greedy; 95% intervals, differences paired by task"]
+    for name, of, alone, less, unit in (
+        ("right, points", "is_right", share, paired, 100),
+        ("output tokens", "output_tokens", mean, paired_means, 1),
+        ("prompt tokens", "prompt_tokens", mean, paired_means, 1),
+    ):
+        values = {arm: [by_arm[arm][task][of] for task in shared] for arm in ARMS}
+        lines = [
+            (
+                arm,
+                shown(alone(ours), unit),
+                *(
+                    "-" if arm == other else shown(less(ours, values[other]), unit, "+")
+                    for other in ("without", "shuffled")
+                ),
+            )
+            for arm, ours in values.items()
+        ]
+        parts.append(columns((name, "mean", "less without", "less shuffled"), lines))
+    return "\n\n".join(parts) + "\n"
 
 
-def shown(found: Interval) -> str:
-    """Return a share, or a difference of shares, in points."""
-    return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * each for each in found))
+def share(hits: Sequence[bool]) -> Interval:
+    """Return the share of hits."""
+    return wilson(sum(hits), len(hits))
+
+
+def mean(values: Sequence[float]) -> Interval:
+    """Return the mean of values: their difference from nothing."""
+    return paired_means(values, [0.0] * len(values))
+
+
+def shown(found: Interval, unit: int, sign: str = "") -> str:
+    """Return an interval in units such as points, which are hundredths."""
+    value, low, high = (f"{unit * each:{sign}.1f}" for each in found)
+    return f"{value} [{low}, {high}]"
 
 
 def main() -> None:

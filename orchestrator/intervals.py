@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.conformal import at_most
 
-__all__ = ["ONE_SIDED", "Interval", "Z", "apart", "clustered", "paired", "unpaired", "upper", "wilson"]
+__all__ = ["ONE_SIDED", "Interval", "Z", "apart", "clustered", "paired", "paired_means", "unpaired", "upper", "wilson"]
 
 Z = 1.959963984540054
 """Two-sided 95%."""
@@ -96,6 +96,19 @@ def apart(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Inter
         return Interval(float("nan"), float("-inf"), float("inf"))
     difference = fmean(ours) - fmean(theirs)
     reach = z * sqrt(variance(ours) / len(ours) + variance(theirs) / len(theirs))
+    return Interval(difference, difference - reach, difference + reach)
+
+
+def paired_means(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Interval:
+    """Return the difference of two means, ours less theirs, over the same tasks in the same order; without bounds for
+    fewer than two, and a point where all tasks differ by the same.
+
+    Source: the paired t interval (Student, 1908), with the normal quantile.
+    """
+    each = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if len(each) < 2:
+        return Interval(fmean(each) if each else float("nan"), float("-inf"), float("inf"))
+    difference, reach = fmean(each), z * sqrt(variance(each) / len(each))
     return Interval(difference, difference - reach, difference + reach)
 
 

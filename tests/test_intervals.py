@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.intervals import apart, clustered, paired, unpaired, wilson
+from orchestrator.intervals import apart, clustered, paired, paired_means, unpaired, wilson
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,26 @@ def test_a_difference_of_means_has_no_bounds_without_two_of_each() -> None:
     low, high = apart([1.0, 3.0] * 50, [0.0, 2.0] * 50)[1:]
     assert low == pytest.approx(1 - 1.96 * 0.1421, abs=1e-3) and high == pytest.approx(2 - low)
     assert apart([1.0], [0.0, 2.0])[1:] == (float("-inf"), float("inf"))
+
+
+def test_means_of_the_same_tasks_are_as_sure_as_their_differences_are_alike() -> None:
+    ours = [12.0, 105.0, 51.0, 8.0]
+    assert paired_means(ours, [each - 3 for each in ours]) == (3, 3, 3)
+    value, low, high = paired_means([1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 0.0])
+    assert value == 3 and round(high - value, 4) == round(value - low, 4) == round(1.959964 * (14 / 3 / 4) ** 0.5, 4)
+
+
+def test_means_of_one_task_or_none_have_no_bounds() -> None:
+    assert paired_means([5.0], [3.0]) == (2, float("-inf"), float("inf"))
+    value, low, high = paired_means([], [])
+    assert isnan(value) and (low, high) == (float("-inf"), float("inf"))
+
+
+def test_means_over_the_same_tasks_cover_the_truth_as_often_as_they_say() -> None:
+    random, hits = Random(3), 0
+    for _ in range(400):
+        hard = [random.uniform(10, 200) for _ in range(40)]
+        ours = [each + random.gauss(5, 10) for each in hard]
+        _, low, high = paired_means(ours, hard)
+        hits += low <= 5 <= high
+    assert 0.91 <= hits / 400 <= 0.98

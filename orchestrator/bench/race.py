@@ -12,7 +12,7 @@ from orchestrator.bench.cost import uses_of
 from orchestrator.bench.folder import Folder
 from orchestrator.bench.policies import LARGE, ORACLE, SMALL, Policy, matched
 from orchestrator.bench.sample import Key, Sample
-from orchestrator.bench.workloads.base import Workload, fingerprint
+from orchestrator.bench.workloads.base import Workload, fingerprint, scored
 from orchestrator.errors import UserError
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
@@ -178,7 +178,7 @@ class Race:
                 stop_on_answer=False,
                 calibration=policy.calibration,
                 counterfactuals=0.0 if policy.family in (SMALL, LARGE, ORACLE) else self._plan.counterfactuals,
-                reward=lambda task, answer: self._score(task, answer)[0],
+                reward=lambda task, answer: scored(self._plan.workload, task, answer)[0],
                 experience=f"{self._folder.id} seed {seed}",
                 **others,
             )
@@ -197,7 +197,7 @@ class Race:
         stored = journal.run(result.run_id)
         engines = tuple(self._pipeline.engines)
         signals = own_signals(stored, policy.asked)
-        score, error = self._score(task, result.answer)
+        score, error = scored(self._plan.workload, task, result.answer)
         writers = [step.writer for step in result.steps if step.writer in engines]
         return Sample(
             policy=policy.label,
@@ -229,15 +229,6 @@ class Race:
             error=str(result.error or ""),
             in_a_row=_in_a_row(result.steps),
         )
-
-    def _score(self, task: Task, answer: str | None) -> tuple[float, str]:
-        try:
-            score = float(self._plan.workload.score(task, answer))
-        except (Exception, SystemExit) as error:  # someone's own code: one task must not stop the others
-            return 0.0, f"{type(error).__name__}: {error}"
-        if not 0 <= score <= 1:
-            return 0.0, f"the score {score!r} is not in [0, 1]"
-        return score, ""
 
 
 def _share(policy: Policy) -> float | None:

@@ -59,6 +59,8 @@ class Sample:
     """Times that an engine wrote on behind a larger one."""
     events: Mapping[str, int] = field(default_factory=dict)
     """What monitors noticed, how often, by kind."""
+    handbook: Mapping[str, int] = field(default_factory=dict)
+    """What a handbook had to do with it, see bench/online.py; empty where there was none."""
     in_a_row: int | None = None
     """Most calls in a row that were the same and answered the same; 0 without a call, None where nobody counted."""
 

@@ -27,6 +27,10 @@ COMMANDS = {
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
     "export": ("orchestrator.cli.exports:export", "Make training data of stored runs."),
     "reward": ("orchestrator.cli.reward:reward", "Say afterwards what a run was worth."),
+    "second-attempt": (
+        "orchestrator.cli.second_attempt:second_attempt",
+        "Answer the question of a stored run a second time.",
+    ),
     "bench": ("orchestrator.cli.bench:bench", "Compare policies on tasks with known answers."),
     "calibrate": ("orchestrator.cli.calibrate:calibrate", "Choose a router's threshold on your own tasks."),
     "calibrate-exits": (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.bench_handbook import bench_handbook, report_handbook
 from orchestrator.cli.source import engine_flags, open_source, run_flags
 from orchestrator.errors import UserError
 
@@ -150,7 +151,13 @@ def report(folder: Path, **given: Any) -> int:
     results.read()
     if not results.samples:
         raise UserError(f"{folder} has no samples: `orchestrator bench run --out {folder}` makes them")
+    if settings.get("protocol") == "handbook":
+        report_handbook(results)
+        return 0
     return _report(results, _profiles(given, *_roles(settings)), as_json=given["as_json"])
+
+
+bench.add_command(bench_handbook)
 
 
 @bench.command("list", epilog="Example: orchestrator bench list")

@@ -146,6 +146,8 @@ class Pipeline:
         self._mode, self._fallback = build.mode_of(mode), build.fallback_of(fallback)
         self._check_budget()
         self._handbook = handbook
+        self.recall = recall
+        """How its runs recall behaviors, where there is a handbook."""
         self._shelf: Store | None = None
         self._opened: Handbook | None = None
         self.embedding = embedding.made() if isinstance(embedding, EmbeddingSpec) else embedding
@@ -210,11 +212,13 @@ class Pipeline:
         mode: Any = SAME,
         tools: Sequence[Any] | ToolsFor = SAME,
         handbook: Handbook | None = SAME,
+        recall: Recall = SAME,
+        budget: Budget = SAME,
     ) -> Pipeline:
         """Return a pipeline that differs in these and shares this one's engines and journal: close this one only.
 
-        `scorers` are added to the ones there are; `reward`, `monitors`, `mode`, `tools`, `handbook`, `seed` and
-        `stop_on_answer` are this one's unless given.
+        `scorers` are added to the ones there are; `reward`, `monitors`, `mode`, `tools`, `handbook`, `recall`, `seed`,
+        `budget` and `stop_on_answer` are this one's unless given.
         It is for experiments: a router that needs a calibration runs without one, marked as uncalibrated, because how
         else would it get one.
         """
@@ -235,6 +239,11 @@ class Pipeline:
             other._mode = build.mode_of(mode)
         if handbook is not SAME:
             other._handbook = handbook
+        if recall is not SAME:
+            other.recall = recall
+        if budget is not SAME:
+            other.budget = budget
+            other._check_budget()
         other._recipe = replace(
             self._recipe,
             router=other.router,
@@ -250,7 +259,8 @@ class Pipeline:
             monitors=other.monitors,
             mode=other._mode,
             tools=other.tools,
-            recall=None if other._handbook is None else self._recipe.recall or Recall(),
+            recall=None if other._handbook is None else other.recall,
+            budget=other.budget,
         )
         checks.check_heeded(other.router, other.monitors)
         checks.check_overlap(other._recipe.overlap, vars(other._recipe))

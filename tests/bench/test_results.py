@@ -22,6 +22,7 @@ from orchestrator.types import Budget
 ROOT = Path(__file__).parents[2]
 PACKED = sorted(file.with_name("samples.jsonl.xz") for file in (ROOT / "results").glob("**/summary.json"))
 PACKED = [file for file in PACKED if file.exists()]
+LEARNED = [file.parent for file in sorted((ROOT / "results").glob("**/handbook.jsonl"))]
 EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
 
 
@@ -32,6 +33,7 @@ EXITS = sorted((ROOT / "results").glob("**/*.exits.json"))
         ("modes", "pocket-1-modes"),
         ("modes", "pocket-1-modes-hard"),
         ("handbook_effect", "pocket-1-handbook"),
+        ("handbook_effect", "pocket-1-handbook/several"),
     ],
 )
 def test_the_table_is_that_of_its_samples(benchmark: str, folder: str, tmp_path: Path) -> None:
@@ -53,6 +55,16 @@ def test_the_table_of_a_race_is_that_of_its_samples(packed: Path, tmp_path: Path
     done = CliRunner().invoke(app, ["bench", "report", str(copy)])
     assert done.exit_code == 0, done.output
     assert done.stdout == known == (copy / "table.txt").read_text()
+
+
+@pytest.mark.parametrize("folder", LEARNED, ids=lambda folder: folder.name)
+def test_the_table_of_test_then_learn_is_that_of_its_samples(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "results"
+    shutil.copytree(folder, copy)
+    (copy / "table.txt").unlink()
+    done = CliRunner().invoke(app, ["bench", "report", str(copy)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == (folder / "table.txt").read_text() == (copy / "table.txt").read_text()
 
 
 @pytest.mark.parametrize("file", EXITS, ids=lambda file: file.name)

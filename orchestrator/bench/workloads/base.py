@@ -11,7 +11,7 @@ from orchestrator.engines.scorers.verifier import Check
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Task
 
-__all__ = ["Workload", "fingerprint"]
+__all__ = ["Workload", "fingerprint", "scored"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +32,14 @@ class Workload:
     """Says whether a single step is right, where that can be said."""
     tools: Callable[[Task], Sequence[Any]] | None = None
     """A simulation of what may be called, made anew for each run of a task that was drawn; None: nothing may be."""
+
+
+def scored(workload: Workload, task: Task, answer: str | None) -> tuple[float, str]:
+    """Return the score of an answer, in [0, 1], and what was wrong with the scorer; then the score is 0."""
+    try:
+        score = float(workload.score(task, answer))
+    except (Exception, SystemExit) as error:  # someone's own code: one task must not stop the others
+        return 0.0, f"{type(error).__name__}: {error}"
+    if not 0 <= score <= 1:
+        return 0.0, f"the score {score!r} is not in [0, 1]"
+    return score, ""
