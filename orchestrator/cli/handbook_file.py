@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
-from orchestrator.errors import UserError
+from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.memory.handbook import Handbook
@@ -36,7 +36,7 @@ def reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with Store(_made(_path(given)), readonly=True) as store:
+    with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
         yield Handbook(store, given["name"])
 
 
@@ -47,7 +47,7 @@ def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbo
     from orchestrator.memory.store import Store
 
     path = _path(given)
-    with Store(path if makes else _made(path)) as store:
+    with _naming_its_flag(), Store(path if makes else _made(path)) as store:
         yield Handbook(store, given["name"])
 
 
@@ -62,6 +62,15 @@ def _path(given: Mapping[str, Any]) -> Path | str:
     from orchestrator.config import load
 
     return given["file"] or load(given["config"]).run.handbook or journal_path(given)
+
+
+@contextmanager
+def _naming_its_flag() -> Iterator[None]:
+    """Let what is wrong with a file name the flag that a handbook is chosen with."""
+    try:
+        yield
+    except StoreError as error:
+        raise type(error)(str(error).replace("--db", "--handbook")) from error
 
 
 def _made(path: Path | str) -> Path | str:

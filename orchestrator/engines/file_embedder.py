@@ -92,7 +92,7 @@ def _embed_one(server: Any) -> None:
 
 async def _cut(now: _Started, text: str) -> str | list[int]:
     """Return a text, or of one that may be too long the ids of its first tokens and the one that ends it."""
-    if len(text.encode()) + _MARKS <= now.context:
+    if len(text.encode(errors="replace")) + _MARKS <= now.context:
         return text
     found = await now.line.post("/tokenize", {"content": text, "add_special": True})
     with now.line.reading("/tokenize"):

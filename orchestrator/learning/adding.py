@@ -50,7 +50,8 @@ class Adding:
         return self._handbook.has_studied(run_id, self._who)
 
     async def add(self, proposals: Sequence[Proposal], source: Source, reason: str) -> Added:
-        """Add what passes the gates and keep what does not. Raises StoreError."""
+        """Add what passes the gates and keep what does not. Raises StoreError, and BadConfig for an embedding that is
+        described as it cannot be had."""
         async with self._one_at_a_time:
             while True:
                 head = self._handbook.head
@@ -60,7 +61,7 @@ class Adding:
                 refused = tuple(each for each in results if isinstance(each, Refused))
                 kept = [_refusal(each, source) for each in refused if not each.is_known]
                 try:
-                    changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason)
+                    changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason, behind=head)
                 except UserError:
                     if self._handbook.head == head:
                         raise

@@ -175,10 +175,8 @@ class Handbook:
     def gone(self) -> list[Behavior]:
         """Return the retired behaviors whose place no other one has taken, by id."""
         with self._reading() as (connection, key):
-            rows = connection.execute(
-                f"{_ROWS} AND NOT is_active AND merged_into IS NULL ORDER BY id", (key,)
-            ).fetchall()
-        return [_behavior(row) for row in rows]
+            rows = connection.execute(f"{_ROWS} AND NOT is_active AND merged_into IS NULL ORDER BY id", (key,))
+            return [_behavior(row) for row in rows]
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
@@ -221,14 +219,24 @@ class Handbook:
             return _applied(connection, _key(connection, self.name, at_s), deltas, reason, at_s)
 
     def study(
-        self, run: str, by: str, deltas: Iterable[Delta], refused: Iterable[Refusal], *, reason: str
+        self,
+        run: str,
+        by: str,
+        deltas: Iterable[Delta],
+        refused: Iterable[Refusal],
+        *,
+        reason: str,
+        behind: int | None = None,
     ) -> list[Change]:
         """Apply what the strategist that `by` names has learned from a run, keep what was refused, and note that it
-        has: all of that, or nothing. Raises UserError as `apply` does.
+        has: all of that, or nothing. Raises UserError as `apply` does, and where the handbook stands on another change
+        than `behind`, the one that the gates have seen: what they let in may have been said meanwhile.
         """
         at_s = time()
         with self._store.transaction() as connection:
             key = _key(connection, self.name, at_s)
+            if behind is not None and behind != (head := _place(connection, key)[0]):
+                raise UserError(f"handbook {self.name!r} stands on change {head} by now, not on {behind}: look again")
             refusals.put(connection, key, refused, at_s)
             refusals.note_studied(connection, key, run, by, at_s)
             return _applied(connection, key, deltas, reason, at_s)

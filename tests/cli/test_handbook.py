@@ -196,7 +196,7 @@ def test_the_newest_runs_are_those_of_tasks_and_a_handbook_is_kept_small_behind_
         assert orchestrator("reward", "last", "1").exit_code == 0
         done = orchestrator("handbook", "learn", "--runs", "1", "--most", "2", "--strategist", "large", *flags)
         assert "from 1 run ·" in done.stderr, done.stderr
-    assert [line.split()[3] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+    assert [line.split()[5] for line in lines(orchestrator("handbook", "list"))[1:]] == [
         "behavior_right:",
         "behavior_carry_over:",
     ]

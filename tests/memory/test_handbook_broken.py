@@ -136,3 +136,15 @@ def test_a_reason_that_no_database_takes_is_spelled_out(path: Path) -> None:
     with Store(path) as store:
         (change,) = Handbook(store).apply([Add("behavior_a", "One.")], reason="from \udcff\x1b[2J")
         assert change.reason == Handbook(store).changes()[0].reason == r"from \udcff\x1b[2J"
+
+
+def test_what_was_gated_before_somebody_else_learned_is_not_added_but_looked_at_again(path: Path) -> None:
+    with Store(path) as store, Store(path) as another:
+        handbook, head = Handbook(store), Handbook(store).head
+        Handbook(another).apply([Add("behavior_a", "Carry over.")])
+        with pytest.raises(UserError, match="stands on change 1 by now, not on 0: look again"):
+            handbook.study("r1", "large", [Add("behavior_b", "Carry over.")], [], reason="learned", behind=head)
+        assert [each.name for each in handbook.behaviors()] == ["behavior_a"]
+        assert not handbook.has_studied("r1", "large")
+        assert handbook.study("r1", "large", [], [], reason="learned", behind=handbook.head) == []
+        assert handbook.has_studied("r1", "large")
