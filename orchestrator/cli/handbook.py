@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
     from orchestrator.engines.embedding import EmbeddingSpec
     from orchestrator.handbook.effect import Effect
-    from orchestrator.memory.handbook import Change
+    from orchestrator.memory.changes import Change
     from orchestrator.runtime.meaning import Ranked
     from orchestrator.runtime.tracking import Tally
 
