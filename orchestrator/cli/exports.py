@@ -223,7 +223,7 @@ def _time(flag: str, text: str) -> float:
 
 def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counter[str]) -> None:
     """Write the lines, and tell what is left out. Raises UserError, and writes nothing, if there is no line."""
-    from orchestrator.cli.streams import note, say_json
+    from orchestrator.cli.streams import counted, note, say_json
     from orchestrator.learning.files import write
 
     first = next(lines, None)
@@ -236,9 +236,9 @@ def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counte
                 say_json(line)
                 number += 1
     for why, runs in left.most_common() if not given["quiet"] else ():
-        note(f"{runs} run{'' if runs == 1 else 's'} left out: {why}")
+        note(f"{counted(runs, 'run')} left out: {why}")
     if first is None:
         found = left.most_common(1)
         raise UserError(f"nothing to export: {f'of most runs, {found[0][0]}' if found else 'the journal holds no run'}")
     if not given["quiet"]:
-        note(f"{number} line{'' if number == 1 else 's'}" + (f" in {given['out']}" if given["out"] else ""))
+        note(counted(number, "line") + (f" in {given['out']}" if given["out"] else ""))
