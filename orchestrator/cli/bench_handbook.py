@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import agent_flags, engine_flags, open_source, router_flags, run_flags
+from orchestrator.cli.workload import workload as workload_of
+from orchestrator.cli.workload import workload_flag
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,13 +31,7 @@ _REFUSED = {
     "handbook",
     epilog="Example: orchestrator bench handbook --workload tasks.jsonl --tasks 60 --held-out 30 --out results/mine",
 )
-@click.option(
-    "--workload",
-    default="random-calculation",
-    metavar="NAME[:KEY=VALUE...]|FILE.jsonl",
-    show_default=True,
-    help="Tasks with answers: see `bench list`.",
-)
+@workload_flag
 @click.option("--tasks", default=60, type=click.IntRange(1), show_default=True, help="To learn from, one by one.")
 @click.option("--held-out", default=30, type=click.IntRange(0), show_default=True, help="Others, answered at the end.")
 @click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
@@ -81,7 +77,6 @@ async def _run(given: Mapping[str, Any]) -> None:
     from orchestrator.bench.where import where
     from orchestrator.cli.bench import shared_settings
     from orchestrator.cli.progress import RunBar
-    from orchestrator.cli.workload import workload as workload_of
     from orchestrator.handbook.exchange import line
 
     for flag, why in _REFUSED.items():

@@ -25,7 +25,8 @@ from orchestrator.learning.judging import Judge
 from orchestrator.learning.lent import Lent
 from orchestrator.learning.looks import ASKED
 from orchestrator.memory.base import LEARNS, StoredRun
-from orchestrator.memory.handbook import Change, Handbook
+from orchestrator.memory.changes import Change
+from orchestrator.memory.handbook import Handbook
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
