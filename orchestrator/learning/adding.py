@@ -70,10 +70,11 @@ class Adding:
                     return Added(tuple(changes), refused, compared)
 
     def _known(self, proposals: Sequence[Proposal]) -> list[Behavior]:
-        """Return what proposals could repeat: what shares their words or their names, and what was retired."""
-        found = {each.id: each for each in self._handbook.gone()}
+        """Return what proposals could repeat: what shares their words or their names, what was retired likewise."""
+        found: dict[int, Behavior] = {}
         for proposal in proposals:
-            alike = self._handbook.search(f"{proposal.name} {proposal.instruction}", _KNOWN)
+            text = f"{proposal.name} {proposal.instruction}"
+            alike = [*self._handbook.search(text, _KNOWN), *self._handbook.gone(text, _KNOWN)]
             found |= {each.id: each for each, _ in alike}
             with suppress(UnknownName):
                 namesake = self._handbook.behavior(normalised(proposal.name))
