@@ -287,12 +287,16 @@ def test_behaviors_beside_the_nearest_are_told_how_near_they_are(handbook: Handb
     assert names(handbook.nearest(SPACE, [1, 0], 1, beside=[handbook.behavior(3)])) == ["a"]
 
 
-@pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]]])
+@pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]], ["x", 1], None])
 def test_a_vector_that_is_no_direction_in_the_space_is_refused(handbook: Handbook, vector: Any) -> None:
     handbook.apply([Add("behavior_a", "One.")])
     handbook.put_vectors(SPACE, {handbook.behavior(1): [1, 0]})
     with pytest.raises(UserError, match="the embedding of the question"):
         handbook.nearest(SPACE, [1, 0]), handbook.nearest(SPACE, vector)
+    handbook.apply([Add("behavior_b", "Two.")])
+    for afresh in (handbook, Handbook(handbook._store)):
+        with pytest.raises(UserError, match="the embedding of behavior_b"):
+            afresh.put_vectors(SPACE, {handbook.behavior(2): vector})
 
 
 def test_more_vectors_than_one_matrix_holds_are_found_past_the_retired_ones(handbook: Handbook) -> None:
