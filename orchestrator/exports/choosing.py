@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.strategist import OWN
+from orchestrator.learning.looks import OWN
 from orchestrator.memory.base import BatchRun, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of

@@ -23,9 +23,9 @@ from orchestrator.handbook.proposals import Proposal, proposals_in
 from orchestrator.learning.adding import Adding
 from orchestrator.learning.judging import Judge
 from orchestrator.learning.lent import Lent
-from orchestrator.learning.looks import ASKED
+from orchestrator.learning.looks import OWN
 from orchestrator.ledger import Entry
-from orchestrator.memory.base import LEARNS, StoredRun
+from orchestrator.memory.base import StoredRun
 from orchestrator.memory.changes import Change
 from orchestrator.memory.handbook import Handbook
 from orchestrator.runtime.opening import task_of
@@ -37,10 +37,8 @@ from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Status, Task, question_of
 
-__all__ = ["OWN", "UNSAID", "Learnt", "Strategist", "shortened"]
+__all__ = ["UNSAID", "Learnt", "Strategist", "shortened"]
 
-OWN = (LEARNS, ASKED)
-"""How the batches of runs begin that are no tasks of the user's, but questions of ours."""
 UNSAID: Any = object()
 """The outcome of a run is for the journal to know, or for a judge to say."""
 _TRACE_CHARS = 24_000
