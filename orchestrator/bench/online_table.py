@@ -110,8 +110,8 @@ def _learning(arms: Arms) -> str:
     output, prompt = (fmean(_learned(each, kind) for each in arms[LEARNED]) for kind in ("output", "prompt"))
     lines = [
         f"Learning, which is not in the tokens of `{LEARNED}`: {output:.1f} output and {prompt:.1f} prompt tokens per "
-        f"task. It gave {added} behaviors from {len(told)} runs; {refused} proposals were refused, and of {unusable} "
-        "runs nothing could be read."
+        f"task. From {len(told)} runs: behaviors added {added}, proposals refused {refused}, runs whose proposals "
+        f"could not be read {unusable}."
     ]
     for arm in (LEARNED, SHUFFLED):
         shown, cited = (fmean(each.handbook.get(name, 0) for each in arms[arm]) for name in ("shown", "cited"))

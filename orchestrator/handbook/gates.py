@@ -100,6 +100,8 @@ def formed(proposal: Proposal, source: Source) -> Add:
     polarity: Any = proposal.polarity  # whatever was written; a behavior says what it can be
     add = Add(name, proposal.instruction.strip(), section, polarity, source.run, source.step, source.task)
     Behavior(id=1, **add._asdict())
+    if not words_in(add.instruction):
+        raise UserError(f"{name}: the instruction {add.instruction!r:.40} has no word: say what to do")
     return add
 
 

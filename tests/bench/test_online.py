@@ -146,7 +146,9 @@ async def test_the_table_says_what_the_samples_come_to(tmp_path: Path) -> None:
     lines = text.splitlines()
     right = {line[:12].strip(): line[12:].split() for line in lines[lines.index("") :][1:7]}
     assert right["handbook"][0] == "25.0" and right["no handbook"][0] == "0.0"
-    assert "gave 3 behaviors from 4 runs; 1 proposals were refused" in " ".join(text.split())
+    assert "From 4 runs: behaviors added 3, proposals refused 1, runs whose proposals could not be read 0." in " ".join(
+        text.split()
+    )
     assert max(map(len, lines)) <= 80
     assert {json.loads(line)["policy"] for line in (results.path / "samples.jsonl").read_text().splitlines()} == {
         *ARMS,
