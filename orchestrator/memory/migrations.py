@@ -321,3 +321,9 @@ def m005_refusals(db: Database) -> None:
             {_numbers("at_s")}
         ) WITHOUT ROWID"""
     )
+
+
+@MIGRATIONS()
+def m006_successors(db: Database) -> None:
+    """Find what a behavior has taken the place of without reading all behaviors."""
+    db.execute("CREATE INDEX behaviors_by_successor ON behaviors (handbook, merged_into) WHERE merged_into IS NOT NULL")

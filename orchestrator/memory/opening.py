@@ -17,7 +17,7 @@ __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "dam
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 5
+SCHEMA = 6
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
@@ -49,6 +49,7 @@ AS_NEWEST = {
     2: (*_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
     3: (*_UNTAUGHT, *_UNREFUSED),
     4: _UNREFUSED,
+    5: (),
 }
 """How a file of an older schema is read: it may lie where nobody may write."""
 
