@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.looks import ASKED
+from orchestrator.learning.looks import OWN
 from orchestrator.learning.second_attempts import BATCHES
-from orchestrator.learning.strategist import LEARNS
 from orchestrator.memory.base import BatchRun, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of
@@ -124,7 +123,7 @@ def _unasked(journal: Journal, run: RunRow) -> str:
     """Return why a run, or the one that a fork goes back to, is no answer to a user's task; empty if it is."""
     while run.parent is not None:
         run = journal.run(run.parent).run
-    if run.batch.startswith((LEARNS, ASKED)):
+    if run.batch.startswith(OWN):
         return "they are questions of a learner, and no tasks"
     if run.batch.startswith(BATCHES):  # one that shows the first is another text, which another split may own
         return "they are second attempts"
