@@ -94,10 +94,19 @@ async def recall(
         mass=options.mass,
         least=options.least if ranking.has_cosines else float("-inf"),
     )
-    taken = taken._replace(num_tokens=taken.num_tokens + above * bool(taken.behaviors))
+    num_tokens = taken.num_tokens + above if taken.behaviors else 0
     left_out = tuple(each.id for each in taken.behaviors if options.leaves_out(each.id, seed))
-    place = _place(handbook.file), handbook.name
-    return Recalled(*place, head, ranking.by, *taken, options.withholds(seed), left_out)
+    return Recalled(
+        _place(handbook.file),
+        handbook.name,
+        head,
+        ranking.by,
+        taken.behaviors,
+        num_tokens,
+        taken.left,
+        options.withholds(seed),
+        left_out,
+    )
 
 
 def _own(handbook: Handbook, task: Task, found: Sequence[Behavior]) -> set[int]:
