@@ -6,7 +6,7 @@ Processes that write at once wait for each other and each find what the others d
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import time
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory import changes, refusals
-from orchestrator.memory.behavior_rows import by_id, scored, selected, whole
+from orchestrator.memory.behavior_rows import by_id, learned_from, scored, selected, whole
 from orchestrator.memory.changes import Change, place_of
 from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.store import Store
@@ -126,6 +126,11 @@ class Handbook:
 
     def _vectors(self, space: str) -> Vectors:
         return self._spaces.setdefault(space, Vectors(space))
+
+    def learned_from(self, tasks: Collection[str], among: Sequence[int]) -> set[int]:
+        """Return the ids `among` some of what was learned from one of these tasks, or took the place of what was."""
+        with self._reading() as (connection, key):
+            return learned_from(connection, key, tasks, among)
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""

@@ -111,8 +111,8 @@ class Vectors:
         """Store what behaviors mean, as they are now. Raises UserError for vectors of another length, or of none."""
         from numpy import float16
 
-        known = connection.execute(_ANY, (handbook, self._space)).fetchone()
-        length = len(_read(*known, 0)) if known else 0
+        stored = connection.execute(_ANY, (handbook, self._space)).fetchone()
+        length = len(_read(stored[0], stored[1], 0)) if stored else 0
         for behavior, vector in given.items():
             unit = _unit(vector, behavior.name, length)
             length = len(unit)

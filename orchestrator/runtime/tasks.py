@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from orchestrator.errors import BadTask
 from orchestrator.types import Message, Task
 
-__all__ = ["TaskLine", "fingerprint", "is_correct", "read_tasks"]
+__all__ = ["TaskLine", "fingerprint", "is_correct", "question_print", "read_tasks"]
 
 MAX_LINE_BYTES = 16 << 20
 _ROLES = ("system", "user", "assistant", "tool")
@@ -146,6 +146,14 @@ def _answer(given: dict[str, Any]) -> str | None:
 def fingerprint(task: Task) -> str:
     """Return what names a task by what is asked: a policy lists the tasks it was fitted on so."""
     return blake2b(json.dumps(task.messages).encode(), digest_size=10).hexdigest()
+
+
+def question_print(task: Task) -> str:
+    """Return what names a question, however it is set: the fingerprint of the user's words alone, one blank between
+    any two. A task of those words alone has it for its fingerprint."""
+    by_role = [each.content for each in task.messages if each.role == "user"]
+    words = " ".join(by_role).split() or " ".join(each.content for each in task.messages).split()
+    return fingerprint(Task(messages=(Message("user", " ".join(words)),)))
 
 
 def is_correct(answer: str | None, gold: str) -> bool:

@@ -63,6 +63,26 @@ def test_caps_and_scores_hold_and_the_order_is_that_of_ids(
     assert ([each.id for each in found.behaviors], found.num_tokens, found.left) == (ids, 10 * len(ids), left)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "most", "mass", "ids", "left"),
+    [
+        ([90, 10, 10], 9, 1.0, [2, 3], "tokens"),  # the best one alone would blank the prompt
+        ([10, 90, 10], 9, 1.0, [1, 3], "tokens"),
+        ([10, 30, 10], 9, 1.0, [1, 2, 3], ""),  # exactly at the limit
+        ([10, 31, 10, 9], 9, 1.0, [1, 2, 4], "tokens"),
+        ([90, 10, 10, 10], 2, 1.0, [2, 3], "tokens"),
+        ([90, 10, 10, 10], 9, 0.5, [2, 3], "tokens"),
+        ([51], 9, 1.0, [], "tokens"),
+    ],
+)
+def test_what_does_not_fit_is_passed_over_and_hides_nothing_behind_it(
+    sizes: list[int], most: int, mass: float, ids: list[int], left: str
+) -> None:
+    ranked = [(behavior(id), 1.0) for id, _ in enumerate(sizes, 1)]
+    found = chosen(ranked, most=most, tokens=50, count=lambda each: sizes[each.id - 1], mass=mass)
+    assert ([each.id for each in found.behaviors], found.left) == (ids, left)
+
+
 def taken(scores: list[float], mass: float, least: float = 0.0) -> int:
     ranked = [(behavior(id), score) for id, score in enumerate(scores, 1)]
     return len(chosen(ranked, most=8, tokens=100, count=lambda each: 1, mass=mass, least=least).behaviors)
@@ -98,6 +118,9 @@ def test_citations_are_whole_names() -> None:
         ("behavior_sum's, **behavior_sum_twice**", ["behavior_sum", "behavior_sum_twice"]),
         (r"\text{(behavior\_sum\_twice)}", ["behavior_sum_twice"]),
         ("behavior_sum_ behavior_sum__twice behavior_sumé ébehavior_sum behavior_sum٣", []),
+        ("Behavior_sum says so. (Behavior\\_sum\\_twice)", ["behavior_sum", "behavior_sum_twice"]),
+        ("Behavior_sum, then behavior_sum", ["behavior_sum"]),
+        ("BEHAVIOR_sum Behavior_Sum xBehavior_sum", []),
         ("", []),
     ],
 )
