@@ -69,16 +69,14 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     used yet.
     """
     from orchestrator.behaviors import Merge
-    from orchestrator.learning.curating import planned
+    from orchestrator.learning import curating
 
     with reading(given) if dry_run else writing(given) as book:
-        names = {each.id: each.name for each in book.behaviors()}
-        deltas = planned(book, most=most, min_uses=min_uses)
-        for delta in deltas:
-            if isinstance(delta, Merge):
-                say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
-            else:
-                say(f"retire {names[delta.id]}")
-        if not dry_run:
-            book.apply(deltas, reason="curated")
+        deltas = (curating.planned if dry_run else curating.curate)(book, most=most, min_uses=min_uses)
+        names = {each.id: each.name for each in book.behaviors(retired=True)}
+    for delta in deltas:
+        if isinstance(delta, Merge):
+            say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
+        else:
+            say(f"retire {names[delta.id]}")
     note(f"{counted(len(deltas), 'change')}{' would be made' if dry_run else ''}")

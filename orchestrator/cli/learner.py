@@ -72,7 +72,9 @@ class Learner:
         self._learnt.append(learnt)
         self._tell(learnt)
         if learnt.added and self._most is not None:
-            self._curated += len(curate(self._strategist.handbook, most=self._most))
+            self._curated += len(
+                curate(self._strategist.handbook, most=self._most, new=[each.id for each in learnt.new])
+            )
 
     async def aside(self, run: str) -> None:
         """Learn from one run of many; what goes wrong with that is told, and costs the others nothing."""

@@ -13,12 +13,14 @@ from dataclasses import asdict
 from json import dumps, loads
 from typing import Any, NamedTuple
 
-from orchestrator.behaviors import Add, Behavior, Credit, Delta, Merge, changed
+from orchestrator.behaviors import Add, Behavior, Credit, Delta, Merge, Retire, changed
+from orchestrator.errors import HandbookMoved
+from orchestrator.memory import refusals
 from orchestrator.memory.behavior_rows import by_id, drop, put, whole
 from orchestrator.memory.opening import damaged
 from orchestrator.visible import visible
 
-__all__ = ["Change", "Place", "apply", "logged", "move", "place_of"]
+__all__ = ["Change", "Place", "apply", "check_behind", "logged", "move", "place_of"]
 
 _SELECT = "SELECT seq, parent, op, before, after, reason, at_s, is_current FROM changes WHERE handbook = ?"
 _INSERT = (
@@ -30,6 +32,12 @@ _USED = (
     "SELECT 1 FROM uses JOIN changes USING (handbook, seq) "
     "WHERE uses.handbook = ? AND behavior = ? AND run = ? AND is_current"
 )
+
+
+_SINCE = (
+    "SELECT op, json_extract(after, '$[0].id') FROM changes WHERE handbook = ? AND is_current AND seq > ? ORDER BY seq"
+)
+_STANDS = "SELECT 1 FROM changes WHERE handbook = ? AND seq = ? AND is_current"
 
 
 class Change(NamedTuple):
@@ -77,6 +85,18 @@ def logged(connection: sqlite3.Connection, key: int) -> list[Change]:
     return [_change(row) for row in connection.execute(f"{_SELECT} ORDER BY seq", (key,))]
 
 
+def check_behind(connection: sqlite3.Connection, key: int, behind: int, deltas: Iterable[Delta]) -> None:
+    """Raise HandbookMoved where `deltas` were worked out at another state than what they would change: one that does
+    not stand on the change `behind`, or has other changes on top of it than credits. A credit counts where its behavior
+    would be retired, because that was decided by its counters; runs credit others all the time."""
+    retired = {each.id for each in deltas if isinstance(each, Retire)}
+    stands = not behind or connection.execute(_STANDS, (key, behind)).fetchone()
+    since = connection.execute(_SINCE, (key, behind))
+    if not stands or any(op != "credit" or id in retired for op, id in since):
+        head = place_of(connection, key).head
+        raise HandbookMoved(f"the handbook stands on change {head} by now, not on {behind}: look again")
+
+
 def apply(
     connection: sqlite3.Connection, key: int, deltas: Iterable[Delta], *, reason: str, at_s: float
 ) -> list[Change]:
@@ -89,7 +109,7 @@ def apply(
 
 def move(connection: sqlite3.Connection, key: int, to: int) -> int:
     """Undo what lies between the head and the last change that both ways share, then do what lies between that and
-    `to`; return how many rows were written."""
+    `to`; return how many rows were written. Which runs taught what is undone is forgotten."""
     parents = dict(connection.execute("SELECT seq, parent FROM changes WHERE handbook = ? AND is_current", (key,)))
     way, shared = [], to
     while shared and shared not in parents:
@@ -107,6 +127,8 @@ def move(connection: sqlite3.Connection, key: int, to: int) -> int:
     connection.executemany(mark, [(0, key, change.seq) for change in undone])
     connection.executemany(mark, [(1, key, change.seq) for change in redone])
     connection.execute("UPDATE handbooks SET head = ? WHERE key = ?", (to, key))
+    if undone:
+        refusals.forget_studied(connection, key, undone[-1].at_s)
     return sum(len(change.after) for change in (*undone, *redone))
 
 

@@ -159,13 +159,17 @@ class Handbook:
 
     # ---- writing
 
-    def apply(self, deltas: Iterable[Delta], *, reason: str = "") -> list[Change]:
+    def apply(self, deltas: Iterable[Delta], *, reason: str = "", behind: int | None = None) -> list[Change]:
         """Apply `deltas` in order, all or none, and return what they changed.
 
         What changes nothing, such as retiring what is retired or crediting a run a second time, leaves no trace.
-        Raises UserError for what cannot be done; then nothing was.
+        Raises UserError for what cannot be done; then nothing was. Raises HandbookMoved where they were worked out
+        `behind` a change and more than credits came since; see check_behind.
         """
+        deltas = [*deltas]
         with self._writing() as (connection, key, at_s):
+            if behind is not None:
+                changes.check_behind(connection, key, behind, deltas)
             return changes.apply(connection, key, deltas, reason=reason, at_s=at_s)
 
     def study(
@@ -179,12 +183,13 @@ class Handbook:
         behind: int | None = None,
     ) -> list[Change]:
         """Apply what the strategist that `by` names has learned from a run, keep what was refused, and note that it
-        has: all of that, or nothing. Raises UserError as `apply` does, and where the handbook stands on another change
-        than `behind`, the one that the gates have seen: what they let in may have been said meanwhile.
+        has: all of that, or nothing. Raises as `apply` does; `behind` is the change that the gates have seen: what they
+        let in may have been said meanwhile.
         """
+        deltas = [*deltas]
         with self._writing() as (connection, key, at_s):
-            if behind is not None and behind != (head := place_of(connection, key).head):
-                raise UserError(f"handbook {self.name!r} stands on change {head} by now, not on {behind}: look again")
+            if behind is not None:
+                changes.check_behind(connection, key, behind, deltas)
             refusals.put(connection, key, refused, at_s)
             refusals.note_studied(connection, key, run, by, at_s)
             return changes.apply(connection, key, deltas, reason=reason, at_s=at_s)
@@ -216,7 +221,8 @@ class Handbook:
     def rollback(self, to: int | str) -> int:
         """Bring every behavior to how it was behind a change, or at a snapshot; return how many rows that touched.
 
-        0 is the empty handbook. Forward is a way, too: what was left behind can be had back. Raises UnknownName.
+        0 is the empty handbook. Forward is a way, too: what was left behind can be had back. Runs that taught what is
+        taken back can be learned from again. Raises UnknownName.
         """
         with self._writing() as (connection, key, _):
             return changes.move(connection, key, self._seq(connection, key, to))
