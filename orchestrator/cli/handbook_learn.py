@@ -41,7 +41,7 @@ def learn(number: int, **given: Any) -> int:
 
 async def _learn(number: int, given: Mapping[str, Any]) -> int:
     from orchestrator.cli.source import open_source
-    from orchestrator.learning.strategist import OWN
+    from orchestrator.learning.looks import OWN
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
