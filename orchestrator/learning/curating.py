@@ -1,7 +1,8 @@
 """Keep a stored handbook small; see handbook/curating.py for what is done to it.
 
-It is looked at as it is behind one change and changed only if it is that handbook still: what another process does in
-between, such as crediting what was to be retired, is looked at first.
+What to do is worked out for the handbook as it is behind one change. What others do to a behavior in between, such as
+crediting what was to be retired, leaves that one for the next time: a large handbook is never looked at without
+somebody crediting something.
 """
 
 from __future__ import annotations
@@ -36,5 +37,4 @@ def curate(
         head = handbook.head
         deltas = planned(handbook, most=most, min_uses=min_uses, new=new)
         with suppress(HandbookMoved):
-            handbook.apply(deltas, reason="curated", behind=head)
-            return deltas
+            return handbook.tidy(deltas, behind=head, reason="curated")

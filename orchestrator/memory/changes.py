@@ -20,7 +20,7 @@ from orchestrator.memory.behavior_rows import by_id, drop, put, whole
 from orchestrator.memory.opening import damaged
 from orchestrator.visible import visible
 
-__all__ = ["Change", "Place", "apply", "check_behind", "logged", "move", "place_of"]
+__all__ = ["Change", "Place", "apply", "check_behind", "logged", "move", "place_of", "untouched"]
 
 _SELECT = "SELECT seq, parent, op, before, after, reason, at_s, is_current FROM changes WHERE handbook = ?"
 _INSERT = (
@@ -35,7 +35,8 @@ _USED = (
 
 
 _SINCE = (
-    "SELECT op, json_extract(after, '$[0].id') FROM changes WHERE handbook = ? AND is_current AND seq > ? ORDER BY seq"
+    "SELECT op, json_extract(row.value, '$.id') FROM changes, json_each(after) AS row "
+    "WHERE handbook = ? AND is_current AND seq > ?"
 )
 _STANDS = "SELECT 1 FROM changes WHERE handbook = ? AND seq = ? AND is_current"
 
@@ -90,11 +91,35 @@ def check_behind(connection: sqlite3.Connection, key: int, behind: int, deltas: 
     not stand on the change `behind`, or has other changes on top of it than credits. A credit counts where its behavior
     would be retired, because that was decided by its counters; runs credit others all the time."""
     retired = {each.id for each in deltas if isinstance(each, Retire)}
-    stands = not behind or connection.execute(_STANDS, (key, behind)).fetchone()
-    since = connection.execute(_SINCE, (key, behind))
-    if not stands or any(op != "credit" or id in retired for op, id in since):
-        head = place_of(connection, key).head
-        raise HandbookMoved(f"the handbook stands on change {head} by now, not on {behind}: look again")
+    if any(op != "credit" or id in retired for op, id in _since(connection, key, behind)):
+        raise _moved(connection, key, behind)
+
+
+def untouched(
+    connection: sqlite3.Connection, key: int, behind: int, deltas: Iterable[Merge | Retire]
+) -> list[Merge | Retire]:
+    """Return those of `deltas` whose behaviors are as they were behind a change. A credit counts where it would be
+    retired, as above; what is merged has all its counters anyway. Raises HandbookMoved where the handbook does not
+    stand on that change."""
+    since = _since(connection, key, behind)
+    counted, worded = {id for _, id in since}, {id for op, id in since if op != "credit"}
+    return [
+        each
+        for each in deltas
+        if (each.id not in counted if isinstance(each, Retire) else worded.isdisjoint({each.into, *each.ids}))
+    ]
+
+
+def _since(connection: sqlite3.Connection, key: int, behind: int) -> list[tuple[str, int]]:
+    """Return what was done since a change, and to which behaviors."""
+    if behind and not connection.execute(_STANDS, (key, behind)).fetchone():
+        raise _moved(connection, key, behind)
+    return connection.execute(_SINCE, (key, behind)).fetchall()
+
+
+def _moved(connection: sqlite3.Connection, key: int, behind: int) -> HandbookMoved:
+    head = place_of(connection, key).head
+    return HandbookMoved(f"the handbook stands on change {head} by now, not on {behind}: look again")
 
 
 def apply(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from time import time
 from typing import Any, NamedTuple
 
-from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta
+from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta, Merge, Retire
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory import changes, refusals
 from orchestrator.memory.behavior_rows import by_id, selected, whole
@@ -159,18 +159,23 @@ class Handbook:
 
     # ---- writing
 
-    def apply(self, deltas: Iterable[Delta], *, reason: str = "", behind: int | None = None) -> list[Change]:
+    def apply(self, deltas: Iterable[Delta], *, reason: str = "") -> list[Change]:
         """Apply `deltas` in order, all or none, and return what they changed.
 
         What changes nothing, such as retiring what is retired or crediting a run a second time, leaves no trace.
-        Raises UserError for what cannot be done; then nothing was. Raises HandbookMoved where they were worked out
-        `behind` a change and more than credits came since; see check_behind.
+        Raises UserError for what cannot be done; then nothing was.
         """
-        deltas = [*deltas]
         with self._writing() as (connection, key, at_s):
-            if behind is not None:
-                changes.check_behind(connection, key, behind, deltas)
             return changes.apply(connection, key, deltas, reason=reason, at_s=at_s)
+
+    def tidy(self, deltas: Iterable[Merge | Retire], *, behind: int, reason: str) -> list[Merge | Retire]:
+        """Apply what was planned for the handbook as it was `behind` a change, and return what was done: what was
+        touched since is left alone; see untouched. Raises HandbookMoved where somebody went back behind that change.
+        """
+        with self._writing() as (connection, key, at_s):
+            left = changes.untouched(connection, key, behind, deltas)
+            changes.apply(connection, key, left, reason=reason, at_s=at_s)
+        return left
 
     def study(
         self,
@@ -184,7 +189,7 @@ class Handbook:
     ) -> list[Change]:
         """Apply what the strategist that `by` names has learned from a run, keep what was refused, and note that it
         has: all of that, or nothing. Raises as `apply` does; `behind` is the change that the gates have seen: what they
-        let in may have been said meanwhile.
+        let in may have been said meanwhile; see check_behind.
         """
         deltas = [*deltas]
         with self._writing() as (connection, key, at_s):

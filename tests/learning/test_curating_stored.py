@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,29 +76,51 @@ def test_what_helped_while_it_was_looked_at_is_not_retired_for_what_it_was_befor
     assert curate(busy, most=10) == [] and busy.behavior(1).helpful == 40
 
 
-def test_what_was_added_meanwhile_counts_towards_the_limit(busy: Busy) -> None:
-    busy.meanwhile = [Add("behavior_c", "Draw a picture.", helpful=2)]
-    assert curate(busy, most=1) == [Retire(1), Retire(2)]
+def test_it_ends_where_somebody_credits_what_is_to_go_each_time_and_the_rest_goes(busy: Busy) -> None:
+    busy.meanwhile = credits(2, 1)
+    assert curate(busy, most=1, min_uses=100) == [Retire(1)]
 
 
-def test_credits_of_what_stays_are_no_reason_to_look_again(busy: Busy) -> None:
-    head = busy.head
-    busy.apply(credits(2, 3))
-    busy.apply([Retire(1)], behind=head)
-    assert [each.id for each in busy.behaviors()] == [2]
+def test_what_is_merged_has_what_was_credited_meanwhile(busy: Busy) -> None:
+    busy.apply([Add("behavior_c", "look!")])
+    busy.meanwhile = credits(3, 2)
+    assert curate(busy, most=10, min_uses=100) == [Merge(2, (3,))] and busy.behavior(2).helpful == 3
 
 
-@pytest.mark.parametrize("meanwhile", [credits(1, 1), [Add("behavior_c", "Draw.")], [Retire(2)]])
-def test_a_plan_for_another_handbook_is_refused_and_nothing_is_done(busy: Busy, meanwhile: list[Delta]) -> None:
+WORDS = [Update(2, instruction="Draw a picture.")]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "done"),
+    [
+        (credits(2, 3), [Retire(1), Merge(2, (3,))]),
+        ([Add("behavior_d", "Draw.")], [Retire(1), Merge(2, (3,))]),
+        (credits(1, 1), [Merge(2, (3,))]),
+        (WORDS, [Retire(1)]),
+        ([Retire(3), Retire(1)], []),
+    ],
+)
+def test_what_was_touched_meanwhile_is_left_alone(busy: Busy, meanwhile: list[Delta], done: list[Delta]) -> None:
+    busy.apply([Add("behavior_c", "look!")])
     head = busy.head
     busy.apply(meanwhile)
-    with pytest.raises(HandbookMoved, match=f"by now, not on {head}: look again"):
-        busy.apply([Retire(1)], behind=head)
-    assert busy.behavior("behavior_a").is_active
+    assert busy.tidy([Retire(1), Merge(2, (3,))], behind=head, reason="curated") == done
 
 
 def test_a_plan_from_before_somebody_went_back_is_refused(busy: Busy) -> None:
     busy.rollback(1)
-    with pytest.raises(HandbookMoved):
-        busy.apply([Retire(1)], behind=2)
-    busy.apply([Retire(1)], behind=1)
+    with pytest.raises(HandbookMoved, match="stands on change 1 by now, not on 2: look again"):
+        busy.tidy([Retire(1)], behind=2, reason="curated")
+    assert busy.tidy([Retire(1)], behind=1, reason="curated") == [Retire(1)]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_moved"),
+    [(credits(2, 3), False), (credits(1, 1), True), ([Add("behavior_d", "Draw.")], True), (WORDS, True)],
+)
+def test_what_gates_have_seen_counts_but_for_credits(busy: Busy, meanwhile: list[Delta], is_moved: bool) -> None:
+    head = busy.head
+    busy.apply(meanwhile)
+    with pytest.raises(HandbookMoved) if is_moved else nullcontext():
+        busy.study("run", "large", [Retire(1)], [], reason="learned", behind=head)
+    assert busy.has_studied("run", "large") != is_moved
