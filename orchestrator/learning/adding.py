@@ -58,14 +58,14 @@ class Adding:
         async with self._one_at_a_time:
             while True:
                 head = self._handbook.head
-                meanings, compared = await self._meanings(vectors, compared)
+                meanings, by = await self._meanings(vectors, compared)
                 results = gated(proposals, self._known(proposals), source, meanings)
                 deltas = [delta for each in results if isinstance(each, Passed) for delta in each.deltas]
                 refused = tuple(each for each in results if isinstance(each, Refused))
                 kept = [_refusal(each, source) for each in refused if not each.is_known]
                 with suppress(HandbookMoved):
                     changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason, behind=head)
-                    return Added(tuple(changes), refused, compared)
+                    return Added(tuple(changes), refused, by)
 
     def _known(self, proposals: Sequence[Proposal]) -> list[Behavior]:
         """Return what proposals could repeat: what shares their words or their names, and what was retired."""
