@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior
 from orchestrator.engines.embedding import Embedding
-from orchestrator.errors import EngineError, HandbookMoved, UnknownName, UserError
+from orchestrator.errors import BadConfig, EngineError, HandbookMoved, UnknownName, UserError
 from orchestrator.handbook.gates import Meaning, Passed, Refused, Source, formed, gated, normalised
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.proposals import Proposal
 from orchestrator.memory.changes import Change
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.refusals import Refusal
-from orchestrator.runtime.meaning import embed
+from orchestrator.runtime.meaning import embed, vectors_of
 
 __all__ = ["Added", "Adding"]
 
@@ -68,10 +68,11 @@ class Adding:
                     return Added(tuple(changes), refused, by)
 
     def _known(self, proposals: Sequence[Proposal]) -> list[Behavior]:
-        """Return what proposals could repeat: what shares their words or their names, and what was retired."""
-        found = {each.id: each for each in self._handbook.gone()}
+        """Return what proposals could repeat: what shares their words or their names, what was retired likewise."""
+        found: dict[int, Behavior] = {}
         for proposal in proposals:
-            alike = self._handbook.search(f"{proposal.name} {proposal.instruction}", _KNOWN)
+            text = f"{proposal.name} {proposal.instruction}"
+            alike = [*self._handbook.search(text, _KNOWN), *self._handbook.gone(text, _KNOWN)]
             found |= {each.id: each for each, _ in alike}
             with suppress(UnknownName):
                 namesake = self._handbook.behavior(normalised(proposal.name))
@@ -83,7 +84,7 @@ class Adding:
         if self._embedding is None:
             return [], "words"
         try:
-            return await self._embedding.embed([_line(each, source) for each in proposals]), "words and meaning"
+            return await vectors_of(self._embedding, [_line(each, source) for each in proposals]), "words and meaning"
         except EngineError as error:
             return [], _only_words(error)
 
@@ -95,14 +96,16 @@ class Adding:
             space = await self._embedding.space()
             while await embed(self._handbook, self._embedding):
                 pass
-        except EngineError as error:
+            nearest = [next(iter(self._handbook.nearest(space, vector, 1)), None) for vector in vectors]
+        except BadConfig:
+            raise
+        except (EngineError, UserError) as error:
             return [], _only_words(error)
-        nearest = [next(iter(self._handbook.nearest(space, vector, 1)), None) for vector in vectors]
         found = [(near[0].name, near[1]) if near else ("", 0.0) for near in nearest]
         return [Meaning(vector, *near) for vector, near in zip(vectors, found, strict=True)], compared
 
 
-def _only_words(error: EngineError) -> str:
+def _only_words(error: EngineError | UserError) -> str:
     return f"words, not by meaning: {error}"
 
 

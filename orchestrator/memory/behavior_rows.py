@@ -13,7 +13,7 @@ from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.memory.opening import damaged
 
-__all__ = ["by_id", "drop", "put", "selected", "whole"]
+__all__ = ["by_id", "drop", "put", "scored", "selected", "whole"]
 
 _FIELDS = tuple(each.name for each in fields(Behavior))
 _COLUMNS = ", ".join(_FIELDS)
@@ -35,6 +35,16 @@ def by_id(connection: sqlite3.Connection, key: int, ids: Sequence[int]) -> dict[
     return {
         each.id: each for each in selected(connection, key, "id IN (SELECT value FROM json_each(?))", dumps([*ids]))
     }
+
+
+def scored(
+    connection: sqlite3.Connection, key: int, found: Sequence[tuple[int, float]]
+) -> list[tuple[Behavior, float]]:
+    """Return the behaviors that an index has found, with their scores."""
+    rows = by_id(connection, key, [id for id, _ in found])
+    if len(rows) < len(found):
+        raise damaged("the index of words names behaviors that are not there")
+    return [(rows[id], score) for id, score in found]
 
 
 def put(connection: sqlite3.Connection, key: int, rows: Iterable[Behavior]) -> None:

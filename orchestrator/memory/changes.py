@@ -28,10 +28,15 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)"
 )
 _NAMED = "SELECT id FROM behaviors WHERE handbook = ? AND name = ? AND is_active"
-_USED = (
-    "SELECT 1 FROM uses JOIN changes USING (handbook, seq) "
-    "WHERE uses.handbook = ? AND behavior = ? AND run = ? AND is_current"
-)
+_USED = """
+    WITH RECURSIVE merged (id) AS (
+        VALUES (:id) UNION SELECT behaviors.id FROM behaviors JOIN merged ON merged_into = merged.id
+        WHERE handbook = :handbook
+    )
+    SELECT 1 FROM uses JOIN changes USING (handbook, seq)
+    WHERE uses.handbook = :handbook AND behavior IN merged AND run = :run AND is_current
+"""
+"""Whether a run counts for a behavior, be it that it was credited to one that was merged into it."""
 
 
 _SINCE = (
@@ -81,9 +86,13 @@ def place_of(connection: sqlite3.Connection, key: int) -> Place:
     return Place(*row)
 
 
-def logged(connection: sqlite3.Connection, key: int) -> list[Change]:
-    """Return every change in the order it was made, those that nobody stands on included."""
-    return [_change(row) for row in connection.execute(f"{_SELECT} ORDER BY seq", (key,))]
+def logged(connection: sqlite3.Connection, key: int, of: int | None = None) -> list[Change]:
+    """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
+    if of is None:
+        return [_change(row) for row in connection.execute(f"{_SELECT} ORDER BY seq", (key,))]
+    # As it is written; inside a text the quotes would be escaped. To read every row as JSON takes thirty times as long.
+    rows = connection.execute(f"{_SELECT} AND instr(after, ?) ORDER BY seq", (key, f'"id": {of},'))
+    return [change for change in map(_change, rows) if any(row.id == of for row in change.after)]
 
 
 def check_behind(connection: sqlite3.Connection, key: int, behind: int, deltas: Iterable[Delta]) -> None:
@@ -168,7 +177,8 @@ class _Writing:
         """Apply one delta; None where it changes nothing."""
         if isinstance(delta, Credit):
             delta = delta._replace(id=self._successor(delta.id))
-            if self._connection.execute(_USED, (self._key, delta.id, delta.run)).fetchone():
+            asked = {"handbook": self._key, "id": delta.id, "run": delta.run}
+            if self._connection.execute(_USED, asked).fetchone():
                 return None
         rows = self._rows(delta)
         after = changed(delta, rows, self._names(delta), id=self._id + 1, version=self._seq + 1)

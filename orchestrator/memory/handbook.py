@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta, Merge, Retire
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory import changes, refusals
-from orchestrator.memory.behavior_rows import by_id, selected, whole
+from orchestrator.memory.behavior_rows import by_id, scored, selected, whole
 from orchestrator.memory.changes import Change, place_of
 from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.store import Store
@@ -66,9 +66,12 @@ class Handbook:
     def search(self, question: str, limit: int = 40, *, sections: Sequence[str] = ()) -> list[tuple[Behavior, float]]:
         """Return active behaviors by the words they share with `question`, best first; see word_search."""
         with self._reading() as (connection, key):
-            found = found_by_words(connection, key, question, limit, sections)
-            rows = by_id(connection, key, [id for id, _ in found])
-        return [(rows[id], score) for id, score in found]
+            return scored(connection, key, found_by_words(connection, key, question, limit, sections))
+
+    def gone(self, text: str, limit: int = 40) -> list[tuple[Behavior, float]]:
+        """Return those retired behaviors whose place no other one has taken, by the words they share with `text`."""
+        with self._reading() as (connection, key):
+            return scored(connection, key, found_by_words(connection, key, text, limit, index="retired_words"))
 
     def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
         """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
@@ -124,16 +127,10 @@ class Handbook:
     def _vectors(self, space: str) -> Vectors:
         return self._spaces.setdefault(space, Vectors(space))
 
-    def gone(self) -> list[Behavior]:
-        """Return the retired behaviors whose place no other one has taken, by id."""
-        with self._reading() as (connection, key):
-            return selected(connection, key, "NOT is_active AND merged_into IS NULL ORDER BY id")
-
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
         with self._reading() as (connection, key):
-            found = changes.logged(connection, key)
-        return found if of is None else [each for each in found if any(row.id == of for row in each.after)]
+            return changes.logged(connection, key, of)
 
     @property
     def head(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topics import Topic
+from topics import NO_DIRECTIONS, Given, Topic
 
 from orchestrator.behaviors import Add, Retire
 from orchestrator.engines.base import Request
@@ -281,6 +281,17 @@ def test_where_nothing_can_be_embedded_words_are_compared_and_that_is_told(handb
     with made(Said("Fine.", GOOD), tmp_path, handbook) as pipeline:
         learnt = Strategist(pipeline, embedding=Topic("arry", is_there=False)).learn(solved(pipeline))
     assert len(learnt.new) == 1 and learnt.compared == "words, not by meaning: nothing answers"
+
+
+@pytest.mark.parametrize("word", ["behavior_carry_over", "behavior_keep_ten"])
+@pytest.mark.parametrize(("vector", "said"), NO_DIRECTIONS)
+def test_where_vectors_are_no_directions_words_are_compared_and_that_is_told(
+    handbook: Handbook, tmp_path: Path, word: str, vector: list[float] | None, said: str
+) -> None:
+    handbook.apply([Add("behavior_keep_ten", "Carry the ten along."), Add("behavior_look", "Look twice.")])
+    with made(Said("Fine.", GOOD), tmp_path, handbook) as pipeline:
+        learnt = Strategist(pipeline, embedding=Given(word, vector)).learn(solved(pipeline))
+    assert len(learnt.new) == 1 and learnt.compared.startswith("words, not by meaning: ") and said in learnt.compared
 
 
 def test_words_that_harm_give_way_to_what_is_learned_under_their_name(handbook: Handbook, tmp_path: Path) -> None:

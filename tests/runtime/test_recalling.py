@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topics import Topic
+from topics import NO_DIRECTIONS, Given, Topic
 
 from orchestrator.behaviors import Add, Credit, Retire, Update
 from orchestrator.engines.base import Request
@@ -239,6 +239,19 @@ def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
         told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
     assert told["by"] == "words, not by meaning: nothing answers"
     assert [each["id"] for each in told["behaviors"]] == [1, 2]
+
+
+@pytest.mark.parametrize("word", ["17 and 25", "behavior_draw", ""])
+@pytest.mark.parametrize(("vector", "said"), NO_DIRECTIONS)
+def test_vectors_that_are_no_directions_leave_the_words_and_the_trace_says_so(
+    handbook: Handbook, tmp_path: Path, word: str, vector: list[float] | None, said: str
+) -> None:
+    handbook.put_vectors("given", {handbook.behavior(1): [1.0, 0.0]})
+    with made(Says(CITES), handbook, tmp_path, embedding=Given(word, vector)) as pipeline:
+        result = pipeline.run(SUM)
+        told = events(pipeline, result.run_id)["recalled"]
+    assert result.status == "completed" and [each["id"] for each in told["behaviors"]] == [1, 2]
+    assert told["by"].startswith("words, not by meaning: ") and said in told["by"]
 
 
 def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path: Path) -> None:
