@@ -9,12 +9,12 @@ its place: it becomes a TaskLine with an error, and the others are none the wors
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.answers import normal
 from orchestrator.errors import BadTask
 from orchestrator.types import Message, Task
 
@@ -22,7 +22,6 @@ __all__ = ["TaskLine", "fingerprint", "is_correct", "question_print", "read_task
 
 MAX_LINE_BYTES = 16 << 20
 _ROLES = ("system", "user", "assistant", "tool")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _SHOWN_KEYS = 8
 
 
@@ -161,16 +160,4 @@ def is_correct(answer: str | None, gold: str) -> bool:
 
     Commas between digits and zeros behind the point do not count: `1,200.50` is `1200.5`.
     """
-    return answer is not None and _normal(answer) == _normal(gold)
-
-
-def _normal(text: str) -> str:
-    text = text.strip()
-    number = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    if not _NUMBER.fullmatch(number):
-        return text
-    sign, digits = ("-", number[1:]) if number[0] == "-" else ("", number.lstrip("+"))
-    whole, _, decimals = digits.partition(".")
-    whole, decimals = whole.lstrip("0") or "0", decimals.rstrip("0")
-    value = f"{whole}.{decimals}" if decimals else whole
-    return value if value == "0" else sign + value
+    return answer is not None and normal(answer) == normal(gold)
