@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.cli.streams import note
 from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.engines.embedding import EmbeddingSpec
-    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.handbook import Handbook, Place
 
-__all__ = ["embedding_of", "handbook_flag", "handbook_flags", "name_flag", "named", "reading", "writing"]
+__all__ = [
+    "configured_place",
+    "embedding_of",
+    "handbook_flag",
+    "handbook_flags",
+    "hint_at_recall",
+    "name_flag",
+    "named",
+    "place_of",
+    "reading",
+    "writing",
+]
 
 _DIGITS = 18
 """Of the largest number that SQLite can be asked for."""
@@ -40,8 +53,9 @@ def reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
-        yield Handbook(store, given["name"])
+    file, name = place_of(given)
+    with _naming_its_flag(), Store(_made(file), readonly=True) as store:
+        yield Handbook(store, name)
 
 
 @contextmanager
@@ -50,9 +64,9 @@ def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbo
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    path = _path(given)
-    with _naming_its_flag(), Store(path if makes else _made(path)) as store:
-        yield Handbook(store, given["name"])
+    file, name = place_of(given)
+    with _naming_its_flag(), Store(file if makes else _made(file)) as store:
+        yield Handbook(store, name)
 
 
 def named(text: str) -> int | str:
@@ -69,12 +83,36 @@ def embedding_of(given: Mapping[str, Any]) -> EmbeddingSpec | None:
     return load(given["config"]).embedding
 
 
-def _path(given: Mapping[str, Any]) -> Path | str:
-    """Return the handbook's file: that of --handbook, else of the configuration, else the journal's."""
-    from orchestrator.cli.stored import journal_path
-    from orchestrator.config import load
+def place_of(given: Mapping[str, Any]) -> Place:
+    """Return where the handbook is: that of --handbook, else of the configuration, else in the journal's file.
 
-    return given["file"] or load(given["config"]).run.handbook or journal_path(given)
+    A --name is the other name of one of that file's handbooks.
+    """
+    from orchestrator.cli.stored import journal_path
+    from orchestrator.memory.handbook import Place
+
+    configured = configured_place(given)
+    place = Place.of(given["file"]) if given["file"] else configured or Place(str(journal_path(given)))
+    return place if given["name"] == "default" else place._replace(name=given["name"])
+
+
+def configured_place(given: Mapping[str, Any]) -> Place | None:
+    """Return where runs recall from as the configuration has it; None for nowhere."""
+    from orchestrator.config import load
+    from orchestrator.memory.handbook import Place
+
+    said = load(given["config"]).run.handbook
+    return Place.of(said) if said else None
+
+
+def hint_at_recall(place: Place, recalled: Place | None) -> None:
+    """Say how runs recall from `place`, unless it is where they do: `recalled`, None for nowhere."""
+    if recalled is None or (_absolute(place.file), place.name) != (_absolute(recalled.file), recalled.name):
+        note(f"runs recall it with --handbook {quote(str(place))}, or `handbook` in [run]")
+
+
+def _absolute(file: str) -> Path:
+    return Path(file).absolute()
 
 
 @contextmanager

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.handbook_file import handbook_flag, handbook_flags, name_flag, reading, writing
+from orchestrator.cli.handbook_file import (
+    handbook_flag,
+    handbook_flags,
+    hint_at_recall,
+    name_flag,
+    reading,
+    writing,
+)
 from orchestrator.cli.learner import learner_of, learning_flags
 from orchestrator.cli.source import engine_flags
 from orchestrator.cli.streams import counted, fail, note, say
@@ -41,17 +48,23 @@ def learn(number: int, **given: Any) -> int:
 async def _learn(number: int, given: Mapping[str, Any]) -> int:
     from orchestrator.cli.source import open_source
     from orchestrator.learning.strategist import OWN
-    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.handbook import Handbook, Place
     from orchestrator.memory.store import Store
 
     pipeline, _ = await open_source({**given, "concurrency": None, "seed": None})
     async with pipeline:
-        own = pipeline.handbook
-        with Store(given["file"] or (own.file if own else pipeline.db)) as store:
-            learner = learner_of(pipeline, given, Handbook(store, given["name"]))
+        own = pipeline.handbook_place
+        place = Place.of(given["file"]) if given["file"] else own or Place(pipeline.db)
+        place = place if given["name"] == "default" else place._replace(name=given["name"])
+        with Store(place.file) as store:
+            learner = learner_of(pipeline, given, Handbook(store, place.name))
             for each in reversed(pipeline.journal.runs(limit=number, without=OWN)):
+                if learner.has_given_up:
+                    break
                 await learner.learn(each.id)
             learner.end()
+    if learner.has_learned and not given["quiet"]:
+        hint_at_recall(place, own)
     if learner.useless:
         fail(f"{learner.useless} with --strategist")
     return 1 if learner.useless else 0
