@@ -105,10 +105,11 @@ def configured_place(given: Mapping[str, Any]) -> Place | None:
     return Place.of(said) if said else None
 
 
-def hint_at_recall(place: Place, recalled: Place | None) -> None:
+def hint_at_recall(place: Place, recalled: Place | None, *, in_python: bool = False) -> None:
     """Say how runs recall from `place`, unless it is where they do: `recalled`, None for nowhere."""
     if recalled is None or (_absolute(place.file), place.name) != (_absolute(recalled.file), recalled.name):
-        note(f"runs recall it with --handbook {quote(str(place))}, or `handbook` in [run]")
+        flag = f"--handbook {quote(str(place))}, or `handbook` in [run]"
+        note(f"runs recall it with {f'handbook={str(place)!r} of the Pipeline' if in_python else flag}")
 
 
 def _absolute(file: str) -> Path:

@@ -64,7 +64,7 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
                 await learner.learn(each.id)
             learner.end()
     if learner.has_learned and not given["quiet"]:
-        hint_at_recall(place, own)
+        hint_at_recall(place, own, in_python=bool(given["pipeline"]))
     if learner.useless:
         fail(f"{learner.useless} with --strategist")
     return 1 if learner.useless else 0

@@ -47,6 +47,6 @@ def idle(pipeline: Pipeline) -> Iterator[str]:
     for section in recall.sections if known else ():
         if section not in known:
             there = ", ".join(sorted(known - {""})) or "none"
-            yield f"recall: sections: no behavior of handbook {place} has section {section!r}; there are: {there}"
+            yield f"recall: sections: no behavior of {place} has section {section!r}; there are: {there}"
     if recall.least and pipeline.embedding is None:
         yield f"recall: least = {recall.least} has no effect without a table [embedding]: words have no scale"

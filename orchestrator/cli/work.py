@@ -54,8 +54,7 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
     if given["learn"] and given["concurrency"] is None:
         given = {**given, "concurrency": 1}  # or the next task would begin before it could recall anything
     pipeline, concurrency = await open_source(given)
-    for told in () if given["quiet"] else (*untrained(pipeline.tools, pipeline.specs), *idle(pipeline)):
-        note(told)
+    told = () if given["quiet"] else (*untrained(pipeline.tools, pipeline.specs), *idle(pipeline))
     async with pipeline:
         batch = _stored_batch(pipeline.journal, work, given["out"]) if given["resume"] else None
         if work is None:
@@ -65,6 +64,8 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
                 note(f"resuming {work.file or 'the question: ' + _words(work.task)}")
         batch = batch or f"{work.name}#{new_id()}"
         learner = learner_of(pipeline, given) if given["learn"] else None
+        for line in told:
+            note(line)
         if work.file is not None:
             return await run_file(pipeline, work.file, batch, learner, concurrency=concurrency, given=given)
         assert work.task is not None
