@@ -150,8 +150,8 @@ def validate(as_json: bool, **given: Any) -> None:
         raise BadConfig(f"{loaded.file}: {error}") from error
     if refusal := uncalibrated(made.router, made.calibration):
         note(f"warning: it will not run yet: {refusal}")
-    for told in idle(made):
-        note(f"warning: {told}")
+    for vain in idle(made):
+        note(f"warning: {vain}")
     described = _described(loaded)
     if as_json:
         say_json({"file": str(loaded.file), **described})

@@ -206,7 +206,7 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
 
 def _handbook(pipeline: Pipeline) -> Iterator[Finding]:
     """Say what runs recall from, and what was said of it in vain."""
-    from orchestrator.cli.idle import held, idle
+    from orchestrator.cli.idle import idle, looked_at
     from orchestrator.cli.streams import counted
     from orchestrator.errors import StoreError
 
@@ -214,8 +214,9 @@ def _handbook(pipeline: Pipeline) -> Iterator[Finding]:
     try:
         if place is None:
             yield Finding("ok", "recall", "no handbook is named: runs recall nothing")
-        elif behaviors := held(pipeline):
-            yield Finding("ok", "recall", f"handbook {place}, {counted(len(behaviors), 'behavior')}")
+        with looked_at(pipeline) as book:
+            if book is not None:
+                yield Finding("ok", "recall", f"handbook {place}, {counted(len(book.behaviors()), 'behavior')}")
         for told in idle(pipeline):
             yield Finding("warn", "recall", told)
     except StoreError as error:

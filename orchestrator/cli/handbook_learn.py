@@ -34,7 +34,8 @@ def learn(number: int, **given: Any) -> int:
 
     Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`; with --judge
     also those that an engine holds to be right, or wrong. What is asked is a run of its own, and no run is learned
-    from twice. Exit code 1 if nothing of what the engine wrote could be read.
+    from twice. Exit code 1 if nothing of what the engine wrote could be read:
+    after five runs it is asked no more.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
 

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.handbook.recall import Recall
-from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.handbook import Handbook, Place
+from orchestrator.memory.opening import MEMORY
 from orchestrator.memory.store import Store
 
 if TYPE_CHECKING:
-    from orchestrator.behaviors import Behavior
     from orchestrator.runtime.pipeline import Pipeline
 
-__all__ = ["held", "idle"]
+__all__ = ["idle", "looked_at"]
 
 
-def held(pipeline: Pipeline) -> list[Behavior] | None:
-    """Return the behaviors that runs may recall; None where the handbook's file is still to be made, which it is not
-    here. Raises StoreError."""
+@contextmanager
+def looked_at(pipeline: Pipeline) -> Iterator[Handbook | None]:
+    """Open what runs recall from, to read it; None where there is none, or its file is still to be made, which it is
+    not here. Raises StoreError."""
     place = pipeline.handbook_place
-    if place is None:
-        return []
-    if place.file == ":memory:":
-        assert pipeline.handbook is not None
-        return pipeline.handbook.behaviors()
-    file = Path(place.file)
-    if not file.exists() or (file.is_file() and not file.stat().st_size):
-        return None
-    with Store(file, readonly=True) as store:
-        return Handbook(store, place.name).behaviors()
+    if place is None or place.file == MEMORY:
+        yield pipeline.handbook
+    elif _is_empty(Path(place.file)):
+        yield None
+    else:
+        with Store(place.file, readonly=True) as store:
+            yield Handbook(store, place.name)
+
+
+def _is_empty(file: Path) -> bool:
+    return not file.exists() or (file.is_file() and not file.stat().st_size)
 
 
 def idle(pipeline: Pipeline) -> Iterator[str]:
@@ -40,13 +43,17 @@ def idle(pipeline: Pipeline) -> Iterator[str]:
         if recall != Recall():
             yield "[recall] has no effect without a handbook: give --handbook FILE, or `handbook` in [run]"
         return
-    behaviors = held(pipeline)
-    if not behaviors:
-        yield f"handbook {place} is {'new and ' if behaviors is None else ''}empty: there is nothing to recall yet"
-    known = {each.section for each in behaviors or ()}
-    for section in recall.sections if known else ():
-        if section not in known:
-            there = ", ".join(sorted(known - {""})) or "none"
-            yield f"recall: sections: no behavior of {place} has section {section!r}; there are: {there}"
+    with looked_at(pipeline) as book:
+        if book is None or not book.head:
+            yield f"handbook {place} is {'new and ' if book is None else ''}empty: there is nothing to recall yet"
+        else:
+            yield from _sections(book, place, recall)
     if recall.least and pipeline.embedding is None:
         yield f"recall: least = {recall.least} has no effect without a table [embedding]: words have no scale"
+
+
+def _sections(book: Handbook, place: Place, recall: Recall) -> Iterator[str]:
+    for section in recall.sections:
+        if not book.behaviors(section=section):
+            known = ", ".join(sorted({each.section for each in book.behaviors()} - {""})) or "none"
+            yield f"recall: sections: no behavior of {place} has section {section!r}; there are: {known}"

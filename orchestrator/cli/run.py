@@ -24,7 +24,11 @@ __all__ = ["run"]
 @router_flags
 @agent_flags
 @run_flags
-@click.option("--learn", is_flag=True, help="Learn from each run into the handbook; the next task recalls it.")
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Learn from each run before the next task; one at a time, if no --concurrency is given.",
+)
 @learning_flags
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Results of a file of tasks; new, or --resume."

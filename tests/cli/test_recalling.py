@@ -85,7 +85,7 @@ def test_doctor_says_what_runs_recall_from(orchestrator: Call) -> None:
         "warn  recall       recall: least = 0.9 has no effect without a table [embedding]: words have no scale",
         "ok    recall       by words only: no table [embedding] is configured",
     ]
-    assert said(handbook="'own.db'")[0].endswith("handbook own.db is empty: there is nothing to recall yet")
+    assert said(handbook="'own.db'")[1].endswith("handbook own.db is empty: there is nothing to recall yet")
     Path("own.db").write_text("no database of ours")
     assert said(handbook="'own.db'")[0].startswith("fail  recall       own.db is not a SQLite database")
 
