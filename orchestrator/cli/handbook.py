@@ -8,20 +8,12 @@ from typing import Any
 import click
 
 from orchestrator.cli.handbook_exchange import export, import_behaviors
-from orchestrator.cli.handbook_file import (
-    configured_place,
-    embedding_of,
-    handbook_flags,
-    hint_at_recall,
-    named,
-    place_of,
-    reading,
-    writing,
-)
+from orchestrator.cli.handbook_file import embedding_of, handbook_flags, named, reading, writing
 from orchestrator.cli.handbook_learn import curate, learn
 from orchestrator.cli.handbook_look import list_behaviors, log, search, show
 from orchestrator.cli.handbook_refused import admit, refused
 from orchestrator.cli.streams import counted, note
+from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
 
 __all__ = ["handbook"]
@@ -77,7 +69,7 @@ def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any
     with writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     note(f"behavior {change.after[0].id} added")
-    hint_at_recall(place_of(given), configured_place(given))
+    hint_at_recall(given)
 
 
 @handbook.command("retire", epilog="Example: orchestrator handbook retire behavior_check_sums")

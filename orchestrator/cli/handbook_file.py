@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
-from orchestrator.cli.streams import note
 from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from orchestrator.memory.handbook import Handbook, Place
 
 __all__ = [
-    "configured_place",
+    "DEFAULT",
     "embedding_of",
     "handbook_flag",
     "handbook_flags",
-    "hint_at_recall",
     "name_flag",
     "named",
     "place_of",
@@ -31,11 +29,14 @@ __all__ = [
     "writing",
 ]
 
+DEFAULT = "default"
+"""The handbook of a file that nobody names."""
+
 _DIGITS = 18
 """Of the largest number that SQLite can be asked for."""
 
 name_flag = click.option(
-    "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
+    "--name", default=DEFAULT, show_default=True, metavar="NAME", help="Which handbook of the file."
 )
 handbook_flag = click.option(
     "--handbook", "file", metavar="FILE", help="The handbook's file; the config's or the journal's unless given."
@@ -43,8 +44,13 @@ handbook_flag = click.option(
 
 
 def handbook_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags that `reading` and `writing` look at."""
-    return config_flag(db_flag(handbook_flag(name_flag(command))))
+    """Give a command the flags that `reading` and `writing` look at; the name in FILE#NAME is its --name."""
+
+    @wraps(command)
+    def placed(*arguments: Any, **given: Any) -> Any:
+        return command(*arguments, **{**given, "name": place_of(given).name})
+
+    return config_flag(db_flag(handbook_flag(name_flag(placed))))
 
 
 @contextmanager
@@ -53,9 +59,8 @@ def reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    file, name = place_of(given)
-    with _naming_its_flag(), Store(_made(file), readonly=True) as store:
-        yield Handbook(store, name)
+    with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
+        yield Handbook(store, given["name"])
 
 
 @contextmanager
@@ -64,9 +69,9 @@ def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbo
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
-    file, name = place_of(given)
-    with _naming_its_flag(), Store(file if makes else _made(file)) as store:
-        yield Handbook(store, name)
+    path = _path(given)
+    with _naming_its_flag(), Store(path if makes else _made(path)) as store:
+        yield Handbook(store, given["name"])
 
 
 def named(text: str) -> int | str:
@@ -86,34 +91,19 @@ def embedding_of(given: Mapping[str, Any]) -> EmbeddingSpec | None:
 def place_of(given: Mapping[str, Any]) -> Place:
     """Return where the handbook is: that of --handbook, else of the configuration, else in the journal's file.
 
-    A --name is the other name of one of that file's handbooks.
+    A --name is another handbook of that file.
     """
     from orchestrator.cli.stored import journal_path
-    from orchestrator.memory.handbook import Place
-
-    configured = configured_place(given)
-    place = Place.of(given["file"]) if given["file"] else configured or Place(str(journal_path(given)))
-    return place if given["name"] == "default" else place._replace(name=given["name"])
-
-
-def configured_place(given: Mapping[str, Any]) -> Place | None:
-    """Return where runs recall from as the configuration has it; None for nowhere."""
     from orchestrator.config import load
     from orchestrator.memory.handbook import Place
 
-    said = load(given["config"]).run.handbook
-    return Place.of(said) if said else None
+    said = given["file"] or load(given["config"]).run.handbook
+    place = Place.of(said) if said else Place(str(journal_path(given)))
+    return place if given["name"] == DEFAULT else place._replace(name=given["name"])
 
 
-def hint_at_recall(place: Place, recalled: Place | None, *, in_python: bool = False) -> None:
-    """Say how runs recall from `place`, unless it is where they do: `recalled`, None for nowhere."""
-    if recalled is None or (_absolute(place.file), place.name) != (_absolute(recalled.file), recalled.name):
-        flag = f"--handbook {quote(str(place))}, or `handbook` in [run]"
-        note(f"runs recall it with {f'handbook={str(place)!r} of the Pipeline' if in_python else flag}")
-
-
-def _absolute(file: str) -> Path:
-    return Path(file).absolute()
+def _path(given: Mapping[str, Any]) -> str:
+    return place_of(given).file
 
 
 @contextmanager

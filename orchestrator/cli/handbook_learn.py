@@ -7,17 +7,11 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.handbook_file import (
-    handbook_flag,
-    handbook_flags,
-    hint_at_recall,
-    name_flag,
-    reading,
-    writing,
-)
+from orchestrator.cli.handbook_file import DEFAULT, handbook_flag, handbook_flags, name_flag, reading, writing
 from orchestrator.cli.learner import learner_of, learning_flags
 from orchestrator.cli.source import engine_flags
 from orchestrator.cli.streams import counted, fail, note, say
+from orchestrator.cli.unrecalled import hint
 
 __all__ = ["curate", "learn"]
 
@@ -34,8 +28,8 @@ def learn(number: int, **given: Any) -> int:
 
     Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`; with --judge
     also those that an engine holds to be right, or wrong. What is asked is a run of its own, and no run is learned
-    from twice. Exit code 1 if nothing of what the engine wrote could be read:
-    after five runs it is asked no more.
+    from twice. Exit code 1 if nothing of what the engine wrote could be read: after five runs it
+    is asked no more.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
 
@@ -48,7 +42,7 @@ def learn(number: int, **given: Any) -> int:
 
 async def _learn(number: int, given: Mapping[str, Any]) -> int:
     from orchestrator.cli.source import open_source
-    from orchestrator.learning.strategist import OWN
+    from orchestrator.learning.looks import OWN
     from orchestrator.memory.handbook import Handbook, Place
     from orchestrator.memory.store import Store
 
@@ -56,7 +50,7 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
     async with pipeline:
         own = pipeline.handbook_place
         place = Place.of(given["file"]) if given["file"] else own or Place(pipeline.db)
-        place = place if given["name"] == "default" else place._replace(name=given["name"])
+        place = place if given["name"] == DEFAULT else place._replace(name=given["name"])
         with Store(place.file) as store:
             learner = learner_of(pipeline, given, Handbook(store, place.name))
             for each in reversed(pipeline.journal.runs(limit=number, without=OWN)):
@@ -65,7 +59,7 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
                 await learner.learn(each.id)
             learner.end()
     if learner.has_learned and not given["quiet"]:
-        hint_at_recall(place, own, in_python=bool(given["pipeline"]))
+        hint(place, own, in_python=bool(given["pipeline"]))
     if learner.useless:
         fail(f"{learner.useless} with --strategist")
     return 1 if learner.useless else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.handbook_file import embedding_of, handbook_flags, named, place_of, reading, writing
+from orchestrator.cli.handbook_file import embedding_of, handbook_flags, named, reading, writing
 from orchestrator.cli.streams import counted, note, say
 from orchestrator.errors import StoreError
 
@@ -115,8 +115,8 @@ def _say_what_it_does(found: Behavior, given: Mapping[str, Any]) -> None:
 
     try:
         with open_journal(given) as journal:
-            tally = tallies(journal, place_of(given).name).get(found.id, Tally())
-            told = [*trials(journal, place_of(given).name)]
+            tally = tallies(journal, given["name"]).get(found.id, Tally())
+            told = [*trials(journal, given["name"])]
     except StoreError as missing:
         say(f"   what showing it does cannot be told: {missing}")
         return
@@ -146,7 +146,7 @@ def _tallies(given: Mapping[str, Any]) -> dict[int, Tally] | None:
 
     try:
         with open_journal(given) as journal:
-            return tallies(journal, place_of(given).name)
+            return tallies(journal, given["name"])
     except StoreError:
         return None
 

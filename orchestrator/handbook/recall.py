@@ -22,7 +22,7 @@ class Recall:
     """What a run is shown of a handbook. Raises UserError for options that mean nothing.
 
     limit: behaviors, at most.
-    tokens: that their lines may have, counted by the largest engine.
+    tokens: that they may have in the prompt, with the line above them, counted by the largest engine.
     by: what finds them: what the question says, or the topic that the task names. By topic all behaviors of that
         section are found, those first that helped most often for what they harmed; a task without one is shown nothing.
     every: how often: once in a run, for the question, or before each step, for the question and the last step.
