@@ -23,7 +23,7 @@ from orchestrator.bench.folder import Folder
 from orchestrator.bench.online_sample import answer_of, of_attempt, of_learning, sample_of
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.shuffled import lay, shuffled
-from orchestrator.bench.workloads.base import Workload, fingerprint, scored
+from orchestrator.bench.workloads.base import Workload, scored
 from orchestrator.errors import UserError
 from orchestrator.learning.second_attempts import SecondAttempts
 from orchestrator.learning.strategist import Learnt, Strategist
@@ -33,17 +33,18 @@ from orchestrator.memory.ids import derived
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.tasks import question_print
 from orchestrator.types import Status, Task
 
-__all__ = ["ARMS", "HELD_OUT", "LEARNS", "NONE", "SECOND", "SHUFFLED", "Online", "OnlinePlan"]
+__all__ = ["ARMS", "HELD_OUT", "LEARNED", "NONE", "SECOND", "SHUFFLED", "Online", "OnlinePlan"]
 
-NONE, LEARNS, SHUFFLED = ARMS = ("no handbook", "handbook", "shuffled")
+NONE, LEARNED, SHUFFLED = ARMS = ("no handbook", "handbook", "shuffled")
 """What each task is answered with."""
 SECOND = ("guided", "revised")
 """Second attempts behind the answer without a handbook."""
 HELD_OUT = "held out, "
 """Begins the name of an arm that answers the tasks that nothing is learned from."""
-BOOK, TWIN = "handbook.db", "shuffled.db"
+_BOOK, _TWIN = "handbook.db", "shuffled.db"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ class Online:
         self._tasks, self._held_out = _drawn(plan)
         self._online_arms = (*ARMS, *(SECOND if plan.second else ()))
         self._behind = tuple(HELD_OUT + arm for arm in ARMS)
-        self._stores = {name: Store(folder.path / name) for name in (BOOK, TWIN)}
-        self._book, self._twin = Handbook(self._stores[BOOK]), Handbook(self._stores[TWIN])
+        self._stores = {name: Store(folder.path / name) for name in (_BOOK, _TWIN)}
+        self._book, self._twin = Handbook(self._stores[_BOOK]), Handbook(self._stores[_TWIN], "shuffled")
         given: dict[str, Any] = {"router": pipeline.router, "calibration": pipeline.calibration, "seed": plan.seed}
         self._arms = {
             prefix + arm: pipeline.but(
@@ -120,7 +121,7 @@ class Online:
 
     async def _test_then_learn(self, task: Task) -> list[Sample]:
         found = {arm: [await self._answered(arm, task)] for arm in ARMS}
-        (first,), (tested,) = found[NONE], found[LEARNS]
+        (first,), (tested,) = found[NONE], found[LEARNED]
         told: dict[str, dict[str, int]] = {}
         if self._second is not None:
             for attempt in (await self._second.guided(first.run.id), await self._second.revised(first.run.id)):
@@ -129,7 +130,7 @@ class Online:
         learnt = await self._learnt(tested, is_right=self._reward(task, answer_of(tested)) >= 1)
         behaviors = self._book.behaviors()
         lay(self._twin, shuffled(behaviors))
-        told[LEARNS] = of_learning(learnt, behaviors)
+        told[LEARNED] = of_learning(learnt, behaviors)
         return [self._sample(arm, task, runs, told.get(arm, {})) for arm, runs in found.items()]
 
     async def _learnt(self, tested: StoredRun, *, is_right: bool) -> Learnt:
@@ -182,6 +183,6 @@ def _drawn(plan: OnlinePlan) -> tuple[list[Task], list[Task]]:
     if len(drawn) < plan.tasks + plan.held_out:
         wanted = f"{plan.tasks} to learn from and {plan.held_out} held out are too many"
         raise UserError(f"{name} has {len(drawn)} tasks in split {plan.split}: {wanted}")
-    if {*map(fingerprint, tasks)} & {*map(fingerprint, held_out)}:
+    if {*map(question_print, tasks)} & {*map(question_print, held_out)}:
         raise UserError(f"{name} asks the same question twice: what is held out must not have been learned from")
     return tasks, held_out

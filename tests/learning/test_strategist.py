@@ -143,6 +143,21 @@ def test_a_result_or_an_id_is_learned_from_out_of_plain_code_into_the_pipelines_
         assert "behavior_carry_over" in shown(pipeline, pipeline.run("Carry what?").run_id)
 
 
+def test_what_was_taken_back_is_learned_again_and_nobody_is_asked_again(handbook: Handbook, tmp_path: Path) -> None:
+    said = Said("Fine.", GOOD)
+    with made(said, tmp_path, handbook) as pipeline:
+        first, second = solved(pipeline), solved(pipeline)
+        for run in (first, second):
+            Strategist(pipeline).learn(run)
+        asked_before = len(said.requests)
+        handbook.rollback(0)
+        assert [len(Strategist(pipeline).learn(run).new) for run in (first, second)] == [1, 0]
+        assert len(said.requests) == asked_before
+        handbook.apply([Add("behavior_own", "Look.")])
+        handbook.rollback(handbook.head - 1)  # takes back nothing that a run has taught
+        assert Strategist(pipeline).learn(first).skipped == "it was learned from before"
+
+
 def test_what_a_person_retired_and_forgot_does_not_come_back_from_the_same_run(
     handbook: Handbook, tmp_path: Path
 ) -> None:

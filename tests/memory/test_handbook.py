@@ -365,6 +365,18 @@ def test_going_back_anywhere_gives_the_very_rows_and_merges_keep_the_sum_of_coun
             assert rows_of(handbook) == rows and handbook.head == seq
 
 
+def test_what_took_the_place_of_something_was_learned_from_all_that_it_was_learned_from(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{name}", f"Do {name}.", task=f"t{name}") for name in "abcd"])
+    handbook.apply([Merge(2, (1,)), Merge(3, (2,)), Retire(4)])
+    every = [1, 2, 3, 4, 99]
+    assert [handbook.learned_from({f"t{name}"}, every) for name in "abc"] == [{1, 2, 3}, {2, 3}, {3}]
+    assert handbook.learned_from({"td", "none"}, every) == {4}
+    assert handbook.learned_from({"ta"}, [3]) == {3} and handbook.learned_from({"ta"}, [4]) == set()
+    assert handbook.learned_from({}, every) == handbook.learned_from({"ta"}, []) == set()
+    handbook.rollback(5)  # behind the first merge
+    assert handbook.learned_from({"ta"}, every) == {1, 2}
+
+
 WRITER = """
 import sys
 from orchestrator.behaviors import Add, Credit

@@ -227,7 +227,29 @@ def test_an_older_file_is_read_as_one_whose_handbook_is_empty_and_then_takes_beh
         assert columns_of(Database(store.connection)) == COLUMNS
 
 
-OLDER = [(1, "m002_speculation"), (2, "m003_learning"), (3, "m004_handbook"), (4, "m005_refusals")]
+OLDER = [
+    (1, "m002_speculation"),
+    (2, "m003_learning"),
+    (3, "m004_handbook"),
+    (4, "m005_refusals"),
+]
+
+
+def test_a_file_from_before_successors_were_indexed_says_what_was_learned_from_what_and_then_finds_it_fast(
+    path: Path,
+) -> None:
+    of_schema(path, 5, "m006_words_apart")
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO handbooks (key, name, created_s) VALUES (1, 'default', 1.0)")
+    row = "INSERT INTO behaviors VALUES (?, 1, ?, ?, 'Add.', '', 'do', 1, ?, ?, '', NULL, ?, 0, 0, 0)"
+    connection.executemany(row, [(1, 1, "behavior_a", 0, 2, "t1"), (2, 2, "behavior_b", 1, None, "t2")])
+    connection.commit()
+    connection.close()
+    for options in ({"readonly": True}, {}):
+        with Store(path, **options) as store:
+            assert Handbook(store).learned_from({"t1"}, [1, 2]) == {1, 2}
+            indexes = {each.name for each in Database(store.connection)["behaviors"].indexes}
+            assert ("behaviors_by_successor" in indexes) is (options == {})
 
 
 @pytest.mark.parametrize(("number", "next_one"), OLDER)
