@@ -10,18 +10,18 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.looks import OWN
+from orchestrator.learning.looks import OWN, REVERSED
 from orchestrator.memory.base import BatchRun, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Status, Task
 
-__all__ = ["REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
+__all__ = ["ELSEWHERE", "REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
 
 SPLITS = ("train", "calibration", "report", "all")
-REVERSED = "reversed"
-"""The batch of the runs in which traces are written, and the kind of the event that has a trace's figures."""
+ELSEWHERE = ("they are of another batch", "they began at another time")
+"""Why runs are left out that nobody asked for."""
 WHOLE = (Status.COMPLETED, Status.DEGRADED)
 """How a run ends whose text nothing cut off."""
 
@@ -67,12 +67,16 @@ class Chosen(NamedTuple):
 
 
 def chosen(journal: Journal, wanted: Wanted, left: Counter[str]) -> Iterator[Chosen]:
-    """Yield the runs that are wanted; why others are not goes into `left`.
+    """Yield the runs that are wanted; why others are not goes into `left`, but for questions and traces of ours that
+    nobody named.
 
     Raises UnknownName or UserError for a name that is none.
     """
     for each in _named(journal, wanted) if wanted.names else journal.each_run():
-        if why := _unfit(each, wanted):
+        is_own = each.run.batch.startswith(OWN)
+        if is_own and not wanted.names:
+            continue
+        if why := "they are questions or traces of ours, and no tasks" if is_own else _unfit(each, wanted):
             left[why] += 1
             continue
         stored = journal.at(each.key)
@@ -106,13 +110,9 @@ def _unfit(each: BatchRun, wanted: Wanted) -> str:
     """Return why a run is not read; empty if it is."""
     run, outcome = each.run, each.outcome
     if not run.batch.startswith(wanted.batch):
-        return "they are of another batch"
+        return ELSEWHERE[0]
     if not wanted.since_s <= run.created_s < wanted.until_s:
-        return "they began at another time"
-    if run.batch.startswith(OWN):
-        return "they are questions of a learner, and no tasks"
-    if run.batch == REVERSED:
-        return "they are traces of `export reverse`"
+        return ELSEWHERE[1]
     if outcome is None:
         return "they have not ended"
     if outcome.status not in wanted.statuses:

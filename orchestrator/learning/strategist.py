@@ -168,7 +168,7 @@ class Strategist:
     def _idle(self, stored: StoredRun) -> str:
         """Return why a run is left alone; empty where it is not."""
         if stored.run.batch.startswith(OWN):
-            return "it is a question of ours"
+            return "it is a question or a trace of ours"
         if stored.outcome is None:
             return "it has not ended"
         if stored.outcome.status == Status.FAILED:

@@ -83,6 +83,29 @@ def test_sft_takes_the_right_runs_of_train_and_says_what_it_leaves(ran: Call) ->
     assert len(everything) == 11 and "1 run left out: they were wrong" in told
 
 
+def test_the_same_chat_is_written_once_and_how_many_more_there_were_is_told(ran: Call) -> None:
+    once, _ = exported(ran, "sft")
+    assert ran("run", "--pipeline", "agent.py:pipeline", "tasks.jsonl", "--quiet").exit_code == 0
+    twice, told = exported(ran, "sft")
+    assert twice == once
+    assert f"{len(once)} lines left out: an earlier one has the same messages" in told
+    log, _ = exported(ran, "drafts")
+    assert len(log) > len({json.dumps([each["prompt"], each["completion"]]) for each in log})
+
+
+def test_where_nothing_is_left_the_reason_of_most_tasks_is_told_with_its_mend(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT.replace('handbook="handbook.db"', '"large", budget=orc.types.Budget(steps=2)'))
+    for number in range(2):
+        orchestrator("run", "--pipeline", "agent.py:pipeline", f"Say {number}.")
+    nothing = orchestrator("export", "drafts", "--split", "all", "--status", "budget")
+    assert nothing.exit_code == 2 and nothing.stderr.splitlines() == [
+        "2 runs left out: no smaller engine drafted a step in them: run with a router that lets the small one, such as "
+        "specreason",
+        "error: nothing to export: of most runs, no smaller engine drafted a step in them: run with a router that lets "
+        "the small one, such as specreason",
+    ]
+
+
 def test_drafts_are_a_log_or_pairs(ran: Call) -> None:
     log, _ = exported(ran, "drafts")
     assert all(type_of(each) == {"prompt", "completion", "label"} for each in log)
