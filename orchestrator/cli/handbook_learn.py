@@ -48,7 +48,11 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
     async with pipeline:
         own = pipeline.handbook
         with Store(given["file"] or (own.file if own else pipeline.db)) as store:
-            learner = learner_of(pipeline, given, Handbook(store, given["name"]))
+            book = Handbook(store, given["name"])
+            names = book.names()
+            if book.name not in (names or ["default"]) and not given["quiet"]:
+                note(f"handbook {book.name!r} is new in {book.file}, which has {', '.join(names) or 'none yet'}")
+            learner = learner_of(pipeline, given, book)
             for each in reversed(pipeline.journal.runs(limit=number, without=OWN)):
                 await learner.learn(each.id)
             learner.end()

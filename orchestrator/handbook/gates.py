@@ -147,8 +147,9 @@ def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: M
     words = add.name.removeprefix(PREFIX).replace("_", " ")
     if found := order_in(add.instruction, add.section, words):
         return Refused(proposal, "orders", f"{add.name} reads like an order to an engine: {found!r:.60}")
-    if source.answer is not None and _holds(f"{add.instruction} {words}", source.answer):
-        return Refused(proposal, "answer", f"{add.name} holds the answer of the task that it was learned from")
+    if source.answer is not None and (where := _holding(source.answer, instruction=add.instruction, name=words)):
+        told = f"the answer of the task that it was learned from, in the {where}: {source.answer!r:.40}"
+        return Refused(proposal, "answer", f"{add.name} holds {told}")
     return _repeated(proposal, add, said, meaning)
 
 
@@ -158,10 +159,13 @@ def _repeated(proposal: Proposal, add: Add, said: Sequence[_Said], meaning: Mean
     for each in said:
         is_same = alike(each.words, words) >= NEAR
         if is_same and not each.is_active:
-            return Refused(proposal, "retired", f"{add.name} says what {each.name} said, which is retired")
+            said_before = "was there" if each.name == add.name else f"says what {each.name} said"
+            return Refused(proposal, "retired", f"{add.name} {said_before}, which is retired")
         if is_same or (each.is_active and each.name == add.name and not each.harms):
             is_known = (each.name, each.instruction) == (add.name, add.instruction)
-            return Refused(proposal, "twice", f"{add.name} says what {each.name} says", is_known)
+            there = "is there already" if is_known else "is there already, in other words"
+            says = there if each.name == add.name else f"says what {each.name} says"
+            return Refused(proposal, "twice", f"{add.name} {says}", is_known)
         if each.is_active and each.name == add.name:
             instead = Retire(each.id)
     if meaning is not None and (other := _meant(meaning, said, instead)):
@@ -176,6 +180,11 @@ def _meant(meaning: Meaning, said: Sequence[_Said], instead: Retire | None) -> s
         return meaning.nearest
     of_text = (each for each in said if each.vector is not None)
     return next((each.name for each in of_text if cosine(meaning.vector, each.vector or ()) >= SAME_MEANING), "")
+
+
+def _holding(answer: str, **texts: str) -> str:
+    """Return the name of the text that holds an answer, empty for none."""
+    return next((name for name, text in texts.items() if _holds(text, answer)), "")
 
 
 def _holds(text: str, answer: str) -> bool:

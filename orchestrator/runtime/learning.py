@@ -210,6 +210,8 @@ class Rewarded(NamedTuple):
     run_id: str
     learner: str
     """The router that has learned from it; empty where it does not learn."""
+    credited: tuple[str, ...] = ()
+    """Names of the behaviors that it counts for."""
 
 
 def give_reward(
@@ -232,10 +234,11 @@ def give_reward(
         lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
     if (of_mode := _known(stored, MODE)) is not None:
         lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
+    credited: tuple[str, ...] = ()
     if journal.reward_of(stored.key) is None:  # else the journal refuses this one
-        recalling.credit_late(journal, stored, number, handbook)
+        credited = recalling.credit_late(journal, stored, number, handbook)
     journal.reward(stored.key, number, lessons)
-    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
+    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "", credited)
 
 
 def _mode_of(stored: StoredRun, given: Any) -> Any:

@@ -156,23 +156,26 @@ def settle(run: Run, reward: float | None) -> None:
     run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
     if reward is not None and found.cited:
         try:
-            lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
+            lost = _uncredited(_credit([shown[name] for name in found.cited], run.handbook, run.id, reward))
         except _Gone as gone:
             lost = str(gone)
         _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> None:
-    """Credit what a run cited whose reward came after its end; `at_hand` is opened already, if it is the one.
+def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> tuple[str, ...]:
+    """Credit what a run cited whose reward came after its end, and return the names of what is there still; `at_hand`
+    is opened already, if it is the one.
 
     Raises StoreError where its handbook is not there.
     """
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
-    if cited:
-        shown = _ids_of(standing(stored.events))
-        lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
-        _tell_lost(journal, stored.key, len(stored.kept()), lost)
-        journal.commit(stored.key)
+    if not cited:
+        return ()
+    shown = _ids_of(standing(stored.events))
+    lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
+    _tell_lost(journal, stored.key, len(stored.kept()), _uncredited(lost))
+    journal.commit(stored.key)
+    return tuple(name for name in cited if shown[name][0] not in lost)
 
 
 class _Gone(StoreError):
@@ -196,8 +199,8 @@ def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, tuple[int, Recall
     return {each.name: (each.id, recalled) for _, recalled in sets for each in recalled.shown}
 
 
-def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> str:
-    """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
+def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> list[int]:
+    """Credit behaviors that are there still, one that was merged through its successor; return which are not."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
     lost: list[int] = []
     for id, recalled in cited:
@@ -206,6 +209,10 @@ def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run
                 handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
         except UnknownName:  # somebody went back behind the change that added it
             lost.append(id)
+    return lost
+
+
+def _uncredited(lost: Sequence[int]) -> str:
     return f"no credit for behavior {', '.join(map(str, lost))}: not in the handbook any more" if lost else ""
 
 

@@ -227,6 +227,11 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
         "116 output and 1,614 prompt tokens of its own",
     ]
     assert len(lines(orchestrator("handbook", "list"))) == 2
+    other = orchestrator("handbook", "learn", *flags, "--name", "other").stderr.splitlines()
+    assert other[0].startswith("handbook 'other' is new in ") and other[0].endswith(", which has default")
+    assert other[-1].endswith("116 output and 1,614 prompt tokens of its own, 0 of them new")
+    known = orchestrator("handbook", "refused").stderr
+    assert known == "1 refusal\n"
     again = orchestrator("handbook", "learn", *flags)
     assert "learned 0 behaviors from 0 runs · 1 left alone: it was learned from before" in again.stderr
 

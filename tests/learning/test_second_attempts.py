@@ -187,15 +187,13 @@ async def test_every_question_has_a_handbook_of_its_own_and_the_pipelines_is_lef
         assert shared.changes() == before
 
 
-async def test_a_pipeline_without_a_limit_and_a_run_that_is_not_over_are_refused(
-    learner: Learner, tmp_path: Path
-) -> None:
+async def test_a_pipeline_without_a_limit_and_a_run_that_failed_are_refused(learner: Learner, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Budget"):
         SecondAttempts(pipeline(learner, tmp_path, tokens=None))
     broken = Scripted(lambda request: EngineProtocol("gone", engine="large"))
     async with Pipeline({"large": broken}, "large", db=tmp_path / "journal.db") as made:
         first = await made.arun(TASK)
-        with pytest.raises(UserError, match="is not over"):
+        with pytest.raises(UserError, match="failed, and a second attempt needs a first answer"):
             await SecondAttempts(made).guided(first.run_id)
 
 
