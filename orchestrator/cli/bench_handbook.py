@@ -14,7 +14,7 @@ import click
 from orchestrator.cli.source import agent_flags, engine_flags, open_source, router_flags, run_flags
 from orchestrator.cli.workload import workload as workload_of
 from orchestrator.cli.workload import workload_flag
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
@@ -102,6 +102,9 @@ def _tasks(given: Mapping[str, Any]) -> tuple[Workload, str]:
 def _plan(given: Mapping[str, Any], workload: Workload, split: str, pipeline: Pipeline) -> OnlinePlan:
     from orchestrator.bench.online import OnlinePlan
 
+    strategist = given["strategist"]
+    if strategist is not None and strategist not in pipeline.writers:  # before the folder keeps it
+        raise UnknownName(f"--strategist {strategist}: the pipeline has {', '.join(pipeline.writers)}")
     return OnlinePlan(
         workload=workload,
         split=split,
@@ -109,7 +112,7 @@ def _plan(given: Mapping[str, Any], workload: Workload, split: str, pipeline: Pi
         held_out=given["held_out"],
         seed=loads(pipeline.settings)["seed"],
         second=given["second_attempts"],
-        strategist=given["strategist"],
+        strategist=strategist,
     )
 
 

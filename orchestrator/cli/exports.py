@@ -252,8 +252,8 @@ def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counte
 
 
 def _why(left: Counter[str]) -> str:
-    """Return why most of the runs that were asked for are left out."""
-    from orchestrator.exports.choosing import ELSEWHERE
+    """Return why most of the tasks' runs are left out that were asked for."""
+    from orchestrator.exports.choosing import ASIDE
 
-    asked = Counter({why: runs for why, runs in left.items() if why not in ELSEWHERE}) or left
-    return f"of most runs, {asked.most_common(1)[0][0]}" if asked else "the journal holds no run of a task"
+    asked = Counter({why: runs for why, runs in left.items() if why not in ASIDE}) or left
+    return f"of most runs, {asked.most_common(1)[0][0]}" if asked else "the journal holds no run"

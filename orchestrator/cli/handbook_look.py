@@ -13,6 +13,7 @@ from orchestrator.errors import StoreError
 
 if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
+    from orchestrator.memory.handbook import Handbook
     from orchestrator.runtime.meaning import Ranked
     from orchestrator.runtime.tracking import Tally
 
@@ -50,7 +51,7 @@ def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: A
         for each in found:
             say(line(each))
     else:
-        _list(found, _tallies(given))
+        _list(found, _tallies(given, book))
         gone = sum(not each.is_active for each in found)
         note(counted(len(found), "behavior") + (f", {gone} of them retired" if gone else ""))
 
@@ -117,14 +118,14 @@ def _way(behavior: Behavior, score: float, found: Ranked, by_words: set[int]) ->
     return "both" if found.has_cosines and score else "words"
 
 
-def _tallies(given: Mapping[str, Any]) -> dict[int, Tally] | None:
+def _tallies(given: Mapping[str, Any], book: Handbook) -> dict[int, Tally] | None:
     """Return what the journal knows of the handbook's behaviors; None where there is no journal."""
     from orchestrator.cli.stored import open_journal
     from orchestrator.runtime.tracking import tallies
 
     try:
         with open_journal(given) as journal:
-            return tallies(journal, given["name"])
+            return tallies(journal, book)
     except StoreError:
         return None
 

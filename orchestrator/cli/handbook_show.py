@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
     from orchestrator.handbook.effect import Effect, Trial
     from orchestrator.memory.changes import Change
+    from orchestrator.memory.handbook import Handbook
     from orchestrator.runtime.tracking import Tally
 
 __all__ = ["log", "show"]
@@ -36,7 +37,7 @@ def show(behavior: str, as_json: bool, **given: Any) -> None:
         found = book.behavior(named(behavior), retired=True)
         changes = book.changes(of=found.id)
     if as_json:
-        say_json({**asdict(found), "changes": [*map(_plain, changes)], **_measured(found, given)})
+        say_json({**asdict(found), "changes": [*map(_plain, changes)], **_measured(found, book, given)})
         return
     say(f"{found.id}  {found.name}  {_state(found)}")
     say(f"   {'avoid: ' if found.polarity == 'do_not' else ''}{found.instruction}")
@@ -46,7 +47,7 @@ def show(behavior: str, as_json: bool, **given: Any) -> None:
     say(f"   used in {counted(found.uses, 'run')}: {effects}")
     for change in changes:
         say(_told(change))
-    for line in _effects(found, given):
+    for line in _effects(found, book, given):
         say(line)
 
 
@@ -74,14 +75,14 @@ def _state(behavior: Behavior) -> str:
     return f"retired, {behavior.merged_into} took its place" if behavior.merged_into else "retired"
 
 
-def _runs(found: Behavior, given: Mapping[str, Any]) -> tuple[Tally, list[Trial]]:
+def _runs(found: Behavior, book: Handbook, given: Mapping[str, Any]) -> tuple[Tally, list[Trial]]:
     """Return how often a behavior was shown, and the runs that tell what that did. Raises StoreError where there is no
     journal."""
     from orchestrator.cli.stored import open_journal
     from orchestrator.runtime.tracking import Tally, tallies, trials
 
     with open_journal(given) as journal:
-        return tallies(journal, given["name"]).get(found.id, Tally()), [*trials(journal, given["name"])]
+        return tallies(journal, book).get(found.id, Tally()), [*trials(journal, book)]
 
 
 def _both_effects(found: Behavior, told: list[Trial]) -> dict[str, Effect]:
@@ -92,10 +93,10 @@ def _both_effects(found: Behavior, told: list[Trial]) -> dict[str, Effect]:
     return {how: effect for how, effect in both.items() if effect.withheld}
 
 
-def _measured(found: Behavior, given: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(found: Behavior, book: Handbook, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return as plain data what `_effects` says; a tally of None where there is no journal."""
     try:
-        tally, told = _runs(found, given)
+        tally, told = _runs(found, book, given)
     except StoreError:
         return {"tally": None, "effects": {}}
     effects = {how.split()[0]: _figures(effect) for how, effect in _both_effects(found, told).items()}
@@ -106,10 +107,10 @@ def _figures(effect: Effect) -> dict[str, Any]:
     return {name: each if isinstance(each, int) else each._asdict() for name, each in effect._asdict().items()}
 
 
-def _effects(found: Behavior, given: Mapping[str, Any]) -> Iterator[str]:
+def _effects(found: Behavior, book: Handbook, given: Mapping[str, Any]) -> Iterator[str]:
     """Yield how often a behavior was shown, and what its runs came to beside those that were not shown it."""
     try:
-        tally, told = _runs(found, given)
+        tally, told = _runs(found, book, given)
     except StoreError as missing:
         yield f"   what showing it does cannot be told: {missing}"
         return
@@ -123,7 +124,7 @@ def _effects(found: Behavior, given: Mapping[str, Any]) -> Iterator[str]:
 
 def _effect(effect: Effect, how: str) -> Iterator[str]:
     """Yield what showing a behavior does; `how` says how it was not shown in the other runs."""
-    yield f"   of runs whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
+    yield f"   of questions whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
     for name, found, unit in (
         ("right answers", effect.right, 100),
         ("output tokens", effect.output_tokens, 1),

@@ -38,6 +38,7 @@ def reward(name: str, value: float, **given: Any) -> None:
         rewarded = give_reward(journal, name, value, router)
     told = [f"it counts for {', '.join(rewarded.credited)}"] if rewarded.credited else []
     told.append(f"{rewarded.learner} has learned from it" if rewarded.learner else "its router does not learn")
+    told += [rewarded.uncredited] if rewarded.uncredited else []
     note(f"run {rewarded.run_id} was worth {value:g}: {'; '.join(told)}")
 
 

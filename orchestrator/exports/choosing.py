@@ -11,17 +11,24 @@ from typing import Any, Literal, NamedTuple
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
 from orchestrator.learning.looks import OWN, REVERSED
-from orchestrator.memory.base import BatchRun, StoredRun
+from orchestrator.learning.second_attempts import BATCHES
+from orchestrator.memory.base import BatchRun, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Status, Task
 
-__all__ = ["ELSEWHERE", "REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
+__all__ = ["ASIDE", "REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
 
 SPLITS = ("train", "calibration", "report", "all")
-ELSEWHERE = ("they are of another batch", "they began at another time")
-"""Why runs are left out that nobody asked for."""
+ASIDE = BATCH, TIME, QUESTION, SECOND, TRACE = (
+    "they are of another batch",
+    "they began at another time",
+    "they are questions of a learner, and no tasks",
+    "they are second attempts",
+    "they are traces of `export reverse`",
+)
+"""Why runs are left out that are none of the tasks' that are asked for."""
 WHOLE = (Status.COMPLETED, Status.DEGRADED)
 """How a run ends whose text nothing cut off."""
 
@@ -67,16 +74,12 @@ class Chosen(NamedTuple):
 
 
 def chosen(journal: Journal, wanted: Wanted, left: Counter[str]) -> Iterator[Chosen]:
-    """Yield the runs that are wanted; why others are not goes into `left`, but for questions and traces of ours that
-    nobody named.
+    """Yield the runs that are wanted; why others are not goes into `left`.
 
     Raises UnknownName or UserError for a name that is none.
     """
     for each in _named(journal, wanted) if wanted.names else journal.each_run():
-        is_own = each.run.batch.startswith(OWN)
-        if is_own and not wanted.names:
-            continue
-        if why := "they are questions or traces of ours, and no tasks" if is_own else _unfit(each, wanted):
+        if why := _unfit(journal, each, wanted):
             left[why] += 1
             continue
         stored = journal.at(each.key)
@@ -106,15 +109,28 @@ def _named(journal: Journal, wanted: Wanted) -> Iterator[BatchRun]:
         yield BatchRun(key, stored.run, stored.outcome)
 
 
-def _unfit(each: BatchRun, wanted: Wanted) -> str:
+def _unfit(journal: Journal, each: BatchRun, wanted: Wanted) -> str:
     """Return why a run is not read; empty if it is."""
     run, outcome = each.run, each.outcome
     if not run.batch.startswith(wanted.batch):
-        return ELSEWHERE[0]
+        return BATCH
     if not wanted.since_s <= run.created_s < wanted.until_s:
-        return ELSEWHERE[1]
+        return TIME
+    if why := _unasked(journal, run):
+        return why
     if outcome is None:
         return "they have not ended"
     if outcome.status not in wanted.statuses:
         return f"their status is {outcome.status}"
     return ""
+
+
+def _unasked(journal: Journal, run: RunRow) -> str:
+    """Return why a run, or the one that a fork goes back to, is no answer to a user's task; empty if it is."""
+    while run.parent is not None:
+        run = journal.run(run.parent).run
+    if run.batch == REVERSED:
+        return TRACE
+    if run.batch.startswith(BATCHES):  # one that shows the first is another text, which another split may own
+        return SECOND
+    return QUESTION if run.batch.startswith(OWN) else ""

@@ -67,6 +67,7 @@ def test_a_comparison_fills_its_folder_and_goes_on_and_is_reported_again(orchest
         ((*NUMBERS, "--handbook", "mine.db"), "leave out --handbook"),
         ((*NUMBERS, "--concurrency", "2"), "leave out --concurrency"),
         ((*NUMBERS, "--split", "none"), "has train, calibration, report, all"),
+        ((*NUMBERS, "--strategist", "coach"), "--strategist coach: the pipeline has large"),
     ],
 )
 def test_what_makes_no_sense_is_refused(orchestrator: Call, more: tuple[str, ...], said: str) -> None:
