@@ -112,7 +112,8 @@ def _made(
     try:
         return make(**values)
     except UserError as error:
-        raise BadConfig(f"{origin.named(path)}: {error}") from error
+        said = str(error).removeprefix(f"{path[-1]}: ")  # it is named already
+        raise BadConfig(f"{origin.named(path)}: {said}") from error
 
 
 def checked(hint: Any, value: Any, origin: Origin, *path: str) -> Any:

@@ -238,6 +238,7 @@ def test_engines_from_flags_replace_their_namesakes_or_join_at_their_end() -> No
         ('[embedding]\npath = "a"\nmodel = "m"\n', "embedding: model is for a server: leave it out beside a path"),
         ('[embedding]\npath = "a"\ntimeout_s = 0\n', "embedding: timeout_s = 0.0 must be above 0"),
         ("[budget]\ntokens = 0\n", "budget: budget tokens = 0: a limit is a whole number above 0"),
+        ("[recall]\nlimit = 0\n", "toml: recall: limit = 0 must be a whole number, at least 1"),
         ("[budget]\ntokens = 1.5\n", "budget.tokens must be a valid integer, not 1.5"),
         (SMALL + "[budget.engines.huge]\ntokens = 1\n", "budget.engines.huge: no such key; known: small"),
         (SMALL + "[budget.engines.small]\nsteps = 1\n", "budget of engine 'small': only tokens, prompt_tokens"),

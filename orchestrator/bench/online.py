@@ -60,11 +60,14 @@ class OnlinePlan:
     seed: int
     second: bool
     """Whether there are second attempts."""
+    strategist: str | None = None
+    """The engine that reflects; None for the largest."""
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, for comparing folders."""
         plan = {name: getattr(self, name) for name in ("split", "tasks", "held_out", "seed", "second")}
-        return {"protocol": "handbook", "workload": dict(self.workload.settings), **plan}
+        given = {} if self.strategist is None else {"strategist": self.strategist}
+        return {"protocol": "handbook", "workload": dict(self.workload.settings), **plan, **given}
 
 
 class Online:
@@ -90,8 +93,8 @@ class Online:
         }
         self._journal = pipeline.journal
         self._engines = tuple(pipeline.engines)
-        self._strategist = Strategist(self._arms[NONE], self._book)
-        self._second = SecondAttempts(self._arms[NONE]) if plan.second else None
+        self._strategist = Strategist(self._arms[NONE], self._book, engine=plan.strategist)
+        self._second = SecondAttempts(self._arms[NONE], plan.strategist) if plan.second else None
 
     @property
     def due(self) -> int:
@@ -139,7 +142,8 @@ class Online:
         if not learnt.skipped:
             return learnt
         with Store(":memory:") as store:
-            return await Strategist(self._arms[NONE], Handbook(store)).alearn(tested, is_right=is_right)
+            book, engine = Handbook(store), self._plan.strategist
+            return await Strategist(self._arms[NONE], book, engine=engine).alearn(tested, is_right=is_right)
 
     async def _answered(self, arm: str, task: Task) -> StoredRun:
         run_id = derived("handbook", self._folder.id, arm, str(task.id))

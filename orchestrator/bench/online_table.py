@@ -15,19 +15,33 @@ __all__ = ["table"]
 
 Arms = Mapping[str, Sequence[Sample]]
 """The samples of each arm, of the same tasks in the same order."""
-_LESS = ("less none", "less shuffled")
+_LESS = {NONE: "less none", SHUFFLED: "less shuffled"}
+_NOTHING = (
+    "Nothing was learned, so there is no comparison: every task was answered without behaviors, and the figures are "
+    "those of the engines alone."
+)
 
 
 def table(samples: Iterable[Sample], settings: Mapping[str, Any], places: Iterable[Mapping[str, Any]] = ()) -> str:
     """Return the report of the samples of a folder."""
     given = list(samples)
-    parts = [_head(settings, places)]
+    has_learned = any(each.handbook.get("added") for each in given)
+    parts = [] if has_learned or not given else [wrapped(_NOTHING)]
+    parts.append(_head(settings, places))
     for names, title in ((ARMS + SECOND, "online"), ([HELD_OUT + arm for arm in ARMS], "held out")):
         arms = _shared(given, names)
+        told = {arm: each for arm, each in arms.items() if _differs(arm, each, has_learned)}
         if arms:
-            parts += [_right(arms, title), *_tokens(arms, title)]
+            parts += [_right(told, title), *_tokens(told, title)]
             parts += [_learning(arms)] * (title == "online")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _differs(arm: str, samples: Sequence[Sample], has_learned: bool) -> bool:
+    """Return whether an arm answered in another way than without a handbook, so that its figures say something."""
+    if arm in SECOND:
+        return any(each.handbook["attempted"] for each in samples)
+    return has_learned or arm == NONE
 
 
 def _shared(samples: Sequence[Sample], names: Iterable[str]) -> Arms:
@@ -63,7 +77,12 @@ def _right(arms: Arms, title: str) -> str:
         for arm, ours in right.items()
     ]
     note = f"{len(right[NONE])} tasks; 95% intervals; differences, in points, are paired by task."
-    return columns((title, "right %", *_LESS), rows, note)
+    return columns((title, "right %", *_heads(arms)), rows, note)
+
+
+def _heads(arms: Arms) -> list[str]:
+    """Return the heads of the differences that can be told."""
+    return [head for other, head in _LESS.items() if other in arms and len(arms) > 1]
 
 
 def _output(sample: Sample) -> int:
@@ -82,8 +101,16 @@ def _tokens(arms: Arms, title: str) -> list[str]:
             arm: [float(count(each) + _learned(each, kind) * (arm in SECOND)) for each in samples]
             for arm, samples in arms.items()
         }
-        rows = [(arm, f"{fmean(ours):.1f}", *_less(arm, tokens, paired_means, 1)) for arm, ours in tokens.items()]
-        found.append(columns((f"{title}, {kind} tokens", "per task", *_LESS), rows))
+        heads = (f"{title}, {kind} tokens", "per task", *_heads(arms))
+        exact, whole = (
+            [
+                (arm, f"{fmean(ours):.{digits}f}", *_less(arm, tokens, paired_means, 1, digits))
+                for arm, ours in tokens.items()
+            ]
+            for digits in (1, 0)
+        )
+        made = columns(heads, exact)
+        found.append(columns(heads, whole) if "\n\n" in made else made)  # whole tokens, before columns go below
     return found
 
 
@@ -93,13 +120,18 @@ def _learned(sample: Sample, kind: str) -> int:
 
 
 def _less(
-    arm: str, values: Mapping[str, Sequence[Any]], difference: Callable[[Any, Any], Interval], unit: float
+    arm: str,
+    values: Mapping[str, Sequence[Any]],
+    difference: Callable[[Any, Any], Interval],
+    unit: float,
+    digits: int = 1,
 ) -> tuple[str, ...]:
     """Return an arm less no handbook and less the shuffled one, `-` for itself."""
+    told = f"{{:+.{digits}f}} [{{:+.{digits}f}}, {{:+.{digits}f}}]"
     return tuple(
-        "-" if arm == other else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(unit * each for each in difference(*both)))
-        for other in (NONE, SHUFFLED)
-        for both in [(values[arm], values[other])]
+        "-" if arm == other else told.format(*(unit * each for each in difference(values[arm], values[other])))
+        for other in _LESS
+        if other in values and len(values) > 1
     )
 
 

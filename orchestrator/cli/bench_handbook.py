@@ -14,7 +14,7 @@ import click
 from orchestrator.cli.source import agent_flags, engine_flags, open_source, router_flags, run_flags
 from orchestrator.cli.workload import workload as workload_of
 from orchestrator.cli.workload import workload_flag
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
@@ -41,6 +41,7 @@ _REFUSED = {
 @click.option("--held-out", default=30, type=click.IntRange(0), show_default=True, help="Others, answered at the end.")
 @click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
 @click.option("--second-attempts", is_flag=True, help="Beside it, at equal budgets: guided ones, and revised ones.")
+@click.option("--strategist", metavar="ENGINE", help="Who reflects; the largest unless given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="New, or to go on in.")
 @engine_flags
 @router_flags
@@ -52,7 +53,7 @@ def bench_handbook(ctx: click.Context, /, **given: Any) -> None:
     """Answer tasks one after another, learn from each once it was answered, and report what that gained.
 
     Each task is answered without a handbook, with the handbook as it stands, and with its shuffled twin: the same
-    names and instructions, paired by lot. The answers count; then the large engine reflects on the run, told whether
+    names and instructions, paired by lot. The answers count; then the strategist reflects on the run, told whether
     it was right, and what it learned is there for the next task. Behind them other tasks are answered, and nothing is
     learned. With --second-attempts the answers without a handbook are tried again, by what was learned from them
     alone, and by revising them, within the budget of one run; for that nobody is told what is right.
@@ -101,6 +102,9 @@ def _tasks(given: Mapping[str, Any]) -> tuple[Workload, str]:
 def _plan(given: Mapping[str, Any], workload: Workload, split: str, pipeline: Pipeline) -> OnlinePlan:
     from orchestrator.bench.online import OnlinePlan
 
+    strategist = given["strategist"]
+    if strategist is not None and strategist not in pipeline.writers:  # before the folder keeps it
+        raise UnknownName(f"--strategist {strategist}: the pipeline has {', '.join(pipeline.writers)}")
     return OnlinePlan(
         workload=workload,
         split=split,
@@ -108,6 +112,7 @@ def _plan(given: Mapping[str, Any], workload: Workload, split: str, pipeline: Pi
         held_out=given["held_out"],
         seed=loads(pipeline.settings)["seed"],
         second=given["second_attempts"],
+        strategist=strategist,
     )
 
 

@@ -60,22 +60,24 @@ def export() -> None:
 
     Runs are read oldest first, all of them unless some are named. Tasks are cut into train, calibration and
     report as benchmarks cut them, and only those of train are exported unless --split says otherwise. How many
-    runs are left out, and why, is told on stderr. Texts are those of the journal; API keys are never in it.
+    runs are left out, and why, is told on stderr; the same chat is written once. Texts are those of the journal; API
+    keys are never in it.
     """
 
 
 @export.command(epilog="Example: orchestrator export sft --batch file: --out sft.jsonl")
 @_chosen_flags
 @click.option("--plain", is_flag=True, help="Runs as well that were shown no behaviors.")
+@click.option("--no-made-up", is_flag=True, help="No runs whose text names behaviors that they were not shown.")
 @_journal_flags
-def sft(plain: bool, **given: Any) -> None:
+def sft(plain: bool, no_made_up: bool, **given: Any) -> None:
     """Export right runs as chats, the behaviors that they were shown taken out: BC-SFT.
 
     A run is right by its reward, or else by its gold answer. The schema is orchestrator.exports.sft.Sft.
     """
     from orchestrator.exports.sft import line
 
-    _export(given, lambda run: [line(run, plain=plain)])
+    _export(given, lambda run: [line(run, plain=plain, made_up=not no_made_up)])
 
 
 @export.command(epilog="Example: orchestrator export drafts --pairs --out pairs.jsonl")
@@ -228,8 +230,10 @@ def _time(flag: str, text: str) -> float:
 def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counter[str]) -> None:
     """Write the lines, and tell what is left out. Raises UserError, and writes nothing, if there is no line."""
     from orchestrator.cli.streams import counted, note, say_json
+    from orchestrator.exports.once import AGAIN, once
     from orchestrator.learning.files import write
 
+    lines = once(lines, left)
     first = next(lines, None)
     if first is not None:
         if given["out"] is not None:
@@ -239,10 +243,17 @@ def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counte
             for line in chain([first], lines):
                 say_json(line)
                 number += 1
-    for why, runs in left.most_common() if not given["quiet"] else ():
-        note(f"{counted(runs, 'run')} left out: {why}")
+    for why, times in left.most_common() if not given["quiet"] else ():
+        note(f"{counted(times, 'line' if why == AGAIN else 'run')} left out: {why}")
     if first is None:
-        found = left.most_common(1)
-        raise UserError(f"nothing to export: {f'of most runs, {found[0][0]}' if found else 'the journal holds no run'}")
+        raise UserError(f"nothing to export: {_why(left)}")
     if not given["quiet"]:
         note(counted(number, "line") + (f" in {given['out']}" if given["out"] else ""))
+
+
+def _why(left: Counter[str]) -> str:
+    """Return why most of the tasks' runs are left out that were asked for."""
+    from orchestrator.exports.choosing import ASIDE
+
+    asked = Counter({why: runs for why, runs in left.items() if why not in ASIDE}) or left
+    return f"of most runs, {asked.most_common(1)[0][0]}" if asked else "the journal holds no run"

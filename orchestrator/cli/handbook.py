@@ -10,8 +10,9 @@ import click
 from orchestrator.cli.handbook_exchange import export, import_behaviors
 from orchestrator.cli.handbook_file import embedding_of, handbook_flags, named, reading, writing
 from orchestrator.cli.handbook_learn import curate, learn
-from orchestrator.cli.handbook_look import list_behaviors, log, search, show
+from orchestrator.cli.handbook_look import list_behaviors, search
 from orchestrator.cli.handbook_refused import admit, refused
+from orchestrator.cli.handbook_show import log, show
 from orchestrator.cli.streams import counted, note
 from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
@@ -113,9 +114,9 @@ def retire(behavior: str, **given: Any) -> None:
     from orchestrator.behaviors import Retire
 
     with writing(given) as book:
-        found = book.behavior(named(behavior))
+        found = book.behavior(named(behavior), retired=True)
         book.apply([Retire(found.id)], reason="by hand")
-    note(f"behavior {found.id} ({found.name}) is retired")
+    note(f"{found.name} is retired{'' if found.is_active else ' already'} (id {found.id})")
 
 
 @handbook.command("snapshot", epilog="Example: orchestrator handbook snapshot before-friday")
@@ -134,9 +135,11 @@ def snapshot(label: str, **given: Any) -> None:
 def rollback(to: str, **given: Any) -> None:
     """Bring every behavior to how it was at a snapshot, or behind a change; forward is a way, too."""
     with writing(given) as book:
-        touched = book.rollback(named(to))
-        head = book.head
-    note(f"at change {head}: {counted(touched, 'row')} written")
+        before = book.head
+        book.rollback(named(to))
+        head, active = book.head, counted(len(book.behaviors()), "active behavior")
+    back = f"; `orchestrator handbook rollback {before}` takes that back" if before != head else ", as before"
+    note(f"at change {head}: {active}{back}")
 
 
 for command in (list_behaviors, search, show, log, export, import_behaviors, learn, curate, refused, admit):

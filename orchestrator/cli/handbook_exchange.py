@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.handbook_file import embedding_of, handbook_flags, reading, writing
-from orchestrator.cli.streams import note, printing
+from orchestrator.cli.streams import counted, note, printing
 from orchestrator.cli.streams import writing as writing_file
 from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
@@ -31,7 +31,7 @@ _format_flag = click.option(
 
 @click.command("export", epilog="Example: orchestrator handbook export --out handbook.jsonl")
 @_format_flag
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Stdout unless given.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="A new file; stdout unless given.")
 @handbook_flags
 def export(form: str, out: Path | None, **given: Any) -> None:
     """Write the active behaviors: JSONL holds everything, bullets are what ACE's playbooks are made of."""
@@ -44,10 +44,17 @@ def export(form: str, out: Path | None, **given: Any) -> None:
         with printing():
             sys.stdout.write(text)
     else:
-        if out.exists() and out.samefile(book.file):
-            raise UserError(f"{out} is the handbook itself: choose another file with --out")
         with writing_file(str(out)):
-            out.write_text(text, encoding="utf-8")
+            _write(out, text)
+        note(f"{counted(len(found), 'behavior')} in {out}")
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{out} exists: choose another file") from None
 
 
 @click.command("import", epilog="Example: orchestrator handbook import handbook.jsonl")
@@ -63,7 +70,10 @@ def import_behaviors(source: Path, form: str, **given: Any) -> None:
     from orchestrator.handbook.exchange import read
     from orchestrator.visible import first_words
 
-    found = read(_text(source), form)
+    try:
+        found = read(_text(source), form)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
     with writing(given, makes=True) as book:
         known = {each.name for each in book.behaviors()}
         new = [each for each in found.adds if each.name not in known]
@@ -83,6 +93,6 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}: name a file that `handbook export` wrote") from error
+        raise UserError(f"{error.strerror}: name a file that `handbook export` wrote") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text in UTF-8: name a file that `handbook export` wrote") from error
+        raise UserError("it is no text in UTF-8: name a file that `handbook export` wrote") from error

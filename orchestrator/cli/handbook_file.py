@@ -55,12 +55,15 @@ def handbook_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def reading(given: Mapping[str, Any]) -> Iterator[Handbook]:
-    """Open the handbook that the flags name, beside whoever writes it. Raises UserError where there is none."""
+    """Open the handbook that the flags name, beside whoever writes it. Raises UserError where there is none.
+
+    A file without any holds an empty one, which is called default.
+    """
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
     with _naming_its_flag(), Store(_made(_path(given)), readonly=True) as store:
-        yield Handbook(store, given["name"])
+        yield _there(Handbook(store, given["name"]))
 
 
 @contextmanager
@@ -71,7 +74,8 @@ def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbo
 
     path = _path(given)
     with _naming_its_flag(), Store(path if makes else _made(path)) as store:
-        yield Handbook(store, given["name"])
+        book = Handbook(store, given["name"])
+        yield book if makes else _there(book)
 
 
 def named(text: str) -> int | str:
@@ -113,6 +117,13 @@ def _naming_its_flag() -> Iterator[None]:
         yield
     except StoreError as error:
         raise type(error)(str(error).replace("--db", "--handbook")) from error
+
+
+def _there(book: Handbook) -> Handbook:
+    names = book.names()
+    if book.name not in (names or ["default"]):
+        raise UserError(f"no handbook named {book.name!r} in {book.file}; it has {', '.join(names) or 'none'}")
+    return book
 
 
 def _made(path: Path | str) -> Path | str:

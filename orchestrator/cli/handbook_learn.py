@@ -52,7 +52,11 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
         place = Place.of(given["file"]) if given["file"] else own or Place(pipeline.db)
         place = place if given["name"] == DEFAULT else place._replace(name=given["name"])
         with Store(place.file) as store:
-            learner = learner_of(pipeline, given, Handbook(store, place.name))
+            book = Handbook(store, place.name)
+            names = book.names()
+            if book.name not in (names or [DEFAULT]) and not given["quiet"]:
+                note(f"handbook {book.name!r} is new in {book.file}, which has {', '.join(names) or 'none yet'}")
+            learner = learner_of(pipeline, given, book)
             for each in reversed(pipeline.journal.runs(limit=number, without=OWN)):
                 if learner.has_given_up:
                     break

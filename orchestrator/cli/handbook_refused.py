@@ -39,7 +39,9 @@ def refused(numbers: tuple[int, ...], clear: bool, as_json: bool, **given: Any) 
                 say_json(each._asdict())
             else:
                 _say(each)
-        if clear:
+        if not clear:
+            note(counted(len(found), "refusal") if found else "nothing is refused")
+        else:
             note(f"{counted(book.forget_refused([each.number for each in found]), 'refusal')} forgotten")
 
 

@@ -138,12 +138,15 @@ class Learner:
 
     def _summary(self) -> Iterator[str]:
         tried = self._tried()
-        new = sum(len(each.new) for each in tried)
-        yield f"learned {counted(new, 'behavior')} from {counted(len(tried), 'run')}"
+        added = sum(len(each.new) for each in tried)
+        yield f"learned {counted(added, 'behavior')} from {counted(len(tried), 'run')}"
         if unusable := sum(bool(each.unusable) for each in tried):
             yield f"nothing usable from {unusable}"
-        if refused := sum(not refused.is_known for each in tried for refused in each.refused):
-            yield f"{refused} refused (`orchestrator handbook refused`)"
+        refused = Counter(refused.is_known for each in tried for refused in each.refused)
+        if refused[False]:
+            yield f"{refused[False]} refused (`orchestrator handbook refused`)"
+        if refused[True]:
+            yield f"{refused[True]} there already"
         for why, number in sorted(Counter(each.skipped for each in self._learnt if each.skipped).items()):
             yield f"{number} left alone: {why}"
         if self._curated:
@@ -153,7 +156,9 @@ class Learner:
         if self._failed:
             yield f"{self._failed} failed"
         prompt = sum(each.prompt_tokens for each in self._learnt)
-        yield f"{self._output_tokens():,} output and {prompt:,} prompt tokens of its own"
+        output, new = self._output_tokens(), self._strategist.new_tokens
+        old = "" if new >= output + prompt else f", {new:,} of them new"
+        yield f"{output:,} output and {prompt:,} prompt tokens of its own{old}"
 
     def _tell(self, learnt: Learnt) -> None:
         if learnt.compared not in {"", *self._compared}:
@@ -167,7 +172,8 @@ class Learner:
         for behavior in learnt.new:
             self._note(f"run {learnt.run}: {behavior.name}: {behavior.instruction}")
         for refused in learnt.refused:
-            self._note(f"run {learnt.run}: left out ({refused.gate}): {refused.reason}")
+            why = "" if refused.is_known else f"left out ({refused.gate}): "
+            self._note(f"run {learnt.run}: {why}{refused.reason}")
 
     def _note(self, text: str) -> None:
         if not self._is_quiet:

@@ -28,17 +28,18 @@ def reward(name: str, value: float, **given: Any) -> None:
     """Say afterwards what a run was worth.
 
     RUN is an id or the beginning of one, VALUE a number from 0 to 1; a router that learns, such as linucb,
-    learns from it. For tasks without a gold answer, whose worth is known only later: rewards may come in
-    any order and from any process, once for each run.
+    learns from it, and it counts for the behaviors that the run cited. For tasks without a gold answer, whose
+    worth is known only later: rewards may come in any order and from any process, once for each run.
     """
     from orchestrator.cli.streams import note
     from orchestrator.runtime.learning import give_reward
 
     with _opened(given) as (journal, router):
         rewarded = give_reward(journal, name, value, router)
-    learned = f"{rewarded.learner} has learned from it" if rewarded.learner else "its router does not learn"
-    lost = f"; {rewarded.uncredited}" if rewarded.uncredited else ""
-    note(f"run {rewarded.run_id} was worth {value:g}: {learned}{lost}")
+    told = [f"it counts for {', '.join(rewarded.credited)}"] if rewarded.credited else []
+    told.append(f"{rewarded.learner} has learned from it" if rewarded.learner else "its router does not learn")
+    told += [rewarded.uncredited] if rewarded.uncredited else []
+    note(f"run {rewarded.run_id} was worth {value:g}: {'; '.join(told)}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import agent_flags, engine_flags, open_source, router_flags, run_flags
+from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.learning.second_attempts import Attempted
@@ -24,6 +25,7 @@ __all__ = ["second_attempt"]
     show_default=True,
     help="By behaviors learned from the first attempt, or by showing it again to be mended.",
 )
+@click.option("--strategist", metavar="ENGINE", help="Who reflects on the first attempt; the largest unless given.")
 @engine_flags
 @router_flags
 @agent_flags
@@ -56,9 +58,11 @@ def second_attempt(name: str, way: str, **given: Any) -> int:
 async def _attempt(name: str, way: str, given: Mapping[str, Any]) -> Attempted:
     from orchestrator.learning.second_attempts import SecondAttempts
 
+    if way == "revised" and given["strategist"] is not None:
+        raise UserError("--strategist says who reflects, and --way revised learns nothing: leave it out")
     pipeline, _ = await open_source(given)
     async with pipeline:
-        attempts = SecondAttempts(pipeline)
+        attempts = SecondAttempts(pipeline, given["strategist"])
         return await (attempts.guided(name) if way == "guided" else attempts.revised(name))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,8 +27,11 @@ __all__ = [
     "say",
     "say_json",
     "to_json",
+    "width",
     "writing",
 ]
+
+_NARROW = 80
 
 
 class Unwritable(UserError):
@@ -84,6 +88,11 @@ def say(text: str) -> None:
     """Print a result, made harmless to a terminal. Raises Unwritable."""
     with printing():
         click.echo(visible(text))
+
+
+def width() -> int:
+    """Return the columns that a line of a list may have: the terminal's, or 80 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NARROW
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["trace"]
 
-_WIDTH = 80
 _BEFORE_QUESTION = 67
 _SHORTEST_QUESTION = 13
 _STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
@@ -37,7 +34,7 @@ def trace() -> None:
 def list_runs(number: int, status: str | None, as_json: bool, **given: Any) -> None:
     """List the newest runs."""
     from orchestrator.cli.stored import open_journal
-    from orchestrator.cli.streams import say, say_json
+    from orchestrator.cli.streams import say, say_json, width
 
     with open_journal(given) as journal:
         runs = journal.runs(number, status)
@@ -46,9 +43,8 @@ def list_runs(number: int, status: str | None, as_json: bool, **given: Any) -> N
             say_json({name: value for name, value in run._asdict().items() if name != "key"})
         return
     say(f"{'run':<16}  {'started':<16} {'status':<11} {'steps':>5} {'large':>5} {'s':>6}  asked")
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
     for run in runs:
-        say(_line(run, columns - _BEFORE_QUESTION))
+        say(_line(run, width() - _BEFORE_QUESTION))
 
 
 def _line(run: RunSummary, room: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.looks import OWN
+from orchestrator.learning.looks import OWN, REVERSED
 from orchestrator.learning.second_attempts import BATCHES
 from orchestrator.memory.base import BatchRun, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
@@ -18,11 +18,17 @@ from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.tasks import fingerprint
 from orchestrator.types import Status, Task
 
-__all__ = ["REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
+__all__ = ["ASIDE", "REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
 
 SPLITS = ("train", "calibration", "report", "all")
-REVERSED = "reversed"
-"""The batch of the runs in which traces are written, and the kind of the event that has a trace's figures."""
+ASIDE = BATCH, TIME, QUESTION, SECOND, TRACE = (
+    "they are of another batch",
+    "they began at another time",
+    "they are questions of a learner, and no tasks",
+    "they are second attempts",
+    "they are traces of `export reverse`",
+)
+"""Why runs are left out that are none of the tasks' that are asked for."""
 WHOLE = (Status.COMPLETED, Status.DEGRADED)
 """How a run ends whose text nothing cut off."""
 
@@ -107,9 +113,9 @@ def _unfit(journal: Journal, each: BatchRun, wanted: Wanted) -> str:
     """Return why a run is not read; empty if it is."""
     run, outcome = each.run, each.outcome
     if not run.batch.startswith(wanted.batch):
-        return "they are of another batch"
+        return BATCH
     if not wanted.since_s <= run.created_s < wanted.until_s:
-        return "they began at another time"
+        return TIME
     if why := _unasked(journal, run):
         return why
     if outcome is None:
@@ -123,10 +129,8 @@ def _unasked(journal: Journal, run: RunRow) -> str:
     """Return why a run, or the one that a fork goes back to, is no answer to a user's task; empty if it is."""
     while run.parent is not None:
         run = journal.run(run.parent).run
-    if run.batch.startswith(OWN):
-        return "they are questions of a learner, and no tasks"
-    if run.batch.startswith(BATCHES):  # one that shows the first is another text, which another split may own
-        return "they are second attempts"
     if run.batch == REVERSED:
-        return "they are traces of `export reverse`"
-    return ""
+        return TRACE
+    if run.batch.startswith(BATCHES):  # one that shows the first is another text, which another split may own
+        return SECOND
+    return QUESTION if run.batch.startswith(OWN) else ""

@@ -58,6 +58,7 @@ from orchestrator.types import StepKind
 
 __all__ = ["Log", "Pair", "lines"]
 
+_NO_DRAFTS = "no smaller engine drafted a step in them: run with a router that lets the small one, such as specreason"
 DRAFT = "draft"
 """Purpose of the calls that draft."""
 Place = tuple[int, int]
@@ -108,7 +109,7 @@ def lines(run: Chosen, *, pairs: bool = False) -> list[dict[str, Any]]:
     log = _Journaled(run.stored)
     drafts = [(draft, kept) for draft, kept in log.drafts() if not pairs or draft.text != kept.text]
     if not drafts:
-        raise LeftOut("no draft in them was replaced" if pairs else "no smaller engine drafted a step in them")
+        raise LeftOut("no draft in them was replaced" if pairs else _NO_DRAFTS)
     if loads(run.stored.run.settings).get("recall", {}).get("every") == "step":
         raise LeftOut("behaviors stood between their steps, where a log of drafts has no place for them")
     return [_line(run, draft, kept, log, pairs=pairs) for draft, kept in drafts]

@@ -67,7 +67,7 @@ def lines(run: Chosen, *, history: bool = True) -> list[dict[str, Any]]:
     settings = loads(run.stored.run.settings)
     policy = settings["router"]
     if not isinstance(policy, Mapping) or not str(policy.get("policy", "")).startswith("collect "):
-        raise LeftOut("they are no runs of `orchestrator collect`")
+        raise LeftOut("they are no runs of `orchestrator collect`, which scores drafts: run it on tasks")
     found = collected(run.stored, policy["scorer"], policy["samples"])
     if not found.rows:
         raise LeftOut("no draft in them has all its scores")

@@ -10,7 +10,8 @@ One line of a run that was right, by its reward or else by its gold answer:
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (BC-SFT: students are fine-tuned on behavior-conditioned traces, the
 behaviors removed from the prompt). The trace is kept as it is, names of behaviors that it cites included, as there: a
-student learns to name what it was not shown. Whoever does not want that keeps the lines that name none.
+student learns to name what it was not shown. Whoever does not want that keeps the lines that name none, and whoever
+does not want names that were made up leaves out those that are `unprovided`.
 Differs: only right runs are taken (there all of a teacher's, it is unsaid); runs of several engines are taken as well.
 """
 
@@ -40,8 +41,9 @@ class Sft(Line):
     engines: list[str]
 
 
-def line(run: Chosen, *, plain: bool = False) -> dict[str, Any]:
-    """Return the line of a run; `plain` takes those as well that were shown no behaviors.
+def line(run: Chosen, *, plain: bool = False, made_up: bool = True) -> dict[str, Any]:
+    """Return the line of a run; `plain` takes those as well that were shown no behaviors, and without `made_up` those
+    are left out whose text names behaviors that they were not shown.
 
     Raises LeftOut for any other run.
     """
@@ -53,6 +55,8 @@ def line(run: Chosen, *, plain: bool = False) -> dict[str, Any]:
     chat = chat_of(run.stored, run.task)
     written = [row for row in run.stored.kept() if row.kind != StepKind.OBSERVATION]
     named = citations("".join(row.text for row in written), shown)
+    if named.unprovided and not made_up:
+        raise LeftOut("their texts name behaviors that they were not shown")
     tokens: Counter[str] = Counter()
     for row in written:
         tokens[row.writer] += row.num_tokens

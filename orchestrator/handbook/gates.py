@@ -153,8 +153,9 @@ def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: M
     words = add.name.removeprefix(PREFIX).replace("_", " ")
     if found := order_in(add.instruction, add.section, words):
         return Refused(proposal, "orders", f"{add.name} reads like an order to an engine: {found!r:.60}")
-    if source.answer is not None and any(_holds(text, source.answer) for text in _texts(add, words)):
-        return Refused(proposal, "answer", f"{add.name} holds the answer of the task that it was learned from")
+    if source.answer is not None and (where := _holding(source.answer, add, words)):
+        told = f"the answer of the task that it was learned from, in the {where}: {source.answer!r:.40}"
+        return Refused(proposal, "answer", f"{add.name} holds {told}")
     return _repeated(proposal, add, said, meaning)
 
 
@@ -164,10 +165,13 @@ def _repeated(proposal: Proposal, add: Add, said: Sequence[_Said], meaning: Mean
     for each in said:
         is_same = alike(each.words, words) >= NEAR
         if is_same and not each.is_active:
-            return Refused(proposal, "retired", f"{add.name} says what {each.name} said, which is retired")
+            said_before = "was there" if each.name == add.name else f"says what {each.name} said"
+            return Refused(proposal, "retired", f"{add.name} {said_before}, which is retired")
         if is_same or (each.is_active and each.name == add.name and not each.harms):
             is_known = (each.name, each.instruction) == (add.name, add.instruction)
-            return Refused(proposal, "twice", f"{add.name} says what {each.name} says", is_known)
+            there = "is there already" if is_known else "is there already, in other words"
+            says = there if each.name == add.name else f"says what {each.name} says"
+            return Refused(proposal, "twice", f"{add.name} {says}", is_known)
         if each.is_active and each.name == add.name:
             instead = Retire(each.id)
     if meaning is not None and (other := _meant(meaning, said, instead)):
@@ -184,9 +188,12 @@ def _meant(meaning: Meaning, said: Sequence[_Said], instead: Retire | None) -> s
     return next((each.name for each in of_text if cosine(meaning.vector, each.vector or ()) >= SAME_MEANING), "")
 
 
-def _texts(add: Add, words: str) -> list[str]:
-    """Return the texts that could hold an answer. Digits of a name can be one number with a point or with commas."""
-    return [add.instruction, add.section, words, *(_BETWEEN_DIGITS.sub(mark, words) for mark in ".,")]
+def _holding(answer: str, add: Add, words: str) -> str:
+    """Return what of a proposal holds an answer, empty for nothing. Digits of a name can be one number with a point or
+    with commas."""
+    names = [words, *(_BETWEEN_DIGITS.sub(mark, words) for mark in ".,")]
+    texts = {"instruction": [add.instruction], "section": [add.section], "name": names}
+    return next((where for where, each in texts.items() if any(_holds(text, answer) for text in each)), "")
 
 
 def _holds(text: str, answer: str) -> bool:

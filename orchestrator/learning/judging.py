@@ -64,6 +64,11 @@ class Judging:
         self._share = options.share
         self._voters = voters
 
+    @property
+    def new_tokens(self) -> int:
+        """Output and prompt tokens of what was asked by now, without what had been asked before."""
+        return sum(each.new.output_tokens + each.new.prompt_tokens for each in self._voters)
+
     async def judge(self, question: str, trace: str, answer: str) -> Judged:
         """Return whether `answer` is right. Raises as Lent.ask does."""
         asked = verdict(question, trace, answer)

@@ -17,8 +17,10 @@ from typing import Any
 from orchestrator.decisions import Plan
 from orchestrator.doors import Needs
 from orchestrator.errors import EngineError, RunTaken, UnknownName
+from orchestrator.ledger import Entry
 from orchestrator.memory.base import LEARNS
 from orchestrator.memory.ids import derived
+from orchestrator.runtime.opening import is_over
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import History, Message, Status, Task
@@ -68,6 +70,8 @@ class Lent:
             handbook=None,
         )
         self._name = _digest(self._pipeline.settings)
+        self.new = Entry()
+        """What it was asked by now, without what the journal had been told before."""
 
     async def ask(self, messages: Sequence[Message]) -> RunResult:
         """Return what the engine answers, or answered before.
@@ -76,7 +80,10 @@ class Lent:
         """
         task = Task(messages=tuple(messages))
         asked = derived("learn", self._name, "\0".join(f"{role}:{text}" for role, text in messages))
+        before = self._pipeline.journal.stored(asked)
         result = await self._answered(task, asked)
+        if before is None or not is_over(before):
+            self.new.add(result.ledger.total())
         if result.status is Status.FAILED:
             raise result.error or EngineError(f"it was asked and failed: {result.reason}", engine=self.engine)
         return result

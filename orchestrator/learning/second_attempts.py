@@ -39,7 +39,7 @@ from orchestrator.runtime.opening import is_over, task_json, task_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.recalling import recalled_in
 from orchestrator.runtime.result import RunResult
-from orchestrator.types import Message, Task
+from orchestrator.types import Message, Status, Task
 
 __all__ = ["BATCHES", "Attempted", "SecondAttempts", "Way", "revision"]
 
@@ -83,16 +83,18 @@ class _Own(Handbook):
 
 
 class SecondAttempts:
-    """Makes second attempts. `pipeline` lends its engines, router, budget and journal.
+    """Makes second attempts. `pipeline` lends its engines, router, budget and journal; `engine` reflects, the largest
+    unless it is named.
 
     Its limits of recall say how much of what was learned is shown. Raises UserError for a pipeline whose budget does
     not limit output tokens: the ways could not be compared.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, engine: str | None = None) -> None:
         if pipeline.budget.tokens is None:
             raise UserError("second attempts are compared at equal budgets: give the pipeline Budget(tokens=...)")
         self._pipeline = pipeline
+        self._engine = engine
         self._tokens: int = pipeline.budget.tokens
         self._recall = Recall(limit=pipeline.recall.limit, tokens=pipeline.recall.tokens, own=True)
 
@@ -111,7 +113,7 @@ class SecondAttempts:
 
     async def _guided(self, stored: StoredRun, each: int, handbook: Handbook) -> Attempted:
         """Learn into an empty handbook, `each` question within so many tokens, and answer with it."""
-        learnt = await Strategist(self._but(each, None), handbook).alearn(stored, is_right=None)
+        learnt = await Strategist(self._but(each, None), handbook, engine=self._engine).alearn(stored, is_right=None)
         learning = Entry(output_tokens=learnt.output_tokens, prompt_tokens=learnt.prompt_tokens)
         if not handbook.behaviors():
             why = (
@@ -138,6 +140,11 @@ class SecondAttempts:
     def _first(self, run_id: str) -> StoredRun:
         """Return the first attempt as it would be if nobody knew the answer."""
         stored = self._pipeline.journal.run(run_id)
+        if stored.outcome is not None and stored.outcome.status == Status.FAILED:
+            raise UserError(
+                f"run {stored.run.id} failed, and a second attempt needs a first answer: `orchestrator run --resume` "
+                "tries it again"
+            )
         if not is_over(stored):
             raise UserError(f"run {stored.run.id} is not over: a second attempt needs a first one")
         blind = replace(task_of(stored), answer=None)
@@ -158,7 +165,8 @@ class SecondAttempts:
     async def _second(
         self, way: Way, first: StoredRun, pipeline: Pipeline, messages: Sequence[Message], learning: Entry
     ) -> Attempted:
-        run_id = derived("second", way, first.run.id, pipeline.settings)
+        taught_by = [self._engine] if self._engine and way == "guided" else []
+        run_id = derived("second", way, first.run.id, pipeline.settings, *taught_by)
         task = Task(messages=tuple(messages), id=task_of(first).id)
         second = await pipeline.arun(task, run_id=run_id, batch=f"{way} {first.run.id}")
         recalled = recalled_in(pipeline.journal.run(run_id))

@@ -120,6 +120,12 @@ class Strategist:
         """Who reflects."""
         return self._lent.engine
 
+    @property
+    def new_tokens(self) -> int:
+        """Output and prompt tokens of what it and its judge were asked by now, without what had been asked before."""
+        own = self._lent.new
+        return own.output_tokens + own.prompt_tokens + (self._judging.new_tokens if self._judging else 0)
+
     def learn(self, run: StoredRun | RunResult | str, *, is_right: bool | None = UNSAID) -> Learnt:
         """Learn from a run, from plain code; see `alearn`. Works where an event loop is already running, too."""
         return run_sync(self.alearn(run, is_right=is_right))
@@ -168,7 +174,7 @@ class Strategist:
     def _idle(self, stored: StoredRun) -> str:
         """Return why a run is left alone; empty where it is not."""
         if stored.run.batch.startswith(OWN):
-            return "it is a question of ours"
+            return "it is a question or a trace of ours"
         if stored.outcome is None:
             return "it has not ended"
         if stored.outcome.status == Status.FAILED:

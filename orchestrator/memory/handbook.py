@@ -72,11 +72,15 @@ class Handbook:
         with self._reading() as (connection, key):
             return selected(connection, key, where, section, retired)
 
-    def behavior(self, id_or_name: int | str) -> Behavior:
-        """Return one behavior, a retired one by its id only. Raises UnknownName."""
-        by = "id = ?" if isinstance(id_or_name, int) else "name = ? AND is_active"
+    def behavior(self, id_or_name: int | str, *, retired: bool = False) -> Behavior:
+        """Return one behavior, a retired one by its id only; with `retired`, the newest of a name that none has now.
+
+        Raises UnknownName.
+        """
+        is_id = isinstance(id_or_name, int)
+        by = f"{'id' if is_id else 'name'} = ?2 AND (is_active OR ?3) ORDER BY is_active DESC, id DESC"
         with self._reading() as (connection, key):
-            found = selected(connection, key, by, id_or_name)
+            found = selected(connection, key, by, id_or_name, retired or is_id)
         if not found:
             raise UnknownName(f"no behavior {id_or_name!r:.100} in handbook {self.name!r}")
         return found[0]
@@ -144,6 +148,11 @@ class Handbook:
 
     def _vectors(self, space: str) -> Vectors:
         return self._spaces.setdefault(space, Vectors(space))
+
+    def names(self) -> list[str]:
+        """Return the names of the handbooks that the file holds."""
+        with self._reading() as (connection, _):
+            return [str(row[0]) for row in connection.execute("SELECT name FROM handbooks ORDER BY name")]
 
     def learned_from(self, tasks: Collection[str], among: Sequence[int]) -> set[int]:
         """Return the ids `among` some of what was learned from one of these tasks, or took the place of what was."""

@@ -212,6 +212,8 @@ class Rewarded(NamedTuple):
     """The router that has learned from it; empty where it does not learn."""
     uncredited: str
     """Which behaviors that it cited get no credit for it, and why; empty where all do."""
+    credited: tuple[str, ...] = ()
+    """Names of the behaviors that it counts for."""
 
 
 def give_reward(
@@ -239,8 +241,8 @@ def give_reward(
         journal.reward(stored.key, number, lessons)
     finally:
         given = journal.reward_of(stored.key)
-        lost = "" if given is None else recalling.credit_late(journal, stored, given, handbook)
-    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "", lost)
+        credited, lost = ((), "") if given is None else recalling.credit_late(journal, stored, given, handbook)
+    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "", lost, credited)
 
 
 def _mode_of(stored: StoredRun, given: Any) -> Any:

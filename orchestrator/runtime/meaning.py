@@ -35,6 +35,8 @@ class Ranked(NamedTuple):
     by: str
     """See Recalled."""
     has_cosines: bool
+    num_left: int = 0
+    """Behaviors that are not embedded yet."""
 
 
 async def ranked(
@@ -61,7 +63,7 @@ async def ranked(
     cosines = {each.id: cosine for each, cosine in near}
     order = mixed([(each.id, score) for each, score in by_words], cosines)
     yet = f", {left:,} not embedded yet" if left else ""
-    return Ranked([(known[id], cosines.get(id, 0.0)) for id in order], f"words and meaning{yet}", True)
+    return Ranked([(known[id], cosines.get(id, 0.0)) for id in order], f"words and meaning{yet}", True, left)
 
 
 async def embed(handbook: Handbook, embedding: Embedding, most: int = AT_ONCE) -> int:

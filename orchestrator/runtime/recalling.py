@@ -12,7 +12,7 @@ be measured; no question is answered with what was learned from itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from json import dumps, loads
@@ -189,24 +189,27 @@ def settle(run: Run, reward: float | None) -> None:
     given = run.journal.reward_of(run.key)  # of one that failed, was rewarded and is tried again
     reward = reward if given is None else given
     if reward is not None and found.cited:
-        lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
+        lost = _uncredited(_credit([shown[name] for name in found.cited], run.handbook, run.id, reward))
         _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> str:
+def credit_late(
+    journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None
+) -> tuple[tuple[str, ...], str]:
     """Credit what a run cited whose reward came after its end, once; `at_hand` is opened already, if it is the one.
 
-    Return who of that gets no credit, and why; the journal says so, too. Raises StoreError for a handbook that cannot
-    be written.
+    Return the names of those it counts for, and which get no credit, and why; the journal says so, too. Raises
+    StoreError for a handbook that cannot be written.
     """
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
     if not cited:
-        return ""
+        return (), ""
     shown = _ids_of(standing(stored.events))
     lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
-    _tell_lost(journal, stored.key, len(stored.kept()), lost)
+    _tell_lost(journal, stored.key, len(stored.kept()), _uncredited(lost))
     journal.commit(stored.key)
-    return lost
+    gone = {id for ids in lost.values() for id in ids}
+    return tuple(name for name in cited if shown[name][0] not in gone), _uncredited(lost)
 
 
 class _Gone(StoreError):
@@ -230,8 +233,10 @@ def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, tuple[int, Recall
     return {each.name: (each.id, recalled) for _, recalled in sets for each in recalled.shown}
 
 
-def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> str:
-    """Credit behaviors that are there still, one that was merged through its successor; say which get none, and why."""
+def _credit(
+    cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float
+) -> dict[str, list[int]]:
+    """Credit behaviors that are there still, one merged through its successor; return who gets none, by why."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
     lost: dict[str, list[int]] = {}
     for id, recalled in cited:
@@ -242,6 +247,10 @@ def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run
             lost.setdefault("not in the handbook any more", []).append(id)
         except _Gone as gone:
             lost.setdefault(str(gone), []).append(id)
+    return lost
+
+
+def _uncredited(lost: Mapping[str, Sequence[int]]) -> str:
     return "; ".join(f"no credit for behavior {', '.join(map(str, ids))}: {why}" for why, ids in lost.items())
 
 

@@ -150,6 +150,8 @@ async def test_the_table_says_what_the_samples_come_to(tmp_path: Path) -> None:
         text.split()
     )
     assert max(map(len, lines)) <= 80
+    tokens = [line for line in lines if "less none" in line or "less shuffled" in line]
+    assert len(tokens) == 6 and all("less none" in line and "less shuffled" in line for line in tokens)
     assert {json.loads(line)["policy"] for line in (results.path / "samples.jsonl").read_text().splitlines()} == {
         *ARMS,
         *SECOND,

@@ -12,8 +12,10 @@ from click.testing import Result
 from readable import check_chat, read_back, type_of
 
 from orchestrator.bench.workloads.owner import split_of
+from orchestrator.engines.scripted import Scripted
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
+from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.types import Task
 
 Call = Callable[..., Result]
@@ -81,6 +83,35 @@ def test_sft_takes_the_right_runs_of_train_and_says_what_it_leaves(ran: Call) ->
     assert f"{len(wanted)} lines in out.jsonl" in told and "--split train is asked for" in told
     everything, told = exported(ran, "sft", "--split", "all")
     assert len(everything) == 11 and "1 run left out: they were wrong" in told
+
+
+def test_the_same_chat_is_written_once_and_how_many_more_there_were_is_told(ran: Call) -> None:
+    once, _ = exported(ran, "sft")
+    assert ran("run", "--pipeline", "agent.py:pipeline", "tasks.jsonl", "--quiet").exit_code == 0
+    twice, told = exported(ran, "sft")
+    assert twice == once
+    assert f"{len(once)} lines left out: an earlier one has the same messages" in told
+    log, _ = exported(ran, "drafts")
+    assert len(log) > len({json.dumps([each["prompt"], each["completion"]]) for each in log})
+
+
+def test_where_nothing_is_left_the_reason_of_most_tasks_is_told_with_its_mend(
+    orchestrator: Call, here: Path, home: Path
+) -> None:
+    (here / "agent.py").write_text(AGENT.replace('handbook="handbook.db"', '"large", budget=orc.types.Budget(steps=2)'))
+    for number in range(2):
+        orchestrator("run", "--pipeline", "agent.py:pipeline", f"Say {number}.")
+    with Pipeline({"large": Scripted(r"\boxed{1}")}, "large", db=next(home.glob("*.db"))) as made:
+        for number in range(3):  # questions of ours are more, and no tasks
+            made.run(f"Is {number} right?", batch="learn x")
+    nothing = orchestrator("export", "drafts", "--split", "all", "--status", "budget")
+    assert nothing.exit_code == 2 and nothing.stderr.splitlines() == [
+        "3 runs left out: they are questions of a learner, and no tasks",
+        "2 runs left out: no smaller engine drafted a step in them: run with a router that lets the small one, such as "
+        "specreason",
+        "error: nothing to export: of most runs, no smaller engine drafted a step in them: run with a router that lets "
+        "the small one, such as specreason",
+    ]
 
 
 def test_drafts_are_a_log_or_pairs(ran: Call) -> None:

@@ -45,13 +45,19 @@ def add(orchestrator: Call, *names: str) -> None:
 
 def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orchestrator: Call) -> None:
     add(orchestrator, "left", "right")
-    assert lines(orchestrator("handbook", "list"))[1:] == [
-        "    1      0     0       0       0  behavior_left: Look left first.",
-        "    2      0     0       0       0  behavior_right: Look right first.",
+    listed = orchestrator("handbook", "list")
+    assert lines(listed) == [
+        "   id shown cited helpful harmful  section  behavior",
+        "    1     0     0       0       0  -        behavior_left: Look left first.",
+        "    2     0     0       0       0  -        behavior_right: Look right first.",
     ]
-    assert lines(orchestrator("handbook", "search", "Which is right?")) == [
-        "    2        0       0  behavior_right: Look right first."
-    ]
+    assert listed.stderr == "2 behaviors\n"
+    heads, row = lines(orchestrator("handbook", "search", "Which is right?"))
+    assert heads == "   id   BM25 by       section  behavior"
+    assert row.split()[0::2][:2] == ["2", "words"] and row.endswith("  -        behavior_right: Look right first.")
+    assert orchestrator("handbook", "add", "behavior_far", "Look far." * 9, "--section", "s" * 30).exit_code == 0
+    far = lines(orchestrator("handbook", "list"))[3]
+    assert len(far) == 80 and far.startswith("    3     0     0       0       0  sssssssssss…  behavior_far: Look far.")
     shown = lines(orchestrator("handbook", "show", "2"))
     assert shown[0] == "2  behavior_right  active" and shown[4].endswith("2  add     behavior_right: by hand")
     assert shown[-2:] == [
@@ -63,10 +69,15 @@ def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orches
 def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) -> None:
     add(orchestrator, "left")
     assert orchestrator("handbook", "snapshot", "good").exit_code == 0
-    assert "retired" in orchestrator("handbook", "retire", "behavior_left").stderr
+    assert orchestrator("handbook", "retire", "behavior_left").stderr == "behavior_left is retired (id 1)\n"
+    assert orchestrator("handbook", "retire", "behavior_left").stderr == "behavior_left is retired already (id 1)\n"
+    assert lines(orchestrator("handbook", "show", "behavior_left"))[0] == "1  behavior_left  retired"
     assert len(lines(orchestrator("handbook", "list"))) == 1
+    assert "1 behavior, 1 of them retired" in orchestrator("handbook", "list", "--retired").stderr
     assert lines(orchestrator("handbook", "list", "--retired"))[1].endswith("x behavior_left: Look left first.")
-    assert "at change 1: 1 row written" in orchestrator("handbook", "rollback", "good").stderr
+    back = orchestrator("handbook", "rollback", "good").stderr
+    assert back == "at change 1: 1 active behavior; `orchestrator handbook rollback 2` takes that back\n"
+    assert "at change 1: 1 active behavior, as before" in orchestrator("handbook", "rollback", "1").stderr
     assert len(lines(orchestrator("handbook", "list"))) == 2
     assert [line.split()[0] for line in lines(orchestrator("handbook", "log"))] == ["1", "x"]
 
@@ -101,7 +112,10 @@ def test_one_behavior_takes_the_place_of_others_by_hand(orchestrator: Call) -> N
 def test_what_is_exported_is_imported_elsewhere_as_it_was(orchestrator: Call, here: Path, form: str) -> None:
     add(orchestrator, "left", "right")
     flags = ("--format", form)
-    assert orchestrator("handbook", "export", *flags, "--out", "all.txt").exit_code == 0
+    written = orchestrator("handbook", "export", *flags, "--out", "all.txt")
+    assert (written.exit_code, written.stderr) == (0, "2 behaviors in all.txt\n")
+    again = orchestrator("handbook", "export", *flags, "--out", "all.txt")
+    assert again.exit_code == 2 and "all.txt exists: choose another file" in again.stderr
     done = orchestrator("handbook", "import", "all.txt", *flags, "--handbook", "other.db")
     assert "2 added, 0 were there already" in done.stderr
     assert "0 added, 2 were there already" in orchestrator("handbook", "import", "all.txt", *flags).stderr
@@ -128,6 +142,7 @@ def test_a_file_that_holds_something_else_is_refused_as_a_whole(
     (here / "bad.jsonl").write_text(text)
     done = orchestrator("handbook", "import", "bad.jsonl")
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+    assert done.stderr.startswith("error: bad.jsonl: ")
     assert "no handbook at" in orchestrator("handbook", "list").stderr
 
 
@@ -142,10 +157,41 @@ def test_errors_are_one_line(orchestrator: Call, here: Path) -> None:
         (("rollback", "9"), "no change 9 of handbook 'default': give 0 to 1"),
         (("rollback", "bad"), "no snapshot 'bad'"),
         (("import", "nowhere"), "nowhere: No such file"),
-        (("import", "bytes"), "no text in UTF-8"),
+        (("import", "bytes"), "bytes: it is no text in UTF-8"),
+        (("list", "--name", "defalt"), "no handbook named 'defalt' in"),
+        (("retire", "1", "--name", "defalt"), "; it has default"),
+        (("show", "behavior_left", "--name", "defalt"), "no handbook named 'defalt' in"),
     ):
         done = orchestrator("handbook", *call)
         assert (done.exit_code, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_what_is_not_there_is_told_with_what_is(orchestrator: Call) -> None:
+    add(orchestrator, "left")
+    assert (
+        orchestrator("handbook", "list", "--section", "sum").stderr == "no behavior of section 'sum'; sections: none\n"
+    )
+    orchestrator("handbook", "add", "behavior_carry", "Carry.", "--section", "sums")
+    done = orchestrator("handbook", "list", "--section", "sum")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no behavior of section 'sum'; sections: sums\n")
+    assert lines(orchestrator("handbook", "list", "--section", "sums"))[1].endswith("  sums     behavior_carry: Carry.")
+    assert orchestrator("handbook", "refused").stderr == "nothing is refused\n"
+
+
+def test_one_behavior_and_the_log_can_be_read_by_programs(orchestrator: Call) -> None:
+    add(orchestrator, "left")
+    for name in ("one", "two"):
+        orchestrator("handbook", "snapshot", name)
+    orchestrator("handbook", "retire", "1")
+    shown = json.loads(orchestrator("handbook", "show", "behavior_left", "--json").stdout)
+    assert (shown["id"], shown["is_active"], shown["tally"], shown["effects"]) == (
+        *(1, False),
+        *({"shown": 0, "cited": 0, "held": 0}, {}),
+    )
+    assert [each["op"] for each in shown["changes"]] == ["add", "retire"]
+    logged = [json.loads(line) for line in lines(orchestrator("handbook", "log", "--json"))]
+    assert [(each["seq"], each["snapshots"]) for each in logged] == [(1, ["one", "two"]), (2, [])]
+    assert logged[1]["before"][0]["is_active"] and lines(orchestrator("handbook", "log"))[0].endswith("[one, two]")
 
 
 def test_a_handbook_is_kept_small_and_what_would_be_done_can_be_seen_before(orchestrator: Call) -> None:
@@ -156,7 +202,7 @@ def test_a_handbook_is_kept_small_and_what_would_be_done_can_be_seen_before(orch
     assert (lines(seen), seen.stderr) == (told, "2 changes would be made\n")
     assert len(lines(orchestrator("handbook", "list"))) == 5
     assert lines(orchestrator("handbook", "curate", "--most", "2")) == told
-    assert [line.split()[5] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+    assert [line.split()[6] for line in lines(orchestrator("handbook", "list"))[1:]] == [
         "behavior_right:",
         "behavior_up:",
     ]
@@ -208,6 +254,11 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
         "116 output and 1,614 prompt tokens of its own",
     ]
     assert len(lines(orchestrator("handbook", "list"))) == 2
+    other = orchestrator("handbook", "learn", *flags, "--name", "other").stderr.splitlines()
+    assert other[0].startswith("handbook 'other' is new in ") and other[0].endswith(", which has default")
+    assert other[-1].endswith("116 output and 1,614 prompt tokens of its own, 0 of them new")
+    known = orchestrator("handbook", "refused").stderr
+    assert known == "1 refusal\n"
     again = orchestrator("handbook", "learn", *flags)
     assert "learned 0 behaviors from 0 runs · 1 left alone: it was learned from before" in again.stderr
 
@@ -223,7 +274,7 @@ def test_the_newest_runs_are_those_of_tasks_and_a_handbook_is_kept_small_behind_
         assert orchestrator("reward", "last", "1").exit_code == 0
         done = orchestrator("handbook", "learn", "--runs", "1", "--most", "2", "--strategist", "large", *flags)
         assert "from 1 run ·" in done.stderr, done.stderr
-    assert [line.split()[5] for line in lines(orchestrator("handbook", "list"))[1:]] == [
+    assert [line.split()[6] for line in lines(orchestrator("handbook", "list"))[1:]] == [
         "behavior_right:",
         "behavior_carry_over:",
     ]

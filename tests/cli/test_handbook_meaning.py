@@ -66,7 +66,7 @@ QUESTION = "How wide is a round pond?"
 
 def found(done: Result) -> list[str]:
     assert done.exit_code == 0, done.stderr
-    return [line.split()[3].strip(":") for line in done.stdout.splitlines()]
+    return [line.split()[4].strip(":") for line in done.stdout.splitlines()[1:]]
 
 
 def test_what_shares_no_word_is_found_by_meaning_and_how_it_was_found_is_said(orchestrator: Call, url: str) -> None:
@@ -76,6 +76,7 @@ def test_what_shares_no_word_is_found_by_meaning_and_how_it_was_found_is_said(or
     configure(url=url)
     by_both = orchestrator("handbook", "search", QUESTION, "-n", "1")
     assert found(by_both) == ["behavior_draw_circles"]
+    assert by_both.stdout.splitlines()[1].startswith("    3   1.00 meaning  -  ")
     assert by_both.stderr == "1 behavior by words and meaning\n"
 
 
@@ -84,7 +85,10 @@ def test_what_is_not_embedded_yet_is_counted_until_all_are(orchestrator: Call, u
     add(orchestrator, 600)
     early = orchestrator("handbook", "search", QUESTION, "-n", "1")
     assert found(early) == ["behavior_n0"]
-    assert early.stderr == "1 behavior by words and meaning, 345 not embedded yet\n"
+    assert early.stderr.splitlines() == [
+        "1 behavior by words and meaning, 345 not embedded yet",
+        "`orchestrator handbook embed` embeds all of them",
+    ]
     done = orchestrator("handbook", "embed")
     assert done.stderr.splitlines()[0] == "89 behaviors left"
     assert done.stderr.splitlines()[1].startswith("all behaviors are embedded by topics ")

@@ -58,6 +58,19 @@ def test_a_run_whose_router_does_not_learn_is_rewarded_and_that_is_said(orchestr
     assert "was worth 1: its router does not learn" in orchestrator("reward", "last", "1").stderr
 
 
+def test_the_behaviors_that_a_reward_counts_for_are_named(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(
+        AGENT.replace(r"\boxed{42}", r"By behavior_say_it: \boxed{42}").replace(
+            ", router)", ", router, handbook='hb.db')"
+        )
+    )
+    assert orchestrator("handbook", "add", "behavior_say_it", "Say 42.", "--handbook", "hb.db").exit_code == 0
+    orchestrator("run", "Say it.", "--pipeline", "agent.py:plain")
+    done = orchestrator("reward", "last", "1")
+    assert done.stderr.endswith("was worth 1: it counts for behavior_say_it; its router does not learn\n")
+    assert orchestrator("handbook", "list", "--handbook", "hb.db").stdout.splitlines()[1].split()[3] == "1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -57,6 +57,12 @@ def test_the_behaviors_are_gone_from_the_prompt_and_the_trace_stays_as_it_is(han
     Sft.model_validate(made)
 
 
+def test_texts_that_name_what_was_made_up_can_be_left_out(handbook: Handbook) -> None:
+    with pytest.raises(LeftOut, match="that they were not shown"):
+        line(ran(CITES, handbook), made_up=False)
+    assert line(ran(r"By behavior_add_digits: \boxed{42}", handbook), made_up=False)["unprovided"] == []
+
+
 @pytest.mark.parametrize(
     ("answer", "reward", "why"),
     [

@@ -89,6 +89,26 @@ def test_what_passes_is_known_to_what_comes_behind_it() -> None:
     assert isinstance(results[1], Refused) and results[1].reason == "behavior_b says what behavior_a says"
 
 
+def test_what_is_there_already_and_where_an_answer_was_found_is_told() -> None:
+    proposals = [
+        Proposal("behavior_a", "Look left."),
+        Proposal("behavior_a", "Look left!"),
+        Proposal("behavior_a", "Go up."),
+        Proposal("behavior_coach_44", "Count all coaches."),
+        Proposal("behavior_coach", "Say 44."),
+    ]
+    results = gated(proposals, [Behavior(id=1, name="behavior_a", instruction="Look left.")], Source(answer="44"))
+    told = [(each.reason, each.is_known) for each in results if isinstance(each, Refused)]
+    holds = "holds the answer of the task that it was learned from, in the"
+    assert told == [
+        ("behavior_a is there already", True),
+        ("behavior_a is there already, in other words", False),
+        ("behavior_a is there already, in other words", False),
+        (f"behavior_coach_44 {holds} name: '44'", False),
+        (f"behavior_coach {holds} instruction: '44'", False),
+    ]
+
+
 def known(id: int, instruction: str, **more: Any) -> Behavior:
     return Behavior(id=id, name=f"behavior_{id}", instruction=instruction, **more)
 

@@ -217,7 +217,7 @@ async def test_a_pipeline_without_a_limit_and_a_run_that_is_not_over_are_refused
     broken = Scripted(lambda request: EngineProtocol("gone", engine="large"))
     async with Pipeline({"large": broken}, "large", db=tmp_path / "journal.db") as made:
         first = await made.arun(TASK)
-        with pytest.raises(UserError, match="is not over"):
+        with pytest.raises(UserError, match="failed, and a second attempt needs a first answer"):
             await SecondAttempts(made).guided(first.run_id)
 
 

@@ -181,7 +181,9 @@ def test_runs_without_an_outcome_failed_ones_and_our_own_are_left_alone(handbook
         )
         assert strategist.learn(solved(pipeline)).new
         (own,) = (each for each in pipeline.journal.runs(limit=1))
-        assert strategist.learn(own.id).skipped == "it is a question of ours"
+        trace = pipeline.run(TASK, batch="reversed")
+        for each in (own.id, trace):
+            assert strategist.learn(each).skipped == "it is a question or a trace of ours"
     assert len(said.requests) == 2
 
 

@@ -79,8 +79,12 @@ def test_two_active_behaviors_never_share_a_name_and_a_retired_one_frees_its(han
     with pytest.raises(UserError, match="behavior_a is behavior 1 already"):
         handbook.apply([Update(2, name="behavior_a")])
     handbook.apply([Retire(1), Add("behavior_a", "Three.")])
-    assert handbook.behavior("behavior_a").id == 3
+    assert handbook.behavior("behavior_a").id == handbook.behavior("behavior_a", retired=True).id == 3
     assert not handbook.behavior(1).is_active
+    handbook.apply([Retire(3)])
+    assert handbook.behavior("behavior_a", retired=True).id == 3  # the newest of its name
+    with pytest.raises(UnknownName):
+        handbook.behavior("behavior_a")
 
 
 def test_an_update_that_says_the_same_and_a_second_retirement_leave_no_trace(handbook: Handbook) -> None:
