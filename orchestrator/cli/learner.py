@@ -32,7 +32,7 @@ def learning_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             "--learning-tokens",
             type=click.IntRange(1),
             metavar="N",
-            help="Learn from no further run once that has taken N output tokens.",
+            help="Learn from no further run once that has taken N tokens, prompts included.",
         ),
         click.option("--judge", is_flag=True, help="Let an engine judge the runs that nobody has checked."),
         click.option("--strategist", metavar="ENGINE", help="Who reflects, and judges; the largest unless given."),
@@ -64,7 +64,7 @@ def check_learning(given: Mapping[str, Any]) -> None:
 
 
 class Learner:
-    """Learns from runs, keeps the handbook within `most` behaviors and ends once it has taken so many output tokens, if
+    """Learns from runs, keeps the handbook within `most` behaviors and ends once it has taken so many `tokens`, if
     those are given, and sums up."""
 
     def __init__(self, strategist: Strategist, *, most: int | None, tokens: int | None, is_quiet: bool) -> None:
@@ -84,7 +84,7 @@ class Learner:
         """Learn from one run, if there are tokens left. Raises as Strategist.alearn does."""
         from orchestrator.learning.curating import curate
 
-        if self._tokens is not None and self._output_tokens() >= self._tokens:
+        if self._tokens is not None and self._strategist.new_tokens >= self._tokens:
             self.num_left += 1
             return
         learnt = await self._strategist.alearn(run)
@@ -130,9 +130,6 @@ class Learner:
         """Whether anything was added."""
         return any(each.added for each in self._learnt)
 
-    def _output_tokens(self) -> int:
-        return sum(each.output_tokens for each in self._learnt)
-
     def _tried(self) -> list[Learnt]:
         return [each for each in self._learnt if not each.skipped]
 
@@ -156,7 +153,7 @@ class Learner:
         if self._failed:
             yield f"{self._failed} failed"
         prompt = sum(each.prompt_tokens for each in self._learnt)
-        output, new = self._output_tokens(), self._strategist.new_tokens
+        output, new = sum(each.output_tokens for each in self._learnt), self._strategist.new_tokens
         old = "" if new >= output + prompt else f", {new:,} of them new"
         yield f"{output:,} output and {prompt:,} prompt tokens of its own{old}"
 
