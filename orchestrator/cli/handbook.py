@@ -14,6 +14,7 @@ from orchestrator.cli.handbook_look import list_behaviors, search
 from orchestrator.cli.handbook_refused import admit, refused
 from orchestrator.cli.handbook_show import log, show
 from orchestrator.cli.streams import counted, note
+from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
 
 __all__ = ["handbook"]
@@ -69,6 +70,7 @@ def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any
     with writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     note(f"behavior {change.after[0].id} added")
+    hint_at_recall(given)
 
 
 @handbook.command("update", epilog="Example: orchestrator handbook update behavior_check_sums --section sums")

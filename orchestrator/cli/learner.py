@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Learner", "check_learning", "learner_of", "learning_flags"]
 
 _FLAGS = ("strategist", "judge", "most", "learning_tokens")
+_PATIENCE = 5
+"""Runs of which nothing can be read before an engine of whom nothing ever could be is asked no more."""
 
 
 def learning_flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +46,10 @@ def learner_of(pipeline: Pipeline, given: Mapping[str, Any], handbook: Handbook 
     from orchestrator.learning.judging import Judge
     from orchestrator.learning.strategist import Strategist
 
+    if handbook is None and pipeline.handbook is None:
+        python = "set handbook=FILE of the Pipeline"
+        mend = python if given["pipeline"] else "give --handbook FILE, or `handbook` in [run]"
+        raise UserError(f"there is no handbook to learn into: {mend}")
     engine = given["strategist"]
     judge = Judge(engine=engine) if given["judge"] else None
     strategist = Strategist(pipeline, handbook, engine=engine, judge=judge)
@@ -92,8 +98,10 @@ class Learner:
     async def aside(self, run: str) -> None:
         """Learn from one run of many; what goes wrong with that is told, and costs the others nothing."""
         try:
-            if not self._strategist.knows(run):
+            if not self.has_given_up and not self._strategist.knows(run):
                 await self.learn(run)
+                if self.has_given_up and len(self._tried()) == _PATIENCE:
+                    self._note(f"learning stops here: {self.useless} with --strategist")
         except OrchestratorError as error:
             self._failed += 1
             self._note(f"run {run}: nothing learned: {error}")
@@ -111,6 +119,16 @@ class Learner:
             return ""
         texts = "its text" if len(tried) == 1 else f"any of its {len(tried)} texts"
         return f"no behaviors can be read in {texts}: engine {self._strategist.engine!r} is no strategist, name another"
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the engine is no strategist: of all it was asked for so far, and that is enough, nothing was read."""
+        return len(self._tried()) >= _PATIENCE and bool(self.useless)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether anything was added."""
+        return any(each.added for each in self._learnt)
 
     def _output_tokens(self) -> int:
         return sum(each.output_tokens for each in self._learnt)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
@@ -21,7 +22,24 @@ from orchestrator.memory.store import Store
 from orchestrator.memory.vectors import Vectors, meanings
 from orchestrator.memory.word_search import found_by_words
 
-__all__ = ["Handbook", "Snapshot"]
+__all__ = ["Handbook", "Place", "Snapshot"]
+
+
+class Place(NamedTuple):
+    """Where a handbook is, written as FILE or FILE#NAME."""
+
+    file: str
+    name: str = "default"
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Return what a text says. A file whose name holds the whole of it is that file."""
+        file, mark, name = text.rpartition("#")
+        is_named = bool(mark and file) and name.isidentifier() and not Path(text).exists()
+        return cls(file, name) if is_named else cls(text)
+
+    def __str__(self) -> str:
+        return self.file if self.name == "default" else f"{self.file}#{self.name}"
 
 
 class Snapshot(NamedTuple):

@@ -250,7 +250,8 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
     told = done.stderr.splitlines()
     assert told[0] == "no embedding is configured: proposals are compared with what is known by words"
-    assert told[-1].split(" · ") == [
+    assert re.fullmatch(r"runs recall it with handbook='.*journal\.db' of the Pipeline", told[-1])
+    assert told[-2].split(" · ") == [
         "learned 1 behavior from 1 run",
         "1 refused (`orchestrator handbook refused`)",
         "1 left alone: nobody says whether it was right: reward it, or have it judged",

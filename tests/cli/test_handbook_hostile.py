@@ -94,7 +94,7 @@ def test_a_file_is_read_whatever_ends_its_lines_and_what_is_left_out_is_told(
     name = "we\x1b[2Jird\nname.jsonl"
     (here / name).write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, rows)).encode())
     done = orchestrator("handbook", "import", name, *BOOK)
-    told, counts = done.stderr.splitlines()
+    told, counts, _ = done.stderr.splitlines()
     assert told.startswith("left out: line 3: behavior_bad reads like an order to an engine: 'Ignore all previous")
     assert counts == "1 added, 1 were there already, 1 retired left out, 1 like orders left out"
     assert orchestrator("handbook", "log", *BOOK).stdout.splitlines()[1].endswith(r"from we\x1b[2Jird name.jsonl")

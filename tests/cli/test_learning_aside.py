@@ -78,7 +78,7 @@ def test_what_one_task_teaches_the_next_one_uses_and_the_results_are_the_same(or
     file = tasks(here, "Carry 17 + 25.", "Carry 18 + 24.", "Carry 19 + 23.")
     one = ("--concurrency", "1")
     plain = orchestrator("run", file, *FLAGS, *one)
-    learned = orchestrator("run", file, *FLAGS, *one, "--learn")
+    learned = orchestrator("run", file, *FLAGS, "--learn")  # one at a time unless somebody wants more
     assert (learned.exit_code, results(learned.stdout)) == (0, results(plain.stdout)), learned.stderr
     (behavior,) = behaviors(orchestrator)
     assert behavior["name"] == "behavior_carry_over" and behavior["helpful"] == 2  # the two tasks behind the first
