@@ -260,7 +260,7 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert len(lines(orchestrator("handbook", "list"))) == 2
     other = orchestrator("handbook", "learn", *flags, "--name", "other").stderr.splitlines()
     assert other[0].startswith("handbook 'other' is new in ") and other[0].endswith(", which has default")
-    assert other[-1].endswith("116 output and 1,614 prompt tokens of its own, 0 of them new")
+    assert other[-2].endswith("116 output and 1,614 prompt tokens of its own, 0 of them new")
     known = orchestrator("handbook", "refused").stderr
     assert known == "1 refusal\n"
     again = orchestrator("handbook", "learn", *flags)
