@@ -87,7 +87,7 @@ def search(question: str, number: int, as_json: bool, **given: Any) -> None:
             (f"{each.id:>5} {_score(score, found)} {_way(each, score, found, by_words):<7}", each)
             for each, score in shown
         ]
-        _say(f"{'id':>5} {'cosine' if found.has_cosines else 'BM25':>6} {'by':<7}", rows)
+        _say(f"{'id':>5} {'cosine' if found.has_cosines else 'BM25':>7} {'by':<7}", rows)
     note(f"{counted(len(shown), 'behavior')} by {found.by}")
     if found.num_left:
         note("`orchestrator handbook embed` embeds all of them")
@@ -109,7 +109,9 @@ async def _found(question: str, number: int, given: Mapping[str, Any]) -> tuple[
 
 
 def _score(score: float, found: Ranked) -> str:
-    return f"{'-':>6}" if found.has_cosines and not score else f"{score:>6.2f}"
+    if not found.has_cosines:
+        return f"{score:>7.2g}"  # of few behaviors, BM25 is next to nothing
+    return f"{score:>7.2f}" if score else f"{'-':>7}"
 
 
 def _way(behavior: Behavior, score: float, found: Ranked, by_words: set[int]) -> str:

@@ -53,8 +53,12 @@ def test_what_is_added_by_hand_is_listed_found_and_shown_with_its_changes(orches
     ]
     assert listed.stderr == "2 behaviors\n"
     heads, row = lines(orchestrator("handbook", "search", "Which is right?"))
-    assert heads == "   id   BM25 by       section  behavior"
-    assert row.split()[0::2][:2] == ["2", "words"] and row.endswith("  -        behavior_right: Look right first.")
+    assert heads == "   id    BM25 by       section  behavior"
+    assert (
+        float(row.split()[1]) > 0
+        and row.split()[0::2][:2] == ["2", "words"]
+        and row.endswith("  -        behavior_right: Look right first.")
+    )
     assert orchestrator("handbook", "add", "behavior_far", "Look far." * 9, "--section", "s" * 30).exit_code == 0
     far = lines(orchestrator("handbook", "list"))[3]
     assert len(far) == 80 and far.startswith("    3     0     0       0       0  sssssssssss…  behavior_far: Look far.")

@@ -76,7 +76,7 @@ def test_what_shares_no_word_is_found_by_meaning_and_how_it_was_found_is_said(or
     configure(url=url)
     by_both = orchestrator("handbook", "search", QUESTION, "-n", "1")
     assert found(by_both) == ["behavior_draw_circles"]
-    assert by_both.stdout.splitlines()[1].startswith("    3   1.00 meaning  -  ")
+    assert by_both.stdout.splitlines()[1].startswith("    3    1.00 meaning  -  ")
     assert by_both.stderr == "1 behavior by words and meaning\n"
 
 
