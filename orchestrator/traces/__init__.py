@@ -6,25 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.traces.diff import Diff, diff
-    from orchestrator.traces.drawn import drawn
-    from orchestrator.traces.graph import graph
+    from orchestrator.traces.diff import Diff, diff_of
+    from orchestrator.traces.drawn import drawn_as
+    from orchestrator.traces.graph import graph_of
     from orchestrator.traces.policy import router_of
-    from orchestrator.traces.replay import Replayed, replay
-    from orchestrator.traces.what_if import OneStep, what_if
+    from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.what_if import OneStep, one_step
 
-__all__ = ["Diff", "OneStep", "Replayed", "diff", "drawn", "graph", "replay", "router_of", "what_if"]
+__all__ = ["Diff", "OneStep", "Replayed", "diff_of", "drawn_as", "graph_of", "one_step", "replayed", "router_of"]
 
 _HOMES = {
     "Diff": "diff",
     "OneStep": "what_if",
     "Replayed": "replay",
-    "diff": "diff",
-    "drawn": "drawn",
-    "graph": "graph",
-    "replay": "replay",
+    "diff_of": "diff",
+    "drawn_as": "drawn",
+    "graph_of": "graph",
+    "one_step": "what_if",
+    "replayed": "replay",
     "router_of": "policy",
-    "what_if": "what_if",
 }
 
 

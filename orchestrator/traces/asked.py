@@ -168,10 +168,10 @@ class _Walk:
             history.events = [event for event in history.events if event.step < row.step]
             history.window = min(history.window, row.step)
             return
-        step = self._record.step((row.step, row.attempt))
-        assert step is not None
-        history.steps.append(step)
-        self._count(step, 1)
+        kept = self._record.step((row.step, row.attempt))
+        assert kept is not None
+        history.steps.append(kept)
+        self._count(kept, 1)
         history.events += self._events.get((row.step, row.attempt), [])
 
     def _count(self, step: Step, times: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StepRow, StoredRun
 
-__all__ = ["Deciding", "Diff", "Divergence", "Spending", "diff"]
+__all__ = ["Deciding", "Diff", "Divergence", "Spending", "diff_of"]
 
 
 class Divergence(NamedTuple):
@@ -70,7 +70,7 @@ class Diff(NamedTuple):
     """How they ended; `unfinished` where one has not."""
 
 
-def diff(ours: StoredRun, theirs: StoredRun) -> Diff:
+def diff_of(ours: StoredRun, theirs: StoredRun) -> Diff:
     """Return what differs between two stored runs."""
     decisions = tuple(_decisions(ours, theirs))
     before, after = loads(ours.run.settings), loads(theirs.run.settings)

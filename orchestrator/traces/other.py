@@ -1,4 +1,4 @@
-"""What would stand if one decision had been the other one, as far as somebody wrote it, and what that one step costs."""
+"""What would stand if one decision had been the other one, if somebody wrote it, and what that one step costs."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ decided alike, where it parted or could not be decided and why, and what the pol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
 from typing import Any, NamedTuple
 
 from orchestrator.decisions import Decision, Keep, Plan, StopRun, keep
@@ -27,7 +26,7 @@ from orchestrator.traces.record import Place, Record
 from orchestrator.traces.verdict import Verdict, decided, told_of
 from orchestrator.types import Step
 
-__all__ = ["Parted", "Replayed", "areplay", "replay"]
+__all__ = ["Parted", "Replayed", "areplayed", "replayed"]
 
 
 class Parted(NamedTuple):
@@ -81,17 +80,17 @@ class Replayed(NamedTuple):
         return self.parted is not None and not self.parted.now
 
 
-def replay(stored: StoredRun, router: Any = None, ancestors: Sequence[StoredRun] = ()) -> Replayed:
+def replayed(stored: StoredRun, router: Any = None, ancestors: Sequence[StoredRun] = ()) -> Replayed:
     """Return what `router`, by default the run's own, makes of a stored run; `ancestors` are oldest first.
 
     A router that learns is not asked: what it knew is no part of a run. Raises UserError for a router that names
     engines which the run has not.
     """
-    return run_sync(areplay(stored, router_of(stored) if router is None else router, ancestors))
+    return run_sync(areplayed(stored, router_of(stored) if router is None else router, ancestors))
 
 
-async def areplay(stored: StoredRun, router: Any, ancestors: Sequence[StoredRun] = ()) -> Replayed:
-    """As `replay`, where an event loop runs."""
+async def areplayed(stored: StoredRun, router: Any, ancestors: Sequence[StoredRun] = ()) -> Replayed:
+    """As `replayed`, where an event loop runs."""
     record = Record(stored, ancestors, logprobs=getattr(router, "needs", Needs()).logprobs)
     names = stored.run.id, _policy(record), str(policy_of(router))
     alike: list[Verdict] = []

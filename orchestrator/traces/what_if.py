@@ -26,7 +26,7 @@ from orchestrator.traces.prices import costs_of
 from orchestrator.traces.record import Record
 from orchestrator.traces.verdict import decided
 
-__all__ = ["OneStep", "what_if"]
+__all__ = ["OneStep", "one_step"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,15 +68,15 @@ class OneStep:
         return self.to_rewrite + self.to_keep + self.to_other
 
 
-def what_if(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
+def one_step(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
     """Return what each value of `option` does to the decisions of stored runs; their routers are their own otherwise.
 
     Raises UserError for a run whose router cannot be made again, or has no such option, or not with that value.
     """
-    return run_sync(_what_if(runs, option, values))
+    return run_sync(_one_step(runs, option, values))
 
 
-async def _what_if(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
+async def _one_step(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
     found = [OneStep(value=value) for value in values]
     made: dict[str, list[Any]] = {}
     for stored in runs:
