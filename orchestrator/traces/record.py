@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.doors import Needs
 from orchestrator.errors import UserError
-from orchestrator.memory.base import CallIntent, CallResult, CallRow, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.memory.base import REMOVED, CallIntent, CallResult, CallRow, DecisionRow, SignalRow, StepRow, StoredRun
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, run_seed
 from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.opening import task_of
@@ -51,7 +51,7 @@ class Record:
             if any(event.kind == "lead" for event in each.events):
                 self._leads.update(leads_of(each))
             self._add_calls(each, self.over if each is stored else dropped(each))
-        self._rows = {(row.step, row.attempt): row for row in stored.steps}
+        self._rows = {(row.step, row.attempt): row for row in stored.steps if row.kind != REMOVED}
 
     def _add_calls(self, stored: StoredRun, over: Any) -> None:
         found: dict[Place, list[CallRow]] = {}
@@ -127,7 +127,7 @@ class Record:
         if row is None and done:
             engine = next(call.intent.engine for call in self.calls(place) if call.intent.purpose in WRITING)
             row = _row(self.stored.key, place, engine, done, lead.text if lead else "")
-        if row is None or row.kind == "removed":
+        if row is None:
             return None
         if not self._logprobs:
             return step_of(row, [each._replace(logprobs=None) if each.logprobs else each for each in done], lead)
