@@ -62,7 +62,9 @@ def made(router: Any, **options: Any) -> Pipeline:
         "large": Scripted(options.pop("large", script("large"))),
     }
     scorers = {"verifier": Check("verifier"), "prm": Check("prm")}
-    return Pipeline(engines, router, **{"db": ":memory:", "scorers": scorers, "seed": 1, **options})
+    return Pipeline(
+        engines, router, **{"db": ":memory:", "scorers": scorers, "seed": 1, "granularity": "fused", **options}
+    )
 
 
 def ran(router: Any, task: Any = "q", **options: Any) -> StoredRun:

@@ -10,7 +10,16 @@ from typing import Any
 
 from orchestrator.doors import Needs
 from orchestrator.errors import UserError
-from orchestrator.memory.base import REMOVED, CallIntent, CallResult, CallRow, DecisionRow, SignalRow, StepRow, StoredRun
+from orchestrator.memory.base import (
+    REMOVED,
+    CallIntent,
+    CallResult,
+    CallRow,
+    DecisionRow,
+    SignalRow,
+    StepRow,
+    StoredRun,
+)
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, run_seed
 from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.opening import task_of

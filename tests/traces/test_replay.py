@@ -91,13 +91,13 @@ def check_reproduced(stored: StoredRun, router: Any, *, is_own_ledger: bool = Tr
         assert not again.is_bound
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.sampled_from(REPLAYED), st.integers(0, 50))
 def test_the_same_policy_reproduces_every_decision_and_the_ledger(router: Any, seed: int) -> None:
     check_reproduced(ran(router, seed=seed, budget=Budget(steps=12)), router)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.sampled_from([*REPLAYED[3:8], REPLAYED[13]]), st.integers(0, 50))
 def test_what_only_looked_or_was_begun_early_changes_no_decision(router: Any, seed: int) -> None:
     looked = ran(router, seed=seed, counterfactuals=0.6)
@@ -144,9 +144,9 @@ def test_the_run_s_own_router_is_made_from_its_record() -> None:
         router_of(ran(Wanders()))
 
 
-def scored(*digits: int) -> Any:
+def scored(*digits: int, steps: int = 5) -> Any:
     """A large engine whose ratings are these, in turn."""
-    write, judged = script("large"), count()
+    write, judged = script("large", steps), count()
 
     def large(request: Request) -> str:
         assert request.prompt is not None
@@ -211,7 +211,7 @@ def test_a_flip_shows_the_other_step_where_it_was_written_beside_the_draft() -> 
 
 
 def test_a_run_is_known_to_its_end_where_the_flipped_step_ends_it() -> None:
-    stored = ran(SpecReason(threshold=6), small=script("small", 1), large=scored(9, 5))
+    stored = ran(SpecReason(threshold=6), small=script("small", 1), large=scored(9, 5, steps=1))
     assert [step.writer for step in stored.kept()] == ["small", "large"]
     again = replayed(stored, SpecReason(threshold=5))
     assert again.parted is not None and again.parted.other is not None and again.parted.other.text == ANSWER
