@@ -22,7 +22,11 @@ def router_of(stored: StoredRun, **options: Any) -> Any:
     written = loads(stored.run.settings).get("router")
     if not isinstance(written, Mapping):
         raise UserError(f"run {stored.run.id} was routed by {written!r:.60}, which cannot be made again: name a router")
-    given = {name: value for name, value in written.items() if name != "policy" and value is not None}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples, and options are no lists
+        for name, value in written.items()
+        if name != "policy" and value is not None
+    }
     policy = written["policy"]
     if "learnt" in given:
         raise UserError(f"run {stored.run.id} was routed by {policy}, read from a file: name it with file=...")
