@@ -53,7 +53,8 @@ class Record:
         self.signals: dict[tuple[int, int, str], SignalRow] = {}
         for signal in stored.signals:
             self.signals.setdefault((signal.step, signal.attempt, signal.name), signal)
-        self._logprobs = logprobs
+        self.logprobs = logprobs
+        """Alternatives per token that steps are read with from here on."""
         self._calls: dict[Place, list[CallRow]] = {}
         self._leads: dict[Place, Any] = {}
         for each in (*ancestors, stored):
@@ -78,11 +79,6 @@ class Record:
     def seed(self) -> int:
         """The run's seed."""
         return run_seed(self.settings["seed"], dumps(loads(self.stored.run.task)["messages"]))
-
-    @property
-    def reads_logprobs(self) -> bool:
-        """Whether anybody reads them."""
-        return self._logprobs > 0
 
     @cached_property
     def _needs(self) -> Needs | None:
@@ -138,12 +134,12 @@ class Record:
             row = _row(self.stored.key, place, engine, done, lead.text if lead else "")
         if row is None:
             return None
-        if not self._logprobs:
+        if not self.logprobs:
             return step_of(row, [each._replace(logprobs=None) if each.logprobs else each for each in done], lead)
         step = step_of(row, done, lead)
         if step.logprobs is None:
             return replace(step, logprobs=[]) if any(each.logprobs for each in done) else step
-        return replace(step, logprobs=[each._replace(top=each.top[: self._logprobs]) for each in step.logprobs])
+        return replace(step, logprobs=[each._replace(top=each.top[: self.logprobs]) for each in step.logprobs])
 
     def error(self, place: Place) -> str:
         """Return why nothing was written at a place, empty where no call there failed."""

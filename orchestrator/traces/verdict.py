@@ -11,7 +11,7 @@ from orchestrator.errors import EngineError, SignalUnavailable, UnknownName, Use
 from orchestrator.memory.base import DecisionRow
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.runtime.deciding import unmeasured
-from orchestrator.runtime.identity import policy_of
+from orchestrator.runtime.identity import policy_of, settings_of
 from orchestrator.runtime.watch import LATE
 from orchestrator.runtime.write import STEP_TOKENS, TURN_TOKENS
 from orchestrator.traces.asked import AFTER_DRAFT, BEFORE_STEP, Question
@@ -73,10 +73,7 @@ def _planned(router: Any, question: Question) -> Plan | StopRun:
 
 
 async def _about_draft(record: Record, router: Any, question: Question, ask: StoredAsk) -> Decision:
-    assert question.draft is not None
-    draft = question.draft
-    if record.reads_logprobs:
-        _check_logprobs(record, router, question, draft)
+    draft = _as_read(record, router, question)
     try:
         made = await getattr(router, "after_draft", keep_all)(question.history, draft, ask)
     except (SignalUnavailable, EngineError) as missing:
@@ -163,11 +160,23 @@ def _written_from(record: Record, index: int) -> list[Step]:
 # ---- logprobs
 
 
-def _check_logprobs(record: Record, router: Any, question: Question, draft: Step) -> None:
-    """Raise Undecided where the router reads more alternatives per token than the run asked for."""
+def _as_read(record: Record, router: Any, question: Question) -> Step:
+    """Return the draft with the alternatives per token that the router plans to read.
+
+    Raises Undecided where the run was asked for fewer.
+    """
+    assert question.draft is not None
     planned = _planned(router, question)
     wanted = planned.logprobs if isinstance(planned, Plan) else 0
-    wanted = min(wanted, record.engines[draft.writer].get("logprobs") or 0)
+    if wanted and settings_of(router) != record.settings.get("router"):  # its own router read what there was
+        _check_logprobs(record, router, min(wanted, record.engines[question.draft.writer].get("logprobs") or 0))
+    if wanted <= record.logprobs:
+        return question.draft
+    record.logprobs = wanted  # it plans more than it said that it needs
+    return record.step(question.place) or question.draft
+
+
+def _check_logprobs(record: Record, router: Any, wanted: int) -> None:
     if wanted > record.logprobs_asked:
         kept = record.logprobs_asked or "none"
         raise Undecided(f"{policy_of(router).name} reads {wanted} alternatives per token; the run kept {kept}")

@@ -91,13 +91,13 @@ def check_reproduced(stored: StoredRun, router: Any, *, is_own_ledger: bool = Tr
         assert not again.is_bound
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.sampled_from(REPLAYED), st.integers(0, 50))
 def test_the_same_policy_reproduces_every_decision_and_the_ledger(router: Any, seed: int) -> None:
     check_reproduced(ran(router, seed=seed, budget=Budget(steps=12)), router)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.sampled_from([*REPLAYED[3:8], REPLAYED[13]]), st.integers(0, 50))
 def test_what_only_looked_or_was_begun_early_changes_no_decision(router: Any, seed: int) -> None:
     looked = ran(router, seed=seed, counterfactuals=0.6)
