@@ -47,7 +47,7 @@ def _parted(parted: Parted) -> Iterator[str]:
         return
     numbers = ""
     if parted.threshold is not None and parted.margin is not None:
-        numbers = f", {parted.threshold + parted.margin:.3g} to {parted.threshold:.3g}"
+        numbers = f", {parted.threshold + parted.margin:.3g} against {parted.threshold:.3g}"
     yield f"parted   step {parted.step}: {parted.then} -> {parted.now}{numbers}"
     yield f"         {first_words(parted.reason, _WORDS)}"
     if parted.other is None:

@@ -80,7 +80,7 @@ def _said(row: DecisionRow | None) -> str:
     words = first_words(f"{row.action} {row.engine}".strip(), 16)
     if row.threshold is None or row.margin is None:
         return words
-    return f"{words} {row.threshold + row.margin:.3g} to {row.threshold:.3g}"
+    return f"{words} {row.threshold + row.margin:.3g} vs {row.threshold:.3g}"
 
 
 def _spending(spending: tuple[Spending, ...]) -> Iterator[str]:

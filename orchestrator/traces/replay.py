@@ -9,6 +9,7 @@ decided alike, where it parted or could not be decided and why, and what the pol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from json import loads
 from typing import Any, NamedTuple
 
 from orchestrator.decisions import Decision, Keep, Plan, StopRun, keep
@@ -24,7 +25,7 @@ from orchestrator.traces.other import ends, other_step
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.record import Place, Record
 from orchestrator.traces.verdict import Verdict, decided, told_of
-from orchestrator.types import Step
+from orchestrator.types import Status, Step
 
 __all__ = ["Parted", "Replayed", "areplayed", "replayed"]
 
@@ -65,7 +66,8 @@ class Replayed(NamedTuple):
     is_bound: bool
     """Something in it may be another policy's, see traces/account.py."""
     is_known: bool
-    """How it ends is known: nothing parted, or what parted ends the run."""
+    """How it ends is known: nothing parted, or what parted ends the run. Not where the run's budget ended it and this
+    policy would have had some left."""
     answer: str | None
     """Where that is known."""
 
@@ -113,9 +115,17 @@ async def areplayed(stored: StoredRun, router: Any, ancestors: Sequence[StoredRu
         account = _until(record, question, parted, made, heard)
         left = int(made is None and question.row is not None) + sum(each.row is not None for each in asked)
         return Replayed(*names, alike, parted, left, *account, *known)
-    standing = {(row.step, row.attempt) for row in stored.kept()}
-    answer = stored.outcome.answer if stored.outcome else None
-    return Replayed(*names, alike, None, 0, *spent(record, heard, standing), stored.outcome is not None, answer)
+    account = spent(record, heard, {(row.step, row.attempt) for row in stored.kept()})
+    is_known = _is_over(stored, account.ledger)
+    answer = stored.outcome.answer if stored.outcome and is_known else None
+    return Replayed(*names, alike, None, 0, *account, is_known, answer)
+
+
+def _is_over(stored: StoredRun, ledger: Ledger) -> bool:
+    """Return whether a run that decides all alike has ended, too: not where its budget ended it, and less is spent."""
+    if stored.outcome is None or stored.outcome.status != Status.BUDGET:
+        return stored.outcome is not None
+    return ledger.total().output_tokens == sum(row["output_tokens"] for row in loads(stored.outcome.ledger))
 
 
 def _policy(record: Record) -> str:

@@ -22,10 +22,10 @@ answer A 42
 answer B 42
 
 4 decisions differ, 1 of them in what was done
-    0 after_draft  keep 9 to 7                   keep 9 to 1
-*   1 after_draft  rewrite large 2 to 7          keep 2 to 1
-    2 after_draft  keep 9 to 7                   keep 9 to 1
-    3 after_draft  keep 9 to 7                   keep 9 to 1
+    0 after_draft  keep 9 vs 7                   keep 9 vs 1
+*   1 after_draft  rewrite large 2 vs 7          keep 2 vs 1
+    2 after_draft  keep 9 vs 7                   keep 9 vs 1
+    3 after_draft  keep 9 vs 7                   keep 9 vs 1
 
 engine   purpose      output A         B     B - A
 small    draft              79        79        +0

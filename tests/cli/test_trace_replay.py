@@ -13,7 +13,7 @@ Call = Callable[..., Result]
 SHOWN = r"""run      <run>, decided by specreason 0.1.0
 now      specreason 0.1.0
 alike    2 decisions
-parted   step 1: rewrite large -> keep, 2 to 2
+parted   step 1: rewrite large -> keep, 2 against 2
          rated high enough
          18 tokens: Step 1: compute.
 left     2 decisions that the record cannot tell about

@@ -300,6 +300,15 @@ def test_a_run_cut_off_by_its_budget_is_reproduced_as_far_as_it_goes() -> None:
         check_reproduced(ran(router, budget=Budget(tokens=tokens)), router)
 
 
+def test_where_a_budget_ended_the_run_a_cheaper_policy_is_not_known_to_end() -> None:
+    stored = ran(SpecReason(threshold=0, first_n=0), budget=Budget(tokens=45))
+    assert stored.outcome is not None and stored.outcome.status == "budget"
+    cheaper = replayed(stored, SmallOnly())
+    assert cheaper.parted is None
+    assert not cheaper.is_known
+    assert replayed(stored).is_known
+
+
 def fork_of(pipeline: Pipeline, to_step: int) -> str:
     parent = pipeline.run("q").run_id
     state = run_sync(pipeline.graph.ainvoke({"run": parent, "step": to_step}))
