@@ -27,7 +27,8 @@ def learn(number: int, **given: Any) -> int:
 
     Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`; with --judge
     also those that an engine holds to be right, or wrong. What is asked is a run of its own, and no run is learned
-    from twice. Exit code 1 if nothing of what the engine wrote could be read.
+    from twice. Exit code 1 if nothing of what the engine wrote could be read, 4 if --learning-tokens were spent before
+    the last run; what was learned is kept.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
 
@@ -54,7 +55,7 @@ async def _learn(number: int, given: Mapping[str, Any]) -> int:
             learner.end()
     if learner.useless:
         fail(f"{learner.useless} with --strategist")
-    return 1 if learner.useless else 0
+    return 1 if learner.useless else 4 if learner.num_left else 0
 
 
 @click.command("curate", epilog="Example: orchestrator handbook curate --most 500 --dry-run")
@@ -69,16 +70,14 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     used yet.
     """
     from orchestrator.behaviors import Merge
-    from orchestrator.learning.curating import planned
+    from orchestrator.learning import curating
 
     with reading(given) if dry_run else writing(given) as book:
-        names = {each.id: each.name for each in book.behaviors()}
-        deltas = planned(book, most=most, min_uses=min_uses)
-        for delta in deltas:
-            if isinstance(delta, Merge):
-                say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
-            else:
-                say(f"retire {names[delta.id]}")
-        if not dry_run:
-            book.apply(deltas, reason="curated")
+        deltas = (curating.planned if dry_run else curating.curate)(book, most=most, min_uses=min_uses)
+        names = {each.id: each.name for each in book.behaviors(retired=True)}
+    for delta in deltas:
+        if isinstance(delta, Merge):
+            say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
+        else:
+            say(f"retire {names[delta.id]}")
     note(f"{counted(len(deltas), 'change')}{' would be made' if dry_run else ''}")

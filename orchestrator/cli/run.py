@@ -48,7 +48,8 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     called, and before a call that was interrupted is made again; elsewhere, or with --quiet, it is denied.
 
     With --learn, behaviors are learned from each run whose outcome is known, before the next task begins. What that
-    asks are runs of their own: neither the result nor the budget of a task knows of it.
+    asks are runs of their own: neither the result nor the budget of a task knows of it. --learning-tokens ends the
+    learning, not the tasks, and has no part in the exit code.
 
     Exit code of a file: 2 if a line was bad or a prompt longer than a context, else 1 if a task failed
     or got no answer, else 4 if a budget stopped one, else 0. Of a question: 0 with an answer, 1 without

@@ -24,7 +24,7 @@ class Recall:
     limit: int = 8
     """Behaviors, at most."""
     tokens: int = 512
-    """Tokens that their lines may have, counted by the largest engine."""
+    """Tokens that they may have in the prompt, with the line above them, counted by the largest engine."""
     by: By = "question"
     """What finds them: what the question says, or the topic that the task names. By topic all behaviors of that section
     are found, those first that helped most often for what they harmed; a task without one is shown nothing."""

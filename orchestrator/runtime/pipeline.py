@@ -472,7 +472,7 @@ class Pipeline:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return partial(recalled_for, handbook, how, task, counter, seed, self.embedding)
+        return partial(recalled_for, handbook, how, task, self._recipe.shows, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):
