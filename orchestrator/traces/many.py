@@ -19,7 +19,7 @@ class Together:
 
     runs: int = 0
     unchanged: int = 0
-    """Runs in which nothing parted: text, answer and accuracy are as they were."""
+    """Runs in which nothing parts."""
     flipped: int = 0
     """Runs that part by another decision."""
     undecided: int = 0

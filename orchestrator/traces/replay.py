@@ -125,7 +125,8 @@ def _is_over(stored: StoredRun, ledger: Ledger) -> bool:
     """Return whether a run that decides all alike has ended, too: not where its budget ended it, and less is spent."""
     if stored.outcome is None or stored.outcome.status != Status.BUDGET:
         return stored.outcome is not None
-    return ledger.total().output_tokens == sum(row["output_tokens"] for row in loads(stored.outcome.ledger))
+    paid: int = sum(row["output_tokens"] for row in loads(stored.outcome.ledger))
+    return ledger.total().output_tokens == paid
 
 
 def _policy(record: Record) -> str:
