@@ -138,3 +138,12 @@ def test_a_handbook_is_brought_in_and_searched_within_its_bars() -> None:
     judged = {name for name, row in rows.items() if row["bar"] == 25}
     assert judged == {"find 40 by both, p95 [ms]"}
     assert 0 < rows["find 40 by both, p95 [ms]"]["median"] < SLOWER * 25
+
+
+def test_replay_parts_under_another_threshold_only() -> None:
+    rows = figures("replay")
+    same, other = (
+        rows[f"runs that part under {which} threshold [runs]"]["median"] for which in ("the same", "another")
+    )
+    assert same == 0 < other
+    assert rows["another threshold [s]"]["bar"] is not None

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.cli.trace_diff import trace_diff
+from orchestrator.cli.trace_graph import trace_graph
+from orchestrator.cli.trace_replay import trace_replay
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
@@ -141,3 +144,7 @@ def _exported(journal: Journal, name: str) -> dict[str, Any]:
 
     run = journal.run(name)
     return exported(run, ancestors(journal, run))
+
+
+for command in (trace_diff, trace_graph, trace_replay):
+    trace.add_command(command)

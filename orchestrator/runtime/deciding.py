@@ -24,7 +24,7 @@ async def decide(run: Run, draft: Step) -> Decision:
         with door(run.doors.policy):
             decision = await run.doors.after_draft(run.history, draft, DraftAsk(run, run.scorers))
     except (SignalUnavailable, EngineError) as missing:
-        decision = unmeasured(run, draft, missing)
+        decision = unmeasured(run.history.large, draft, missing)
     if not isinstance(decision, Decision):
         raise UserError(f"{run.doors.policy} answered {decision!r}, not a decision: return keep(), rewrite(...), ...")
     if isinstance(decision, Handback | Conclude):
@@ -37,11 +37,11 @@ async def decide(run: Run, draft: Step) -> Decision:
     return decision
 
 
-def unmeasured(run: Run, draft: Step, missing: SignalUnavailable | EngineError) -> Decision:
+def unmeasured(large: str, draft: Step, missing: SignalUnavailable | EngineError) -> Decision:
     """Return what happens to a draft whose router did not say what to do without what it asked for.
 
     That is a signal, or an alternative.
     """
-    if draft.writer == run.history.large:
+    if draft.writer == large:
         return keep(reason=f"{missing}: kept, it is the large engine's")
-    return rewrite(run.history.large, reason=f"{missing}: rejected")
+    return rewrite(large, reason=f"{missing}: rejected")

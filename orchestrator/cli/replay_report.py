@@ -1,0 +1,160 @@
+"""A replay in words and numbers: of one run, of many, and of an option's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from json import loads
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.memory.base import StoredRun
+    from orchestrator.traces.many import Together
+    from orchestrator.traces.replay import Parted, Replayed
+    from orchestrator.traces.what_if import OneStep
+
+__all__ = ["lines_of", "plain", "summary", "table", "values_of"]
+
+_WORDS = 68
+_REASONS = 5
+
+
+def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
+    """Yield what there is to say about the replay of one run."""
+    from orchestrator.visible import first_words
+
+    yield f"run      {made.run}, decided by {first_words(made.then, _WORDS)}"
+    yield f"now      {first_words(made.policy, _WORDS)}"
+    yield f"alike    {len(made.alike)} decisions"
+    if made.parted is None:
+        yield "parted   nowhere: text, answer and decisions are as they were"
+    else:
+        yield from _parted(made.parted)
+        yield f"left     {made.left} decisions that the record cannot tell about"
+    answer = "none" if made.answer is None else first_words(made.answer, _WORDS)
+    yield f"answer   {answer if made.is_known else 'not known'}"
+    yield ""
+    yield "paid for " + ("until there" if made.parted else "in all") + (", at most" if made.is_bound else "")
+    yield from _account(stored, made)
+
+
+def _parted(parted: Parted) -> Iterator[str]:
+    from orchestrator.visible import first_words
+
+    if not parted.now:
+        yield f"parted   step {parted.step}: {parted.then} then; now it cannot be told"
+        yield f"         {first_words(parted.reason, _WORDS)}"
+        return
+    numbers = ""
+    if parted.threshold is not None and parted.margin is not None:
+        numbers = f", {parted.threshold + parted.margin:.3g} against {parted.threshold:.3g}"
+    yield f"parted   step {parted.step}: {parted.then} -> {parted.now}{numbers}"
+    yield f"         {first_words(parted.reason, _WORDS)}"
+    if parted.other is None:
+        yield "         nobody wrote the step that would stand"
+    else:
+        yield f"         {parted.other.num_tokens} tokens: {first_words(parted.other.text, _WORDS - 16)}"
+
+
+def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:
+    from orchestrator.visible import first_words
+
+    rows = _rows(stored, made)
+    has_cost = any(row["cost"] for row in rows)
+    head = f"{'engine':<8} {'purpose':<11} {'fate':<11} {'calls':>6} {'prompt':>8} {'output':>8}"
+    yield head + (f" {'cost':>10}" if has_cost else "")
+    for row in rows:
+        names = f"{first_words(row['engine'], 8):<8} {first_words(row['purpose'], 11):<11} {row['fate']:<11}"
+        cost = (f" {row['cost']:>10.4g}" if row["cost"] is not None else f" {'-':>10}") if has_cost else ""
+        yield f"{names} {row['calls']:>6} {row['prompt_tokens']:>8} {row['output_tokens']:>8}{cost}"
+
+
+def _rows(stored: StoredRun, made: Replayed) -> list[dict[str, Any]]:
+    """Return the account with costs, None where the run's ledger does not tell its prices."""
+    from orchestrator.traces.prices import costs_of
+
+    cost = costs_of(loads(stored.outcome.ledger) if stored.outcome else [])
+    costs = [cost(engine, entry) for engine, _, _, entry in made.ledger]
+    return [{**row, "cost": each} for row, each in zip(made.ledger.without_seconds(), costs, strict=True)]
+
+
+def plain(stored: StoredRun, made: Replayed) -> dict[str, Any]:
+    """Return a replay as JSON data."""
+    parted = made.parted and made.parted._asdict()
+    if parted and parted["other"] is not None:
+        other = parted["other"]
+        parted["other"] = {"writer": other.writer, "text": other.text, "num_tokens": other.num_tokens}
+    return {
+        "run": made.run,
+        "then": made.then,
+        "policy": made.policy,
+        "alike": len(made.alike),
+        "flips": made.flips,
+        "is_undecided": made.is_undecided,
+        "parted": parted,
+        "left": made.left,
+        "is_known": made.is_known,
+        "answer": made.answer,
+        "is_bound": made.is_bound,
+        "ledger": _rows(stored, made),
+    }
+
+
+def summary(all_of: Together, left_out: int) -> Iterator[str]:
+    """Yield what a policy makes of many runs."""
+    yield (
+        f"{all_of.runs} runs: {all_of.unchanged} unchanged, {all_of.flipped} part by another decision, "
+        f"{all_of.undecided} cannot be told" + (f", {left_out} left out" if left_out else "")
+    )
+    yield f"decisions: {all_of.alike} alike, {all_of.flipped} others, {all_of.left} the record cannot tell about"
+    for reason, times in all_of.reasons.most_common(_REASONS):
+        yield f"  {times} x {reason}"
+    if len(all_of.reasons) > _REASONS:
+        yield f"  and {len(all_of.reasons) - _REASONS} other reasons: --json has all"
+    tokens = ", ".join(f"{engine} {count}" for engine, count in all_of.output_tokens.items())
+    yield f"output tokens until they part: {tokens or 'none'}"
+    if all_of.graded:
+        yield f"right: {all_of.right} of the {all_of.graded} runs whose end is known and whose task has an answer"
+
+
+def values_of(written: str, number: int) -> tuple[str, list[float]]:
+    """Return the option and the values of `OPTION=LOW..HIGH`, both ends included. Raises UserError for what is none."""
+    from orchestrator.errors import UserError
+
+    option, _, span = written.partition("=")
+    try:
+        low, high = map(float, span.split(".."))
+    except ValueError:
+        low = high = float("nan")
+    if not option.strip() or not (isfinite(low) and isfinite(high) and low < high):
+        raise UserError(f"--what-if {written!r}: write it as threshold=0.5..0.9, the lower end first")
+    return option.strip(), [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
+
+
+def table(option: str, found: Sequence[OneStep]) -> Iterator[str]:
+    """Yield a line for each value of an option."""
+    has_cost = any(each.cost for each in found)
+    yield (
+        f"{option[:10]:>10} {'flips':>6} {'to keep':>8} {'to rewrite':>11} {'unknown':>8} {'unchanged runs':>15} "
+        f"{'right':>6}" + (f" {'cost':>10}" if has_cost else "")
+    )
+    for each in found:
+        right = f"{each.right / each.graded:.0%}" if each.graded else "-"
+        yield (
+            f"{each.value:>10g} {each.flips:>6} {each.to_keep:>8} {each.to_rewrite:>11} {each.undecided:>8} "
+            f"{each.unchanged:>6} of {each.runs:<5} {right:>6}" + (f" {each.cost:>+10.4g}" if has_cost else "")
+        )
+        yield from _alone(each)
+
+
+def _alone(each: OneStep) -> Iterator[str]:
+    if each.flips:
+        tokens = ", ".join(f"{engine} {count:+}" for engine, count in each.tokens.items()) or "none known"
+        lacks = f"; {each.unknown} steps that nobody wrote" if each.unknown else ""
+        yield f"{'':>10} flipped steps alone: {tokens} tokens{lacks}"
+    for reason, times in _most(each.reasons):
+        yield f"{'':>10} cannot tell {times} x {reason}"
+
+
+def _most(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(reasons.items(), key=lambda item: -item[1])[:2]

@@ -1,0 +1,188 @@
+"""`orchestrator trace replay`: decide stored runs again, by another policy or another threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.source import engine_flags
+
+if TYPE_CHECKING:
+    from orchestrator.memory.base import StoredRun
+    from orchestrator.memory.journal import Journal
+    from orchestrator.traces.replay import Replayed
+
+__all__ = ["trace_replay"]
+
+
+@click.command("replay", epilog="Example: orchestrator trace replay --all --what-if threshold=5..9")
+@click.argument("names", metavar="[RUN|last]...", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="Every run of the journal, oldest first.")
+@click.option("--batch", metavar="NAME", help="The runs of the newest batch whose name begins like this.")
+@click.option("--router", metavar="NAME[:KEY=VALUE,...]", help="Who decides; each run's own router unless given.")
+@click.option("--threshold", type=float, help="The router's threshold; as it was unless given.")
+@click.option("--what-if", metavar="OPTION=LOW..HIGH", help="How many decisions flip at each value, one by one.")
+@click.option("--steps", type=click.IntRange(2, 1000), default=9, show_default=True, help="Values of --what-if.")
+@click.option("--engines", "is_live", is_flag=True, help="Let engines go on from where a run parts, as a fork of it.")
+@engine_flags
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per run, or per value of --what-if.")
+def trace_replay(names: tuple[str, ...], **given: Any) -> None:
+    """Decide stored runs again, by another policy or threshold, without any engine.
+
+    RUN is an id or the beginning of one. What is known ends where a run parts from what is stored: nobody knows what
+    would have been written behind that. With --what-if every decision is made by itself, behind what the run had kept
+    by then: a one-step counterfactual, whose flips do not add up to a run.
+    """
+    from orchestrator.errors import UserError
+
+    if sum([bool(names), given["is_all"], given["batch"] is not None]) != 1:
+        raise UserError("name the runs to replay, or give --all or --batch NAME: one of the three")
+    if given["what_if"] is not None:
+        if given["router"] is not None or given["threshold"] is not None or given["is_live"]:
+            raise UserError("--what-if asks each run's own router at several values: leave out --router and the like")
+        _what_if(names, given)
+    elif given["is_live"]:
+        from orchestrator.cli.interrupt import run_until_done
+
+        run_until_done(_live(names, given))
+    else:
+        _replay(names, given)
+
+
+def _runs(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
+    """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
+    from orchestrator.errors import UnknownName
+    from orchestrator.memory.base import LEARNS
+
+    if given["is_all"]:
+        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
+            yield journal.at(line.key)
+    elif given["batch"] is not None:
+        batches = journal.batches(given["batch"])
+        if not batches:
+            known = ", ".join(journal.batches("")[:5]) or "none yet"
+            raise UnknownName(f"no batch begins with {given['batch']!r}; the newest are {known}")
+        for each in journal.batch(batches[0]):
+            yield journal.at(each.key)
+    else:
+        for name in names:
+            yield journal.run(name)
+
+
+def _router(stored: StoredRun, given: Mapping[str, Any]) -> Any:
+    from orchestrator import policies
+    from orchestrator.cli.source import named_of
+    from orchestrator.traces.policy import router_of
+
+    options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
+    if given["router"] is None:
+        return router_of(stored, **options)
+    name, own = named_of(given["router"], "--router")
+    return policies.router(name, {**own, **options}, "--router")
+
+
+def _routers(given: Mapping[str, Any]) -> Any:
+    """Return what gives a run its router, made once for all runs that were routed alike."""
+    from json import loads
+
+    made: dict[str, Any] = {}
+
+    def router(stored: StoredRun) -> Any:
+        named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
+        if named not in made:
+            made[named] = _router(stored, given)
+        return made[named]
+
+    return router
+
+
+def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    from orchestrator.cli.replay_report import lines_of, plain, summary
+    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.errors import UserError
+    from orchestrator.runtime.fork import ancestors
+    from orchestrator.traces.many import Together
+    from orchestrator.traces.replay import replayed
+
+    together, router, left_out = Together(), _routers(given), 0
+    with open_journal(given) as journal:
+        for stored in _runs(journal, names, given):
+            try:
+                made = replayed(stored, router(stored), ancestors(journal, stored))
+            except UserError as error:
+                if names:
+                    raise
+                left_out += 1
+                note(f"left out: {error}")
+                continue
+            together.add(stored, made)
+            if given["as_json"]:
+                say_json(plain(stored, made))
+            elif len(names) == 1:
+                for line in lines_of(stored, made):
+                    say(line)
+            else:
+                say(_line(made))
+    if len(names) != 1:
+        for line in summary(together, left_out):
+            note(line)
+
+
+def _line(made: Replayed) -> str:
+    from orchestrator.visible import first_words
+
+    begin = f"{made.run:<16} {len(made.alike):>4} alike {made.left:>4} left"
+    if made.parted is None:
+        return f"{begin}  unchanged"
+    told = f"{made.parted.then} -> {made.parted.now}" if made.flips else f"cannot tell: {made.parted.reason}"
+    return f"{begin}  step {made.parted.step}: {first_words(told, 36)}"
+
+
+def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    from dataclasses import asdict
+
+    from orchestrator.cli.replay_report import table, values_of
+    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.traces.what_if import one_step
+
+    option, values = values_of(given["what_if"], given["steps"])
+    with open_journal(given) as journal:
+        found = one_step(_runs(journal, names, given), option, values)
+    if given["as_json"]:
+        for each in found:
+            say_json({"option": option, "kind": "one-step counterfactual", **asdict(each), "flips": each.flips})
+        return
+    for line in table(option, found):
+        say(line)
+    note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
+
+
+async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    from orchestrator.cli.source import open_source
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.runtime.fork import ancestors
+    from orchestrator.traces.going_on import gone_on
+    from orchestrator.traces.replay import areplayed
+
+    kept = ("config", "pipeline", "small", "large", "db")
+    pipeline, _ = await open_source({name: given[name] for name in kept})
+    async with pipeline:
+        router = _routers(given)
+        for stored in list(_runs(pipeline.journal, names, given)):
+            asked = router(stored)
+            made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
+            if made.parted is None:
+                note(f"run {stored.run.id} does not part: nothing is run")
+                continue
+            forked = await gone_on(pipeline.but(router=asked), stored, made)
+            assert forked.outcome is not None
+            told = {"run": stored.run.id, "fork": forked.run.id, "step": made.parted.step}
+            told |= {"status": forked.outcome.status, "answer": forked.outcome.answer}
+            if given["as_json"]:
+                say_json(told)
+            else:
+                say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")

@@ -1,0 +1,35 @@
+"""Stored runs for people: compared, drawn, and decided again."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.traces.diff import Diff, diff_of
+    from orchestrator.traces.drawn import drawn_as
+    from orchestrator.traces.graph import graph_of
+    from orchestrator.traces.policy import router_of
+    from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.what_if import OneStep, one_step
+
+__all__ = ["Diff", "OneStep", "Replayed", "diff_of", "drawn_as", "graph_of", "one_step", "replayed", "router_of"]
+
+_HOMES = {
+    "Diff": "diff",
+    "OneStep": "what_if",
+    "Replayed": "replay",
+    "diff_of": "diff",
+    "drawn_as": "drawn",
+    "graph_of": "graph",
+    "one_step": "what_if",
+    "replayed": "replay",
+    "router_of": "policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name in _HOMES:
+        return getattr(import_module(f"orchestrator.traces.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

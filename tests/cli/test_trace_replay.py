@@ -1,0 +1,131 @@
+"""`orchestrator trace replay`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+
+SHOWN = r"""run      <run>, decided by specreason 0.1.0
+now      specreason 0.1.0
+alike    2 decisions
+parted   step 1: rewrite large -> keep, 2 against 2
+         rated high enough
+         18 tokens: Step 1: compute.
+left     2 decisions that the record cannot tell about
+answer   not known
+
+paid for until there
+engine   purpose     fate         calls   prompt   output
+small    draft       used             2       78       36
+large    judge       used             2      648        2
+"""
+
+
+@pytest.fixture
+def ran(orchestrator: Call, pipeline: str) -> str:
+    """One finished run of four steps, the second of which was rated 2 and rewritten; returns its id."""
+    done = orchestrator("run", "What is 6*7?", "--pipeline", pipeline, "--json", "--quiet")
+    run_id: str = json.loads(done.stdout)["run_id"]
+    return run_id
+
+
+def test_the_same_policy_parts_nowhere(orchestrator: Call, ran: str) -> None:
+    done = orchestrator("trace", "replay", ran)
+    assert done.exit_code == 0
+    assert "parted   nowhere" in done.stdout and "answer   42" in done.stdout
+
+
+def test_another_threshold_parts_and_the_account_ends_there(
+    orchestrator: Call, ran: str, settle: Callable[[str], str]
+) -> None:
+    assert settle(orchestrator("trace", "replay", "last", "--threshold", "2").stdout) == SHOWN
+
+
+def test_json_tells_of_each_run(orchestrator: Call, ran: str) -> None:
+    found = json.loads(orchestrator("trace", "replay", "last", "--threshold", "2", "--json").stdout)
+    assert (found["run"], found["alike"], found["left"], found["flips"]) == (ran, 2, 2, True)
+    assert found["parted"]["other"] == {"writer": "small", "text": "Step 1: compute.\n\n", "num_tokens": 18}
+
+
+def test_what_cannot_be_decided_is_listed_with_why(orchestrator: Call, ran: str) -> None:
+    done = orchestrator("trace", "replay", "--all", "--router", "specreason:reading='average'")
+    assert done.stdout.endswith("step 0: cannot tell: judge-average did not …\n")
+    assert "1 runs: 0 unchanged, 0 part by another decision, 1 cannot be told" in done.stderr
+    assert "1 x judge-average did not score small's step 0" in done.stderr
+
+
+def test_runs_whose_router_has_no_threshold_are_left_out_of_many_and_refused_alone(
+    orchestrator: Call, ran: str
+) -> None:
+    assert orchestrator("run", "Compute 1 + 2.", "--router", "small", "--quiet").exit_code == 0
+    many = orchestrator("trace", "replay", "--all", "--threshold", "7")
+    assert many.exit_code == 0
+    assert "unchanged" in many.stdout
+    assert "1 left out" in many.stderr and "router.threshold: no such key" in many.stderr
+    alone = orchestrator("trace", "replay", "last", "--threshold", "7")
+    assert alone.exit_code == 2
+    assert "router.threshold: no such key" in alone.stderr
+
+
+def test_a_batch_is_found_by_the_beginning_of_its_name(orchestrator: Call, pipeline: str) -> None:
+    with open("tasks.jsonl", "w") as file:
+        file.write('{"prompt": "What is 6*7?", "answer": "42"}\n{"prompt": "And 42*1?", "answer": "43"}\n')
+    assert orchestrator("run", "tasks.jsonl", "--pipeline", pipeline, "--quiet").exit_code == 0
+    assert orchestrator("run", "Other", "--pipeline", pipeline, "--quiet").exit_code == 0
+    unknown = orchestrator("trace", "replay", "--batch", "nothing-like-this")
+    assert unknown.exit_code == 2
+    name = unknown.stderr.split("newest are ")[1].split(", ")[1].split("#")[0]
+    done = orchestrator("trace", "replay", "--batch", name)
+    assert done.stdout.count("unchanged") == 2
+    assert "right: 1 of the 2 runs" in done.stderr
+
+
+def test_what_if_counts_flips_at_each_value(orchestrator: Call, ran: str) -> None:
+    done = orchestrator("trace", "replay", "last", "--what-if", "threshold=1..9", "--steps", "3", "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["value"], each["to_keep"], each["to_rewrite"]) for each in found] == [(1, 1, 0), (5, 0, 0), (9, 0, 0)]
+    assert {each["kind"] for each in found} == {"one-step counterfactual"}
+    shown = orchestrator("trace", "replay", "last", "--what-if", "threshold=1..9", "--steps", "3")
+    assert "one-step counterfactual" in shown.stderr
+    assert "flipped steps alone: large -17 tokens" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "name the runs to replay, or give --all or --batch NAME"),
+        (["last", "--all"], "one of the three"),
+        (["last", "--what-if", "threshold=9..1"], "the lower end first"),
+        (["last", "--what-if", "threshold"], "write it as threshold=0.5..0.9"),
+        (["last", "--what-if", "threshold=nan..1"], "the lower end first"),
+        (["last", "--what-if", "threshold=1..2", "--threshold", "3"], "leave out --router and the like"),
+        (["last", "--threshold", "11"], "threshold"),
+        (["last", "--router", "nobody"], "nobody"),
+        (["nonsense"], "the nearest are"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_is_one_line(
+    orchestrator: Call, ran: str, arguments: list[str], told: str
+) -> None:
+    done = orchestrator("trace", "replay", *arguments)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pipeline: str) -> None:
+    done = orchestrator("trace", "replay", ran, "--threshold", "2", "--engines", "--pipeline", pipeline, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["run"], told["step"], told["answer"]) == (ran, 1, "42")
+    shown = json.loads(orchestrator("trace", "show", told["fork"], "--json").stdout)
+    assert shown["parent"] == ran
+    assert [step["text"] for step in shown["steps"]][1] == "Step 1: compute.\n\n"
+    same = orchestrator("trace", "replay", ran, "--engines", "--pipeline", pipeline)
+    assert "does not part: nothing is run" in same.stderr
