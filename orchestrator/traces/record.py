@@ -1,4 +1,4 @@
-"""A stored run as one JSON object, for other tools: schema_version 1.
+"""A stored run as one typed record, and one JSON object of an export: schema_version 1.
 
     schema_version, id, parent, batch, position, created_s
     task        messages [role, content], id, answer (gold), topic
@@ -7,6 +7,8 @@
     steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
                 another one's id where a fork inherited the step, and the calls behind it are that run's;
                 kind is thought, action (it calls tools), observation (what they answered, its writers) or answer
+    written     every step that ever stood, in the order they were written, those of kind `removed` included, which
+                take their step and all behind it away; null where that is `steps`
     calls       every engine call, failed and interrupted ones included, with its text and token ids; one of a
                 tool has the purpose tool, its name as `engine`, what it answered as `text`, and no tokens
     signals     every measured value, by step and attempt
@@ -17,26 +19,46 @@
     outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
 
 Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending, and `queue_s`;
-`seconds` are durations. Lone surrogates in broken model output, which not every JSON reader takes,
-become U+FFFD, and numbers that JSON does not know become null; the ids are exact. No secret is ever
-stored, so none is here.
+`seconds` are durations. Within a version fields may be added and none is ever taken away or given another meaning.
+
+Lone surrogates in broken model output, which not every JSON reader takes, become U+FFFD, and numbers that JSON does
+not know become null; the ids are exact. Secrets become `[redacted]`, see redact.py; a call in whose text one was found
+loses its ids and logprobs, which spell it, too. Not in it are rewards and what policies learned from the run: they
+belong to the journal.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Sequence
 from json import loads
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.exports.lines import valid
 from orchestrator.memory.base import CallRow, StoredRun
 from orchestrator.runtime.fork import origins
+from orchestrator.traces.redact import Redactor
 from orchestrator.types import StepKind
 
-__all__ = ["Call", "Decision", "Event", "Outcome", "RunExport", "Signal", "Step", "Task", "exported"]
+__all__ = [
+    "Call",
+    "Decision",
+    "Event",
+    "Outcome",
+    "RunRecord",
+    "Signal",
+    "Step",
+    "Task",
+    "Written",
+    "exported",
+    "recorded",
+    "valid",
+]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Record(BaseModel):
@@ -62,6 +84,19 @@ class Step(_Record):
     kind: StepKind
     writer: str
     """An engine, or the tools that an observation is of."""
+    text: str
+    stop: str
+    num_tokens: int
+    seconds: float
+
+
+class Written(_Record):
+    """A row of the steps as it was written: one that stood, or, of kind `removed`, one that took others away."""
+
+    step: int
+    attempt: int
+    kind: str
+    writer: str
     text: str
     stop: str
     num_tokens: int
@@ -136,6 +171,11 @@ class Decision(_Record):
     policy: str
     detail: dict[str, Any]
 
+    @property
+    def score(self) -> float | None:
+        """The reading that the threshold was held against, in its unit."""
+        return None if self.threshold is None or self.margin is None else self.threshold + self.margin
+
 
 class Event(_Record):
     """What a monitor noticed, or something else worth knowing."""
@@ -161,8 +201,8 @@ class Outcome(_Record):
     finished_s: float
 
 
-class RunExport(_Record):
-    """One line of an export."""
+class RunRecord(_Record):
+    """Everything about one run; one line of an export."""
 
     schema_version: Literal[1] = 1
     id: str
@@ -174,17 +214,39 @@ class RunExport(_Record):
     settings: dict[str, Any]
     engines: dict[str, dict[str, Any]]
     steps: list[Step]
+    written: list[Written] | None = None
     calls: list[Call]
     signals: list[Signal]
     decisions: list[Decision]
     events: list[Event]
     outcome: Outcome | None
 
+    @property
+    def question(self) -> str:
+        """What was asked last."""
+        messages = self.task.messages
+        return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
 
-def exported(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[str, Any]:
-    """Return `stored` as plain JSON data, checked against RunExport; `ancestors` are oldest first."""
+    @property
+    def router(self) -> str:
+        """Name and version of the policy that chose."""
+        chosen = self.settings.get("router")
+        return str(chosen.get("policy", "") if isinstance(chosen, dict) else chosen)
+
+
+def exported(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor | None = None) -> dict[str, Any]:
+    """Return `stored` as plain JSON data; as `recorded`."""
+    return recorded(stored, ancestors, hide).model_dump(mode="json")
+
+
+def recorded(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor | None = None) -> RunRecord:
+    """Return `stored` as a record without secrets; `ancestors` are oldest first.
+
+    `hide` finds the secrets, by default also those that the environment of this process holds.
+    """
     run, outcome = stored.run, stored.outcome
     wrote = origins(stored, ancestors)
+    kept = stored.kept()
     plain = {
         "id": run.id,
         "parent": run.parent,
@@ -194,7 +256,8 @@ def exported(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[str, Any
         "task": loads(run.task),
         "settings": loads(run.settings),
         "engines": loads(run.engines),
-        "steps": [{**_row(step), "run": wrote[step.step, step.attempt]} for step in stored.kept()],
+        "steps": [{**_row(step), "run": wrote[step.step, step.attempt]} for step in kept],
+        "written": None if len(kept) == len(stored.steps) else [_row(step) for step in stored.steps],
         "calls": [_call(call) for call in stored.calls],
         "signals": [_row(signal) for signal in stored.signals],
         "decisions": [
@@ -206,7 +269,27 @@ def exported(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[str, Any
         "events": [_row(event, detail=_json(event.detail)) for event in stored.events],
         "outcome": outcome and _row(outcome, ledger=loads(outcome.ledger)),
     }
-    return RunExport.model_validate(valid(plain)).model_dump(mode="json")
+    plain = valid(plain)
+    hidden = (hide or Redactor()).data(plain)
+    for before, call, (_, result) in zip(plain["calls"], hidden["calls"], stored.calls, strict=True):
+        if result is not None:
+            is_whole = call["text"] == before["text"]
+            call["ids"] = array("i", result.ids).tolist() if is_whole else []
+            call["logprobs"] = call["logprobs"] if is_whole else None
+    return RunRecord.model_validate(hidden)
+
+
+def valid(value: Any) -> Any:
+    """Return data that every JSON reader takes: without lone surrogates, NaN and infinities."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {valid(key): valid(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [valid(item) for item in value]
+    return value
 
 
 def _row(record: Any, **changes: Any) -> dict[str, Any]:
@@ -221,14 +304,11 @@ def _json(text: str) -> Any:
 
 
 def _call(call: CallRow) -> dict[str, Any]:
+    """Return a call but for its ids, which no secret is looked for in."""
     intent, result = call
     values = _row(intent, digest=intent.digest.hex())
     if result is None:
         return values
-    came = _row(
-        result,
-        ids=array("i", result.ids).tolist(),
-        uncertain=bool(result.uncertain),
-        logprobs=loads(result.logprobs) if result.logprobs else None,
-    )
+    came = _row(result, uncertain=bool(result.uncertain), logprobs=loads(result.logprobs) if result.logprobs else None)
+    del came["ids"]
     return {**values, **came}
