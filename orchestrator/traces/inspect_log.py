@@ -32,19 +32,15 @@ def pieces(runs: Iterable[RunRecord], *, content: bool = False) -> Iterator[str]
     first = next(left, None)
     yield _head(first)
     number = 0
-    last_s = 0.0
     for number, run in enumerate(chain([] if first is None else [first], left), 1):
-        last_s = max(last_s, run.outcome.finished_s if run.outcome else run.created_s)
         yield ("," if number > 1 else "") + dumps(_sample(run, content=content), separators=(",", ":"))
-    ended = {
-        "results": {"total_samples": number, "completed_samples": number},
-        "stats": {"started_at": _time(first.created_s if first else 0.0), "completed_at": _time(last_s)},
-    }
-    yield f"],{dumps(ended)[1:]}\n"
+    yield f'],"results":{{"total_samples":{number},"completed_samples":{number}}}}}\n'
 
 
 def _head(first: RunRecord | None) -> str:
+    """Return all that Inspect wants before the samples, so that it can list logs without reading them."""
     name = first.id if first else "none"
+    begun = _time(first.created_s if first else 0.0)
     engines = [str(can.get("model", engine)) for engine, can in first.engines.items()] if first else []
     head = {
         "version": 2,
@@ -53,13 +49,14 @@ def _head(first: RunRecord | None) -> str:
             "eval_id": name,
             "run_id": name,
             "task_id": name,
-            "created": _time(first.created_s if first else 0.0),
+            "created": begun,
             "task": "orchestrator",
             "dataset": {"name": first.batch if first else ""},
             "model": " + ".join(engines) or "none",
             "config": {},
         },
         "plan": {"name": first.router if first else "none", "steps": [], "config": {}},
+        "stats": {"started_at": begun},
     }
     return f'{dumps(head)[:-1]}, "samples": ['
 

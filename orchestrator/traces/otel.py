@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from orchestrator.traces.record import Call, Decision, RunRecord, Signal
+from orchestrator.traces.redact import HIDDEN
 
 __all__ = ["AGENT", "SERVICE", "Moment", "Span", "spans"]
 
@@ -214,7 +215,7 @@ class _Made:
     def _asked(self, call: Call) -> dict[str, Any]:
         can = self.run.engines.get(call.engine, {})
         spec = self._spec(call.engine)
-        server = urlsplit(spec.get("url") or "")
+        host, port = _address(str(spec.get("url") or ""))
         sampling = spec.get("sampling") or {} if call.purpose in _WRITES else {}
         written = _messages([("assistant", call.text)]) if self.content and call.text is not None else None
         return {
@@ -230,8 +231,8 @@ class _Made:
             "gen_ai.response.finish_reasons": ["length" if call.stop == "length" else "stop"] if call.stop else None,
             "gen_ai.response.time_to_first_chunk": call.first_token_s,
             "gen_ai.output.messages": written,
-            "server.address": server.hostname,
-            "server.port": server.port,
+            "server.address": host,
+            "server.port": port,
         }
 
     def _spec(self, engine: str) -> dict[str, Any]:
@@ -279,6 +280,15 @@ class _Made:
 
     def _id(self, *what: Any) -> str:
         return _digest(self.run.id, *map(str, what), size=8)
+
+
+def _address(url: str) -> tuple[str | None, int | None]:
+    """Return host and port of a URL, None for what it does not say; credentials may stand before them."""
+    try:
+        found = urlsplit(url.replace(HIDDEN, ""))
+        return found.hostname, found.port
+    except ValueError:  # no URL
+        return None, None
 
 
 def _policy(named: str) -> dict[str, Any]:

@@ -101,6 +101,8 @@ class Redactor:
 
 
 def _hidden(found: re.Match[str]) -> str:
-    """Keep the name that a value stands behind, so that a reader sees what was there."""
+    """Keep the name that a value stands behind, so that a reader sees what was there; of credentials keep nothing."""
+    if found.string.endswith("://", 0, found.start()):
+        return HIDDEN
     name = re.match(r"[\w-]{1,60}['\"]?\s*[:=]\s*['\"]?|(?i:bearer)\s+", found[0])
     return (name[0] if name else "") + HIDDEN

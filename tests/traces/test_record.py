@@ -201,7 +201,8 @@ RESULTS = st.builds(CallResult, run=ZERO, seq=ZERO, status=st.sampled_from(["don
     ids=IDS.map(lambda ids: b"".join(each.to_bytes(4, "little") for each in ids)), stop=TEXTS, stop_text=TEXTS,
     prompt_tokens=COUNTS, cached_tokens=st.none() | COUNTS, output_tokens=COUNTS, uncertain=st.integers(0, 1),
     seconds=SECONDS, first_token_s=st.none() | SECONDS, error=TEXTS,
-    logprobs=st.none() | ALTERNATIVES.map(json.dumps))  # fmt: skip
+    logprobs=st.none() | ALTERNATIVES.map(json.dumps), queue_s=st.none() | SECONDS, drafts=st.none() | COUNTS,
+    drafted=st.none() | COUNTS, accepted=st.none() | COUNTS)  # fmt: skip
 SIGNALS = st.builds(SignalRow, **PLACED, name=TEXTS, value=st.none() | NUMBERS, raw=st.none() | NUMBERS, unit=TEXTS,
     reason=TEXTS, output_tokens=COUNTS, seconds=SECONDS)  # fmt: skip
 DECISIONS = st.builds(DecisionRow, **PLACED, door=TEXTS, action=TEXTS, engine=TEXTS, reason=TEXTS,
@@ -238,7 +239,7 @@ def stored_runs(draw: st.DrawFn) -> StoredRun:
     return StoredRun(0, draw(RUNS), calls, *some, steps, draw(st.lists(EVENTS, max_size=2)), draw(st.none() | OUTCOMES))
 
 
-@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(stored_runs())
 def test_any_run_comes_back_equal_from_another_journal(
     tmp_path_factory: pytest.TempPathFactory, made: StoredRun
