@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.traces.record import valid
+from orchestrator.traces.redact import valid
 
 __all__ = ["LeftOut", "Line", "Record", "checked"]
 

@@ -119,9 +119,9 @@ class Journal:
                 if connection.execute(_KEY, (stored.run.id,)).fetchone():
                     raise RunTaken(f"run {stored.run.id} is in {self._store.path} already")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, stored.run)).lastrowid
-                calls = [row for call in stored.calls for row in call if row is not None]
-                rows = (*calls, *stored.signals, *stored.decisions, *stored.steps, *stored.events, stored.outcome)
-                for row in rows:
+                calls = [row for call in stored.calls for row in call]
+                rows: tuple[Any, ...] = (*calls, *stored.signals, *stored.decisions, *stored.steps, *stored.events)
+                for row in (*rows, stored.outcome):
                     if row is not None:
                         self._write(connection, row._replace(run=key))
         except BaseException as error:

@@ -12,9 +12,8 @@ __all__ = ["wrong_with"]
 
 _DESCRIBED = ("server", "model")
 _CAME = ("text", "ids", "stop", "stop_text", "output_tokens", "uncertain", "seconds", "error")
-_BOOKED = {"engine": str, "purpose": str, "fate": str, "cost": (int, float)} | dict.fromkeys(
-    ("calls", "prompt_tokens", "cached_tokens", "output_tokens", "uncertain", "seconds"), (int, float)
-)
+_NAMED = ("engine", "purpose", "fate")
+_COUNTED = ("calls", "prompt_tokens", "cached_tokens", "output_tokens", "uncertain", "seconds", "cost")
 
 
 def wrong_with(run: RunRecord) -> str:
@@ -57,7 +56,7 @@ def _wrong_outcome(run: RunRecord) -> str:
     if run.outcome.status not in tuple(Status):
         return f"outcome: no run ends as {run.outcome.status!r:.40}"
     for row in run.outcome.ledger:
-        for name, kind in _BOOKED.items():
-            if not isinstance(row.get(name), kind):
+        for name in (*_NAMED, *_COUNTED):
+            if not isinstance(row.get(name), str if name in _NAMED else int | float):
                 return f"outcome.ledger: a row's {name} is {row.get(name)!r:.40}"
     return ""

@@ -117,21 +117,23 @@ def _events(run: RunRecord, *, content: bool) -> list[dict[str, Any]]:
         begun_s = min((call.started_s for call in calls), default=at_s)
         span = f"{run.id}-{step}"
         found.append(_event(run, "span_begin", begun_s, span, id=span, name=f"step {step}", type="step"))
-        parts = [((call.attempt, 0), call.started_s, call) for call in calls]
         done_s = {call.attempt: call.started_s + (call.seconds or 0.0) for call in calls}
-        placed = [((each.attempt, 1), done_s.get(each.attempt, begun_s), each) for each in told]
-        for _, when_s, each in sorted([*parts, *placed], key=itemgetter(0)):
-            at_s = max(at_s, when_s)
-            if isinstance(each, Call):
-                found.append(_called(run, each, span, content=content))
-            else:
-                data = each.model_dump(exclude={"detail"}) | {"score": each.score}
-                found.append(_event(run, "info", when_s, span, source="orchestrator.route", data=data))
-        found.append(_event(run, "span_end", max([at_s, *done_s.values()]), span, id=span))
+        parts: list[tuple[tuple[int, int], dict[str, Any]]] = [
+            ((call.attempt, 0), _called(run, call, span, content=content)) for call in calls
+        ]
+        parts += [((each.attempt, 1), _decided(run, each, span, done_s.get(each.attempt, begun_s))) for each in told]
+        found += [event for _, event in sorted(parts, key=itemgetter(0))]
+        at_s = max([begun_s, *done_s.values()])
+        found.append(_event(run, "span_end", at_s, span, id=span))
     for event in run.events:
         data = {"step": event.step, "kind": event.kind, "reason": event.detail.get("reason")}
         found.append(_event(run, "info", event.at_s, None, source="orchestrator.event", data=data))
     return found
+
+
+def _decided(run: RunRecord, decision: Decision, span: str, at_s: float) -> dict[str, Any]:
+    data = decision.model_dump(exclude={"detail"}) | {"score": decision.score}
+    return _event(run, "info", at_s, span, source="orchestrator.route", data=data)
 
 
 def _called(run: RunRecord, call: Call, span: str, *, content: bool) -> dict[str, Any]:

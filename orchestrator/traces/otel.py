@@ -20,20 +20,20 @@ Source: OpenTelemetry semantic conventions for generative AI, in development; th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from json import dumps
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from orchestrator.traces.record import Call, Decision, RunRecord, Signal
-from orchestrator.traces.redact import HIDDEN
 
 __all__ = ["AGENT", "SERVICE", "Moment", "Span", "spans"]
 
 AGENT = "orchestrator"
 SERVICE = "reasoning-orchestrator"
 
+_ADDRESS = re.compile(r"\w+://(?:[^/@]*@)?([^/:?#\[\]]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?(?:[/?#]|$)")
 _NS = 1_000_000_000
 _WRITES = ("draft", "rewrite", "alternative", "answer")
 _SAMPLED = ("temperature", "top_p", "top_k")
@@ -283,12 +283,9 @@ class _Made:
 
 
 def _address(url: str) -> tuple[str | None, int | None]:
-    """Return host and port of a URL, None for what it does not say; credentials may stand before them."""
-    try:
-        found = urlsplit(url.replace(HIDDEN, ""))
-        return found.hostname, found.port
-    except ValueError:  # no URL
-        return None, None
+    """Return host and port of a URL, None for what it does not say."""
+    found = _ADDRESS.match(url)
+    return (found[1], int(found[2]) if found[2] else None) if found else (None, None)
 
 
 def _policy(named: str) -> dict[str, Any]:

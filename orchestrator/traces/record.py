@@ -29,18 +29,16 @@ belong to the journal.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Sequence
 from json import loads
-from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.memory.base import CallRow, StoredRun
 from orchestrator.runtime.fork import origins
-from orchestrator.traces.redact import Redactor
+from orchestrator.traces.redact import Redactor, valid
 from orchestrator.types import StepKind
 
 __all__ = [
@@ -55,10 +53,7 @@ __all__ = [
     "Written",
     "exported",
     "recorded",
-    "valid",
 ]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Record(BaseModel):
@@ -244,6 +239,7 @@ def recorded(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor |
 
     `hide` finds the secrets, by default also those that the environment of this process holds.
     """
+    hide = hide or Redactor()
     run, outcome = stored.run, stored.outcome
     wrote = origins(stored, ancestors)
     kept = stored.kept()
@@ -254,8 +250,6 @@ def recorded(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor |
         "position": run.position,
         "created_s": run.created_s,
         "task": loads(run.task),
-        "settings": loads(run.settings),
-        "engines": loads(run.engines),
         "steps": [{**_row(step), "run": wrote[step.step, step.attempt]} for step in kept],
         "written": None if len(kept) == len(stored.steps) else [_row(step) for step in stored.steps],
         "calls": [_call(call) for call in stored.calls],
@@ -269,27 +263,13 @@ def recorded(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor |
         "events": [_row(event, detail=_json(event.detail)) for event in stored.events],
         "outcome": outcome and _row(outcome, ledger=loads(outcome.ledger)),
     }
-    plain = valid(plain)
-    hidden = (hide or Redactor()).data(plain)
-    for before, call, (_, result) in zip(plain["calls"], hidden["calls"], stored.calls, strict=True):
+    hidden = hide.data(plain) | {"settings": hide.json(run.settings), "engines": hide.json(run.engines)}
+    for call, (_, result) in zip(hidden["calls"], stored.calls, strict=True):
         if result is not None:
-            is_whole = call["text"] == before["text"]
+            is_whole = call["text"] == valid(result.text)
             call["ids"] = array("i", result.ids).tolist() if is_whole else []
             call["logprobs"] = call["logprobs"] if is_whole else None
     return RunRecord.model_validate(hidden)
-
-
-def valid(value: Any) -> Any:
-    """Return data that every JSON reader takes: without lone surrogates, NaN and infinities."""
-    if isinstance(value, str):
-        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {valid(key): valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [valid(item) for item in value]
-    return value
 
 
 def _row(record: Any, **changes: Any) -> dict[str, Any]:

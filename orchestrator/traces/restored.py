@@ -51,7 +51,9 @@ def stored_of(run: RunRecord) -> StoredRun:
             for each in (run.written if run.written is not None else run.steps)
         ],
         events=[EventRow(0, **_text(each.model_dump())) for each in run.events],
-        outcome=run.outcome and OutcomeRow(0, **run.outcome.model_dump() | {"ledger": dumps(run.outcome.ledger)}),
+        outcome=None
+        if run.outcome is None
+        else OutcomeRow(0, **run.outcome.model_dump() | {"ledger": dumps(run.outcome.ledger)}),
     )
 
 
