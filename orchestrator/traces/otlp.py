@@ -19,7 +19,6 @@ __all__ = ["send"]
 
 _PATH = "/v1/traces"
 _SPANS_AT_ONCE = 2000
-_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def send(runs: Iterable[RunRecord], endpoint: str | None = None, *, content: bool = False) -> int:
@@ -30,19 +29,15 @@ def send(runs: Iterable[RunRecord], endpoint: str | None = None, *, content: boo
     other OTEL_EXPORTER_OTLP_ variables. Raises UserError if none is named, without the library, or if the receiver does
     not take the spans; those of earlier runs are there by then, and have the same ids when they are sent again.
     """
-    if endpoint is None and not any(environ.get(name) for name in _VARIABLES):
-        raise UserError(
-            "where to? give --endpoint http://127.0.0.1:4318, set OTEL_EXPORTER_OTLP_ENDPOINT, or --out FILE"
-        )
+    where = _receiver(endpoint)
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         raise UserError(
             "sending spans needs OpenTelemetry: pip install 'reasoning-orchestrator[otel]', or write them to --out FILE"
         ) from None
-    url = endpoint and (endpoint if endpoint.rstrip("/").endswith(_PATH) else endpoint.rstrip("/") + _PATH)
-    told = _Told()
-    exporter = OTLPSpanExporter(endpoint=url)
+    told = _Told(Redactor().text(where))
+    exporter = OTLPSpanExporter(endpoint=where)
     made = _Library()
     waiting: list[ReadableSpan] = []
     number = 0
@@ -60,17 +55,32 @@ def send(runs: Iterable[RunRecord], endpoint: str | None = None, *, content: boo
     return number
 
 
+def _receiver(endpoint: str | None) -> str:
+    """Return the whole address that spans are posted to."""
+    base = endpoint or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    whole = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") if endpoint is None else None
+    if not (where := whole or base):
+        raise UserError(
+            "where to? give --endpoint http://127.0.0.1:4318, set OTEL_EXPORTER_OTLP_ENDPOINT, or --out FILE"
+        )
+    if not where.startswith(("http://", "https://")):
+        raise UserError(f"{where!r:.60} is no address of a receiver: write it like http://127.0.0.1:4318")
+    where = where.rstrip("/")
+    return where if whole or where.endswith(_PATH) else where + _PATH
+
+
 def _put(exporter: Any, waiting: list[ReadableSpan], told: _Told) -> None:
     if waiting and exporter.export(waiting).name != "SUCCESS":
         said = Redactor().text(told.last or "no reason given")
-        raise UserError(f"the receiver did not take the spans: {said}; is it there, and is the address right?")
+        raise UserError(f"{told.where} did not take the spans: {said}; is a receiver there?")
 
 
 class _Told(logging.Handler):
     """Keeps what the library logs, the reason of a failure among it, from the terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
         super().__init__()
+        self.where = where
         self.last = ""
         self._logger = logging.getLogger("opentelemetry")
         self._propagates = self._logger.propagate

@@ -200,7 +200,8 @@ async def test_a_receiver_that_refuses_is_one_line(receiver: tuple[Receiver, str
         call, "trace", "export", "two", "--format", "otel", "--endpoint", f"{address}/v1/traces", "--db", db
     )
     assert done.exit_code == 2
-    assert done.stderr.startswith("error: the receiver did not take the spans: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {address}/v1/traces did not take the spans: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_without_a_place_nothing_is_sent(
@@ -210,6 +211,8 @@ def test_without_a_place_nothing_is_sent(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match="where to"):
         send(list(runs.values()))
+    with pytest.raises(UserError, match=r"'127\.0\.0\.1:4318' is no address of a receiver: write it like http://"):
+        send(list(runs.values()), "127.0.0.1:4318")
     done = call("trace", "export", "two", "--endpoint", "http://127.0.0.1:1", "--db", db)
     assert done.stderr == "error: --endpoint is where --format otel is sent; leave it away, or --out\n"
 
