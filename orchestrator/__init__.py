@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator import engines, errors, learning, modes, monitors, routers, tools, traces
+    from orchestrator.handbook.recall import Recall
     from orchestrator.ledger import Ledger, Price
     from orchestrator.runtime.embed import reasoning_node
     from orchestrator.runtime.pipeline import Pipeline
@@ -20,6 +21,7 @@ _HOMES = {
     "Overlap": "orchestrator.types",
     "Pipeline": "orchestrator.runtime.pipeline",
     "Price": "orchestrator.ledger",
+    "Recall": "orchestrator.handbook.recall",
     "RunResult": "orchestrator.runtime.result",
     "Sampling": "orchestrator.types",
     "Status": "orchestrator.types",
@@ -36,6 +38,7 @@ __all__ = [
     "Overlap",
     "Pipeline",
     "Price",
+    "Recall",
     "RunResult",
     "Sampling",
     "Status",

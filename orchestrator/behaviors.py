@@ -73,7 +73,7 @@ class Behavior:
     run: str = ""
     """The run that it was learned from; empty where a person wrote it."""
     step: int | None = None
-    """The step of that run."""
+    """The step of that run, where whoever adds it knows one. Learning reflects on whole runs and does not."""
     task: str = ""
     """Names what that run was asked, so that the question itself is never answered with it."""
     helpful: int = 0

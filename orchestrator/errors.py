@@ -8,6 +8,7 @@ OrchestratorError
 │   ├── MissingCapability  the pipeline needs what an engine cannot do
 │   ├── ResumeRefused      a stored run was made with other settings
 │   ├── RunTaken           another process executes the run: wait for it
+│   ├── HandbookMoved      another process changed the handbook meanwhile: look again
 │   └── PartFailed         code of the pipeline's own raised: its run ends as failed
 ├── EngineError            an engine or its machine failed                -> exit 3
 │   ├── EngineUnavailable  nothing answered, or it answered "not now"
@@ -38,6 +39,7 @@ __all__ = [
     "EngineRejected",
     "EngineTimeout",
     "EngineUnavailable",
+    "HandbookMoved",
     "LimitExceeded",
     "MissingCapability",
     "ModelMisbehaved",
@@ -86,6 +88,10 @@ class ResumeRefused(UserError):
 
 class RunTaken(UserError):
     """A run is being executed elsewhere, by another process or another journal of this one."""
+
+
+class HandbookMoved(UserError):
+    """What was to be done to a handbook was worked out before somebody else changed it."""
 
 
 class PartFailed(UserError):

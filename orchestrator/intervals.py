@@ -73,8 +73,9 @@ def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interv
     return Interval(difference, max(-1.0, difference - _reach(*down, phi)), min(1.0, difference + _reach(*up, phi)))
 
 
-def unpaired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z) -> Interval:
-    """Return the difference of two shares, ours less theirs, over different tasks.
+def unpaired(ours: Sequence[float], theirs: Sequence[float], z: float = Z) -> Interval:
+    """Return the difference of two shares, ours less theirs, over different tasks; each is 0 or 1, or a mean of such,
+    for which the interval is at least as wide as it has to be.
 
     Source: R. G. Newcombe, 1998 (Statistics in Medicine 17:873), method 10.
     """

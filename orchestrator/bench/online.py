@@ -23,7 +23,7 @@ from orchestrator.bench.folder import Folder
 from orchestrator.bench.online_sample import answer_of, of_attempt, of_learning, sample_of
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.shuffled import lay, shuffled
-from orchestrator.bench.workloads.base import Workload, fingerprint, scored
+from orchestrator.bench.workloads.base import Workload, scored
 from orchestrator.errors import UserError
 from orchestrator.learning.second_attempts import SecondAttempts
 from orchestrator.learning.strategist import Learnt, Strategist
@@ -33,6 +33,7 @@ from orchestrator.memory.ids import derived
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
+from orchestrator.runtime.tasks import question_print
 from orchestrator.types import Status, Task
 
 __all__ = ["ARMS", "HELD_OUT", "LEARNED", "NONE", "SECOND", "SHUFFLED", "Online", "OnlinePlan"]
@@ -78,7 +79,7 @@ class Online:
         self._online_arms = (*ARMS, *(SECOND if plan.second else ()))
         self._behind = tuple(HELD_OUT + arm for arm in ARMS)
         self._stores = {name: Store(folder.path / name) for name in (_BOOK, _TWIN)}
-        self._book, self._twin = Handbook(self._stores[_BOOK]), Handbook(self._stores[_TWIN])
+        self._book, self._twin = Handbook(self._stores[_BOOK]), Handbook(self._stores[_TWIN], "shuffled")
         given: dict[str, Any] = {"router": pipeline.router, "calibration": pipeline.calibration, "seed": plan.seed}
         self._arms = {
             prefix + arm: pipeline.but(
@@ -182,6 +183,6 @@ def _drawn(plan: OnlinePlan) -> tuple[list[Task], list[Task]]:
     if len(drawn) < plan.tasks + plan.held_out:
         wanted = f"{plan.tasks} to learn from and {plan.held_out} held out are too many"
         raise UserError(f"{name} has {len(drawn)} tasks in split {plan.split}: {wanted}")
-    if {*map(fingerprint, tasks)} & {*map(fingerprint, held_out)}:
+    if {*map(question_print, tasks)} & {*map(question_print, held_out)}:
         raise UserError(f"{name} asks the same question twice: what is held out must not have been learned from")
     return tasks, held_out

@@ -130,8 +130,10 @@ def _without_none(table: Any) -> Any:
 def validate(as_json: bool, **given: Any) -> None:
     """Check the file without contacting any engine; prints what it describes.
 
-    A router that `orchestrator run` would refuse until it is calibrated gets a warning on stderr.
+    A router that `orchestrator run` would refuse until it is calibrated gets a warning on stderr, and so does what is
+    said of recalling and has no effect.
     """
+    from orchestrator.cli.idle import idle
     from orchestrator.cli.source import calibration_of, loaded_config
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.config import FILE_NAME
@@ -148,6 +150,8 @@ def validate(as_json: bool, **given: Any) -> None:
         raise BadConfig(f"{loaded.file}: {error}") from error
     if refusal := uncalibrated(made.router, made.calibration):
         note(f"warning: it will not run yet: {refusal}")
+    for vain in idle(made):
+        note(f"warning: {vain}")
     described = _described(loaded)
     if as_json:
         say_json({"file": str(loaded.file), **described})

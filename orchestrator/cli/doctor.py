@@ -123,7 +123,7 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     from orchestrator.runtime.calibration import uncalibrated
 
     try:
-        pipeline, _ = await open_source(given)
+        pipeline, _ = await open_source({**given, "quiet": True})  # the list says it all
     except UserError as error:
         yield Finding("fail", "engines", str(error), 2)
         return
@@ -134,7 +134,10 @@ async def _engines(given: Mapping[str, Any]) -> AsyncIterator[Finding]:
     if refusal := uncalibrated(pipeline.router, pipeline.calibration):
         yield Finding("warn", "calibration", f"no task can be run yet: {refusal}")
     async with pipeline:
-        yield await _recall(pipeline.embedding)
+        for finding in _handbook(pipeline):
+            yield finding
+        if pipeline.handbook_place is not None or pipeline.embedding is not None:
+            yield await _recall(pipeline.embedding)
         are_ready = True
         for name, engine in pipeline.engines.items():
             async for finding in _engine(name, engine, measures=name in pipeline.measuring):
@@ -199,6 +202,25 @@ async def _judges(pipeline: Pipeline) -> AsyncIterator[Finding]:
         yield Finding("fail", "pipeline", str(error), 2)
     except EngineError as error:
         yield Finding("fail", error.engine, str(error), 3)
+
+
+def _handbook(pipeline: Pipeline) -> Iterator[Finding]:
+    """Say what runs recall from, and what was said of it in vain."""
+    from orchestrator.cli.idle import idle, looked_at
+    from orchestrator.cli.streams import counted
+    from orchestrator.errors import StoreError
+
+    place = pipeline.handbook_place
+    try:
+        if place is None:
+            yield Finding("ok", "recall", "no handbook is named: runs recall nothing")
+        with looked_at(pipeline) as book:
+            if book is not None:
+                yield Finding("ok", "recall", f"handbook {place}, {counted(len(book.behaviors()), 'behavior')}")
+        for told in idle(pipeline):
+            yield Finding("warn", "recall", told)
+    except StoreError as error:
+        yield Finding("fail", "recall", str(error).replace("--db", "--handbook"), 2)
 
 
 async def _recall(embedding: Embedding | None) -> Finding:

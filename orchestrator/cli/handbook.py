@@ -13,6 +13,7 @@ from orchestrator.cli.handbook_learn import curate, learn
 from orchestrator.cli.handbook_look import list_behaviors, log, search, show
 from orchestrator.cli.handbook_refused import admit, refused
 from orchestrator.cli.streams import counted, note
+from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
 
 __all__ = ["handbook"]
@@ -68,6 +69,40 @@ def add(behavior: str, instruction: str, section: str, avoid: bool, **given: Any
     with writing(given, makes=True) as book:
         (change,) = book.apply([Add(behavior, instruction, section, "do_not" if avoid else "do")], reason="by hand")
     note(f"behavior {change.after[0].id} added")
+    hint_at_recall(given)
+
+
+@handbook.command("update", epilog="Example: orchestrator handbook update behavior_check_sums --section sums")
+@click.argument("behavior", metavar="ID|NAME")
+@click.option("--instruction", metavar="TEXT", help="What it says from now on.")
+@click.option("--section", metavar="TEXT", help='The topic it is for; "" for none.')
+@click.option("--rename", metavar="NAME", help="What it is called from now on.")
+@handbook_flags
+def update(behavior: str, instruction: str | None, section: str | None, rename: str | None, **given: Any) -> None:
+    """Word a behavior anew, or put it elsewhere; its counters stay, and how it was before can be had back."""
+    from orchestrator.behaviors import Update
+
+    if instruction is None and section is None and rename is None:
+        raise UserError("nothing to update: give --instruction, --section or --rename")
+    with writing(given) as book:
+        found = book.behavior(named(behavior))
+        made = book.apply([Update(found.id, instruction, section, name=rename)], reason="by hand")
+    note(f"behavior {found.id} ({found.name}) {'is updated' if made else 'is so already'}")
+
+
+@handbook.command("merge", epilog="Example: orchestrator handbook merge behavior_check_sums 7 9")
+@click.argument("into", metavar="INTO")
+@click.argument("others", metavar="ID|NAME...", nargs=-1, required=True)
+@click.option("--instruction", metavar="TEXT", help="What INTO says from now on.")
+@handbook_flags
+def merge(into: str, others: tuple[str, ...], instruction: str | None, **given: Any) -> None:
+    """Let one behavior take the place of others: it has their counters, and they are retired."""
+    from orchestrator.behaviors import Merge
+
+    with writing(given) as book:
+        stays, *gone = (book.behavior(named(each)) for each in (into, *others))
+        book.apply([Merge(stays.id, tuple(each.id for each in gone), instruction)], reason="by hand")
+    note(f"behavior {stays.id} ({stays.name}) has taken the place of {', '.join(each.name for each in gone)}")
 
 
 @handbook.command("retire", epilog="Example: orchestrator handbook retire behavior_check_sums")

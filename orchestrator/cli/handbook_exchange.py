@@ -11,6 +11,7 @@ import click
 from orchestrator.cli.handbook_file import embedding_of, handbook_flags, reading, writing
 from orchestrator.cli.streams import note, printing
 from orchestrator.cli.streams import writing as writing_file
+from orchestrator.cli.unrecalled import hint_at_recall
 from orchestrator.errors import UserError
 
 __all__ = ["export", "import_behaviors"]
@@ -73,6 +74,7 @@ def import_behaviors(source: Path, form: str, **given: Any) -> None:
     counts += [f"{found.retired} retired left out"] if found.retired else []
     counts += [f"{len(found.orders)} like orders left out"] if found.orders else []
     note(", ".join(counts))
+    hint_at_recall(given)
     if new and embedding_of(given) is not None:
         note("`orchestrator handbook embed` has all of them found by meaning, too")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,28 @@ from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.engines.embedding import EmbeddingSpec
-    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.handbook import Handbook, Place
 
-__all__ = ["embedding_of", "handbook_flag", "handbook_flags", "name_flag", "named", "reading", "writing"]
+__all__ = [
+    "DEFAULT",
+    "embedding_of",
+    "handbook_flag",
+    "handbook_flags",
+    "name_flag",
+    "named",
+    "place_of",
+    "reading",
+    "writing",
+]
+
+DEFAULT = "default"
+"""The handbook of a file that nobody names."""
 
 _DIGITS = 18
 """Of the largest number that SQLite can be asked for."""
 
 name_flag = click.option(
-    "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
+    "--name", default=DEFAULT, show_default=True, metavar="NAME", help="Which handbook of the file."
 )
 handbook_flag = click.option(
     "--handbook", "file", metavar="FILE", help="The handbook's file; the config's or the journal's unless given."
@@ -30,8 +44,13 @@ handbook_flag = click.option(
 
 
 def handbook_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags that `reading` and `writing` look at."""
-    return config_flag(db_flag(handbook_flag(name_flag(command))))
+    """Give a command the flags that `reading` and `writing` look at; the name in FILE#NAME is its --name."""
+
+    @wraps(command)
+    def placed(*arguments: Any, **given: Any) -> Any:
+        return command(*arguments, **{**given, "name": place_of(given).name})
+
+    return config_flag(db_flag(handbook_flag(name_flag(placed))))
 
 
 @contextmanager
@@ -69,12 +88,22 @@ def embedding_of(given: Mapping[str, Any]) -> EmbeddingSpec | None:
     return load(given["config"]).embedding
 
 
-def _path(given: Mapping[str, Any]) -> Path | str:
-    """Return the handbook's file: that of --handbook, else of the configuration, else the journal's."""
+def place_of(given: Mapping[str, Any]) -> Place:
+    """Return where the handbook is: that of --handbook, else of the configuration, else in the journal's file.
+
+    A --name is another handbook of that file.
+    """
     from orchestrator.cli.stored import journal_path
     from orchestrator.config import load
+    from orchestrator.memory.handbook import Place
 
-    return given["file"] or load(given["config"]).run.handbook or journal_path(given)
+    said = given["file"] or load(given["config"]).run.handbook
+    place = Place.of(said) if said else Place(str(journal_path(given)))
+    return place if given["name"] == DEFAULT else place._replace(name=given["name"])
+
+
+def _path(given: Mapping[str, Any]) -> str:
+    return place_of(given).file
 
 
 @contextmanager

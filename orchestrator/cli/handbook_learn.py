@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.handbook_file import handbook_flag, handbook_flags, name_flag, reading, writing
+from orchestrator.cli.handbook_file import DEFAULT, handbook_flag, handbook_flags, name_flag, reading, writing
 from orchestrator.cli.learner import learner_of, learning_flags
 from orchestrator.cli.source import engine_flags
 from orchestrator.cli.streams import counted, fail, note, say
+from orchestrator.cli.unrecalled import hint
 
 __all__ = ["curate", "learn"]
 
@@ -27,7 +28,8 @@ def learn(number: int, **given: Any) -> int:
 
     Only runs whose outcome is known are learned from: by a gold answer, or by `orchestrator reward`; with --judge
     also those that an engine holds to be right, or wrong. What is asked is a run of its own, and no run is learned
-    from twice. Exit code 1 if nothing of what the engine wrote could be read.
+    from twice. Exit code 1 if nothing of what the engine wrote could be read: after five runs it is asked no more; 4 if
+    --learning-tokens were spent before the last run. What was learned is kept.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
 
@@ -41,20 +43,26 @@ def learn(number: int, **given: Any) -> int:
 async def _learn(number: int, given: Mapping[str, Any]) -> int:
     from orchestrator.cli.source import open_source
     from orchestrator.learning.looks import OWN
-    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.handbook import Handbook, Place
     from orchestrator.memory.store import Store
 
     pipeline, _ = await open_source({**given, "concurrency": None, "seed": None})
     async with pipeline:
-        own = pipeline.handbook
-        with Store(given["file"] or (own.file if own else pipeline.db)) as store:
-            learner = learner_of(pipeline, given, Handbook(store, given["name"]))
+        own = pipeline.handbook_place
+        place = Place.of(given["file"]) if given["file"] else own or Place(pipeline.db)
+        place = place if given["name"] == DEFAULT else place._replace(name=given["name"])
+        with Store(place.file) as store:
+            learner = learner_of(pipeline, given, Handbook(store, place.name))
             for each in reversed(pipeline.journal.runs(limit=number, without=OWN)):
+                if learner.has_given_up:
+                    break
                 await learner.learn(each.id)
             learner.end()
+    if learner.has_learned and not given["quiet"]:
+        hint(place, own, in_python=bool(given["pipeline"]))
     if learner.useless:
         fail(f"{learner.useless} with --strategist")
-    return 1 if learner.useless else 0
+    return 1 if learner.useless else 4 if learner.num_left else 0
 
 
 @click.command("curate", epilog="Example: orchestrator handbook curate --most 500 --dry-run")
@@ -69,16 +77,14 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     used yet.
     """
     from orchestrator.behaviors import Merge
-    from orchestrator.learning.curating import planned
+    from orchestrator.learning import curating
 
     with reading(given) if dry_run else writing(given) as book:
-        names = {each.id: each.name for each in book.behaviors()}
-        deltas = planned(book, most=most, min_uses=min_uses)
-        for delta in deltas:
-            if isinstance(delta, Merge):
-                say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
-            else:
-                say(f"retire {names[delta.id]}")
-        if not dry_run:
-            book.apply(deltas, reason="curated")
+        deltas = (curating.planned if dry_run else curating.curate)(book, most=most, min_uses=min_uses)
+        names = {each.id: each.name for each in book.behaviors(retired=True)}
+    for delta in deltas:
+        if isinstance(delta, Merge):
+            say(f"merge {', '.join(names[id] for id in delta.ids)} into {names[delta.into]}")
+        else:
+            say(f"retire {names[delta.id]}")
     note(f"{counted(len(deltas), 'change')}{' would be made' if dry_run else ''}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.behaviors import Behavior
     from orchestrator.handbook.effect import Effect
     from orchestrator.memory.changes import Change
+    from orchestrator.memory.handbook import Handbook
     from orchestrator.runtime.meaning import Ranked
     from orchestrator.runtime.tracking import Tally
 
@@ -42,7 +43,7 @@ def list_behaviors(section: str | None, retired: bool, as_json: bool, **given: A
         for each in found:
             _say(each, as_json=True)
         return
-    known = _tallies(given)
+    known = _tallies(given, book)
     say(f"{'id':>5}  {'shown':>5} {'cited':>5} {'helpful':>7} {'harmful':>7}  behavior")
     for each in found:
         shown, cited = ("-", "-") if known is None else _counts(known.get(each.id))
@@ -98,7 +99,7 @@ def show(behavior: str, **given: Any) -> None:
     say(f"   used in {counted(found.uses, 'run')}: {effects}")
     for change in changes:
         say(_told(change))
-    _say_what_it_does(found, given)
+    _say_what_it_does(found, book, given)
 
 
 def _state(behavior: Behavior) -> str:
@@ -107,7 +108,7 @@ def _state(behavior: Behavior) -> str:
     return f"retired, {behavior.merged_into} took its place" if behavior.merged_into else "retired"
 
 
-def _say_what_it_does(found: Behavior, given: Mapping[str, Any]) -> None:
+def _say_what_it_does(found: Behavior, book: Handbook, given: Mapping[str, Any]) -> None:
     """Say how often a behavior was shown, and what its runs came to beside those that were not shown it."""
     from orchestrator.cli.stored import open_journal
     from orchestrator.handbook.effect import effect_of, own_effect_of
@@ -115,8 +116,8 @@ def _say_what_it_does(found: Behavior, given: Mapping[str, Any]) -> None:
 
     try:
         with open_journal(given) as journal:
-            tally = tallies(journal, given["name"]).get(found.id, Tally())
-            told = [*trials(journal, given["name"])]
+            tally = tallies(journal, book).get(found.id, Tally())
+            told = [*trials(journal, book)]
     except StoreError as missing:
         say(f"   what showing it does cannot be told: {missing}")
         return
@@ -139,14 +140,14 @@ def log(**given: Any) -> None:
             say(_told(change) + (f"  [{names[change.seq]}]" if change.seq in names else ""))
 
 
-def _tallies(given: Mapping[str, Any]) -> dict[int, Tally] | None:
+def _tallies(given: Mapping[str, Any], book: Handbook) -> dict[int, Tally] | None:
     """Return what the journal knows of the handbook's behaviors; None where there is no journal."""
     from orchestrator.cli.stored import open_journal
     from orchestrator.runtime.tracking import tallies
 
     try:
         with open_journal(given) as journal:
-            return tallies(journal, given["name"])
+            return tallies(journal, book)
     except StoreError:
         return None
 
@@ -168,7 +169,7 @@ def _say(behavior: Behavior, counts: str = "", *, as_json: bool = False) -> None
 
 def _effect(effect: Effect, how: str) -> Iterator[str]:
     """Yield what showing a behavior does; `how` says how it was not shown in the other runs."""
-    yield f"   of runs whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
+    yield f"   of questions whose outcome is known, shown in {effect.shown}, {how} in {effect.withheld}"
     for name, found, unit in (
         ("right answers", effect.right, 100),
         ("output tokens", effect.output_tokens, 1),

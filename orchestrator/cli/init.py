@@ -103,7 +103,14 @@ tokens = 16384             # output tokens of all calls
 # [recall]
 # limit = 8                # behaviors, at most
 # tokens = 512             # that their lines may have
+# by = "question"          # or "topic": all of the topic that a task names
+# every = "run"            # or "step": again before each step, for the question and the last step
+# mass = 1.0               # below 1 few are taken where a few stand out
+# least = 0.0              # the cosine that one of them has to have, or nothing is shown; needs [embedding]
+# sections = []            # topics that are looked in; all of them unless named
 # withheld = 0.0           # share of the runs that are shown nothing, to measure what the others gain
+# left_out = 0.0           # chance of each behavior to be left out by itself, to measure that one
+# own = false              # whether a question may be answered with what was learned from itself
 
 # They are found by words, and with this by meaning as well.
 # [embedding]
@@ -121,7 +128,7 @@ tokens = 16384             # output tokens of all calls
 # hedge = 0.5              # begin a rewrite with the verdict where a rejection is as likely as this
 # failover = true          # another engine takes over for one that fails
 # concurrency = 8          # tasks of a file side by side
-# handbook = "handbook.db" # its behaviors are recalled; relative to this file
+# handbook = "handbook.db" # its behaviors are recalled; FILE#NAME for one of several in a file; relative to this file
 # db = "journal.db"        # the user's own unless given; relative to this file
 # durability = "process"   # or "power": survives power loss, slower
 # allow_langsmith = false

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Learner", "check_learning", "learner_of", "learning_flags"]
 
-_FLAGS = ("strategist", "judge", "most")
+_FLAGS = ("strategist", "judge", "most", "learning_tokens")
+_PATIENCE = 5
+"""Runs of which nothing can be read before an engine of whom nothing ever could be is asked no more."""
 
 
 def learning_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that say how it learns."""
     for option in (
         click.option("--most", type=click.IntRange(1), metavar="N", help="Keep the handbook within N behaviors."),
+        click.option(
+            "--learning-tokens",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Learn from no further run once that has taken N output tokens.",
+        ),
         click.option("--judge", is_flag=True, help="Let an engine judge the runs that nobody has checked."),
         click.option("--strategist", metavar="ENGINE", help="Who reflects, and judges; the largest unless given."),
     ):
@@ -38,47 +46,62 @@ def learner_of(pipeline: Pipeline, given: Mapping[str, Any], handbook: Handbook 
     from orchestrator.learning.judging import Judge
     from orchestrator.learning.strategist import Strategist
 
+    if handbook is None and pipeline.handbook is None:
+        python = "set handbook=FILE of the Pipeline"
+        mend = python if given["pipeline"] else "give --handbook FILE, or `handbook` in [run]"
+        raise UserError(f"there is no handbook to learn into: {mend}")
     engine = given["strategist"]
     judge = Judge(engine=engine) if given["judge"] else None
     strategist = Strategist(pipeline, handbook, engine=engine, judge=judge)
-    return Learner(strategist, most=given["most"], is_quiet=given["quiet"])
+    return Learner(strategist, most=given["most"], tokens=given["learning_tokens"], is_quiet=given["quiet"])
 
 
 def check_learning(given: Mapping[str, Any]) -> None:
     """Raise UserError where a command that does not learn is told how."""
     told = next((flag for flag in _FLAGS if given[flag]), None)
     if told and not given["learn"]:
-        raise UserError(f"--{told} says how to learn: give --learn, too, or leave it out")
+        raise UserError(f"--{told.replace('_', '-')} says how to learn: give --learn, too, or leave it out")
 
 
 class Learner:
-    """Learns from runs, keeps the handbook within `most` behaviors if that is given, and sums up."""
+    """Learns from runs, keeps the handbook within `most` behaviors and ends once it has taken so many output tokens, if
+    those are given, and sums up."""
 
-    def __init__(self, strategist: Strategist, *, most: int | None, is_quiet: bool) -> None:
+    def __init__(self, strategist: Strategist, *, most: int | None, tokens: int | None, is_quiet: bool) -> None:
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext
         """What is held while something is printed."""
         self._strategist = strategist
         self._most = most
+        self._tokens = tokens
         self._is_quiet = is_quiet
         self._learnt: list[Learnt] = []
         self._curated = self._failed = 0
+        self.num_left = 0
+        """Runs that were not looked at, because the tokens were spent."""
         self._compared: set[str] = set()
 
     async def learn(self, run: str) -> None:
-        """Learn from one run. Raises as Strategist.alearn does."""
+        """Learn from one run, if there are tokens left. Raises as Strategist.alearn does."""
         from orchestrator.learning.curating import curate
 
+        if self._tokens is not None and self._output_tokens() >= self._tokens:
+            self.num_left += 1
+            return
         learnt = await self._strategist.alearn(run)
         self._learnt.append(learnt)
         self._tell(learnt)
         if learnt.added and self._most is not None:
-            self._curated += len(curate(self._strategist.handbook, most=self._most))
+            self._curated += len(
+                curate(self._strategist.handbook, most=self._most, new=[each.id for each in learnt.new])
+            )
 
     async def aside(self, run: str) -> None:
         """Learn from one run of many; what goes wrong with that is told, and costs the others nothing."""
         try:
-            if not self._strategist.knows(run):
+            if not self.has_given_up and not self._strategist.knows(run):
                 await self.learn(run)
+                if self.has_given_up and len(self._tried()) == _PATIENCE:
+                    self._note(f"learning stops here: {self.useless} with --strategist")
         except OrchestratorError as error:
             self._failed += 1
             self._note(f"run {run}: nothing learned: {error}")
@@ -97,6 +120,19 @@ class Learner:
         texts = "its text" if len(tried) == 1 else f"any of its {len(tried)} texts"
         return f"no behaviors can be read in {texts}: engine {self._strategist.engine!r} is no strategist, name another"
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the engine is no strategist: of all it was asked for so far, and that is enough, nothing was read."""
+        return len(self._tried()) >= _PATIENCE and bool(self.useless)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether anything was added."""
+        return any(each.added for each in self._learnt)
+
+    def _output_tokens(self) -> int:
+        return sum(each.output_tokens for each in self._learnt)
+
     def _tried(self) -> list[Learnt]:
         return [each for each in self._learnt if not each.skipped]
 
@@ -112,11 +148,12 @@ class Learner:
             yield f"{number} left alone: {why}"
         if self._curated:
             yield f"{counted(self._curated, 'change')} to keep it small"
+        if self.num_left:
+            yield f"{counted(self.num_left, 'run')} not looked at: --learning-tokens {self._tokens} are spent"
         if self._failed:
             yield f"{self._failed} failed"
-        output = sum(each.output_tokens for each in self._learnt)
         prompt = sum(each.prompt_tokens for each in self._learnt)
-        yield f"{output:,} output and {prompt:,} prompt tokens of its own"
+        yield f"{self._output_tokens():,} output and {prompt:,} prompt tokens of its own"
 
     def _tell(self, learnt: Learnt) -> None:
         if learnt.compared not in {"", *self._compared}:

@@ -37,7 +37,8 @@ def reward(name: str, value: float, **given: Any) -> None:
     with _opened(given) as (journal, router):
         rewarded = give_reward(journal, name, value, router)
     learned = f"{rewarded.learner} has learned from it" if rewarded.learner else "its router does not learn"
-    note(f"run {rewarded.run_id} was worth {value:g}: {learned}")
+    lost = f"; {rewarded.uncredited}" if rewarded.uncredited else ""
+    note(f"run {rewarded.run_id} was worth {value:g}: {learned}{lost}")
 
 
 @contextmanager

@@ -24,7 +24,11 @@ __all__ = ["run"]
 @router_flags
 @agent_flags
 @run_flags
-@click.option("--learn", is_flag=True, help="Learn from each run into the handbook; the next task recalls it.")
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Learn from each run before the next task; one at a time, if no --concurrency is given.",
+)
 @learning_flags
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Results of a file of tasks; new, or --resume."
@@ -47,8 +51,10 @@ def run(ctx: click.Context, /, what: str | None, **given: Any) -> int:
     Tools run only where they are named. At a terminal you are asked before a tool that wants approval is
     called, and before a call that was interrupted is made again; elsewhere, or with --quiet, it is denied.
 
-    With --learn, behaviors are learned from each run whose outcome is known, before the next task begins. What that
-    asks are runs of their own: neither the result nor the budget of a task knows of it.
+    With --learn, behaviors are learned from each run whose outcome is known, before the next task begins: tasks run one
+    at a time unless --concurrency is given. What that asks are runs of their own: neither the result nor the budget of
+    a task knows of it. An engine of whose first five texts none can be read is asked no more; --learning-tokens ends
+    the learning, not the tasks, and has no part in the exit code.
 
     Exit code of a file: 2 if a line was bad or a prompt longer than a context, else 1 if a task failed
     or got no answer, else 4 if a budget stopped one, else 0. Of a question: 0 with an answer, 1 without

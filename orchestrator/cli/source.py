@@ -145,7 +145,9 @@ run_flags = _all(
     click.option("--granularity", metavar="NAME", help="steps: a graph node per engine; fused: one node, faster."),
     click.option("--overlap", type=int, metavar="N", help="Draft N steps ahead while a verdict is pending."),
     click.option("--hedge", type=float, metavar="P", help="Rewrite with the verdict if rejection is as likely as P."),
-    click.option("--handbook", metavar="FILE", help="Recall behaviors from it, and credit those that are cited."),
+    click.option(
+        "--handbook", metavar="FILE[#NAME]", help="Recall behaviors from it, and credit those that are cited."
+    ),
     click.option("--concurrency", type=int, metavar="N", help="Tasks of a file that run side by side."),
     click.option("--counterfactuals", type=float, metavar="SHARE", help="Of steps: write the other engine's, too."),
     click.option("--allow-langsmith", is_flag=True, default=None, help="Let LangSmith trace, if it is set up."),
@@ -223,9 +225,10 @@ async def open_source(given: Mapping[str, Any]) -> Source:
     if config.is_pocket and not given.get("quiet"):
         from orchestrator.cli.streams import note
 
+        where, mend = (f" in {config.file}", "[engines] there") if config.file else ("", "an orchestrator.toml")
         note(
-            "no engines named: the pocket pair, two tiny models that know arithmetic and little else; "
-            "give --small URL and --large URL, --pipeline file.py:object, or an orchestrator.toml for your own"
+            f"no engines named{where}: the pocket pair, two tiny models that know arithmetic and little else; "
+            f"give --small URL and --large URL, --pipeline file.py:object, or {mend} for your own"
         )
     from orchestrator.runtime.pipeline import Pipeline
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.cli.batch import run_file
+from orchestrator.cli.idle import idle
 from orchestrator.cli.learner import check_learning, learner_of
 from orchestrator.cli.question import run_question
 from orchestrator.cli.results import check_out, read_out
@@ -50,9 +51,10 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
         raise UserError("--out is for a file of tasks: redirect a question's answer with >")
     check_out(given["out"], resume=given["resume"])
     check_learning(given)
+    if given["learn"] and given["concurrency"] is None:
+        given = {**given, "concurrency": 1}  # or the next task would begin before it could recall anything
     pipeline, concurrency = await open_source(given)
-    for told in () if given["quiet"] else untrained(pipeline.tools, pipeline.specs):
-        note(told)
+    told = () if given["quiet"] else (*untrained(pipeline.tools, pipeline.specs), *idle(pipeline))
     async with pipeline:
         batch = _stored_batch(pipeline.journal, work, given["out"]) if given["resume"] else None
         if work is None:
@@ -62,6 +64,8 @@ async def carry_out(what: str | None, given: Mapping[str, Any]) -> int:
                 note(f"resuming {work.file or 'the question: ' + _words(work.task)}")
         batch = batch or f"{work.name}#{new_id()}"
         learner = learner_of(pipeline, given) if given["learn"] else None
+        for line in told:
+            note(line)
         if work.file is not None:
             return await run_file(pipeline, work.file, batch, learner, concurrency=concurrency, given=given)
         assert work.task is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from orchestrator.engines.embedder import Embedder
 from orchestrator.engines.hosted import Hosted
 from orchestrator.engines.http import Transport
 from orchestrator.engines.start_once import StartOnce
+from orchestrator.errors import BadConfig
 
 __all__ = ["FileEmbedder"]
 
@@ -67,6 +69,8 @@ class FileEmbedder:
     async def _start(self) -> _Started:
         is_small = self._path == minilm.NAME
         file = await asyncio.to_thread(minilm.made) if is_small else Path(self._path)
+        if get_close_matches(file.name, [minilm.NAME]) and not file.exists():
+            raise BadConfig(f"{self.name}: there is no file {self._path}: did you mean path = {minilm.NAME!r}?")
         # Threads of so small a model wait for each other more than they compute, beside anything else that runs.
         hosted = Hosted(self.name, file, partial(_prepare, file.name), _embed_one, threads=1 if is_small else None)
         address, key = await asyncio.to_thread(hosted.serve)

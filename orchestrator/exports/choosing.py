@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
 from orchestrator.learning.looks import OWN
-from orchestrator.memory.base import BatchRun, StoredRun
+from orchestrator.learning.second_attempts import BATCHES
+from orchestrator.memory.base import BatchRun, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.tasks import fingerprint
@@ -72,7 +73,7 @@ def chosen(journal: Journal, wanted: Wanted, left: Counter[str]) -> Iterator[Cho
     Raises UnknownName or UserError for a name that is none.
     """
     for each in _named(journal, wanted) if wanted.names else journal.each_run():
-        if why := _unfit(each, wanted):
+        if why := _unfit(journal, each, wanted):
             left[why] += 1
             continue
         stored = journal.at(each.key)
@@ -102,19 +103,30 @@ def _named(journal: Journal, wanted: Wanted) -> Iterator[BatchRun]:
         yield BatchRun(key, stored.run, stored.outcome)
 
 
-def _unfit(each: BatchRun, wanted: Wanted) -> str:
+def _unfit(journal: Journal, each: BatchRun, wanted: Wanted) -> str:
     """Return why a run is not read; empty if it is."""
     run, outcome = each.run, each.outcome
     if not run.batch.startswith(wanted.batch):
         return "they are of another batch"
     if not wanted.since_s <= run.created_s < wanted.until_s:
         return "they began at another time"
-    if run.batch.startswith(OWN):
-        return "they are questions of a learner, and no tasks"
-    if run.batch == REVERSED:
-        return "they are traces of `export reverse`"
+    if why := _unasked(journal, run):
+        return why
     if outcome is None:
         return "they have not ended"
     if outcome.status not in wanted.statuses:
         return f"their status is {outcome.status}"
+    return ""
+
+
+def _unasked(journal: Journal, run: RunRow) -> str:
+    """Return why a run, or the one that a fork goes back to, is no answer to a user's task; empty if it is."""
+    while run.parent is not None:
+        run = journal.run(run.parent).run
+    if run.batch.startswith(OWN):
+        return "they are questions of a learner, and no tasks"
+    if run.batch.startswith(BATCHES):  # one that shows the first is another text, which another split may own
+        return "they are second attempts"
+    if run.batch == REVERSED:
+        return "they are traces of `export reverse`"
     return ""

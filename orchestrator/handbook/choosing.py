@@ -33,9 +33,10 @@ class Chosen(NamedTuple):
     behaviors: tuple[Behavior, ...]
     """By id."""
     num_tokens: int
-    """Of their lines."""
+    """As `count` says."""
     left: str
-    """Why the next one was not taken: `count`, `tokens`, `score`, or empty where there was none."""
+    """Why others were not taken: `tokens` where one was passed over as too long, else `count` or `score`; empty where
+    all were taken."""
 
 
 def mixed(words: Sequence[tuple[int, float]], cosines: Mapping[int, float]) -> list[int]:
@@ -59,7 +60,8 @@ def chosen(
     mass: float = 1.0,
     least: float = 0.0,
 ) -> Chosen:
-    """Take behaviors in order until there are `most`, the next would pass `tokens`, or those taken have enough.
+    """Take behaviors in order until there are `most`, or those taken have enough. One that would pass `tokens` is
+    passed over: a shorter one behind it may fit.
 
     Enough is `mass`, in (0, 1], of the score of the first `most`; 1 takes them all. What scores less than `least` is
     passed over, so nothing is taken where everything does, or, with a `mass` below 1, where nothing scores above 0.
@@ -70,15 +72,12 @@ def chosen(
     taken: list[Behavior] = []
     used, have, left = 0, 0.0, ""
     for behavior, score in worthy:
-        size = count(behavior)
-        if len(taken) >= most:
-            left = "count"
-        elif mass < 1 and have >= enough:
-            left = "score"
-        elif used + size > tokens:
-            left = "tokens"
-        if left:
+        if len(taken) >= most or (mass < 1 and have >= enough):
+            left = left or ("count" if len(taken) >= most else "score")
             break
+        if used + (size := count(behavior)) > tokens:
+            left = "tokens"
+            continue
         taken.append(behavior)
         used, have = used + size, have + score
     left = left or ("score" if len(worthy) < len(ranked) else "")

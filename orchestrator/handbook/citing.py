@@ -10,7 +10,7 @@ from orchestrator.behaviors import PREFIX
 
 __all__ = ["Citations", "citations"]
 
-_CITED = re.compile(rf"(?<!\w){PREFIX}[a-z0-9]+(?:_[a-z0-9]+)*(?!\w)")
+_CITED = re.compile(rf"(?<!\w)[{PREFIX[0]}{PREFIX[0].upper()}]{PREFIX[1:]}[a-z0-9]+(?:_[a-z0-9]+)*(?!\w)")
 
 
 class Citations(NamedTuple):
@@ -26,8 +26,8 @@ class Citations(NamedTuple):
 
 def citations(text: str, provided: Iterable[str]) -> Citations:
     """Return what `text` cites of the names that were `provided`. A name inside a longer one is not cited; one that is
-    written as LaTeX wants it, `behavior\\_add`, is."""
-    named = tuple(dict.fromkeys(_CITED.findall(text.replace("\\_", "_"))))
+    written as LaTeX wants it, `behavior\\_add`, or as a sentence begins, `Behavior_add`, is."""
+    named = tuple(dict.fromkeys(name.lower() for name in _CITED.findall(text.replace("\\_", "_"))))
     given = tuple(dict.fromkeys(provided))
     return Citations(
         tuple(name for name in named if name in given),

@@ -2,6 +2,7 @@
 
 A behavior ends up in prompts, and what proposes it is a text that anybody may have written. Each gate says in one line
 why it turns a proposal away; what looks like an attempt to give orders to an engine is set aside for a person to see.
+An answer is found as it is told right (answers.py), not where it is paraphrased: `forty-two` is not 42 here.
 
 A name that is taken keeps its words, with one exception: those that harmed more often than they helped give way to
 other ones, and the name's counters begin anew. What was retired does not come back by being learned again.
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
+from orchestrator.answers import normal
 from orchestrator.behaviors import PREFIX, Add, Behavior, Retire
 from orchestrator.errors import UserError
 from orchestrator.handbook.likeness import NEAR, SAME_MEANING, alike, cosine, words_in
@@ -25,6 +27,10 @@ from orchestrator.handbook.orders import order_in, plain
 from orchestrator.handbook.proposals import Proposal
 
 __all__ = ["Gate", "Meaning", "Passed", "Refused", "Source", "formed", "gated", "normalised"]
+
+_NUMBER = re.compile(r"(?<!\w)(?<!\d\.)[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?!\w)")
+_PART = re.compile(r"\w+|[^\w\s]")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d) (?=\d)")
 
 Gate = Literal["form", "orders", "answer", "twice", "retired"]
 """What turned a proposal away."""
@@ -147,7 +153,7 @@ def _gated(proposal: Proposal, said: Sequence[_Said], source: Source, meaning: M
     words = add.name.removeprefix(PREFIX).replace("_", " ")
     if found := order_in(add.instruction, add.section, words):
         return Refused(proposal, "orders", f"{add.name} reads like an order to an engine: {found!r:.60}")
-    if source.answer is not None and _holds(f"{add.instruction} {words}", source.answer):
+    if source.answer is not None and any(_holds(text, source.answer) for text in _texts(add, words)):
         return Refused(proposal, "answer", f"{add.name} holds the answer of the task that it was learned from")
     return _repeated(proposal, add, said, meaning)
 
@@ -178,7 +184,17 @@ def _meant(meaning: Meaning, said: Sequence[_Said], instead: Retire | None) -> s
     return next((each.name for each in of_text if cosine(meaning.vector, each.vector or ()) >= SAME_MEANING), "")
 
 
+def _texts(add: Add, words: str) -> list[str]:
+    """Return the texts that could hold an answer. Digits of a name can be one number with a point or with commas."""
+    return [add.instruction, add.section, words, *(_BETWEEN_DIGITS.sub(mark, words) for mark in ".,")]
+
+
 def _holds(text: str, answer: str) -> bool:
-    """Return whether a text holds an answer as words of its own, however they are spaced or written large."""
-    words = r"\s+".join(re.escape(word) for word in plain(answer).casefold().split())
-    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", plain(text).casefold()) is not None
+    """Return whether a text holds an answer: as a number if it is one, however that is written, else as words of its
+    own, however they are spaced or written large."""
+    text, answer = (plain(each).casefold().replace("\N{MINUS SIGN}", "-") for each in (text, answer))
+    if _NUMBER.fullmatch(value := normal(answer)):
+        found = _NUMBER.findall(text)
+        return value in {*map(normal, found), *(normal(each.lstrip("+-")) for each in found)}
+    words = r"\s*".join(map(re.escape, _PART.findall(answer)))
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", text) is not None

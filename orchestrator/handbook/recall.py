@@ -19,32 +19,35 @@ Every = Literal["run", "step"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """What a run is shown of a handbook. Raises UserError for options that mean nothing."""
+    """What a run is shown of a handbook. Raises UserError for options that mean nothing.
+
+    limit: behaviors, at most.
+    tokens: that they may have in the prompt, with the line above them, counted by the largest engine.
+    by: what finds them: what the question says, or the topic that the task names. By topic all behaviors of that
+        section are found, those first that helped most often for what they harmed; a task without one is shown nothing.
+    every: how often: once in a run, for the question, or before each step, for the question and the last step.
+    mass: as many are taken as have this part of the score of the first `limit`, in (0, 1]; 1 takes `limit`. Those are
+        few where a few stand out, many where all are alike. Scores are cosines where there are embeddings, else BM25.
+    least: what a cosine with the question has to be, in [0, 1]: where all are below, nothing is shown. 0 also takes
+        what shares words only. Without embeddings it is not looked at: BM25 has no scale.
+    sections: the topics that are looked in; all of them if none is named.
+    withheld: share of the runs, drawn by their seeds, that are shown nothing, in [0, 1]: what the others are held
+        against.
+    left_out: chance of each behavior to be left out of a run, drawn by its seed, in [0, 1): what tells one from those
+        that are shown beside it.
+    own: whether a question may be answered with what was learned from that very question.
+    """
 
     limit: int = 8
-    """Behaviors, at most."""
     tokens: int = 512
-    """Tokens that their lines may have, counted by the largest engine."""
     by: By = "question"
-    """What finds them: what the question says, or the topic that the task names. By topic all behaviors of that section
-    are found, those first that helped most often for what they harmed; a task without one is shown nothing."""
     every: Every = "run"
-    """How often: once, for the question, or before each step, for the question and the last step."""
     mass: float = 1.0
-    """As many are taken as have this part of the score of the first `limit`, in (0, 1]; 1 takes `limit`. Those are few
-    where a few stand out, many where all are alike. Scores are cosines where there are embeddings, else BM25."""
     least: float = 0.0
-    """What a cosine with the question has to be, in [0, 1]: where all are below, nothing is shown. 0 also takes what
-    shares words only. Without embeddings it is not looked at: BM25 has no scale."""
     sections: Sequence[str] = ()
-    """The topics that are looked in; all of them if none is named."""
     withheld: float = 0.0
-    """Share of the runs, drawn by their seeds, that are shown nothing: what the others are held against."""
     left_out: float = 0.0
-    """Chance of each behavior to be left out of a run, drawn by its seed, in [0, 1): what tells one from those that are
-    shown beside it."""
     own: bool = False
-    """Whether a question may be answered with what was learned from that very question."""
 
     def __post_init__(self) -> None:
         check_whole("recall", self, limit=1, tokens=1)

@@ -1,7 +1,8 @@
 """Let what was learned from a run into a stored handbook: gated, compared by words and by meaning, all of it at once.
 
 What is added, what is refused, and that the run was learned from, are on disk together or not at all. Where another
-process changes the handbook in between, everything is looked at again.
+process changes the handbook in between, everything is looked at again; that runs credit behaviors meanwhile is no
+reason to. Proposals are embedded once.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import NamedTuple
 
 from orchestrator.behaviors import Behavior
 from orchestrator.engines.embedding import Embedding
-from orchestrator.errors import EngineError, UnknownName, UserError
+from orchestrator.errors import BadConfig, EngineError, HandbookMoved, UnknownName, UserError
 from orchestrator.handbook.gates import Meaning, Passed, Refused, Source, formed, gated, normalised
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.proposals import Proposal
 from orchestrator.memory.changes import Change
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.refusals import Refusal
-from orchestrator.runtime.meaning import embed
+from orchestrator.runtime.meaning import embed, vectors_of
 
 __all__ = ["Added", "Adding"]
 
@@ -53,47 +54,59 @@ class Adding:
     async def add(self, proposals: Sequence[Proposal], source: Source, reason: str) -> Added:
         """Add what passes the gates and keep what does not. Raises StoreError, and BadConfig for an embedding that is
         described as it cannot be had."""
+        vectors, compared = await self._vectors(proposals, source)
         async with self._one_at_a_time:
             while True:
                 head = self._handbook.head
-                meanings, compared = await self._meanings(proposals, source)
+                meanings, by = await self._meanings(vectors, compared)
                 results = gated(proposals, self._known(proposals), source, meanings)
                 deltas = [delta for each in results if isinstance(each, Passed) for delta in each.deltas]
                 refused = tuple(each for each in results if isinstance(each, Refused))
                 kept = [_refusal(each, source) for each in refused if not each.is_known]
-                try:
+                with suppress(HandbookMoved):
                     changes = self._handbook.study(source.run, self._who, deltas, kept, reason=reason, behind=head)
-                except UserError:
-                    if self._handbook.head == head:
-                        raise
-                else:
-                    return Added(tuple(changes), refused, compared)
+                    return Added(tuple(changes), refused, by)
 
     def _known(self, proposals: Sequence[Proposal]) -> list[Behavior]:
-        """Return what proposals could repeat: what shares their words or their names, and what was retired."""
-        found = {each.id: each for each in self._handbook.gone()}
+        """Return what proposals could repeat: what shares their words or their names, what was retired likewise."""
+        found: dict[int, Behavior] = {}
         for proposal in proposals:
-            alike = self._handbook.search(f"{proposal.name} {proposal.instruction}", _KNOWN)
+            text = f"{proposal.name} {proposal.instruction}"
+            alike = [*self._handbook.search(text, _KNOWN), *self._handbook.gone(text, _KNOWN)]
             found |= {each.id: each for each, _ in alike}
             with suppress(UnknownName):
                 namesake = self._handbook.behavior(normalised(proposal.name))
                 found[namesake.id] = namesake
         return [*found.values()]
 
-    async def _meanings(self, proposals: Sequence[Proposal], source: Source) -> tuple[list[Meaning], str]:
-        """Return what each proposal means, nothing where nothing can be embedded, and by what they are compared."""
+    async def _vectors(self, proposals: Sequence[Proposal], source: Source) -> tuple[list[list[float]], str]:
+        """Return the vector of each proposal, nothing where nothing can be embedded, and by what they are compared."""
         if self._embedding is None:
             return [], "words"
+        try:
+            return await vectors_of(self._embedding, [_line(each, source) for each in proposals]), "words and meaning"
+        except EngineError as error:
+            return [], _only_words(error)
+
+    async def _meanings(self, vectors: Sequence[Sequence[float]], compared: str) -> tuple[list[Meaning], str]:
+        """Return what proposals with these vectors mean beside what is there, and by what they are compared."""
+        if self._embedding is None or not vectors:
+            return [], compared
         try:
             space = await self._embedding.space()
             while await embed(self._handbook, self._embedding):
                 pass
-            vectors = await self._embedding.embed([_line(each, source) for each in proposals])
-        except EngineError as error:
-            return [], f"words, not by meaning: {error}"
-        nearest = [next(iter(self._handbook.nearest(space, vector, 1)), None) for vector in vectors]
+            nearest = [next(iter(self._handbook.nearest(space, vector, 1)), None) for vector in vectors]
+        except BadConfig:
+            raise
+        except (EngineError, UserError) as error:
+            return [], _only_words(error)
         found = [(near[0].name, near[1]) if near else ("", 0.0) for near in nearest]
-        return [Meaning(vector, *near) for vector, near in zip(vectors, found, strict=True)], "words and meaning"
+        return [Meaning(vector, *near) for vector, near in zip(vectors, found, strict=True)], compared
+
+
+def _only_words(error: EngineError | UserError) -> str:
+    return f"words, not by meaning: {error}"
 
 
 def _line(proposal: Proposal, source: Source) -> str:

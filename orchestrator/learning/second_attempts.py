@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from json import loads
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
@@ -41,9 +41,11 @@ from orchestrator.runtime.recalling import recalled_in
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Message, Task
 
-__all__ = ["Attempted", "SecondAttempts", "Way", "revision"]
+__all__ = ["BATCHES", "Attempted", "SecondAttempts", "Way", "revision"]
 
 Way = Literal["guided", "revised"]
+BATCHES = tuple(f"{way} " for way in get_args(Way))
+"""How the batches begin of second attempts; behind that stands the first one's id."""
 _ASKED = 3
 """Questions that learning from one run may take: reflection, extraction, and a repair."""
 _REVISE = (
@@ -105,7 +107,7 @@ class SecondAttempts:
         if each < 1:
             return _stands("guided", stored, Entry(), "the first attempt left too few tokens to learn from it")
         with Store(":memory:") as store:
-            return await self._guided(stored, each, _Own(store))
+            return await self._guided(stored, each, _Own(store, "second_attempt"))
 
     async def _guided(self, stored: StoredRun, each: int, handbook: Handbook) -> Attempted:
         """Learn into an empty handbook, `each` question within so many tokens, and answer with it."""

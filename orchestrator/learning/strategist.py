@@ -33,7 +33,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.recalling import was_right
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.tasks import fingerprint
+from orchestrator.runtime.tasks import question_print
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Status, Task, question_of
 
@@ -230,4 +230,4 @@ def shortened(trace: str) -> str:
 def _source(stored: StoredRun) -> Source:
     task: Task = task_of(stored)
     given = stored.outcome.answer if stored.outcome else None
-    return Source(run=stored.run.id, task=fingerprint(task), answer=task.answer or given)
+    return Source(run=stored.run.id, task=question_print(task), answer=task.answer or given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from json import dumps
@@ -13,7 +13,7 @@ from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
 from orchestrator.memory.opening import damaged
 
-__all__ = ["by_id", "drop", "put", "selected", "whole"]
+__all__ = ["by_id", "drop", "learned_from", "put", "scored", "selected", "whole"]
 
 _FIELDS = tuple(each.name for each in fields(Behavior))
 _COLUMNS = ", ".join(_FIELDS)
@@ -21,6 +21,12 @@ _SELECT = f"SELECT {_COLUMNS} FROM behaviors WHERE handbook = ?"
 _PUT = (
     f"INSERT INTO behaviors (handbook, {_COLUMNS}) VALUES (?{', ?' * len(_FIELDS)}) ON CONFLICT (handbook, id) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _FIELDS if name != 'id')}"
+)
+_LEARNED_FROM = (
+    "WITH RECURSIVE before (id, now) AS (SELECT value, value FROM json_each(?2) UNION SELECT behaviors.id, now "
+    "FROM before JOIN behaviors ON handbook = ?1 AND merged_into = before.id) "
+    "SELECT DISTINCT now FROM before JOIN behaviors USING (id) "
+    "WHERE handbook = ?1 AND task IN (SELECT value FROM json_each(?3))"
 )
 _DROP = "DELETE FROM behaviors WHERE handbook = ? AND id = ?"
 
@@ -35,6 +41,21 @@ def by_id(connection: sqlite3.Connection, key: int, ids: Sequence[int]) -> dict[
     return {
         each.id: each for each in selected(connection, key, "id IN (SELECT value FROM json_each(?))", dumps([*ids]))
     }
+
+
+def scored(
+    connection: sqlite3.Connection, key: int, found: Sequence[tuple[int, float]]
+) -> list[tuple[Behavior, float]]:
+    """Return the behaviors that an index has found, with their scores."""
+    rows = by_id(connection, key, [id for id, _ in found])
+    if len(rows) < len(found):
+        raise damaged("the index of words names behaviors that are not there")
+    return [(rows[id], score) for id, score in found]
+
+
+def learned_from(connection: sqlite3.Connection, key: int, tasks: Collection[str], among: Sequence[int]) -> set[int]:
+    """Return the ids `among` some of what was learned from one of these tasks, or took the place of what was."""
+    return {row[0] for row in connection.execute(_LEARNED_FROM, (key, dumps([*among]), dumps([*tasks])))}
 
 
 def put(connection: sqlite3.Connection, key: int, rows: Iterable[Behavior]) -> None:

@@ -13,12 +13,14 @@ from dataclasses import asdict
 from json import dumps, loads
 from typing import Any, NamedTuple
 
-from orchestrator.behaviors import Add, Behavior, Credit, Delta, Merge, changed
+from orchestrator.behaviors import Add, Behavior, Credit, Delta, Merge, Retire, changed
+from orchestrator.errors import HandbookMoved
+from orchestrator.memory import refusals
 from orchestrator.memory.behavior_rows import by_id, drop, put, whole
 from orchestrator.memory.opening import damaged
 from orchestrator.visible import visible
 
-__all__ = ["Change", "Place", "apply", "logged", "move", "place_of"]
+__all__ = ["Change", "Place", "apply", "check_behind", "logged", "move", "place_of", "untouched"]
 
 _SELECT = "SELECT seq, parent, op, before, after, reason, at_s, is_current FROM changes WHERE handbook = ?"
 _INSERT = (
@@ -26,10 +28,22 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)"
 )
 _NAMED = "SELECT id FROM behaviors WHERE handbook = ? AND name = ? AND is_active"
-_USED = (
-    "SELECT 1 FROM uses JOIN changes USING (handbook, seq) "
-    "WHERE uses.handbook = ? AND behavior = ? AND run = ? AND is_current"
+_USED = """
+    WITH RECURSIVE merged (id) AS (
+        VALUES (:id) UNION SELECT behaviors.id FROM behaviors JOIN merged ON merged_into = merged.id
+        WHERE handbook = :handbook
+    )
+    SELECT 1 FROM uses JOIN changes USING (handbook, seq)
+    WHERE uses.handbook = :handbook AND behavior IN merged AND run = :run AND is_current
+"""
+"""Whether a run counts for a behavior, be it that it was credited to one that was merged into it."""
+
+
+_SINCE = (
+    "SELECT op, json_extract(row.value, '$.id') FROM changes, json_each(after) AS row "
+    "WHERE handbook = ? AND is_current AND seq > ?"
 )
+_STANDS = "SELECT 1 FROM changes WHERE handbook = ? AND seq = ? AND is_current"
 
 
 class Change(NamedTuple):
@@ -72,9 +86,49 @@ def place_of(connection: sqlite3.Connection, key: int) -> Place:
     return Place(*row)
 
 
-def logged(connection: sqlite3.Connection, key: int) -> list[Change]:
-    """Return every change in the order it was made, those that nobody stands on included."""
-    return [_change(row) for row in connection.execute(f"{_SELECT} ORDER BY seq", (key,))]
+def logged(connection: sqlite3.Connection, key: int, of: int | None = None) -> list[Change]:
+    """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
+    if of is None:
+        return [_change(row) for row in connection.execute(f"{_SELECT} ORDER BY seq", (key,))]
+    # As it is written; inside a text the quotes would be escaped. To read every row as JSON takes thirty times as long.
+    rows = connection.execute(f"{_SELECT} AND instr(after, ?) ORDER BY seq", (key, f'"id": {of},'))
+    return [change for change in map(_change, rows) if any(row.id == of for row in change.after)]
+
+
+def check_behind(connection: sqlite3.Connection, key: int, behind: int, deltas: Iterable[Delta]) -> None:
+    """Raise HandbookMoved where `deltas` were worked out at another state than what they would change: one that does
+    not stand on the change `behind`, or has other changes on top of it than credits. A credit counts where its behavior
+    would be retired, because that was decided by its counters; runs credit others all the time."""
+    retired = {each.id for each in deltas if isinstance(each, Retire)}
+    if any(op != "credit" or id in retired for op, id in _since(connection, key, behind)):
+        raise _moved(connection, key, behind)
+
+
+def untouched(
+    connection: sqlite3.Connection, key: int, behind: int, deltas: Iterable[Merge | Retire]
+) -> list[Merge | Retire]:
+    """Return those of `deltas` whose behaviors are as they were behind a change. A credit counts where it would be
+    retired, as above; what is merged has all its counters anyway. Raises HandbookMoved where the handbook does not
+    stand on that change."""
+    since = _since(connection, key, behind)
+    counted, worded = {id for _, id in since}, {id for op, id in since if op != "credit"}
+    return [
+        each
+        for each in deltas
+        if (each.id not in counted if isinstance(each, Retire) else worded.isdisjoint({each.into, *each.ids}))
+    ]
+
+
+def _since(connection: sqlite3.Connection, key: int, behind: int) -> list[tuple[str, int]]:
+    """Return what was done since a change, and to which behaviors."""
+    if behind and not connection.execute(_STANDS, (key, behind)).fetchone():
+        raise _moved(connection, key, behind)
+    return connection.execute(_SINCE, (key, behind)).fetchall()
+
+
+def _moved(connection: sqlite3.Connection, key: int, behind: int) -> HandbookMoved:
+    head = place_of(connection, key).head
+    return HandbookMoved(f"the handbook stands on change {head} by now, not on {behind}: look again")
 
 
 def apply(
@@ -89,7 +143,7 @@ def apply(
 
 def move(connection: sqlite3.Connection, key: int, to: int) -> int:
     """Undo what lies between the head and the last change that both ways share, then do what lies between that and
-    `to`; return how many rows were written."""
+    `to`; return how many rows were written. Which runs taught what is undone is forgotten."""
     parents = dict(connection.execute("SELECT seq, parent FROM changes WHERE handbook = ? AND is_current", (key,)))
     way, shared = [], to
     while shared and shared not in parents:
@@ -107,6 +161,8 @@ def move(connection: sqlite3.Connection, key: int, to: int) -> int:
     connection.executemany(mark, [(0, key, change.seq) for change in undone])
     connection.executemany(mark, [(1, key, change.seq) for change in redone])
     connection.execute("UPDATE handbooks SET head = ? WHERE key = ?", (to, key))
+    if undone:
+        refusals.forget_studied(connection, key, undone[-1].at_s)
     return sum(len(change.after) for change in (*undone, *redone))
 
 
@@ -121,7 +177,8 @@ class _Writing:
         """Apply one delta; None where it changes nothing."""
         if isinstance(delta, Credit):
             delta = delta._replace(id=self._successor(delta.id))
-            if self._connection.execute(_USED, (self._key, delta.id, delta.run)).fetchone():
+            asked = {"handbook": self._key, "id": delta.id, "run": delta.run}
+            if self._connection.execute(_USED, asked).fetchone():
                 return None
         rows = self._rows(delta)
         after = changed(delta, rows, self._names(delta), id=self._id + 1, version=self._seq + 1)

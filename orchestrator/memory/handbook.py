@@ -6,22 +6,40 @@ Processes that write at once wait for each other and each find what the others d
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
-from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta
+from orchestrator.behaviors import MAX_NAME, Add, Behavior, Delta, Merge, Retire
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory import changes, refusals
-from orchestrator.memory.behavior_rows import by_id, selected, whole
+from orchestrator.memory.behavior_rows import by_id, learned_from, scored, selected, whole
 from orchestrator.memory.changes import Change, place_of
 from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.store import Store
 from orchestrator.memory.vectors import Vectors, meanings
 from orchestrator.memory.word_search import found_by_words
 
-__all__ = ["Handbook", "Snapshot"]
+__all__ = ["Handbook", "Place", "Snapshot"]
+
+
+class Place(NamedTuple):
+    """Where a handbook is, written as FILE or FILE#NAME."""
+
+    file: str
+    name: str = "default"
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Return what a text says. A file whose name holds the whole of it is that file."""
+        file, mark, name = text.rpartition("#")
+        is_named = bool(mark and file) and name.isidentifier() and not Path(text).exists()
+        return cls(file, name) if is_named else cls(text)
+
+    def __str__(self) -> str:
+        return self.file if self.name == "default" else f"{self.file}#{self.name}"
 
 
 class Snapshot(NamedTuple):
@@ -66,9 +84,12 @@ class Handbook:
     def search(self, question: str, limit: int = 40, *, sections: Sequence[str] = ()) -> list[tuple[Behavior, float]]:
         """Return active behaviors by the words they share with `question`, best first; see word_search."""
         with self._reading() as (connection, key):
-            found = found_by_words(connection, key, question, limit, sections)
-            rows = by_id(connection, key, [id for id, _ in found])
-        return [(rows[id], score) for id, score in found]
+            return scored(connection, key, found_by_words(connection, key, question, limit, sections))
+
+    def gone(self, text: str, limit: int = 40) -> list[tuple[Behavior, float]]:
+        """Return those retired behaviors whose place no other one has taken, by the words they share with `text`."""
+        with self._reading() as (connection, key):
+            return scored(connection, key, found_by_words(connection, key, text, limit, index="retired_words"))
 
     def without_vector(self, space: str, limit: int = 256) -> list[Behavior]:
         """Return active behaviors that have no vector in `space` as they are now, the oldest first."""
@@ -124,16 +145,15 @@ class Handbook:
     def _vectors(self, space: str) -> Vectors:
         return self._spaces.setdefault(space, Vectors(space))
 
-    def gone(self) -> list[Behavior]:
-        """Return the retired behaviors whose place no other one has taken, by id."""
+    def learned_from(self, tasks: Collection[str], among: Sequence[int]) -> set[int]:
+        """Return the ids `among` some of what was learned from one of these tasks, or took the place of what was."""
         with self._reading() as (connection, key):
-            return selected(connection, key, "NOT is_active AND merged_into IS NULL ORDER BY id")
+            return learned_from(connection, key, tasks, among)
 
     def changes(self, *, of: int | None = None) -> list[Change]:
         """Return every change in the order it was made, those that nobody stands on included; `of` one behavior."""
         with self._reading() as (connection, key):
-            found = changes.logged(connection, key)
-        return found if of is None else [each for each in found if any(row.id == of for row in each.after)]
+            return changes.logged(connection, key, of)
 
     @property
     def head(self) -> int:
@@ -168,6 +188,15 @@ class Handbook:
         with self._writing() as (connection, key, at_s):
             return changes.apply(connection, key, deltas, reason=reason, at_s=at_s)
 
+    def tidy(self, deltas: Iterable[Merge | Retire], *, behind: int, reason: str) -> list[Merge | Retire]:
+        """Apply what was planned for the handbook as it was `behind` a change, and return what was done: what was
+        touched since is left alone; see untouched. Raises HandbookMoved where somebody went back behind that change.
+        """
+        with self._writing() as (connection, key, at_s):
+            left = changes.untouched(connection, key, behind, deltas)
+            changes.apply(connection, key, left, reason=reason, at_s=at_s)
+        return left
+
     def study(
         self,
         run: str,
@@ -179,12 +208,13 @@ class Handbook:
         behind: int | None = None,
     ) -> list[Change]:
         """Apply what the strategist that `by` names has learned from a run, keep what was refused, and note that it
-        has: all of that, or nothing. Raises UserError as `apply` does, and where the handbook stands on another change
-        than `behind`, the one that the gates have seen: what they let in may have been said meanwhile.
+        has: all of that, or nothing. Raises as `apply` does; `behind` is the change that the gates have seen: what they
+        let in may have been said meanwhile; see check_behind.
         """
+        deltas = [*deltas]
         with self._writing() as (connection, key, at_s):
-            if behind is not None and behind != (head := place_of(connection, key).head):
-                raise UserError(f"handbook {self.name!r} stands on change {head} by now, not on {behind}: look again")
+            if behind is not None:
+                changes.check_behind(connection, key, behind, deltas)
             refusals.put(connection, key, refused, at_s)
             refusals.note_studied(connection, key, run, by, at_s)
             return changes.apply(connection, key, deltas, reason=reason, at_s=at_s)
@@ -216,7 +246,8 @@ class Handbook:
     def rollback(self, to: int | str) -> int:
         """Bring every behavior to how it was behind a change, or at a snapshot; return how many rows that touched.
 
-        0 is the empty handbook. Forward is a way, too: what was left behind can be had back. Raises UnknownName.
+        0 is the empty handbook. Forward is a way, too: what was left behind can be had back. Runs that taught what is
+        taken back can be learned from again. Raises UnknownName.
         """
         with self._writing() as (connection, key, _):
             return changes.move(connection, key, self._seq(connection, key, to))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 from orchestrator.memory.sqlite_features import sqlite_features
+from orchestrator.memory.word_index import TRIGGERS, filled
 
 __all__ = ["MIGRATIONS"]
 
@@ -321,3 +322,17 @@ def m005_refusals(db: Database) -> None:
             {_numbers("at_s")}
         ) WITHOUT ROWID"""
     )
+
+
+@MIGRATIONS()
+def m006_words_apart(db: Database) -> None:
+    """Index the words of what may be recalled apart from those of what is gone, handbook by handbook."""
+    db.execute("CREATE INDEX behaviors_by_successor ON behaviors (handbook, merged_into) WHERE merged_into NOT NULL")
+    if not sqlite_features().has_fts5:
+        return
+    for trigger in ("behaviors_learned", "behaviors_forgotten", "behaviors_reworded"):
+        db.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+    for table in ("behavior_terms", "behavior_words"):
+        db.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in (*filled(), *TRIGGERS):
+        db.execute(statement)

@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import StoreCorrupt, StoreError, StoreNewer, StoreReadOnly
+from orchestrator.memory.sqlite_features import sqlite_features
+from orchestrator.memory.word_index import filled
 
 __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "damaged", "open_to_read", "open_to_write"]
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 5
+SCHEMA = 6
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
@@ -49,6 +51,7 @@ AS_NEWEST = {
     2: (*_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
     3: (*_UNTAUGHT, *_UNREFUSED),
     4: _UNREFUSED,
+    5: (),
 }
 """How a file of an older schema is read: it may lie where nobody may write."""
 
@@ -119,11 +122,11 @@ def _reader(path: str, mode: str, wait_s: float) -> sqlite3.Connection:
 
 
 def _look_newer(connection: sqlite3.Connection, path: str, version: int) -> None:
-    """Put views over tables that lack columns, and empty tables where they are missing, for this connection alone:
-    the file stays as it is."""
+    """Put views over tables that lack columns, empty tables where they are missing, and the index of words as it is
+    now, for this connection alone: the file stays as it is."""
     if version not in AS_NEWEST:
         raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
-    for statement in AS_NEWEST[version]:
+    for statement in (*AS_NEWEST[version], *(filled("temp") if sqlite_features().has_fts5 else ())):
         connection.execute(statement)
 
 

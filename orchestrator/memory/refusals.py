@@ -13,7 +13,7 @@ from typing import NamedTuple
 from orchestrator.behaviors import MAX_INSTRUCTION, MAX_NAME
 from orchestrator.visible import visible
 
-__all__ = ["MOST", "Refusal", "forget", "kept", "note_studied", "put", "was_studied"]
+__all__ = ["MOST", "Refusal", "forget", "forget_studied", "kept", "note_studied", "put", "was_studied"]
 
 MOST = 1_000
 """Refusals of one handbook."""
@@ -77,6 +77,11 @@ def note_studied(connection: sqlite3.Connection, handbook: int, run: str, by: st
     """Note that `by`, which names a strategist, has learned from a run."""
     insert = "INSERT INTO studied (handbook, run, strategist, at_s) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
     connection.execute(insert, (handbook, run, by, at_s))
+
+
+def forget_studied(connection: sqlite3.Connection, handbook: int, since_s: float) -> None:
+    """Forget which runs were learned from since a time, in seconds since the epoch: what that taught was taken back."""
+    connection.execute("DELETE FROM studied WHERE handbook = ? AND at_s >= ?", (handbook, since_s))
 
 
 def was_studied(connection: sqlite3.Connection, handbook: int, run: str, by: str) -> bool:

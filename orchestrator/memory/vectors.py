@@ -14,11 +14,13 @@ from typing import Any
 
 from orchestrator.behaviors import Behavior
 from orchestrator.errors import UserError
+from orchestrator.memory.behavior_rows import whole
 
 __all__ = ["Vectors", "meanings"]
 
 _NEW = "SELECT n, behavior, version, vector FROM vectors WHERE +handbook = ? AND +space = ? AND n > ? ORDER BY n"
 """What is behind the last row that was read: the signs keep SQLite from looking through all others by their index."""
+_ANY = "SELECT vector, behavior FROM vectors WHERE handbook = ? AND space = ? LIMIT 1"
 _PUT = (
     "INSERT INTO vectors (handbook, space, behavior, version, vector) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (handbook, space, behavior, version) DO NOTHING"
@@ -44,12 +46,24 @@ _KNOWN = """
 def meanings(connection: sqlite3.Connection, handbook: int) -> dict[int, Any]:
     """Return the vectors of active behaviors as they are now, float32 of length 1, by id, in the space that has most
     of them; the first by name of two that have as many. Inside a transaction of the caller's."""
-    from numpy import float16, float32, frombuffer
-
     spaces: dict[str, dict[int, Any]] = {}
     for space, behavior, stored in connection.execute(_KNOWN, (handbook,)):
-        spaces.setdefault(space, {})[behavior] = frombuffer(stored, dtype=float16).astype(float32)
+        known = spaces.setdefault(space, {})
+        known[behavior] = _read(stored, behavior, len(next(iter(known.values()), ())))
     return max(spaces.values(), key=len, default={})
+
+
+def _read(stored: Any, behavior: int, length: int) -> Any:
+    """Return a stored vector as float32; one that is none, or not of that `length`, which is 0 for any, is damage."""
+    from numpy import float16, float32, frombuffer, isfinite
+
+    with whole(f"the vector of behavior {behavior}"):
+        vector = frombuffer(stored, dtype=float16).astype(float32)
+        if len(vector) != (length or len(vector)) or not len(vector):
+            raise ValueError(f"it has {len(vector)} numbers, the others {length}")
+        if not isfinite(vector).all():
+            raise ValueError("not all of it are numbers")
+    return vector
 
 
 class Vectors:
@@ -97,8 +111,11 @@ class Vectors:
         """Store what behaviors mean, as they are now. Raises UserError for vectors of another length, or of none."""
         from numpy import float16
 
+        stored = connection.execute(_ANY, (handbook, self._space)).fetchone()
+        length = len(_read(stored[0], stored[1], 0)) if stored else 0
         for behavior, vector in given.items():
-            unit = self._unit(vector, behavior.name)
+            unit = _unit(vector, behavior.name, length)
+            length = len(unit)
             row = (handbook, self._space, behavior.id, behavior.version, unit.astype(float16).tobytes())
             connection.execute(_PUT, row)
 
@@ -119,9 +136,10 @@ class Vectors:
         from numpy import argpartition
 
         self._refresh(connection, handbook)
+        unit = _unit(vector, "the question", self._matrix.shape[1] if self._size else 0)
         if not self._size:
             return []
-        likeness = self._matrix[: self._size] @ self._unit(vector, "the question")
+        likeness = self._matrix[: self._size] @ unit
         looked_at = limit
         while True:
             looked_at = min(looked_at, self._size)
@@ -136,25 +154,12 @@ class Vectors:
                 return sorted(nearest.items(), key=lambda each: (-each[1], each[0]))
             looked_at *= 8
 
-    def _unit(self, vector: Sequence[float], whose: str) -> Any:
-        """Return a vector as float32 of length 1."""
-        from numpy import asarray, float32, isfinite
-        from numpy.linalg import norm
-
-        given = asarray(vector, dtype=float32)
-        length = float(norm(given)) if given.ndim == 1 else 0.0
-        if not isfinite(length) or length == 0:
-            raise UserError(f"the embedding of {whose} is no direction: its engine gave zeros, or no numbers")
-        if self._matrix is not None and len(given) != self._matrix.shape[1]:
-            raise UserError(f"the embedding of {whose} has {len(given)} numbers, the others {self._matrix.shape[1]}")
-        return given / length
-
     def _refresh(self, connection: sqlite3.Connection, handbook: int) -> None:
         """Put what is new on disk into the matrix."""
-        from numpy import empty, float16, float32, frombuffer
+        from numpy import empty, float32
 
         for n, behavior, version, stored in connection.execute(_NEW, (handbook, self._space, self._last)):
-            vector = frombuffer(stored, dtype=float16)
+            vector = _read(stored, behavior, self._matrix.shape[1] if self._size else 0)
             if self._matrix is None:
                 self._matrix = empty((1024, len(vector)), dtype=float32)
             if self._size == len(self._matrix):
@@ -165,3 +170,20 @@ class Vectors:
             self._places[behavior, version] = len(self._versions)
             self._versions.append((behavior, version))
             self._size, self._last = self._size + 1, n
+
+
+def _unit(vector: Sequence[float], whose: str, length: int) -> Any:
+    """Return a vector as float32 of length 1. Raises UserError unless it has `length` numbers, 0 for any."""
+    from numpy import asarray, float32, isfinite
+    from numpy.linalg import norm
+
+    try:
+        given = asarray(vector, dtype=float32)
+    except (TypeError, ValueError):
+        raise UserError(f"the embedding of {whose} is {vector!r:.40}: its engine gave no numbers") from None
+    size = float(norm(given)) if given.ndim == 1 else 0.0
+    if not isfinite(size) or size == 0:
+        raise UserError(f"the embedding of {whose} is no direction: its engine gave zeros, or no numbers")
+    if len(given) != (length or len(given)):
+        raise UserError(f"the embedding of {whose} has {len(given)} numbers, the others {length}")
+    return given / size

@@ -210,15 +210,18 @@ class Rewarded(NamedTuple):
     run_id: str
     learner: str
     """The router that has learned from it; empty where it does not learn."""
+    uncredited: str
+    """Which behaviors that it cited get no credit for it, and why; empty where all do."""
 
 
 def give_reward(
     journal: Journal, name: str, value: Any, router: Any = None, mode: Any = None, handbook: Handbook | None = None
 ) -> Rewarded:
-    """Store what a run that has ended was worth, and let its router learn from it.
+    """Store what a run that has ended was worth, let its router learn from it, and credit the behaviors that it cited.
 
     `router` and `mode` are used if the run was made with them; any other is built again from the run's settings.
-    Likewise `handbook`, which is opened if it was another one.
+    Likewise `handbook`, which is opened if it was another one. Credit goes by what is stored, whoever stored it; where
+    a process died before the credit, saying the reward again makes up for it, though it is refused.
     Raises UnknownName, listing near ids, or UserError: no reward, a run that has not ended or has its reward,
     a router that cannot be built.
     """
@@ -232,10 +235,12 @@ def give_reward(
         lessons.append(lesson_of(build.doors_of(_router_of(stored, router)).after_run, known.policy, is_late=True))
     if (of_mode := _known(stored, MODE)) is not None:
         lessons.append(lesson_of(_mode_of(stored, mode).after_run, of_mode.policy, is_late=True))
-    if journal.reward_of(stored.key) is None:  # else the journal refuses this one
-        recalling.credit_late(journal, stored, number, handbook)
-    journal.reward(stored.key, number, lessons)
-    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "")
+    try:
+        journal.reward(stored.key, number, lessons)
+    finally:
+        given = journal.reward_of(stored.key)
+        lost = "" if given is None else recalling.credit_late(journal, stored, given, handbook)
+    return Rewarded(stored.run.id, loads(known.policy)[ROUTER] if known else "", lost)
 
 
 def _mode_of(stored: StoredRun, given: Any) -> Any:

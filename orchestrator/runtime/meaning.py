@@ -12,12 +12,12 @@ from weakref import WeakKeyDictionary
 
 from orchestrator.behaviors import Behavior
 from orchestrator.engines.embedding import Embedding
-from orchestrator.errors import EngineError
+from orchestrator.errors import BadConfig, EngineError, EngineProtocol, UserError
 from orchestrator.handbook.choosing import mixed
 from orchestrator.handbook.prompts import line
 from orchestrator.memory.handbook import Handbook
 
-__all__ = ["AT_ONCE", "Ranked", "embed", "ranked"]
+__all__ = ["AT_ONCE", "Ranked", "embed", "ranked", "vectors_of"]
 
 AT_ONCE = 256
 """Behaviors without a vector that one question embeds; the others wait for the next one, or for somebody who embeds
@@ -42,8 +42,8 @@ async def ranked(
 ) -> Ranked:
     """Return what is found: at most `limit` behaviors by words, and as many by meaning if there is an `embedding`.
 
-    An engine that cannot embed leaves the words. Raises BadConfig for an embedding that cannot be had as it is
-    described, and StoreError.
+    An engine that cannot embed, or whose vectors are no directions in its space, leaves the words. Raises BadConfig
+    for an embedding that cannot be had as it is described, and StoreError.
     """
     by_words = handbook.search(question, limit, sections=sections)
     if embedding is None:
@@ -51,10 +51,12 @@ async def ranked(
     try:
         space = await embedding.space()
         left = await embed(handbook, embedding)
-        (vector,) = await embedding.embed([question])
-    except EngineError as error:
+        (vector,) = await vectors_of(embedding, [question])
+        near = handbook.nearest(space, vector, limit, sections=sections, beside=[each for each, _ in by_words])
+    except BadConfig:
+        raise
+    except (EngineError, UserError) as error:
         return Ranked(by_words, f"words, not by meaning: {error}", False)
-    near = handbook.nearest(space, vector, limit, sections=sections, beside=[each for each, _ in by_words])
     known = {each.id: each for each, _ in (*by_words, *near)}
     cosines = {each.id: cosine for each, cosine in near}
     order = mixed([(each.id, score) for each, score in by_words], cosines)
@@ -65,11 +67,23 @@ async def ranked(
 async def embed(handbook: Handbook, embedding: Embedding, most: int = AT_ONCE) -> int:
     """Embed at most so many behaviors that have no vector as they are now; return how many are left.
 
-    Raises EngineError, BadConfig or StoreError; what was embedded before is kept.
+    Raises EngineError, BadConfig, StoreError, or UserError for vectors that are no directions in their space; what was
+    embedded before is kept.
     """
     space = await embedding.space()
     async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         if missing := handbook.without_vector(space, most):
-            vectors = await embedding.embed([f"{line(each)}" for each in missing])
+            vectors = await vectors_of(embedding, [line(each) for each in missing])
             handbook.put_vectors(space, dict(zip(missing, vectors, strict=True)))
     return handbook.num_without_vector(space)
+
+
+async def vectors_of(embedding: Embedding, texts: Sequence[str]) -> list[list[float]]:
+    """Return one vector for each text, all of one length. Raises EngineProtocol for any other answer, and what embeds
+    may raise itself."""
+    found = await embedding.embed(texts)
+    lengths = sorted({len(each) for each in found})
+    if len(found) != len(texts) or len(lengths) > 1:
+        of = f" of {' and '.join(map(str, lengths))} numbers" if lengths else ""
+        raise EngineProtocol(f"it gave {len(found)} vectors{of} for {len(texts)} texts", engine="embedding")
+    return found

@@ -24,7 +24,7 @@ from orchestrator.errors import RunTaken, UnknownName, UserError
 from orchestrator.handbook.recall import Recall, Recalled
 from orchestrator.ledger import Price
 from orchestrator.memory.base import StoredRun
-from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.handbook import Handbook, Place
 from orchestrator.memory.ids import run_id as new_id
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
@@ -79,8 +79,8 @@ class Pipeline:
     `mode` says how much to think: a name such as "no_think", "think(512)" or "auto", a Mode, or a policy
     (modes/base.py); None leaves every engine to its own switch. `fallback` is the mode of a run whose engines cannot
     honour the one that was chosen, or whose policy cannot choose; "refuse", or None, refuses such a run.
-    `handbook` is what runs recall behaviors from, as `recall` says: by words, and by meaning where there is an
-    `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
+    `handbook` is what runs recall behaviors from, FILE or FILE#NAME, as `recall`, a Recall, says: by words, and by
+    meaning where there is an `embedding`, such as `orchestrator.engines.embedding(path="minilm")`.
 
     Raises UserError for what cannot work. Engines are contacted at the first run, not here.
     """
@@ -128,6 +128,8 @@ class Pipeline:
             raise UserError(f"approve = {approve!r:.60}: give a function that is asked before a call, or leave it out")
         if not delimiter:
             raise UserError("the delimiter is empty: a step has to end somewhere")
+        if not isinstance(recall, Recall):
+            raise UserError(f"recall = {recall!r:.60}: give a Recall, as orchestrator.Recall(limit=3)")
         self.engines, self.specs = build.engines_of(engines)
         given = calibration if calibration is None or isinstance(calibration, Calibration) else read(calibration)
         self.calibration = given
@@ -290,9 +292,17 @@ class Pipeline:
         if self._handbook is None or isinstance(self._handbook, Handbook):
             return self._handbook
         if self._shelf is None:
-            self._shelf = Store(self._handbook)
-            self._opened = Handbook(self._shelf)
+            place = Place.of(os.fspath(self._handbook))
+            self._shelf = Store(place.file)
+            self._opened = Handbook(self._shelf, place.name)
         return self._opened
+
+    @property
+    def handbook_place(self) -> Place | None:
+        """Where that handbook is, which nothing is opened for; None for none."""
+        if isinstance(self._handbook, Handbook):
+            return Place(self._handbook.file, self._handbook.name)
+        return None if self._handbook is None else Place.of(os.fspath(self._handbook))
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -472,7 +482,7 @@ class Pipeline:
             return None
         seed = run_seed(self._recipe.seed, dumps(task.messages))
         counter = self.engines[self.writers[-1]]
-        return partial(recalled_for, handbook, how, task, counter, seed, self.embedding)
+        return partial(recalled_for, handbook, how, task, self._recipe.shows, counter, seed, self.embedding)
 
     async def _enter(self, state: State) -> Run:
         if live := self._live.get(state["run"]):

@@ -8,11 +8,13 @@ configuration depend on them.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -21,6 +23,9 @@ from orchestrator.errors import UserError
 __all__ = ["run_sync"]
 
 T = TypeVar("T")
+
+_GOODBYE_S = 2.0
+"""What connections may take to close when the interpreter ends."""
 
 _THREAD = "orchestrator portal"
 _lock = threading.Lock()
@@ -39,7 +44,16 @@ def _portal() -> asyncio.AbstractEventLoop:
             _loop.call_soon(ready.set)
             threading.Thread(target=_serve, args=(_loop,), name=_THREAD, daemon=True).start()
             ready.wait()
+            atexit.register(_close_connections, _loop, _pid)
         return _loop
+
+
+def _close_connections(loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    """Let go of what pipelines that nobody closed have open: it lives as long as its loop, and ends with its
+    asynchronous generators."""
+    if pid == os.getpid() and loop.is_running():
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(_GOODBYE_S)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

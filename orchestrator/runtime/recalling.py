@@ -2,7 +2,8 @@
 
 What a run was shown is an event of its journal, so a resumed run is shown the same, whatever the handbook says by then.
 Credit goes to the behaviors that the text names, once the outcome is known, and comes before the end of the run is on
-disk: a process that dies in between credits again, which counts once.
+disk: a process that dies in between credits again, which counts once. A reward that comes later is on disk before its
+credit: what is credited is what is stored, and saying it again makes up for a death in between.
 
 Source: Metacognitive Reuse, arXiv:2509.13237 (behaviors in the prompt, cited by name). Differs: credit is not the
 engine's own word but citation times outcome; a share of the runs can be shown nothing, so that what behaviors do can
@@ -22,6 +23,7 @@ from typing import Any
 from orchestrator.behaviors import Behavior, Credit, Effect
 from orchestrator.engines.base import Engine
 from orchestrator.engines.embedding import Embedding
+from orchestrator.engines.spec import BehaviorPrompt
 from orchestrator.errors import StoreError, UnknownName
 from orchestrator.handbook.choosing import chosen
 from orchestrator.handbook.citing import citations
@@ -34,13 +36,14 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.meaning import Ranked, ranked
 from orchestrator.runtime.run import Run
-from orchestrator.runtime.tasks import fingerprint, is_correct
+from orchestrator.runtime.tasks import fingerprint, is_correct, question_print
 from orchestrator.types import Status, Task, question_of
 
 __all__ = [
     "CITED",
     "RECALLED",
     "credit_late",
+    "is_from",
     "note",
     "read",
     "recall",
@@ -60,6 +63,7 @@ async def recall(
     handbook: Handbook,
     options: Recall,
     task: Task,
+    shows: BehaviorPrompt,
     counter: Engine,
     seed: int,
     embedding: Embedding | None,
@@ -68,29 +72,57 @@ async def recall(
     """Return what `handbook` has for a task: by its topic, or by words, and with `embedding` by meaning as well.
 
     `step` is a text that is looked for beside the question, and before it, as a long question would leave nothing of
-    it. `counter` counts the tokens. Raises EngineError, of the counter only, BadConfig for an embedding that cannot be
-    had as it is described, or StoreError.
+    it. `counter` counts the tokens of all that is shown: what `shows` makes of them. Raises EngineError, of the counter
+    only, BadConfig for an embedding that cannot be had as it is described, or StoreError.
     """
-    head, own = handbook.head, "" if options.own else fingerprint(task)
-    number = _LOOKED_AT * options.limit
+    head, number = handbook.head, _LOOKED_AT * options.limit
     if options.by == "topic":
         ranking = _of_topic(handbook, task.topic)
     else:
         asked = question_of(task.messages)
         question = f"{step}\n{asked}" if step else asked
         ranking = await ranked(handbook, question, number, embedding, sections=options.sections)
-    found = [(each, score) for each, score in ranking.behaviors if not own or each.task != own][:number]
-    sizes = {each.id: len(await counter.encode(f"{line(each)}\n")) for each, _ in found}
+    own = () if options.own else _own(handbook, task, [each for each, _ in ranking.behaviors])
+    found = [(each, score) for each, score in ranking.behaviors if each.id not in own][:number]
+    sizes = {each.id: len(await counter.encode(f"{line(each, shows.mark)}\n")) for each, _ in found}
+    above = len(await counter.encode(f"{shows.head}\n\n"))  # a blank line ends it
     taken = chosen(
         found,
         most=options.limit,
-        tokens=options.tokens,
+        tokens=options.tokens - above,
         count=lambda each: sizes[each.id],
         mass=options.mass,
         least=options.least if ranking.has_cosines else float("-inf"),
     )
+    num_tokens = taken.num_tokens + above if taken.behaviors else 0
     left_out = tuple(each.id for each in taken.behaviors if options.leaves_out(each.id, seed))
-    return Recalled(handbook.file, handbook.name, head, ranking.by, *taken, options.withholds(seed), left_out)
+    return Recalled(
+        _place(handbook.file),
+        handbook.name,
+        head,
+        ranking.by,
+        taken.behaviors,
+        num_tokens,
+        taken.left,
+        options.withholds(seed),
+        left_out,
+    )
+
+
+def _own(handbook: Handbook, task: Task, found: Sequence[Behavior]) -> set[int]:
+    """Return the ids of what was learned from this very question, however it is set, alone or among others."""
+    prints = {question_print(task), fingerprint(task)}  # handbooks of before have the latter
+    return handbook.learned_from(prints, [each.id for each in found])
+
+
+def _place(file: str) -> str:
+    """Return where a handbook's file is, from wherever it is looked for."""
+    return file if file == ":memory:" else str(Path(file).resolve())
+
+
+def is_from(handbook: Handbook, file: str, name: str) -> bool:
+    """Return whether what was recalled from a file, and from a handbook of this name there, was recalled from this."""
+    return name == handbook.name and _place(file) == _place(handbook.file)
 
 
 def _of_topic(handbook: Handbook, topic: str | None) -> Ranked:
@@ -154,25 +186,27 @@ def settle(run: Run, reward: float | None) -> None:
     said += [f"made up {', '.join(found.unprovided)}"] if found.unprovided else []
     told = {"reason": "; ".join(said), **found._asdict()}
     run.journal.event(EventRow(run.key, len(run.history.steps), CITED, dumps(told), time()))
+    given = run.journal.reward_of(run.key)  # of one that failed, was rewarded and is tried again
+    reward = reward if given is None else given
     if reward is not None and found.cited:
-        try:
-            lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
-        except _Gone as gone:
-            lost = str(gone)
+        lost = _credit([shown[name] for name in found.cited], run.handbook, run.id, reward)
         _tell_lost(run.journal, run.key, len(run.history.steps), lost)
 
 
-def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> None:
-    """Credit what a run cited whose reward came after its end; `at_hand` is opened already, if it is the one.
+def credit_late(journal: Journal, stored: StoredRun, reward: float, at_hand: Handbook | None) -> str:
+    """Credit what a run cited whose reward came after its end, once; `at_hand` is opened already, if it is the one.
 
-    Raises StoreError where its handbook is not there.
+    Return who of that gets no credit, and why; the journal says so, too. Raises StoreError for a handbook that cannot
+    be written.
     """
     cited = next((loads(event.detail)["cited"] for event in reversed(stored.events) if event.kind == CITED), ())
-    if cited:
-        shown = _ids_of(standing(stored.events))
-        lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
-        _tell_lost(journal, stored.key, len(stored.kept()), lost)
-        journal.commit(stored.key)
+    if not cited:
+        return ""
+    shown = _ids_of(standing(stored.events))
+    lost = _credit([shown[name] for name in cited], at_hand, stored.run.id, reward)
+    _tell_lost(journal, stored.key, len(stored.kept()), lost)
+    journal.commit(stored.key)
+    return lost
 
 
 class _Gone(StoreError):
@@ -182,11 +216,11 @@ class _Gone(StoreError):
 @contextmanager
 def _source(recalled: Recalled, at_hand: Handbook | None) -> Iterator[Handbook]:
     """Give the handbook that something was recalled from: a run may be resumed beside another one, or none."""
-    if at_hand is not None and (at_hand.file, at_hand.name) == (recalled.file, recalled.handbook):
+    if at_hand is not None and is_from(at_hand, recalled.file, recalled.handbook):
         yield at_hand
         return
     if not Path(recalled.file).is_file():
-        raise _Gone(f"the handbook at {recalled.file}, which it was recalled from, is not there: nobody is credited")
+        raise _Gone(f"its handbook, {recalled.handbook} at {recalled.file}, is not there any more")
     with Store(recalled.file) as store:
         yield Handbook(store, recalled.handbook)
 
@@ -197,16 +231,18 @@ def _ids_of(sets: Sequence[tuple[int, Recalled]]) -> dict[str, tuple[int, Recall
 
 
 def _credit(cited: Sequence[tuple[int, Recalled]], at_hand: Handbook | None, run_id: str, reward: float) -> str:
-    """Credit behaviors that are there still, one that was merged through its successor; say which are not."""
+    """Credit behaviors that are there still, one that was merged through its successor; say which get none, and why."""
     effect: Effect = "helpful" if reward >= 1 else "harmful" if reward <= 0 else "neutral"
-    lost: list[int] = []
+    lost: dict[str, list[int]] = {}
     for id, recalled in cited:
         try:
             with _source(recalled, at_hand) as handbook:
                 handbook.apply([Credit(id, run_id, effect)], reason=f"run {run_id}")
         except UnknownName:  # somebody went back behind the change that added it
-            lost.append(id)
-    return f"no credit for behavior {', '.join(map(str, lost))}: not in the handbook any more" if lost else ""
+            lost.setdefault("not in the handbook any more", []).append(id)
+        except _Gone as gone:
+            lost.setdefault(str(gone), []).append(id)
+    return "; ".join(f"no credit for behavior {', '.join(map(str, ids))}: {why}" for why, ids in lost.items())
 
 
 def _tell_lost(journal: Journal, run: int, step: int, lost: str) -> None:

@@ -9,20 +9,19 @@ its place: it becomes a TaskLine with an error, and the others are none the wors
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.answers import normal
 from orchestrator.errors import BadTask
 from orchestrator.types import Message, Task
 
-__all__ = ["TaskLine", "fingerprint", "is_correct", "read_tasks"]
+__all__ = ["TaskLine", "fingerprint", "is_correct", "question_print", "read_tasks"]
 
 MAX_LINE_BYTES = 16 << 20
 _ROLES = ("system", "user", "assistant", "tool")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _SHOWN_KEYS = 8
 
 
@@ -148,21 +147,17 @@ def fingerprint(task: Task) -> str:
     return blake2b(json.dumps(task.messages).encode(), digest_size=10).hexdigest()
 
 
+def question_print(task: Task) -> str:
+    """Return what names a question, however it is set: the fingerprint of the user's words alone, one blank between
+    any two. A task of those words alone has it for its fingerprint."""
+    by_role = [each.content for each in task.messages if each.role == "user"]
+    words = " ".join(by_role).split() or " ".join(each.content for each in task.messages).split()
+    return fingerprint(Task(messages=(Message("user", " ".join(words)),)))
+
+
 def is_correct(answer: str | None, gold: str) -> bool:
     """Return whether `answer` is `gold`: the same text without outer white space, or the same decimal number.
 
     Commas between digits and zeros behind the point do not count: `1,200.50` is `1200.5`.
     """
-    return answer is not None and _normal(answer) == _normal(gold)
-
-
-def _normal(text: str) -> str:
-    text = text.strip()
-    number = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    if not _NUMBER.fullmatch(number):
-        return text
-    sign, digits = ("-", number[1:]) if number[0] == "-" else ("", number.lstrip("+"))
-    whole, _, decimals = digits.partition(".")
-    whole, decimals = whole.lstrip("0") or "0", decimals.rstrip("0")
-    value = f"{whole}.{decimals}" if decimals else whole
-    return value if value == "0" else sign + value
+    return answer is not None and normal(answer) == normal(gold)

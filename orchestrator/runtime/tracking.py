@@ -1,17 +1,21 @@
 """What the journal knows of behaviors: in how many runs each was shown and cited, and what came of those runs.
 
-A handbook is known by its name: where two files are used beside one journal, call their handbooks differently.
+A handbook is known by its file and its name there: one that was moved is another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from json import loads
 
 from orchestrator.handbook.effect import Trial
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
-from orchestrator.runtime.recalling import CITED, RECALLED, recalled_in, was_right
+from orchestrator.runtime.opening import task_of
+from orchestrator.runtime.recalling import CITED, RECALLED, is_from, recalled_in, was_right
+from orchestrator.runtime.tasks import question_print
 
 __all__ = ["Tally", "tallies", "trials"]
 
@@ -26,14 +30,15 @@ class Tally:
     """Recalled, and by lot not shown."""
 
 
-def tallies(journal: Journal, handbook: str) -> dict[int, Tally]:
-    """Return a tally for the id of each behavior that runs recalled from a handbook of this name."""
+def tallies(journal: Journal, handbook: Handbook) -> dict[int, Tally]:
+    """Return a tally for the id of each behavior that runs recalled from a handbook."""
     cited = {event.run: loads(event.detail)["cited"] for event in journal.events(CITED)}  # the last one of a run
+    is_ours = cache(partial(is_from, handbook))  # a journal holds many events of few files
     shown: dict[int, dict[str, int]] = {}
     among: dict[int, set[int]] = {}
     for event in journal.events(RECALLED):  # as plain data: a journal may hold many
         told = loads(event.detail)
-        if told["handbook"] == handbook:
+        if is_ours(told["file"], told["handbook"]):
             ids = {each["name"]: each["id"] for each in told["behaviors"]}
             among.setdefault(event.run, set()).update(ids.values())
             hidden = ids.values() if told["is_withheld"] else told.get("left_out", ())
@@ -50,11 +55,11 @@ def tallies(journal: Journal, handbook: str) -> dict[int, Tally]:
     return found
 
 
-def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
-    """Yield the runs that recalled from a handbook of this name, and have ended.
+def trials(journal: Journal, handbook: Handbook) -> Iterator[Trial]:
+    """Yield the runs that recalled from a handbook, and have ended.
 
     What a run recalls for its question is drawn by lot to be shown or not; what it recalls at later steps depends on
-    what it was shown, so that counts for nothing here.
+    what it was shown, so that counts for nothing here. Nor does a fork: it has its parent's lot, and its parent's text.
     """
     keys = {event.run for event in journal.events(RECALLED)}
     for each in journal.runs(limit=1 << 62):
@@ -62,10 +67,13 @@ def trials(journal: Journal, handbook: str) -> Iterator[Trial]:
             continue
         stored = journal.run(each.id)
         recalled = recalled_in(stored)
-        if recalled is None or recalled.handbook != handbook or stored.outcome is None:
+        if recalled is None or stored.outcome is None or stored.run.parent is not None:
+            continue
+        if not is_from(handbook, recalled.file, recalled.handbook):
             continue
         used = loads(stored.outcome.ledger)
         yield Trial(
+            question_print(task_of(stored)),
             tuple(behavior.id for behavior in recalled.behaviors),
             recalled.left_out,
             recalled.is_withheld,

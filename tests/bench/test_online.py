@@ -94,7 +94,7 @@ async def test_a_task_is_answered_with_what_was_learned_before_it_and_never_from
     assert [each.is_right for each in of(results, HELD_OUT + LEARNED)] == [True] * 3
     assert [(each.helpful, each.harmful) for each in own.values()] == [(1, 0), (1, 0), (0, 0)]
     with Store(tmp_path / "results" / "shuffled.db") as store:
-        twin = {each.name: each.instruction for each in Handbook(store).behaviors()}
+        twin = {each.name: each.instruction for each in Handbook(store, "shuffled").behaviors()}
     assert own.keys() == twin.keys() and {*twin.values()} == {each.instruction for each in own.values()}
     assert all(own[name].instruction != twin[name] for name in own)
 

@@ -266,7 +266,7 @@ def test_doctor_has_one_line_for_everything(orchestrator: Call, pipeline: str, h
     assert lines[-1].startswith(
         "warn  judge        large rates a right step 2.0 and a wrong one 2.0, alike: such ratings"
     )
-    assert "ok    recall       by words only: no table [embedding] is configured" in lines
+    assert "ok    recall       no handbook is named: runs recall nothing" in lines
     assert not (home / "journal.db").exists()
 
 

@@ -71,6 +71,32 @@ def test_what_is_retired_is_gone_until_somebody_goes_back(orchestrator: Call) ->
     assert [line.split()[0] for line in lines(orchestrator("handbook", "log"))] == ["1", "x"]
 
 
+def test_a_behavior_is_worded_anew_and_put_elsewhere_by_hand(orchestrator: Call) -> None:
+    add(orchestrator, "left", "right")
+    told = ("--instruction", "Look left twice.", "--section", "roads", "--rename", "behavior_twice")
+    assert "behavior 1 (behavior_left) is updated" in orchestrator("handbook", "update", "behavior_left", *told).stderr
+    assert "is so already" in orchestrator("handbook", "update", "1", *told).stderr
+    (found,) = lines(orchestrator("handbook", "list", "--section", "roads", "--json"))
+    assert json.loads(found) | {"name": "behavior_twice", "instruction": "Look left twice."} == json.loads(found)
+    for flags, said in (
+        ((), "give --instruction, --section or --rename"),
+        (("--rename", "behavior_right"), "is behavior 2"),
+    ):
+        refused = orchestrator("handbook", "update", "1", *flags)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
+def test_one_behavior_takes_the_place_of_others_by_hand(orchestrator: Call) -> None:
+    add(orchestrator, "left", "right", "up")
+    done = orchestrator("handbook", "merge", "behavior_left", "2", "behavior_up", "--instruction", "Look around.")
+    assert "behavior 1 (behavior_left) has taken the place of behavior_right, behavior_up" in done.stderr
+    assert lines(orchestrator("handbook", "list"))[1].endswith("behavior_left: Look around.")
+    assert "retired, 1 took its place" in lines(orchestrator("handbook", "show", "3"))[0]
+    twice = orchestrator("handbook", "merge", "1", "behavior_left")
+    assert (twice.exit_code, "give each once" in twice.stderr) == (2, True)
+    assert orchestrator("handbook", "merge", "1").exit_code == 2
+
+
 @pytest.mark.parametrize("form", ["jsonl", "bullets"])
 def test_what_is_exported_is_imported_elsewhere_as_it_was(orchestrator: Call, here: Path, form: str) -> None:
     add(orchestrator, "left", "right")
@@ -174,7 +200,8 @@ def test_behaviors_are_learned_from_runs_whose_outcome_is_known(orchestrator: Ca
     assert "left out (answer): behavior_say_42 holds the answer" in done.stderr
     told = done.stderr.splitlines()
     assert told[0] == "no embedding is configured: proposals are compared with what is known by words"
-    assert told[-1].split(" · ") == [
+    assert re.fullmatch(r"runs recall it with handbook='.*journal\.db' of the Pipeline", told[-1])
+    assert told[-2].split(" · ") == [
         "learned 1 behavior from 1 run",
         "1 refused (`orchestrator handbook refused`)",
         "1 left alone: nobody says whether it was right: reward it, or have it judged",
@@ -200,6 +227,21 @@ def test_the_newest_runs_are_those_of_tasks_and_a_handbook_is_kept_small_behind_
         "behavior_right:",
         "behavior_carry_over:",
     ]
+
+
+def test_learning_ends_once_its_tokens_are_spent_and_goes_on_from_there(orchestrator: Call, here: Path) -> None:
+    (here / "agent.py").write_text(AGENT)
+    flags = ("--pipeline", "agent.py:pipeline")
+    for number in range(2):
+        assert orchestrator("run", f"What is {number} + 42?", *flags).exit_code == 0
+        assert orchestrator("reward", "last", "1").exit_code == 0
+    spent = orchestrator("handbook", "learn", "--learning-tokens", "1", *flags)
+    assert (spent.exit_code, len(lines(orchestrator("handbook", "list")))) == (4, 2)
+    assert "from 1 run" in spent.stderr and "1 run not looked at: --learning-tokens 1 are spent" in spent.stderr
+    enough = orchestrator("handbook", "learn", "--learning-tokens", "1000", *flags)
+    assert enough.exit_code == 0 and "1 left alone: it was learned from before" in enough.stderr
+    taken_back = orchestrator("handbook", "rollback", "0")
+    assert taken_back.exit_code == 0 and "learned 1 behavior" in orchestrator("handbook", "learn", *flags).stderr
 
 
 def test_learning_goes_where_the_pipelines_handbook_is(orchestrator: Call, here: Path) -> None:

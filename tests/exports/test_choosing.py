@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 from marked import pipeline, tasks
 
+from orchestrator.bench.workloads.owner import split_of
+from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.exports.choosing import Wanted, chosen, lines_of
 from orchestrator.exports.lines import LeftOut
+from orchestrator.learning.second_attempts import SecondAttempts
 from orchestrator.memory.journal import Journal
-from orchestrator.types import Status, Task
+from orchestrator.runtime.opening import task_of
+from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
+from orchestrator.types import Budget, Status, Task
 
 SPLITS = {"Question 0?": "train", "Question 1?": "report", "Question 2?": "train"}
 
@@ -64,12 +70,34 @@ def test_runs_are_chosen_by_name_batch_status_and_time(journal: Journal) -> None
         ("learn 1", "they are questions of a learner, and no tasks"),
         ("train-monitor:1", "they are questions of a learner, and no tasks"),
         ("reversed", "they are traces of `export reverse`"),
+        ("revised 00000000000000r1", "they are second attempts"),
+        ("guided 00000000000000r1", "they are second attempts"),
     ],
 )
 def test_what_was_run_to_learn_is_no_task(batch: str, why: str) -> None:
     with pipeline() as made:
-        made.run("Question 0?", batch=batch)
+        run = made.run("Question 0?", batch=batch).run_id
         assert ids(made.journal, wanted()) == ([], {why: 1})
+        made.graph.invoke({"run": made.graph.invoke({"run": run, "step": 1})["run"], "step": 1})
+        assert ids(made.journal, wanted(names=("last",))) == ([], {why: 1})  # a fork is not another thing
+        assert ids(made.journal, wanted()) == ([], {why: 3})
+
+
+def test_second_attempts_at_what_benchmarks_report_on_are_not_exported_whatever_split_their_text_falls_into() -> None:
+    async def tried(made: Pipeline) -> None:
+        for number in range(12):
+            first = await made.arun(f"Question {number}?")
+            await SecondAttempts(made).revised(first.run_id)
+
+    left: Counter[str] = Counter()
+    engines = {"small": Scripted(lambda request: "\\boxed{1}")}
+    with Pipeline(engines, "small", db=":memory:", budget=Budget(tokens=4000)) as made:
+        run_sync(tried(made))
+        runs = [task_of(made.journal.at(each.key)) for each in made.journal.each_run()]
+        found = [*chosen(made.journal, wanted(split_of=split_of, split="all"), left)]
+    owners = [(split_of(first), split_of(second)) for first, second in zip(runs[::2], runs[1::2], strict=True)]
+    assert any(first == "report" != second for first, second in owners)
+    assert [each.task for each in found] == runs[::2] and left == {"they are second attempts": 12}
 
 
 def test_a_run_that_has_not_ended_is_left_out(journal: Journal) -> None:

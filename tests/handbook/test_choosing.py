@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -63,6 +65,26 @@ def test_caps_and_scores_hold_and_the_order_is_that_of_ids(
     assert ([each.id for each in found.behaviors], found.num_tokens, found.left) == (ids, 10 * len(ids), left)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "most", "mass", "ids", "left"),
+    [
+        ([90, 10, 10], 9, 1.0, [2, 3], "tokens"),  # the best one alone would blank the prompt
+        ([10, 90, 10], 9, 1.0, [1, 3], "tokens"),
+        ([10, 30, 10], 9, 1.0, [1, 2, 3], ""),  # exactly at the limit
+        ([10, 31, 10, 9], 9, 1.0, [1, 2, 4], "tokens"),
+        ([90, 10, 10, 10], 2, 1.0, [2, 3], "tokens"),
+        ([90, 10, 10, 10], 9, 0.5, [2, 3], "tokens"),
+        ([51], 9, 1.0, [], "tokens"),
+    ],
+)
+def test_what_does_not_fit_is_passed_over_and_hides_nothing_behind_it(
+    sizes: list[int], most: int, mass: float, ids: list[int], left: str
+) -> None:
+    ranked = [(behavior(id), 1.0) for id, _ in enumerate(sizes, 1)]
+    found = chosen(ranked, most=most, tokens=50, count=lambda each: sizes[each.id - 1], mass=mass)
+    assert ([each.id for each in found.behaviors], found.left) == (ids, left)
+
+
 def taken(scores: list[float], mass: float, least: float = 0.0) -> int:
     ranked = [(behavior(id), score) for id, score in enumerate(scores, 1)]
     return len(chosen(ranked, most=8, tokens=100, count=lambda each: 1, mass=mass, least=least).behaviors)
@@ -98,6 +120,9 @@ def test_citations_are_whole_names() -> None:
         ("behavior_sum's, **behavior_sum_twice**", ["behavior_sum", "behavior_sum_twice"]),
         (r"\text{(behavior\_sum\_twice)}", ["behavior_sum_twice"]),
         ("behavior_sum_ behavior_sum__twice behavior_sumé ébehavior_sum behavior_sum٣", []),
+        ("Behavior_sum says so. (Behavior\\_sum\\_twice)", ["behavior_sum", "behavior_sum_twice"]),
+        ("Behavior_sum, then behavior_sum", ["behavior_sum"]),
+        ("BEHAVIOR_sum Behavior_Sum xBehavior_sum", []),
         ("", []),
     ],
 )
@@ -110,7 +135,7 @@ def test_any_text_can_be_looked_through(text: str) -> None:
     assert citations(text, ["behavior_a"]).unused in ((), ("behavior_a",))
 
 
-def test_what_harms_more_often_than_it_helps_is_hopeless_once_it_was_used_enough() -> None:
+def test_what_does_worse_than_the_others_is_hopeless_once_it_was_used_enough() -> None:
     some = [
         behavior(1, helpful=0, harmful=7),  # too few uses
         behavior(2, helpful=0, harmful=8),
@@ -118,8 +143,41 @@ def test_what_harms_more_often_than_it_helps_is_hopeless_once_it_was_used_enough
         behavior(4, helpful=0, harmful=1, neutral=20),  # one harm shows nothing
         behavior(5, harmful=20, is_active=False),
         behavior(6, helpful=0, harmful=0, neutral=20),
+        behavior(7, helpful=60, harmful=20),
     ]
     assert [each.id for each in hopeless(some)] == [2]
+    assert hopeless([]) == [] and [each.id for each in hopeless(some[1:2])] == [2]
+
+
+@pytest.mark.parametrize(("helpful", "is_hopeless"), [(45, False), (30, False), (10, True)])
+def test_on_hard_tasks_a_behavior_is_held_against_what_others_come_to(helpful: int, is_hopeless: bool) -> None:
+    some = [behavior(1, helpful=helpful, harmful=110 - helpful), behavior(2, helpful=150, harmful=350)]
+    assert (some[0] in hopeless(some)) == is_hopeless
+
+
+def share_retired(chances: Sequence[float], uses: int) -> float:
+    """Return the share of behaviors, each right with its chance, that are retired where all are looked at after each of
+    so many uses."""
+    random, times, retired = Random(7), 60, 0
+    for _ in range(times):
+        counts, gone = [[0, 0] for _ in chances], set[int]()
+        for _ in range(uses):
+            for count, chance in zip(counts, chances, strict=True):
+                count[random.random() >= chance] += 1
+            some = [behavior(id, helpful=good, harmful=bad) for id, (good, bad) in enumerate(counts)]
+            gone |= {each.id for each in hopeless(some)}
+        retired += len(gone)
+    return retired / (times * len(chances))
+
+
+@pytest.mark.parametrize(
+    ("chances", "least", "most"),
+    [((0.3, 0.3, 0.3), 0.0, 0.05), ((0.55, 0.55), 0.0, 0.05), ((0.5, 0.5), 0.0, 0.05), ((0.1, 0.6), 0.48, 0.5)],
+)
+def test_looking_after_each_use_retires_what_harms_and_hardly_ever_what_does_as_well_as_the_others(
+    chances: Sequence[float], least: float, most: float
+) -> None:
+    assert least <= share_retired(chances, 60) <= most
 
 
 def test_a_playbook_comes_back_as_it_was_written() -> None:

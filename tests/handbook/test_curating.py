@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import cos, sin, sqrt
+from random import Random
+from time import process_time
 from typing import Any
 
 import pytest
@@ -62,6 +64,23 @@ def test_groups_are_found_across_many_vectors() -> None:
     some = [behavior(id) for id in range(1, 201)]
     vectors = {each.id: unit(*(each.id % 100 == place for place in range(100))) for each in some}
     assert curated(some, most=200, vectors=vectors) == [Merge(id, (id + 100,)) for id in range(1, 101)]
+
+
+def test_what_has_been_compared_is_not_compared_again_unless_it_is_too_much() -> None:
+    some = [behavior(1, "Look left."), behavior(2, "look LEFT"), behavior(3, "Look left!"), behavior(4)]
+    assert curated(some, most=10, new=[]) == []
+    assert curated(some, most=10, new=[3, 4]) == [Merge(1, (3,))]
+    assert curated(some, most=10, new=[1]) == [Merge(1, (2,))]
+    assert curated(some, most=1, new=[4]) == [Merge(1, (2, 3)), Retire(1)]
+
+
+def test_thousands_of_behaviors_are_curated_in_seconds_however_few_their_words() -> None:
+    random = Random(1)
+    words = [f"w{number}" for number in range(40)]
+    some = [behavior(id, " ".join(random.choices(words, k=15))) for id in range(1, 2001)]
+    began = process_time()
+    left = curated(some, most=500)
+    assert len(left) == 1500 and process_time() - began < 2  # word by word it takes five
 
 
 def left_of(some: list[Behavior], most: int) -> list[int]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from orchestrator.handbook.effect import Trial, effect_of, own_effect_of
 from orchestrator.handbook.recall import Recall
 from orchestrator.intervals import Interval
+from orchestrator.runtime.calls import run_seed
 
 
 def test_a_behavior_that_helps_is_told_from_one_that_was_only_shown_beside_it() -> None:
     random = Random(1)
     trials = []
-    for _ in range(800):
+    for number in range(800):
         is_withheld, helps = random.random() < 0.3, random.random() < 0.5
         chance = 0.8 if helps and not is_withheld else 0.5
         ids = (1, 2) if helps else (2,)
-        trials.append(Trial(ids, (), is_withheld, random.random() < chance, 40 if is_withheld else 30, 100))
+        trials.append(
+            Trial(f"{number}", ids, (), is_withheld, random.random() < chance, 40 if is_withheld else 30, 100)
+        )
     helped, beside = effect_of(1, trials), effect_of(2, trials)
     assert helped.right.low > 0.15 and helped.output_tokens.value == -10 and helped.prompt_tokens.value == 0
     assert helped.right.value > beside.right.value > 0
@@ -24,7 +29,7 @@ def test_a_behavior_that_helps_is_told_from_one_that_was_only_shown_beside_it() 
 
 
 def test_runs_without_an_outcome_and_of_other_behaviors_count_for_nothing() -> None:
-    trials = [Trial((1,), (), False, None, 1, 1), Trial((2,), (), True, True, 1, 1)]
+    trials = [Trial("a", (1,), (), False, None, 1, 1), Trial("b", (2,), (), True, True, 1, 1)]
     found = effect_of(1, trials)
     assert (found.shown, found.withheld, found.right[1:]) == (0, 0, (-1.0, 1.0))
 
@@ -43,7 +48,7 @@ def experiment(seed: int, number: int) -> list[Trial]:
         shown = [effect for id, effect in PLANTED.items() if not is_withheld and id not in left_out]
         is_right = random.random() < 0.5 + sum(right for right, _ in shown)
         tokens = round(100 + sum(tokens for _, tokens in shown) + random.gauss(0, 20))
-        trials.append(Trial(tuple(PLANTED), left_out, is_withheld, is_right, tokens, 100))
+        trials.append(Trial(f"{run}", tuple(PLANTED), left_out, is_withheld, is_right, tokens, 100))
     return trials
 
 
@@ -70,3 +75,40 @@ def test_the_intervals_hold_what_was_planted_as_often_as_they_say() -> None:
             found = own_effect_of(id, trials)
             held += [covers(found.right, right), covers(found.output_tokens, tokens)]
     assert sum(held) / len(held) >= 0.93
+
+
+def asked_again(seed: int, repeats: int) -> list[Trial]:
+    """Return runs of 40 questions, each asked so often, of which half are hard; what is shown does nothing at all."""
+    recall, random = Recall(left_out=0.3, withheld=0.3), Random(seed)
+    trials = []
+    for number in range(40):
+        name = f"question {number}"
+        lot, is_easy = run_seed(seed, name), random.random() < 0.5
+        left_out = (1,) if recall.leaves_out(1, lot) else ()
+        tokens = random.gauss(100, 30)
+        trials += [
+            Trial(name, (1,), left_out, recall.withholds(lot), is_easy, round(tokens + random.gauss(0, 3)), 100)
+            for _ in range(repeats)
+        ]
+    return trials
+
+
+@pytest.mark.parametrize("repeats", [1, 5])
+def test_a_question_that_is_asked_again_is_no_further_evidence(repeats: int) -> None:
+    right, tokens = [], []
+    for seed in range(120):
+        trials = asked_again(seed, repeats)
+        for found in (effect_of(1, trials), own_effect_of(1, trials)):
+            assert found.shown + found.withheld <= 40
+            right.append(covers(found.right, 0.0))
+            tokens.append(covers(found.output_tokens, 0.0))
+    assert sum(right) / len(right) >= 0.93 and sum(tokens) / len(tokens) >= 0.9  # of runs alone 0.56
+
+
+def test_a_question_on_both_sides_counts_once_on_each_with_the_mean_of_its_runs() -> None:
+    runs = [(False, True, 10), (False, False, 20), (True, True, 40), (True, True, 60)]
+    trials = [Trial("a", (1,), (), held, right, tokens, 1) for held, right, tokens in runs]
+    trials += [Trial("b", (1,), (), held, True, 30, 1) for held in (False, True)]
+    found = effect_of(1, trials)
+    assert (found.shown, found.withheld) == (2, 2)
+    assert (found.right.value, found.output_tokens.value) == (0.75 - 1.0, (15 + 30) / 2 - (50 + 30) / 2)

@@ -54,6 +54,33 @@ def test_an_answer_of_several_words_is_found_however_it_is_spaced_and_none_is_in
     assert the_gate("behavior_a", "Write a + b (twice).", answer="b (twice)") == "answer"
 
 
+@pytest.mark.parametrize(
+    ("answer", "name", "instruction", "section", "gate"),
+    [
+        ("1200", "behavior_a", "The sum is 1,200 here.", "", "answer"),
+        ("1,200.0", "behavior_a", "The sum is 1200.", "", "answer"),
+        ("-5", "behavior_a", "It is \N{MINUS SIGN}5.", "", "answer"),
+        ("\N{MINUS SIGN}5", "behavior_a", "It is -5.", "", "answer"),
+        ("-5", "behavior_a", "Take 3-5 steps.", "", "passed"),
+        ("5", "behavior_a", "Take 3-5 steps.", "", "answer"),
+        ("x=7", "behavior_a", "Then x = 7 follows.", "", "answer"),
+        ("x = 7", "behavior_a", "Then x=7 follows.", "", "answer"),
+        ("x=7", "behavior_a", "Then x = 70 follows.", "", "passed"),
+        ("0.5", "behavior_a", "It is .50, at most.", "", "answer"),
+        ("42", "behavior_a", "It is 42.5 or 142.", "", "passed"),
+        ("3", "behavior_a", "One of 1,2,3.", "", "answer"),
+        ("3.5", "behavior_answer_is_3_5", "Say so.", "", "answer"),
+        ("1200", "behavior_answer_is_1_200", "Say so.", "", "answer"),
+        ("3.5", "behavior_take_35", "Say so.", "", "passed"),
+        ("42", "behavior_a", "Say so.", "the answer is 42", "answer"),
+    ],
+)
+def test_an_answer_is_found_however_it_is_told_right(
+    answer: str, name: str, instruction: str, section: str, gate: str
+) -> None:
+    assert the_gate(name, instruction, answer, section=section) == gate
+
+
 def test_what_passes_is_known_to_what_comes_behind_it() -> None:
     results = gated(
         [Proposal("behavior_a", "Look left."), Proposal("behavior_b", "Look left!")], [], Source(run="r", step=2)

@@ -15,6 +15,7 @@ from orchestrator.learning.second_attempts import SecondAttempts, revision
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.tracking import tallies, trials
 from orchestrator.types import Budget, Message, Task
 
 TASK = Task(messages=(Message("user", "What is 17 + 25?"),), id="sum", answer="42")
@@ -185,6 +186,27 @@ async def test_every_question_has_a_handbook_of_its_own_and_the_pipelines_is_lef
             found = [await SecondAttempts(made).guided(each.run_id) for each in runs]
         assert [[behavior.run for behavior in each.shown] for each in found] == [[each.run_id] for each in runs]
         assert shared.changes() == before
+
+
+async def test_what_a_second_attempt_was_shown_counts_for_no_handbook_and_its_reward_is_kept(
+    learner: Learner, tmp_path: Path
+) -> None:
+    with Store(tmp_path / "shared.db") as file, Store(":memory:") as memory:
+        for shared in (Handbook(file), Handbook(memory)):
+            shared.apply([Add("behavior_what", "What is asked is said.")])
+            engines = {"large": Scripted(learner)}
+            journal = tmp_path / f"{Path(shared.file).stem}.journal.db"
+            async with Pipeline(engines, "large", db=journal, budget=Budget(tokens=TOKENS), handbook=shared) as made:
+                first = await made.arun(TASK)
+                before = tallies(made.journal, shared), [*trials(made.journal, shared)], shared.changes()
+                guided = await SecondAttempts(made).guided(first.run_id)
+                assert guided.second is not None and [each.name for each in guided.shown] == ["behavior_carry_over"]
+                made.reward(guided.second.run_id, 1.0)
+                stored = made.journal.run(guided.second.run_id)
+                assert before == (tallies(made.journal, shared), [*trials(made.journal, shared)], shared.changes())
+                assert made.journal.reward_of(stored.key) == 1.0
+            (lost,) = [event.detail for event in stored.events if event.kind == "uncredited"]
+            assert "no credit for behavior 1: its handbook, second_attempt at :memory:, is not there any more" in lost
 
 
 async def test_a_pipeline_without_a_limit_and_a_run_that_is_not_over_are_refused(

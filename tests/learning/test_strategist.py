@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topics import Topic
+from topics import NO_DIRECTIONS, Given, Topic
 
 from orchestrator.behaviors import Add, Retire
 from orchestrator.engines.base import Request
@@ -143,6 +143,21 @@ def test_a_result_or_an_id_is_learned_from_out_of_plain_code_into_the_pipelines_
         assert "behavior_carry_over" in shown(pipeline, pipeline.run("Carry what?").run_id)
 
 
+def test_what_was_taken_back_is_learned_again_and_nobody_is_asked_again(handbook: Handbook, tmp_path: Path) -> None:
+    said = Said("Fine.", GOOD)
+    with made(said, tmp_path, handbook) as pipeline:
+        first, second = solved(pipeline), solved(pipeline)
+        for run in (first, second):
+            Strategist(pipeline).learn(run)
+        asked_before = len(said.requests)
+        handbook.rollback(0)
+        assert [len(Strategist(pipeline).learn(run).new) for run in (first, second)] == [1, 0]
+        assert len(said.requests) == asked_before
+        handbook.apply([Add("behavior_own", "Look.")])
+        handbook.rollback(handbook.head - 1)  # takes back nothing that a run has taught
+        assert Strategist(pipeline).learn(first).skipped == "it was learned from before"
+
+
 def test_what_a_person_retired_and_forgot_does_not_come_back_from_the_same_run(
     handbook: Handbook, tmp_path: Path
 ) -> None:
@@ -266,6 +281,17 @@ def test_where_nothing_can_be_embedded_words_are_compared_and_that_is_told(handb
     with made(Said("Fine.", GOOD), tmp_path, handbook) as pipeline:
         learnt = Strategist(pipeline, embedding=Topic("arry", is_there=False)).learn(solved(pipeline))
     assert len(learnt.new) == 1 and learnt.compared == "words, not by meaning: nothing answers"
+
+
+@pytest.mark.parametrize("word", ["behavior_carry_over", "behavior_keep_ten"])
+@pytest.mark.parametrize(("vector", "said"), NO_DIRECTIONS)
+def test_where_vectors_are_no_directions_words_are_compared_and_that_is_told(
+    handbook: Handbook, tmp_path: Path, word: str, vector: list[float] | None, said: str
+) -> None:
+    handbook.apply([Add("behavior_keep_ten", "Carry the ten along."), Add("behavior_look", "Look twice.")])
+    with made(Said("Fine.", GOOD), tmp_path, handbook) as pipeline:
+        learnt = Strategist(pipeline, embedding=Given(word, vector)).learn(solved(pipeline))
+    assert len(learnt.new) == 1 and learnt.compared.startswith("words, not by meaning: ") and said in learnt.compared
 
 
 def test_words_that_harm_give_way_to_what_is_learned_under_their_name(handbook: Handbook, tmp_path: Path) -> None:

@@ -186,6 +186,74 @@ def test_a_handbook_is_searched_past_the_better_rows_of_another() -> None:
         assert names(one.search("check", 2)) == ["late"]
 
 
+RARE = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
+RARE_ONES = [Add(f"behavior_{word}", f"Say {word}.", section="other") for word in RARE]
+CARRIED = [Add(f"behavior_add_{each}", f"Carry the ten, case {each}.", section="sums") for each in range(20)]
+QUESTION = f"{' '.join(RARE)} carry"
+
+
+def test_words_of_what_cannot_be_found_crowd_out_nothing() -> None:
+    with Store(":memory:") as store:
+        Handbook(store, "other").apply(RARE_ONES)
+        handbook, expected = Handbook(store), [f"add_{each}" for each in range(20)]
+        handbook.apply(CARRIED)
+        assert names(handbook.search(QUESTION)) == expected
+        handbook.apply([*RARE_ONES, *(Retire(id) for id in range(21, 29))])
+        assert names(handbook.search(QUESTION)) == expected
+        handbook.apply([*RARE_ONES, Merge(1, tuple(range(29, 37)))])
+        assert names(handbook.search(QUESTION)) == expected
+        handbook.apply(RARE_ONES)
+        assert names(handbook.search(QUESTION, sections=["sums"])) == expected
+        assert len(names(handbook.search(QUESTION))) == 8  # of these, all may be found, and few hold the rarest
+
+
+def test_rows_that_cannot_be_found_take_nothing_of_how_many_may_be_looked_at(handbook: Handbook) -> None:
+    said = ["Carry.", "Sum."]
+    handbook.apply(Add(f"behavior_{each}", said[each % 2]) for each in range(2002))
+    handbook.apply([Add("behavior_carry", "Carry the ten."), Add("behavior_sum", "Sum the digits.")])
+    handbook.apply(Retire(each) for each in range(1, 2003))
+    assert names(handbook.search("carry sum")) == ["carry", "sum"]
+
+
+def test_a_section_is_no_word_and_no_other_section_that_looks_like_it(handbook: Handbook) -> None:
+    sections = ["sums", "Sums", "sum", "", "sums ed", "\u00e9", "a" * 80]
+    handbook.apply(Add(f"behavior_{each}", "Check.", section=section) for each, section in enumerate(sections))
+    for each, section in enumerate(sections):
+        assert names(handbook.search("check", sections=[section])) == [str(each)]
+        assert handbook.search(f"73756d73 \ue00073756d73\ue000 {section.encode().hex()}") == []
+    for hostile in ("\ud800", '" OR "check', "nowhere"):
+        assert handbook.search("check", sections=[hostile]) == []
+    assert names(handbook.search("\U00010570 check", sections=["sum"])) == ["2"]  # a letter that SQLite does not know
+
+
+def test_what_is_gone_is_found_by_its_words_and_only_while_it_is_gone(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", f"Check the {each}.") for each in "abc"])
+    handbook.apply([Retire(1), Merge(3, (2,))])
+    assert names(handbook.gone("check")) == ["a"] and handbook.gone("nothing") == []
+    handbook.rollback(3)
+    assert handbook.gone("check") == [] and names(handbook.search("check")) == ["a", "b", "c"]
+    handbook.rollback(0)
+    assert handbook.gone("check") == handbook.search("check") == []
+
+
+def test_a_run_counts_once_for_all_that_was_merged(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", "Say.") for each in "abc"])
+    handbook.apply([Credit(1, "r1", "helpful"), Merge(2, (1,)), Merge(3, (2,))])
+    assert handbook.apply([Credit(id, "r1", "helpful") for id in (1, 2, 3)]) == []
+    handbook.apply([Credit(1, "r2", "harmful")])
+    assert (handbook.behavior(3).helpful, handbook.behavior(3).harmful) == (1, 1)
+    handbook.rollback(3)
+    handbook.apply([Merge(3, (1,)), Credit(1, "r1", "neutral")])  # what was undone counts no more
+    assert handbook.behavior(3).neutral == 1
+
+
+def test_the_changes_of_one_behavior_are_those_that_touched_it(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{each}", f'Write "id": {each}, then go on.') for each in range(1, 13)])
+    handbook.apply([Credit(1, "r1", "helpful"), Update(11, section="x"), Merge(2, (1, 12))])
+    assert [(each.seq, each.op) for each in handbook.changes(of=1)] == [(1, "add"), (13, "credit"), (15, "merge")]
+    assert [each.seq for each in handbook.changes(of=12)] == [12, 15] and handbook.changes(of=99) == []
+
+
 SPACE = "minilm 1234"
 
 
@@ -219,12 +287,16 @@ def test_behaviors_beside_the_nearest_are_told_how_near_they_are(handbook: Handb
     assert names(handbook.nearest(SPACE, [1, 0], 1, beside=[handbook.behavior(3)])) == ["a"]
 
 
-@pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]]])
+@pytest.mark.parametrize("vector", [[], [0, 0], [float("nan"), 1], [1, 2, 3], [[1, 0]], ["x", 1], None])
 def test_a_vector_that_is_no_direction_in_the_space_is_refused(handbook: Handbook, vector: Any) -> None:
     handbook.apply([Add("behavior_a", "One.")])
     handbook.put_vectors(SPACE, {handbook.behavior(1): [1, 0]})
     with pytest.raises(UserError, match="the embedding of the question"):
         handbook.nearest(SPACE, [1, 0]), handbook.nearest(SPACE, vector)
+    handbook.apply([Add("behavior_b", "Two.")])
+    for afresh in (handbook, Handbook(handbook._store)):
+        with pytest.raises(UserError, match="the embedding of behavior_b"):
+            afresh.put_vectors(SPACE, {handbook.behavior(2): vector})
 
 
 def test_more_vectors_than_one_matrix_holds_are_found_past_the_retired_ones(handbook: Handbook) -> None:
@@ -291,6 +363,18 @@ def test_going_back_anywhere_gives_the_very_rows_and_merges_keep_the_sum_of_coun
         for seq, rows in seen.items():
             handbook.rollback(seq)
             assert rows_of(handbook) == rows and handbook.head == seq
+
+
+def test_what_took_the_place_of_something_was_learned_from_all_that_it_was_learned_from(handbook: Handbook) -> None:
+    handbook.apply([Add(f"behavior_{name}", f"Do {name}.", task=f"t{name}") for name in "abcd"])
+    handbook.apply([Merge(2, (1,)), Merge(3, (2,)), Retire(4)])
+    every = [1, 2, 3, 4, 99]
+    assert [handbook.learned_from({f"t{name}"}, every) for name in "abc"] == [{1, 2, 3}, {2, 3}, {3}]
+    assert handbook.learned_from({"td", "none"}, every) == {4}
+    assert handbook.learned_from({"ta"}, [3]) == {3} and handbook.learned_from({"ta"}, [4]) == set()
+    assert handbook.learned_from({}, every) == handbook.learned_from({"ta"}, []) == set()
+    handbook.rollback(5)  # behind the first merge
+    assert handbook.learned_from({"ta"}, every) == {1, 2}
 
 
 WRITER = """

@@ -88,6 +88,27 @@ def test_a_row_that_holds_what_nobody_wrote_is_damage(path: Path, statement: str
             Handbook(store).apply([Update(5, section="x")]), Handbook(store).rollback("good")
 
 
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("x'010203'", "the vector of behavior 2 cannot be read"),
+        ("x''", "the vector of behavior 2 cannot be read"),
+        ("'ab'", "the vector of behavior 2 cannot be read"),
+        ("x'003c'", "the vector of behavior 2 cannot be read: it has 1 numbers, the others 2"),
+        ("x'007e003c'", "the vector of behavior 2 cannot be read: not all of it are numbers"),
+    ],
+)
+def test_a_vector_that_nobody_wrote_is_damage_for_whoever_reads_it(path: Path, stored: str, said: str) -> None:
+    with Store(path) as store:
+        handbook = Handbook(store)
+        handbook.apply([Add("behavior_a", "One."), Add("behavior_b", "Two.")])
+        handbook.put_vectors("s", {each: [1.0, 0.0] for each in handbook.behaviors()})
+        store.connection.execute(f"UPDATE vectors SET vector = {stored} WHERE behavior = 2")
+        for read in (lambda: handbook.nearest("s", [1.0, 0.0]), handbook.meanings):
+            with pytest.raises(StoreCorrupt, match=f"is damaged .{said}"):
+                read()
+
+
 def test_what_sqlite_says_of_a_schema_that_is_no_text_is_damage(path: Path) -> None:
     fill(path)
     connection = sqlite3.connect(path)

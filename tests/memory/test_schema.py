@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from sqlite_utils import Database
 
-from orchestrator.behaviors import Add, Credit
+from orchestrator.behaviors import Add, Credit, Retire
 from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.base import Lesson
 from orchestrator.memory.handbook import Handbook
@@ -109,7 +109,7 @@ def columns_of(database: Database) -> dict[str, str]:
     return {
         table.name: ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.notnull else ''}".strip() for c in table.columns)
         for table in database.tables
-        if not table.name.startswith(("_", "behavior_words", "behavior_terms", "sqlite_"))
+        if not table.name.startswith(("_", "behavior_words", "retired_words", "sqlite_"))
     }
 
 
@@ -165,6 +165,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
             "m003_learning",
             "m004_handbook",
             "m005_refusals",
+            "m006_words_apart",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
@@ -226,7 +227,29 @@ def test_an_older_file_is_read_as_one_whose_handbook_is_empty_and_then_takes_beh
         assert columns_of(Database(store.connection)) == COLUMNS
 
 
-OLDER = [(1, "m002_speculation"), (2, "m003_learning"), (3, "m004_handbook"), (4, "m005_refusals")]
+OLDER = [
+    (1, "m002_speculation"),
+    (2, "m003_learning"),
+    (3, "m004_handbook"),
+    (4, "m005_refusals"),
+]
+
+
+def test_a_file_from_before_successors_were_indexed_says_what_was_learned_from_what_and_then_finds_it_fast(
+    path: Path,
+) -> None:
+    of_schema(path, 5, "m006_words_apart")
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO handbooks (key, name, created_s) VALUES (1, 'default', 1.0)")
+    row = "INSERT INTO behaviors VALUES (?, 1, ?, ?, 'Add.', '', 'do', 1, ?, ?, '', NULL, ?, 0, 0, 0)"
+    connection.executemany(row, [(1, 1, "behavior_a", 0, 2, "t1"), (2, 2, "behavior_b", 1, None, "t2")])
+    connection.commit()
+    connection.close()
+    for options in ({"readonly": True}, {}):
+        with Store(path, **options) as store:
+            assert Handbook(store).learned_from({"t1"}, [1, 2]) == {1, 2}
+            indexes = {each.name for each in Database(store.connection)["behaviors"].indexes}
+            assert ("behaviors_by_successor" in indexes) is (options == {})
 
 
 @pytest.mark.parametrize(("number", "next_one"), OLDER)
@@ -245,6 +268,36 @@ def test_an_older_file_is_read_as_one_that_refused_nothing_and_then_keeps_refusa
         assert [each.instruction for each in handbook.refused()] == ["Say 42."]
         assert handbook.has_studied("r1", "large") and not handbook.has_studied("r1", "small")
         assert columns_of(Database(store.connection)) == COLUMNS
+
+
+@pytest.mark.parametrize(("number", "next_one"), [(4, "m005_refusals"), (5, "m006_words_apart")])
+def test_an_older_file_whose_index_held_every_row_finds_what_may_be_found(
+    path: Path, number: int, next_one: str
+) -> None:
+    of_schema(path, number, next_one)
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(
+            "INSERT INTO handbooks (name, head, last_seq, last_id, created_s) VALUES ('default',0,0,3,1)"
+        )
+        for id, is_active, into in ((1, 1, None), (2, 0, None), (3, 0, 1)):
+            connection.execute(
+                "INSERT INTO behaviors VALUES (?1, 1, ?1, 'behavior_a', 'Carry.', 's', 'do', 1, ?2, ?3, '', NULL, '', "
+                "0, 0, 0)",
+                (id, is_active, into),
+            )
+    connection.close()
+    was = path.read_bytes()
+    for readonly in (True, False):
+        with Store(path, readonly=readonly) as store:
+            handbook = Handbook(store)
+            found = (handbook.search("carry"), handbook.search("carry", sections=["s"]), handbook.gone("carry"))
+            assert [[each.id for each, _ in some] for some in found] == [[1], [1], [2]]
+            assert not readonly or path.read_bytes() == was
+    with Store(path) as store:
+        Handbook(store).apply([Retire(1), Add("behavior_a", "Carry on.")])
+        assert [each.id for each, _ in Handbook(store).search("carry")] == [4]
+        assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize(("number", "next_one"), [(1, "m002_speculation"), (2, "m003_learning")])

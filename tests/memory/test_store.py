@@ -258,7 +258,8 @@ def test_a_damaged_page_is_reported_when_it_is_met(path: Path) -> None:
         for number in range(1000):
             connection.execute("INSERT INTO texts (digest, text) VALUES (?, ?)", (b"%16d" % number, "x" * 100))
     data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 8192] = os.urandom(8192)
+    place = 3 * len(data) // 4  # among the texts
+    data[place : place + 8192] = os.urandom(8192)
     path.write_bytes(data)
     with (
         Store(path, readonly=True) as store,

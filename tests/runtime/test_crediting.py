@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -202,17 +202,95 @@ def test_a_handbook_in_memory_gets_its_credit_late(tmp_path: Path) -> None:
         assert counts(book) == (1, 0, 0)
 
 
-def test_where_the_handbook_is_gone_the_run_ends_all_the_same_and_a_reward_is_refused(tmp_path: Path) -> None:
+def test_where_the_handbook_is_gone_a_reward_is_kept_and_who_gets_no_credit_is_said(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    """Of two sets that a run was shown, the first handbook's is gone; what it cites of the other gets its credit."""
+    each = Recall(every="step")
     with Store(tmp_path / "old.db") as store:
-        book = Handbook(store)
-        book.apply([Add("behavior_add_digits", "Add the digits from the right.")])
-        with made([RIGHT], tmp_path, book) as pipeline:
-            pipeline.run(OPEN, run_id="late")
+        old = Handbook(store)
+        old.apply(
+            [Retire(old.apply([Add("behavior_a", "A.")])[0].after[0].id), Add("behavior_old", "Add digits, old.")]
+        )
+        with made(["Think.\n\n"], tmp_path, old, recall=each) as pipeline, pytest.raises(Died):
+            pipeline.run(OPEN, run_id="late", listener=stop)
+    cites = "By behavior_old and behavior_add_digits: \\boxed{42}"
+    with made([cites], tmp_path, handbook, recall=each) as pipeline:
+        pipeline.run(OPEN, run_id="late")
     for file in tmp_path.glob("old.db*"):
         file.unlink()
-    with made([], tmp_path, None) as pipeline, pytest.raises(StoreError, match=r"old\.db.* is not there"):
+    with made([], tmp_path, None) as pipeline:
         pipeline.reward("late", 1.0)
+        assert pipeline.journal.reward_of(pipeline.journal.run("late").key) == 1.0
+        (lost,) = told(pipeline, "late", "uncredited")
+    gone = f"no credit for behavior 2: its handbook, default at {tmp_path / 'old.db'}, is not there any more"
+    assert lost == {"reason": gone} and counts(handbook) == (1, 0, 0)
     assert not (tmp_path / "old.db").exists()
+
+
+class Locked(Handbook):
+    """A handbook that cannot be written."""
+
+    def apply(self, deltas: Any, *, reason: str = "") -> Any:
+        raise StoreError("locked")
+
+
+def test_credit_goes_by_the_reward_that_is_stored_and_saying_it_again_makes_up_for_a_death_before_the_credit(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    with made([RIGHT], tmp_path, handbook) as pipeline:
+        run = pipeline.run(OPEN).run_id
+    with Store(tmp_path / "handbook.db") as store, made([], tmp_path, Locked(store)) as pipeline:
+        with pytest.raises(StoreError, match="locked"):
+            pipeline.reward(run, 1.0)
+        assert pipeline.journal.reward_of(pipeline.journal.run(run).key) == 1.0
+    assert counts(handbook) == (0, 0, 0)
+    with made([], tmp_path, handbook) as pipeline:
+        for value in (0.0, 1.0):  # whatever is said, the stored one counts, once
+            with pytest.raises(UserError, match="has its reward, 1"):
+                pipeline.reward(run, value)
+            assert counts(handbook) == (1, 0, 0)
+
+
+def test_a_run_that_failed_and_has_a_reward_credits_by_that_when_it_is_tried_again(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    says = ["Think.\n\n", GONE, RIGHT]
+    with made(says, tmp_path, handbook, failover=False) as pipeline:
+        pipeline.run(SUM, run_id="it")
+        pipeline.reward("it", 0.0)
+        assert pipeline.run(SUM, run_id="it").status is Status.COMPLETED
+    assert counts(handbook) == (0, 1, 0)
+
+
+class Raced(Handbook):
+    """A handbook behind whose first credit another process rewards the run otherwise."""
+
+    other: Callable[[], None] | None = None
+
+    def apply(self, deltas: Any, *, reason: str = "") -> Any:
+        made = super().apply(deltas, reason=reason)
+        if (other := self.other) is not None:
+            self.other = None
+            other()
+        return made
+
+
+def test_of_two_rewards_at_once_the_one_that_is_stored_is_credited(handbook: Handbook, tmp_path: Path) -> None:
+    with Store(tmp_path / "handbook.db") as store:
+        raced = Raced(store)
+        with made([RIGHT], tmp_path, raced) as ours, made([], tmp_path, handbook) as theirs:
+            run = ours.run(OPEN).run_id
+
+            def other() -> None:
+                with suppress(UserError):
+                    theirs.reward(run, 1.0)
+
+            raced.other = other
+            with suppress(UserError):
+                ours.reward(run, 0.0)
+            given = ours.journal.reward_of(ours.journal.run(run).key)
+    assert counts(handbook) == {0.0: (0, 1, 0), 1.0: (1, 0, 0)}[given or 0.0] and raced.other is None
 
 
 def test_a_fork_is_a_run_of_its_own_and_uses_what_the_text_it_goes_on_from_cites(

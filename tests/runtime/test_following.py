@@ -227,7 +227,7 @@ def test_a_fork_goes_on_from_what_its_steps_were_shown(handbook: Handbook, tmp_p
     ("recall", "most"),
     [
         (Recall(every="step", limit=1), 1),
-        (Recall(every="step", tokens=70), 1),
+        (Recall(every="step", tokens=200), 1),
         (Recall(every="step", tokens=10), 0),
         (Recall(every="step", withheld=1.0), 0),
         (Recall(every="step", left_out=0.999), 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from typing import Any
 
@@ -32,6 +33,28 @@ def test_what_asks_to_leave_reaches_the_caller_and_nobody_else_waits_for_ever(co
     with pytest.raises(error):
         run_sync(coroutine())
     assert run_sync(asyncio.sleep(0, "still here")) == "still here"
+
+
+HELD = """
+from orchestrator.runtime.portal import run_sync
+
+async def connection():
+    try:
+        yield
+    finally:
+        print("closed")
+
+async def opened():
+    await anext(held)
+
+held = connection()
+run_sync(opened())
+"""
+
+
+def test_what_nobody_closed_is_closed_when_the_interpreter_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
 
 
 def test_a_monitor_that_leaves_ends_the_call_and_the_next_one_works(tmp_path: Any) -> None:

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topics import Topic
+from topics import NO_DIRECTIONS, Given, Topic
 
-from orchestrator.behaviors import Add, Credit, Retire, Update
+from orchestrator.behaviors import Add, Credit, Merge, Retire, Update
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
+from orchestrator.engines.spec import BehaviorPrompt
 from orchestrator.errors import ResumeRefused, UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
 from orchestrator.runtime.meaning import AT_ONCE
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.tasks import fingerprint
+from orchestrator.runtime.tasks import fingerprint, question_print
 from orchestrator.runtime.timeline import timeline
-from orchestrator.runtime.tracking import Tally, tallies
+from orchestrator.runtime.tracking import Tally, tallies, trials
 from orchestrator.types import Message, Task
 
 SUM = Task.of("Add the digits of 17 and 25.")
@@ -105,6 +107,50 @@ def test_a_question_is_not_answered_with_what_was_learned_from_itself(handbook: 
     assert "behavior_say_digits" in [each["name"] for each in other]
 
 
+@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [("user", "Add the digits of 17 and 25. ")],
+        [("user", "Add the  digits of\n17 and 25.")],
+        [("system", "Be brief."), ("user", "Add the digits of 17 and 25.")],
+    ],
+)
+def test_nor_is_the_same_question_set_otherwise_or_with_what_took_the_place_of_it(
+    handbook: Handbook, tmp_path: Path, messages: list[tuple[str, str]], is_merged: bool
+) -> None:
+    handbook.apply([Add("behavior_say_digits", "Say digits.", task=question_print(SUM))])
+    own = "behavior_say_digits"
+    if is_merged:
+        own = "behavior_tell_digits"
+        handbook.apply([Add(own, "Tell digits.", task="another"), Merge(5, (4,))])
+    with made(Says(CITES), handbook, tmp_path) as pipeline:
+        same, other = Task(messages=tuple(Message(*each) for each in messages)), Task.of("Add digits.")
+        names = [
+            [each["name"] for each in events(pipeline, pipeline.run(task).run_id)["recalled"]["behaviors"]]
+            for task in (same, other)
+        ]
+    assert own not in names[0] and "behavior_add_digits" in names[0] and own in names[1]
+
+
+def test_one_long_behavior_hides_no_other(handbook: Handbook, tmp_path: Path) -> None:
+    handbook.apply([Add("behavior_digits_digits", "Digits! " + 400 * "x")])
+    with made(Says(CITES), handbook, tmp_path, recall=Recall(tokens=300)) as pipeline:
+        told = events(pipeline, pipeline.run("Add digits, digits.").run_id)["recalled"]
+    assert [each["id"] for each in told["behaviors"]] == [1, 2] and told["left"] == "tokens"
+
+
+@pytest.mark.parametrize("every", ["run", "step"])
+def test_the_cap_counts_all_that_is_shown(handbook: Handbook, tmp_path: Path, every: Any) -> None:
+    shown = f"{BehaviorPrompt().head}\n- behavior_add_digits: Add the digits from the right.\n\n"
+    for tokens, is_shown in ((len(shown), True), (len(shown) - 1, False)):
+        says = Says(CITES)
+        with made(says, handbook, tmp_path, recall=Recall(limit=1, tokens=tokens, every=every)) as pipeline:
+            told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
+        assert told["num_tokens"] == len(shown) * is_shown
+        assert (shown.strip() in says.prompts[0]) is is_shown
+
+
 def test_a_resumed_run_reads_what_it_was_shown_whatever_the_handbook_says_by_then(
     handbook: Handbook, tmp_path: Path
 ) -> None:
@@ -146,7 +192,7 @@ def test_in_a_share_of_the_runs_nothing_is_shown_and_what_would_have_been_is_tol
     ("options", "names"),
     [
         ({"limit": 1}, ["add_digits"]),
-        ({"tokens": 60}, ["add_digits"]),
+        ({"tokens": 200}, ["add_digits"]),  # the line above has 124
         ({"tokens": 10}, []),
         ({"mass": 0.5}, ["add_digits"]),
         ({"least": 0.9}, ["add_digits", "carry_digits"]),  # by words there is no cosine
@@ -241,6 +287,19 @@ def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
     assert [each["id"] for each in told["behaviors"]] == [1, 2]
 
 
+@pytest.mark.parametrize("word", ["17 and 25", "behavior_draw", ""])
+@pytest.mark.parametrize(("vector", "said"), NO_DIRECTIONS)
+def test_vectors_that_are_no_directions_leave_the_words_and_the_trace_says_so(
+    handbook: Handbook, tmp_path: Path, word: str, vector: list[float] | None, said: str
+) -> None:
+    handbook.put_vectors("given", {handbook.behavior(1): [1.0, 0.0]})
+    with made(Says(CITES), handbook, tmp_path, embedding=Given(word, vector)) as pipeline:
+        result = pipeline.run(SUM)
+        told = events(pipeline, result.run_id)["recalled"]
+    assert result.status == "completed" and [each["id"] for each in told["behaviors"]] == [1, 2]
+    assert told["by"].startswith("words, not by meaning: ") and said in told["by"]
+
+
 def test_without_a_handbook_nothing_is_told_and_the_prompt_is_the_tasks(tmp_path: Path) -> None:
     says = Says(CITES)
     with made(says, None, tmp_path) as pipeline:
@@ -308,6 +367,38 @@ def test_the_journal_says_in_how_many_runs_a_behavior_was_shown_and_cited(handbo
         pipeline.run(SUM)
         pipeline.run("Add the digits.")
         pipeline.run("Do circles have angles?")  # nobody is cited
-        found = tallies(pipeline.journal, "default")
-        assert tallies(pipeline.journal, "other") == {}
+        found = tallies(pipeline.journal, handbook)
     assert found == {1: Tally(2, 1, 0), 2: Tally(2, 0, 0), 3: Tally(1, 0, 0)}
+
+
+def test_two_handbooks_of_one_name_beside_one_journal_are_told_apart_wherever_they_are_looked_at_from(
+    handbook: Handbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.db"
+    with made(Says(CITES), handbook, tmp_path) as pipeline, Store(other) as store:
+        pipeline.run(Task(messages=SUM.messages, answer="42"))
+        twin, another = Handbook(store), Handbook(store, "another")
+        for book in (twin, another):
+            book.apply([Add("behavior_add_digits", "Add the digits.")])
+        beside = pipeline.but(router="small", handbook=twin)
+        for _ in range(2):
+            beside.run(Task(messages=SUM.messages, answer="41"))
+        monkeypatch.chdir(tmp_path)
+        with Store("other.db", readonly=True) as here:
+            assert tallies(pipeline.journal, Handbook(here)) == {1: Tally(2, 2, 0)}
+        assert tallies(pipeline.journal, another) == {}
+        assert tallies(pipeline.journal, handbook) == {1: Tally(1, 1, 0), 2: Tally(1, 0, 0)}
+        assert [each.is_right for each in trials(pipeline.journal, handbook)] == [True]
+        assert [each.is_right for each in trials(pipeline.journal, twin)] == [False, False]
+
+
+def test_a_fork_is_no_trial_of_its_own_and_a_question_is_one_however_it_is_set(
+    handbook: Handbook, tmp_path: Path
+) -> None:
+    says = Says("By behavior_add_digits.\n\n", "\\boxed{42}", "\\boxed{41}")
+    with made(says, handbook, tmp_path) as pipeline:
+        parent = pipeline.run(Task(messages=SUM.messages, answer="42")).run_id
+        pipeline.graph.invoke({"run": parent, "step": 1})
+        assert [each.is_right for each in trials(pipeline.journal, handbook)] == [True]
+        pipeline.run(Task.of(f"{SUM.messages[0].content}\n"))
+        assert [each.task for each in trials(pipeline.journal, handbook)] == [question_print(SUM)] * 2

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import BadTask
 from orchestrator.runtime.opening import task_json
-from orchestrator.runtime.tasks import fingerprint, is_correct, read_tasks
+from orchestrator.runtime.tasks import fingerprint, is_correct, question_print, read_tasks
 from orchestrator.types import Message, Task
 
 
@@ -91,3 +91,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_an_answer_is_right_if_it_is_the_same_text_or_number(answer: str | None, gold: str, right: bool) -> None:
     assert is_correct(answer, gold) is right
+
+
+ASKED = Task.of("Add 17 and 25.")
+
+
+@pytest.mark.parametrize(
+    ("messages", "is_same"),
+    [
+        ([("user", "Add 17 and 25. ")], True),
+        ([("user", "\tAdd  17\nand 25.")], True),
+        ([("system", "Be brief."), ("user", "Add 17 and 25.")], True),
+        ([("user", "Add 17"), ("assistant", "And?"), ("user", "and 25.")], True),
+        ([("user", "add 17 and 25.")], False),
+        ([("user", "Add 17 and 25"), ("user", "again.")], False),
+        ([("system", "Add 17 and 25."), ("user", "Twice.")], False),
+        ([("system", "Add 17 and 25."), ("user", " ")], True),  # nothing else is asked
+    ],
+)
+def test_a_question_is_the_same_however_it_is_set(messages: list[tuple[str, str]], is_same: bool) -> None:
+    task = Task(messages=tuple(Message(*each) for each in messages))
+    assert question_print(ASKED) == fingerprint(ASKED)
+    assert (question_print(task) == question_print(ASKED)) is is_same
