@@ -20,7 +20,7 @@ setup: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[bench,train]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench,train,frames,otel]' --group dev
 	touch $@
 
 models: .venv/models

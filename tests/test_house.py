@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from pkgutil import walk_packages
 
@@ -18,7 +19,11 @@ import orchestrator
 
 ROOT = Path(__file__).parent.parent
 DOORS = ("routers", "monitors", "memory", "engines")
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+IMPORTED_AS = {
+    "scikit-learn": "sklearn",
+    "opentelemetry-sdk": "opentelemetry",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+}
 MODULES = sorted(each.name for each in walk_packages(orchestrator.__path__, "orchestrator."))
 
 
@@ -49,6 +54,7 @@ def copy(tmp_path: Path) -> Path:
         ("traces/graph.py", "import orchestrator.cli.app"),
         ("learning/rows.py", "import orchestrator.bench.spec"),
         ("learning/rows.py", "import orchestrator.exports.lines"),
+        ("traces/record.py", "import orchestrator.learning.rows"),
         ("exports/lines.py", "import orchestrator.bench.spec"),
         ("routers/arbitrage.py", "import orchestrator.learning.rows"),
         ("runtime/calls.py", "from urllib.request import urlopen"),
@@ -93,7 +99,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     extras = project["optional-dependencies"]
     required, optional = (
         {IMPORTED_AS.get(name := re.match(r"[\w-]+", line).group(), name.replace("-", "_")) for line in lines}
-        for lines in (project["dependencies"], extras["bench"] + extras["train"])
+        for lines in (project["dependencies"], chain(*(extras[name] for name in ("bench", "train", "frames", "otel"))))
     )
     assert foreign == required | optional
     for tree in trees:  # whoever lacks an extra must be able to import everything

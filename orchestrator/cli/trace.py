@@ -1,20 +1,19 @@
-"""`orchestrator trace`: list, show and export stored runs."""
+"""`orchestrator trace`: list and show stored runs; what else can be done with them has files of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
 from orchestrator.cli.trace_diff import trace_diff
+from orchestrator.cli.trace_export import export, import_runs
 from orchestrator.cli.trace_graph import trace_graph
 from orchestrator.cli.trace_replay import trace_replay
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
-    from orchestrator.memory.journal import Journal
 
 __all__ = ["trace"]
 
@@ -81,10 +80,11 @@ def show(name: str, as_json: bool, **given: Any) -> None:
         run = journal.run(name)
         forked_from = ancestors(journal, run)
     if as_json:
-        from orchestrator.cli.export import exported
         from orchestrator.cli.streams import say_json
+        from orchestrator.cli.trace_export import redactor
+        from orchestrator.traces.record import exported
 
-        say_json(exported(run, forked_from))
+        say_json(exported(run, forked_from, redactor(given)))
     else:
         from rich.console import Console
 
@@ -96,55 +96,5 @@ def show(name: str, as_json: bool, **given: Any) -> None:
             console.print(timeline(run, forked_from, width=console.width))
 
 
-@trace.command("export", epilog="Example: orchestrator trace export --all --out runs.jsonl")
-@click.argument("names", metavar="[RUN|last]...", nargs=-1)
-@click.option("--all", "is_all", is_flag=True, help="Every run of the journal, oldest first.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="A new file; stdout unless given.")
-@config_flag
-@db_flag
-def export(names: tuple[str, ...], is_all: bool, out: Path | None, **given: Any) -> None:
-    """Export runs as JSON lines: one object per run, with all its texts, calls and decisions.
-
-    Prompts and answers are in it; API keys never are. The schema is orchestrator.cli.export.RunExport.
-    """
-    from orchestrator.cli.stored import open_journal
-    from orchestrator.errors import UserError
-
-    if is_all == bool(names):
-        raise UserError("name the runs to export, or give --all")
-    with open_journal(given) as journal:
-        _write(journal, _every_run(journal) if is_all else list(names), out)
-
-
-def _every_run(journal: Journal) -> list[str]:
-    return [run.id for run in reversed(journal.runs(limit=journal.counts()["runs"]))]
-
-
-def _write(journal: Journal, names: list[str], out: Path | None) -> None:
-    from orchestrator.cli.streams import say_json, to_json
-    from orchestrator.errors import UserError
-
-    if out is None:
-        for name in names:
-            say_json(_exported(journal, name))
-        return
-    try:
-        with out.open("x") as file:
-            for name in names:
-                file.write(to_json(_exported(journal, name)) + "\n")
-    except FileExistsError:
-        raise UserError(f"{out} exists: choose another file") from None
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from error
-
-
-def _exported(journal: Journal, name: str) -> dict[str, Any]:
-    from orchestrator.cli.export import exported
-    from orchestrator.runtime.fork import ancestors
-
-    run = journal.run(name)
-    return exported(run, ancestors(journal, run))
-
-
-for command in (trace_diff, trace_graph, trace_replay):
+for command in (trace_diff, trace_graph, trace_replay, export, import_runs):
     trace.add_command(command)

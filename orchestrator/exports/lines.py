@@ -13,15 +13,13 @@ numbers that JSON does not know become null. No secret is ever stored in a journ
 
 from __future__ import annotations
 
-import re
-from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["LeftOut", "Line", "Record", "checked", "valid"]
+from orchestrator.traces.redact import valid
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+__all__ = ["LeftOut", "Line", "Record", "checked"]
 
 
 class LeftOut(Exception):
@@ -46,16 +44,3 @@ class Line(Record):
 def checked(schema: type[Line], /, **fields: Any) -> dict[str, Any]:
     """Return a line as plain JSON data, checked against its schema; what is not given is not in it."""
     return schema.model_validate(valid({"schema_version": 1, **fields})).model_dump(mode="json", exclude_unset=True)
-
-
-def valid(value: Any) -> Any:
-    """Return data that every JSON reader takes: without lone surrogates, NaN and infinities."""
-    if isinstance(value, str):
-        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {valid(key): valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [valid(item) for item in value]
-    return value

@@ -109,6 +109,27 @@ class Journal:
         self._execute(key)
         return key
 
+    def add(self, stored: StoredRun) -> None:
+        """Store a run that another journal holds, all of it or nothing; nobody executes it here.
+
+        Raises RunTaken where there is one of that id, and StoreError where a row cannot be stored.
+        """
+        try:
+            with self._store.transaction() as connection:
+                if connection.execute(_KEY, (stored.run.id,)).fetchone():
+                    raise RunTaken(f"run {stored.run.id} is in {self._store.path} already")
+                key = connection.execute(RUNS.insert, self._values(connection, RUNS, stored.run)).lastrowid
+                calls = [row for call in stored.calls for row in call]
+                rows: tuple[Any, ...] = (*calls, *stored.signals, *stored.decisions, *stored.steps, *stored.events)
+                for row in (*rows, stored.outcome):
+                    if row is not None:
+                        self._write(connection, row._replace(run=key))
+        except BaseException as error:
+            self._forget()
+            if isinstance(_cause(error), _HOPELESS):
+                raise StoreError(f"{self._store.path}: run {stored.run.id} cannot be stored: {error}") from error
+            raise
+
     def intent(self, row: CallIntent) -> None:
         """Note a call that is about to be sent; commit before it is."""
         self._note(row)

@@ -1,4 +1,4 @@
-"""Stored runs for people: compared, drawn, and decided again."""
+"""What did runs do, and what would others have done?  Stored runs as typed records, and what is made of them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.traces.diff import Diff, diff_of
     from orchestrator.traces.drawn import drawn_as
+    from orchestrator.traces.frames import frame
     from orchestrator.traces.graph import graph_of
+    from orchestrator.traces.jsonl import import_runs, read
     from orchestrator.traces.policy import router_of
+    from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
     from orchestrator.traces.what_if import OneStep, one_step
 
-__all__ = ["Diff", "OneStep", "Replayed", "diff_of", "drawn_as", "graph_of", "one_step", "replayed", "router_of"]
+__all__ = [
+    "Diff",
+    "OneStep",
+    "Replayed",
+    "RunRecord",
+    "diff_of",
+    "drawn_as",
+    "frame",
+    "graph_of",
+    "import_runs",
+    "one_step",
+    "read",
+    "replayed",
+    "router_of",
+]
 
 _HOMES = {
     "Diff": "diff",
     "OneStep": "what_if",
     "Replayed": "replay",
+    "RunRecord": "record",
     "diff_of": "diff",
     "drawn_as": "drawn",
+    "frame": "frames",
     "graph_of": "graph",
+    "import_runs": "jsonl",
     "one_step": "what_if",
+    "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
 }

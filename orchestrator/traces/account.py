@@ -12,8 +12,8 @@ from orchestrator.runtime.alternative import ALTERNATIVE, plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import JUDGE
+from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import PROBE
-from orchestrator.traces.record import Place, Record
 
 __all__ = ["Spent", "first_call_behind", "spent"]
 

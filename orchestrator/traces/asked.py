@@ -15,7 +15,7 @@ from orchestrator.memory.base import REMOVED, DecisionRow, StepRow
 from orchestrator.runtime.fork import inherited
 from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.watch import RAISED, UNHEARD
-from orchestrator.traces.record import Place, Record, mode_in
+from orchestrator.traces.by_place import Place, Record, mode_in
 from orchestrator.types import Event, History, Step, StepKind
 
 __all__ = ["AFTER_DRAFT", "BEFORE_STEP", "ON_EVENTS", "Question", "questions"]

@@ -20,7 +20,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.monitors.failed_steps import failed_of
 from orchestrator.monitors.window import moves_in
 from orchestrator.runtime.attempts import Attempt, attempts
-from orchestrator.traces.record import Record
+from orchestrator.traces.by_place import Record
 
 if TYPE_CHECKING:
     from networkx import DiGraph

@@ -14,7 +14,7 @@ from orchestrator.runtime.answer import extractor
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import call_seed
 from orchestrator.runtime.resume import signal_of
-from orchestrator.traces.record import Place, Record
+from orchestrator.traces.by_place import Place, Record
 from orchestrator.types import History, Signal, Step
 
 __all__ = ["StoredAsk", "Undecided"]

@@ -9,7 +9,7 @@ from orchestrator.ledger import Entry
 from orchestrator.runtime.alternative import BAND, plain
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.traces.asked import AFTER_DRAFT, Question
-from orchestrator.traces.record import Place, Record
+from orchestrator.traces.by_place import Place, Record
 from orchestrator.types import Step, Stop
 
 __all__ = ["ends", "other_step", "saved", "written"]

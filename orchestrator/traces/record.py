@@ -1,157 +1,294 @@
-"""What of a stored run is looked up again and again: candidates, readings and decisions by their place."""
+"""A stored run as one typed record, and one JSON object of an export: schema_version 1.
+
+    schema_version, id, parent, batch, position, created_s
+    task        messages [role, content], id, answer (gold), topic
+    settings    everything that shaped the run, by name
+    engines     by name: what each could do, as probed; the largest is last
+    steps       what stands: run, step, attempt, kind, writer, text, stop, num_tokens, seconds; `run` is
+                another one's id where a fork inherited the step, and the calls behind it are that run's;
+                kind is thought, action (it calls tools), observation (what they answered, its writers) or answer
+    written     every step that ever stood, in the order they were written, those of kind `removed` included, which
+                take their step and all behind it away; null where that is `steps`
+    calls       every engine call, failed and interrupted ones included, with its text and token ids; one of a
+                tool has the purpose tool, its name as `engine`, what it answered as `text`, and no tokens
+    signals     every measured value, by step and attempt
+    decisions   who chose what, and why, by door: mode (its detail is the Mode), after_draft, on_events (what
+                was done about events), exit (a thought was ended early), approval N (of a step's Nth call), ...
+    events      what monitors noticed, by their kinds: stuck, milestone, overthinking, ...; and what happened to
+                the run: resumed, thought, unheard (a monitor that had no answer), ...
+    outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
+
+Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending, and `queue_s`;
+`seconds` are durations. Within a version fields may be added and none is ever taken away or given another meaning.
+
+Lone surrogates in broken model output, which not every JSON reader takes, become U+FFFD, and numbers that JSON does
+not know become null; the ids are exact. Secrets become `[redacted]`, see redact.py; a call in whose text one was found
+loses its ids and logprobs, which spell it, too. Not in it are rewards and what policies learned from the run: they
+belong to the journal.
+"""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cached_property
-from json import dumps, loads
-from typing import Any
+from json import loads
+from typing import Any, Literal
 
-from orchestrator.doors import Needs
-from orchestrator.errors import UserError
-from orchestrator.memory.base import (
-    REMOVED,
-    CallIntent,
-    CallResult,
-    CallRow,
-    DecisionRow,
-    SignalRow,
-    StepRow,
-    StoredRun,
-)
-from orchestrator.runtime.calls import TOOL, WRITING, completion_of, run_seed
-from orchestrator.runtime.hidden import dropped
-from orchestrator.runtime.opening import task_of
-from orchestrator.runtime.resume import leads_of, step_of
-from orchestrator.traces.policy import router_of
-from orchestrator.types import History, Mode, Step, StepKind
+from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Place", "Record", "mode_in"]
+from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.runtime.fork import origins
+from orchestrator.traces.redact import Redactor, valid
+from orchestrator.types import StepKind
 
-Place = tuple[int, int]
-"""A step and an attempt at it."""
+__all__ = [
+    "Call",
+    "Decision",
+    "Event",
+    "Outcome",
+    "RunRecord",
+    "Signal",
+    "Step",
+    "Task",
+    "Written",
+    "exported",
+    "recorded",
+]
 
 
-class Record:
-    """One stored run, by place. `ancestors`, oldest first, are the runs it was forked from.
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    Steps carry `logprobs` alternatives per token at most; where that is 0 none are read, which takes longer than
-    everything else. The kind of a draft that never stood is not stored: it is given as a thought.
+
+class Task(_Record):
+    """What was asked."""
+
+    messages: list[tuple[str, str]]
+    id: str | None
+    answer: str | None
+    topic: str | None = None
+
+
+class Step(_Record):
+    """A step that stands."""
+
+    run: str
+    """Id of the run that wrote it."""
+    step: int
+    attempt: int
+    kind: StepKind
+    writer: str
+    """An engine, or the tools that an observation is of."""
+    text: str
+    stop: str
+    num_tokens: int
+    seconds: float
+
+
+class Written(_Record):
+    """A row of the steps as it was written: one that stood, or, of kind `removed`, one that took others away."""
+
+    step: int
+    attempt: int
+    kind: str
+    writer: str
+    text: str
+    stop: str
+    num_tokens: int
+    seconds: float
+
+
+class Call(_Record):
+    """One engine call; everything from `status` on is null while it has no result."""
+
+    seq: int
+    step: int
+    attempt: int
+    purpose: str
+    """draft, rewrite, judge, probe, tool, ..."""
+    engine: str
+    """Who was called: an engine, or a tool where the purpose is tool."""
+    seed: int
+    digest: str
+    """Names the prompt's ids, or a tool's arguments: equal digests, equal prompts."""
+    max_tokens: int
+    started_s: float
+    prompt_tokens: int
+    status: str | None = None
+    text: str | None = None
+    ids: list[int] | None = None
+    stop: str | None = None
+    stop_text: str | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    uncertain: bool | None = None
+    """`output_tokens` is a bound, not a count."""
+    seconds: float | None = None
+    first_token_s: float | None = None
+    error: str | None = None
+    logprobs: list[Any] | None = None
+    """Per token [id, text, logprob, alternatives], where they were kept."""
+    queue_s: float | None = None
+    """Waited in the server; null where it does not say, and likewise below."""
+    drafts: int | None = None
+    """Drafts of speculative decoding that were verified."""
+    drafted: int | None = None
+    accepted: int | None = None
+    """Tokens of `drafted` that stood."""
+
+
+class Signal(_Record):
+    """A measured value, or the reason why there is none."""
+
+    step: int
+    attempt: int
+    name: str
+    value: float | None
+    raw: float | None
+    unit: str
+    reason: str
+    output_tokens: int
+    seconds: float
+
+
+class Decision(_Record):
+    """What was chosen, by whom, and why."""
+
+    step: int
+    attempt: int
+    door: str
+    action: str
+    engine: str
+    reason: str
+    threshold: float | None
+    margin: float | None
+    alternatives: list[str]
+    policy: str
+    detail: dict[str, Any]
+
+    @property
+    def score(self) -> float | None:
+        """The reading that the threshold was held against, in its unit."""
+        return None if self.threshold is None or self.margin is None else self.threshold + self.margin
+
+
+class Event(_Record):
+    """What a monitor noticed, or something else worth knowing."""
+
+    step: int
+    """Of a monitor's, the last kept step when it was noticed."""
+    kind: str
+    detail: dict[str, Any]
+    """Of a monitor's: `reason`, and `raised`, the attempt of the step; where there are such also `value`, `threshold`
+    and the `answer` that was given there."""
+    at_s: float
+
+
+class Outcome(_Record):
+    """How the run ended."""
+
+    status: str
+    answer: str | None
+    error: str
+    reason: str
+    seconds: float
+    ledger: list[dict[str, Any]]
+    finished_s: float
+
+
+class RunRecord(_Record):
+    """Everything about one run; one line of an export."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    parent: str | None
+    batch: str
+    position: int
+    created_s: float
+    task: Task
+    settings: dict[str, Any]
+    engines: dict[str, dict[str, Any]]
+    steps: list[Step]
+    written: list[Written] | None = None
+    calls: list[Call]
+    signals: list[Signal]
+    decisions: list[Decision]
+    events: list[Event]
+    outcome: Outcome | None
+
+    @property
+    def question(self) -> str:
+        """What was asked last."""
+        messages = self.task.messages
+        return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
+
+    @property
+    def router(self) -> str:
+        """Name and version of the policy that chose."""
+        chosen = self.settings.get("router")
+        return str(chosen.get("policy", "") if isinstance(chosen, dict) else chosen)
+
+
+def exported(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor | None = None) -> dict[str, Any]:
+    """Return `stored` as plain JSON data; as `recorded`."""
+    return recorded(stored, ancestors, hide).model_dump(mode="json")
+
+
+def recorded(stored: StoredRun, ancestors: Sequence[StoredRun], hide: Redactor | None = None) -> RunRecord:
+    """Return `stored` as a record without secrets; `ancestors` are oldest first.
+
+    `hide` finds the secrets, by default also those that the environment of this process holds.
     """
-
-    def __init__(self, stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, logprobs: int = 0) -> None:
-        self.stored = stored
-        self.settings: dict[str, Any] = loads(stored.run.settings)
-        self.engines: dict[str, Any] = loads(stored.run.engines)
-        specs = self.settings["engines"]
-        self.writers = tuple(name for name in self.engines if specs.get(name, {}).get("writes", True))
-        self.decisions: dict[tuple[int, int, str], DecisionRow] = {row[1:4]: row for row in stored.decisions}
-        self.over = dropped(stored)
-        self.drafts: dict[Place, CallIntent] = {}
-        """The first call of each draft of the run's own that was not dropped, in the order they were begun."""
-        self.signals: dict[tuple[int, int, str], SignalRow] = {}
-        for signal in stored.signals:
-            self.signals.setdefault((signal.step, signal.attempt, signal.name), signal)
-        self.logprobs = logprobs
-        """Alternatives per token that steps are read with from here on."""
-        self._calls: dict[Place, list[CallRow]] = {}
-        self._leads: dict[Place, Any] = {}
-        for each in (*ancestors, stored):
-            if any(event.kind == "lead" for event in each.events):
-                self._leads.update(leads_of(each))
-            self._add_calls(each, self.over if each is stored else dropped(each))
-        self._rows = {(row.step, row.attempt): row for row in stored.steps if row.kind != REMOVED}
-
-    def _add_calls(self, stored: StoredRun, over: Any) -> None:
-        found: dict[Place, list[CallRow]] = {}
-        for call in stored.calls:
-            intent = call.intent
-            if intent.seq in over:
-                continue
-            place = intent.step, intent.attempt
-            found.setdefault(place, []).append(call)
-            if stored is self.stored and intent.purpose == "draft":
-                self.drafts.setdefault(place, intent)
-        self._calls.update(found)
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return run_seed(self.settings["seed"], dumps(loads(self.stored.run.task)["messages"]))
-
-    @cached_property
-    def _needs(self) -> Needs | None:
-        """What the run's own router needed; None where it cannot be made again."""
-        try:
-            needs: Needs = getattr(router_of(self.stored), "needs", Needs())
-            return needs
-        except UserError:
-            return None
-
-    @cached_property
-    def logprobs_asked(self) -> int:
-        """Alternatives per token that the drafts of the run were asked for."""
-        if self._needs is not None:
-            return self._needs.logprobs
-        results = (call.result for place in self.drafts for call in self.calls(place))
-        drafts = (completion_of(each).logprobs or () for each in results if each is not None and each.logprobs)
-        return max((len(token.top) for draft in drafts for token in draft), default=0)
-
-    @property
-    def reads_rewrites(self) -> bool:
-        """Whether what was written in a draft's place carries logprobs, too."""
-        return self._needs is not None and self._needs.reads_rewrites
-
-    def history(self) -> History:
-        """Return the history that the run began with: no step, no event, and nothing learned."""
-        return History(task=task_of(self.stored), engines=self.writers, seed=self.seed, tools=self._tools())
-
-    def _tools(self) -> tuple[str, ...]:
-        tools = self.settings.get("tools")
-        if tools is None:
-            return ()
-        called = (call.intent.engine for call in self.stored.calls if call.intent.purpose == TOOL)
-        return tuple(tools["order"]) if "order" in tools else tuple(dict.fromkeys(called)) or ("tools",)
-
-    def calls(self, place: Place) -> Sequence[CallRow]:
-        """Return the calls at a place that were not dropped, in order."""
-        return self._calls.get(place, ())
-
-    def step(self, place: Place) -> Step | None:
-        """Return the candidate, or the kept step, at a place; None where nothing was written there."""
-        row = self._rows.get(place)
-        if row is not None and row.kind == StepKind.OBSERVATION:
-            return step_of(row, [])
-        done = [
-            call.result
-            for call in self.calls(place)
-            if call.intent.purpose in WRITING and call.result is not None and call.result.status == "done"
-        ]
-        lead = self._leads.get(place)
-        if row is None and done:
-            engine = next(call.intent.engine for call in self.calls(place) if call.intent.purpose in WRITING)
-            row = _row(self.stored.key, place, engine, done, lead.text if lead else "")
-        if row is None:
-            return None
-        if not self.logprobs:
-            return step_of(row, [each._replace(logprobs=None) if each.logprobs else each for each in done], lead)
-        step = step_of(row, done, lead)
-        if step.logprobs is None:
-            return replace(step, logprobs=[]) if any(each.logprobs for each in done) else step
-        return replace(step, logprobs=[each._replace(top=each.top[: self.logprobs]) for each in step.logprobs])
-
-    def error(self, place: Place) -> str:
-        """Return why nothing was written at a place, empty where no call there failed."""
-        return next((call.result.error for call in self.calls(place) if call.result and call.result.error), "")
+    hide = hide or Redactor()
+    run, outcome = stored.run, stored.outcome
+    wrote = origins(stored, ancestors)
+    kept = stored.kept()
+    plain = {
+        "id": run.id,
+        "parent": run.parent,
+        "batch": run.batch,
+        "position": run.position,
+        "created_s": run.created_s,
+        "task": loads(run.task),
+        "steps": [{**_row(step), "run": wrote[step.step, step.attempt]} for step in kept],
+        "written": None if len(kept) == len(stored.steps) else [_row(step) for step in stored.steps],
+        "calls": [_call(call) for call in stored.calls],
+        "signals": [_row(signal) for signal in stored.signals],
+        "decisions": [
+            _row(
+                each, alternatives=each.alternatives.split(",") if each.alternatives else [], detail=_json(each.detail)
+            )
+            for each in stored.decisions
+        ],
+        "events": [_row(event, detail=_json(event.detail)) for event in stored.events],
+        "outcome": outcome and _row(outcome, ledger=loads(outcome.ledger)),
+    }
+    hidden = hide.data(plain) | {"settings": hide.json(run.settings), "engines": hide.json(run.engines)}
+    for call, (_, result) in zip(hidden["calls"], stored.calls, strict=True):
+        if result is not None:
+            is_whole = call["text"] == valid(result.text)
+            call["ids"] = array("i", result.ids).tolist() if is_whole else []
+            call["logprobs"] = call["logprobs"] if is_whole else None
+    return RunRecord.model_validate(hidden)
 
 
-def _row(run: int, place: Place, writer: str, results: Sequence[CallResult], lead: str) -> StepRow:
-    text = lead + "".join(result.text for result in results)
-    tokens, seconds = sum(each.output_tokens for each in results), sum(each.seconds for each in results)
-    return StepRow(run, *place, StepKind.THOUGHT.value, writer, text, results[-1].stop, tokens, seconds)
+def _row(record: Any, **changes: Any) -> dict[str, Any]:
+    """Return a record by field name, without the journal's own number of the run."""
+    values: dict[str, Any] = {**record._asdict(), **changes}
+    del values["run"]
+    return values
 
 
-def mode_in(row: DecisionRow) -> Mode:
-    """Return the mode that a stored decision chose."""
-    return Mode(**loads(row.detail))
+def _json(text: str) -> Any:
+    return loads(text) if text else {}
+
+
+def _call(call: CallRow) -> dict[str, Any]:
+    """Return a call but for its ids, which no secret is looked for in."""
+    intent, result = call
+    values = _row(intent, digest=intent.digest.hex())
+    if result is None:
+        return values
+    came = _row(result, uncertain=bool(result.uncertain), logprobs=loads(result.logprobs) if result.logprobs else None)
+    del came["ids"]
+    return {**values, **came}

@@ -20,10 +20,10 @@ from orchestrator.runtime.identity import policy_of
 from orchestrator.runtime.portal import run_sync
 from orchestrator.traces.account import first_call_behind, spent
 from orchestrator.traces.asked import AFTER_DRAFT, Question, questions
+from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
 from orchestrator.traces.other import ends, other_step
 from orchestrator.traces.policy import router_of
-from orchestrator.traces.record import Place, Record
 from orchestrator.traces.verdict import Verdict, decided, told_of
 from orchestrator.types import Status, Step
 

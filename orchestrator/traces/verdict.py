@@ -15,8 +15,8 @@ from orchestrator.runtime.identity import policy_of, settings_of
 from orchestrator.runtime.watch import LATE
 from orchestrator.runtime.write import STEP_TOKENS, TURN_TOKENS
 from orchestrator.traces.asked import AFTER_DRAFT, BEFORE_STEP, Question
+from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
-from orchestrator.traces.record import Place, Record
 from orchestrator.types import Step, Stop
 
 __all__ = ["Verdict", "decided", "told_of"]

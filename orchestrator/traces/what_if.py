@@ -19,11 +19,11 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.asked import Question, questions
+from orchestrator.traces.by_place import Record
 from orchestrator.traces.offline import Undecided
 from orchestrator.traces.other import other_step, saved, written
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.prices import costs_of
-from orchestrator.traces.record import Record
 from orchestrator.traces.verdict import decided
 
 __all__ = ["OneStep", "one_step"]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from orchestrator.cli.export import RunExport
 from orchestrator.cli.source import option_of
+from orchestrator.traces.record import RunRecord
 
 Call = Callable[..., Result]
 
@@ -104,7 +104,7 @@ def test_where_nobody_can_be_asked_the_call_is_denied_and_the_trace_says_why(
 ) -> None:
     done = orchestrator(*RUN, *quiet)
     assert (done.exit_code, done.stdout, (here / "paid.txt").exists()) == (0, "no\n", False)
-    run = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout)
+    run = RunRecord.model_validate_json(orchestrator("trace", "export", "last").stdout)
     assert [(step.kind.value, step.writer) for step in run.steps] == [
         ("action", "small"),
         ("observation", "pay"),
@@ -167,7 +167,7 @@ def test_a_pipeline_in_python_refuses_flags_that_it_would_drop(
 
 
 def settings(orchestrator: Call) -> dict[str, Any]:
-    found: dict[str, Any] = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout).settings
+    found: dict[str, Any] = RunRecord.model_validate_json(orchestrator("trace", "export", "last").stdout).settings
     return found
 
 
@@ -220,7 +220,7 @@ def test_tools_that_the_pocket_pair_was_not_trained_on_are_told_of_at_the_start_
     assert lines[0].startswith("no engines named: the pocket pair")
     assert [line for line in lines if LEARNED in line] == ([told] if told else [])
     assert lines.index(told) == 1 if told else True
-    events = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout).events
+    events = RunRecord.model_validate_json(orchestrator("trace", "export", "last").stdout).events
     assert [event.detail for event in events if event.kind == "untrained"] == ([{"reason": told}] if told else [])
     assert ("event at step 0: untrained: small and large" in orchestrator("trace", "show").stdout) is bool(told)
     assert LEARNED not in orchestrator("run", "Compute 1+1.", *flags, "--quiet").stderr

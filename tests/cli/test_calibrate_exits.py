@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from orchestrator.cli.export import RunExport
 from orchestrator.config import monitor_file
 from orchestrator.monitors.exit_file import KIND, ExitFile
+from orchestrator.traces.record import RunRecord
 
 Call = Callable[..., Result]
 
@@ -73,8 +73,8 @@ def written() -> ExitFile:
     return found
 
 
-def last_run(orchestrator: Call) -> RunExport:
-    return RunExport.model_validate_json(orchestrator("trace", "export", "last", "--db", "journal.db").stdout)
+def last_run(orchestrator: Call) -> RunRecord:
+    return RunRecord.model_validate_json(orchestrator("trace", "export", "last", "--db", "journal.db").stdout)
 
 
 TABLE = """\

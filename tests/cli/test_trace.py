@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from orchestrator.cli.export import RunExport
+from orchestrator.traces.record import RunRecord
 
 Call = Callable[..., Result]
 
@@ -102,7 +102,7 @@ def test_an_export_follows_its_schema_and_holds_everything(orchestrator: Call, r
     done = orchestrator("trace", "export", "--all", "--out", "runs.jsonl")
     assert (done.exit_code, done.stdout) == (0, "")
     (line,) = (here / "runs.jsonl").read_text().splitlines()
-    run = RunExport.model_validate_json(line)
+    run = RunRecord.model_validate_json(line)
     assert (run.schema_version, run.id, run.outcome and run.outcome.status) == (1, ran, "completed")
     assert [step.text for step in run.steps] == [
         "Step 0: compute.\n\n",
@@ -125,10 +125,10 @@ def test_a_fork_says_which_run_each_step_is_from(orchestrator: Call, ran: str, h
     shown = orchestrator("trace", "show", fork).stdout
     assert shown.count(" inherited ") == shown.count(f"from run {ran[:9]}…\n") == 2
     for done in (orchestrator("trace", "show", fork, "--json"), orchestrator("trace", "export", fork)):
-        run = RunExport.model_validate_json(done.stdout)
+        run = RunRecord.model_validate_json(done.stdout)
         assert [step.run for step in run.steps] == [ran, ran, fork, fork]
         assert {call.step for call in run.calls} == {2, 3}
-    whole = RunExport.model_validate_json(orchestrator("trace", "export", ran).stdout)
+    whole = RunRecord.model_validate_json(orchestrator("trace", "export", ran).stdout)
     assert {step.run for step in whole.steps} == {ran}
 
 
@@ -157,7 +157,7 @@ def test_broken_text_of_a_model_is_shown_spelled_out_and_exported_as_valid_unico
     assert "\x1b" not in shown and "\u202e" not in shown and "\x07" not in shown
     assert "asked    ring\\x1b[8m it\n" in shown
     assert "       a\\x1b[2J \\u202e b \\udcff Answer: \\x07bell\n" in shown
-    run = RunExport.model_validate_json(orchestrator("trace", "export", "last").stdout)
+    run = RunRecord.model_validate_json(orchestrator("trace", "export", "last").stdout)
     assert run.steps[0].text == "a\x1b[2J \u202e b \ufffd Answer: \x07bell"
 
 

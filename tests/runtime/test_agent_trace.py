@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.export import exported
 from orchestrator.decisions import Decision, handoff, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.scripted import Scripted
@@ -19,6 +18,7 @@ from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
+from orchestrator.traces.record import exported
 from orchestrator.types import Event, History, Step, StepKind, Task
 
 
