@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.cli.trace_html import html
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
@@ -145,3 +146,6 @@ def _exported(journal: Journal, name: str) -> dict[str, Any]:
 
     run = journal.run(name)
     return exported(run, ancestors(journal, run))
+
+
+trace.add_command(html)
