@@ -1,7 +1,7 @@
 """One or two stored runs as a page: a single file that opens from disk and asks no network for anything.
 
-No text of a run can become part of the page. It travels as JSON in which `<`, `>` and `&` are escaped, so no `</script>`
-or `<!--` is ever in the file; the script puts it into text nodes only; and the page's own policy lets the browser run
+No text of a run can become part of the page. It travels as JSON in which `<`, `>` and `&` are escaped, so no text
+holds a `</script>` or a `<!--`; the script puts it into text nodes only; and the page's own policy lets the browser run
 this script and this style, by their hashes, and fetch nothing.
 """
 

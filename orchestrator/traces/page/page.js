@@ -5,6 +5,8 @@ const told = JSON.parse(document.getElementById("data").textContent);
 const runs = told.runs;
 const STANDS = new Set(["kept", "inherited", "observed"]);
 const TURNED_AWAY = new Set(["rejected", "rolled back", "failed", "not taken", "dropped"]);
+const RECALLED = new Set(["shown", "withheld", "left out", "cited", "made up"]);
+const ENDED = new Set(["ended", "error"]);
 const SVG = "http://www.w3.org/2000/svg";
 
 // ---- making nodes
@@ -13,7 +15,7 @@ function filled(node, names, children) {
   for (const [name, value] of Object.entries(names || {})) {
     if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((each) => each !== undefined && each !== null && each !== false && each !== ""));
+  node.append(...children.flat(Infinity).filter((each) => each !== undefined && each !== null && each !== false && each !== ""));
   return node;
 }
 const make = (tag, names, ...children) => filled(document.createElement(tag), names, children);
@@ -157,8 +159,9 @@ function head(run) {
       "This run has not ended: it is running, or was interrupted. What was written to the journal so far is below, and no more."),
     make("dl", { class: "tiles" }, tiles.filter(Boolean).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
     map(run),
+    facts(run.fields.filter(([name]) => RECALLED.has(name) || (run.status !== "completed" && ENDED.has(name)))),
     make("details", {}, make("summary", { class: "soft" }, "how it was run"),
-      facts(run.fields.filter(([name]) => name !== "asked" && name !== "answer")),
+      facts(run.fields.filter(([name]) => name !== "asked" && name !== "answer" && !RECALLED.has(name))),
       make("h3", {}, "Settings"), make("pre", { class: "text" }, JSON.stringify(run.settings ?? {}, null, 2))));
 }
 
@@ -368,5 +371,4 @@ page.append(make("section", {}, make("h2", {}, "Steps"), tools(list),
 page.append(make("div", { class: "runs" }, runs.map(sections)));
 document.title = `run ${runs.map((run) => run.id).join(" beside ")}`;
 document.documentElement.dataset.ready = "yes";
-addEventListener("hashchange", () => go(location.hash.slice(1)));
-go(location.hash.slice(1));
+for (const moment of ["load", "hashchange"]) addEventListener(moment, () => go(location.hash.slice(1)));
