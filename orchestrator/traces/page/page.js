@@ -68,11 +68,11 @@ function gauge(item, run) {
     draw("line", { class: "need", x1: x(item.threshold), x2: x(item.threshold), y1: 0, y2: 12 }),
     draw("circle", { cx: x(item.threshold + item.margin), cy: 6, r: 4 }));
   return make("span", { class: "gauge", title: `${said}: ${number(item.margin, "+")}` }, picture,
-    make("span", { class: "num" }, `${item.score} / ${number(item.threshold)}  ${number(item.margin, "+")}`));
+    make("span", { class: "num" }, `${item.score} ${item.margin < 0 ? "<" : "≥"} ${number(item.threshold)}  (${number(item.margin, "+")})`));
 }
 
 function spent(item) {
-  return `${item.is_bound ? "~" : ""}${item.tokens} tokens  ${ms(item.seconds)} ms`;
+  return `${item.is_bound ? "~" : ""}${item.tokens} tokens · ${ms(item.seconds)} ms`;
 }
 
 function step(item, run) {
@@ -148,7 +148,7 @@ function head(run) {
   const large = run.engines[run.engines.length - 1];
   const field = (name) => (run.fields.find(([each]) => each === name) || [])[1];
   const tiles = [["answer", run.answer ?? "none"], ["steps", run.steps], ["output tokens", tokens],
-    run.engines.length > 1 && [`written by ${large}`, share(total(rows.filter((row) => row.engine === large), "output_tokens"), tokens)],
+    run.engines.length > 1 && [`of them by ${large}`, share(total(rows.filter((row) => row.engine === large), "output_tokens"), tokens)],
     ["thrown away", share(total(rows.filter((row) => row.fate !== "used"), "output_tokens"), tokens)],
     ["time", run.seconds === undefined ? "-" : `${run.seconds.toFixed(1)} s`],
     total(rows, "cost") > 0 && ["cost", total(rows, "cost").toPrecision(4)]];
@@ -209,7 +209,8 @@ function chart(run) {
   const picture = draw("svg", { class: "chart", viewBox: `0 0 730 ${28 + 22 * lines.length}`, role: "img", "aria-label": "Tokens by engine, purpose and fate; the table below has the numbers" },
     names, bars(["output_tokens", "output tokens", 170]), bars(["prompt_tokens", "prompt tokens", 460]));
   picture.querySelectorAll(".over").forEach((each) => hatch(picture, each));
-  const legend = make("p", { class: "legend" }, "plain: used", rows.some((row) => row.fate !== "used") && "  striped: thrown away, cut off or failed");
+  const legend = make("p", { class: "legend" }, make("span", {}, "plain: used"),
+    rows.some((row) => row.fate !== "used") && make("span", {}, "striped: thrown away, cut off or failed"));
   return [picture, legend];
 }
 
