@@ -91,7 +91,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     extras = project["optional-dependencies"]
     required, optional = (
         {IMPORTED_AS.get(name := re.match(r"[\w-]+", line).group(), name.replace("-", "_")) for line in lines}
-        for lines in (project["dependencies"], extras["bench"] + extras["train"])
+        for lines in (project["dependencies"], extras["bench"] + extras["serve"] + extras["train"])
     )
     assert foreign == required | optional
     for tree in trees:  # whoever lacks an extra must be able to import everything

@@ -11,6 +11,7 @@ import click
 
 from orchestrator.cli.source import config_flag, db_flag
 from orchestrator.cli.trace_html import html
+from orchestrator.cli.trace_serve import serve
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
@@ -149,3 +150,4 @@ def _exported(journal: Journal, name: str) -> dict[str, Any]:
 
 
 trace.add_command(html)
+trace.add_command(serve)
