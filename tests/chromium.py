@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -48,15 +49,16 @@ class Chromium:
         self._limit_s, self._number, self._left, self._session = limit_s, 0, b"", ""
         there, self._write = os.pipe()
         self._read, back = os.pipe()
-        command = [program, *_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"]
-        self._process = subprocess.Popen(  # the browser reads from 3 and writes to 4
-            ["sh", "-c", f'exec "$0" "$@" 3<&{there} 4>&{back}', *command],
-            pass_fds=(there, back),
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (there, back)]  # none of them is 3 or 4 itself
+        self._process = subprocess.Popen(
+            [program, *_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"],
+            close_fds=False,
+            preexec_fn=lambda: [os.dup2(end, number) for number, end in enumerate(ends, 3)],  # it reads 3 and writes 4
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(there)
-        os.close(back)
+        for end in (there, back, *ends):
+            os.close(end)
         tab = next(each for each in self.ask("Target.getTargets")["targetInfos"] if each["type"] == "page")
         attached = self.ask("Target.attachToTarget", targetId=tab["targetId"], flatten=True)
         self._session = attached["sessionId"]

@@ -14,7 +14,7 @@ _HOST = "127.0.0.1"
 
 
 @click.command("serve", epilog="Example: orchestrator trace serve --port 8010")
-@click.option("--port", type=click.IntRange(1, 65535), default=8010, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8010, show_default=True, help="Of 127.0.0.1.")
 @config_flag
 @db_flag
 def serve(port: int, **given: Any) -> None:

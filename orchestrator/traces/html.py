@@ -11,6 +11,7 @@ from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
 from json import dumps
+from typing import Any
 
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.fork import ancestors
@@ -27,7 +28,7 @@ def html(journal: Journal, name: str, other: str | None = None) -> str:
     Raises UnknownName or UserError, as `Journal.run` does.
     """
     runs = [journal.run(each) for each in (name, other) if each is not None]
-    told = {"runs": [shown(run, ancestors(journal, run)) for run in runs]}
+    told: dict[str, Any] = {"runs": [shown(run, ancestors(journal, run)) for run in runs]}
     if len(runs) == 2:
         told["parting"] = parting(*runs)
     style, script = _file("page.css"), _file("page.js")
