@@ -96,6 +96,7 @@ class Chromium:
             self.ask(
                 "Emulation.setDeviceMetricsOverride", width=width, height=int(height), deviceScaleFactor=1, mobile=False
             )
+            self.read("scrollTo(0, 0), new Promise(requestAnimationFrame)")
             more["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         path.write_bytes(b64decode(self.ask("Page.captureScreenshot", format="png", **more)["data"]))
 

@@ -101,7 +101,7 @@ def test_a_step_is_opened_by_keys_and_says_why(browser: Chromium, page: Callable
     browser.press("j")
     browser.press("Enter", text="\r")
     browser.read("new Promise(done => setTimeout(done, 200))")
-    said = browser.read("document.querySelector('details[open] .why').innerText")
+    said = browser.read("document.querySelector('.why:not([hidden])').innerText")
     for words in ("rewrite large", "rated too low", "-5.0 (reading 2.0)", "keep", "digit 0-9", "Careful 1.", "judge"):
         assert words in said, words
     assert browser.read("document.activeElement.tagName") == "SUMMARY"

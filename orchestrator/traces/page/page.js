@@ -89,11 +89,14 @@ function step(item, run) {
       make("span", {}, gauge(item, run)),
       make("span", { class: "reason" }, reason),
       make("span", { class: "spent" }, spent(item))));
-  details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(why(item, run));
-  });
   const text = item.text === undefined ? make("p", { class: "text soft" }, "nothing was written") : make("p", { class: "text" }, item.text.trimEnd());
-  return item.node = make("article", { class: `step ${who(run, item.writer)}${fallen}`, id: item.id }, details, text);
+  const node = make("article", { class: `step ${who(run, item.writer)}${fallen}`, id: item.id }, details, text);
+  let behind;
+  details.addEventListener("toggle", () => {
+    if (!behind) node.append(behind = why(item, run));
+    behind.hidden = !details.open;
+  });
+  return item.node = node;
 }
 
 // ---- what is behind a candidate, drawn when it is opened
@@ -275,7 +278,8 @@ function difference() {
   const lines = [["status", (run) => run.status], ["answer", (run) => run.answer ?? "none"], ["steps", (run) => run.steps],
     ["output tokens", (run) => tokens(run)], ["of the largest engine", (run) => tokens(run, true)],
     ["prompt tokens", (run) => total(run.ledger || [], "prompt_tokens")],
-    ["seconds", (run) => (run.seconds === undefined ? "-" : Number(run.seconds.toFixed(2)))], ["cost", (run) => Number(total(run.ledger || [], "cost").toPrecision(4))]];
+    ["seconds", (run) => (run.seconds === undefined ? "-" : Number(run.seconds.toFixed(2)))],
+    runs.some((run) => total(run.ledger || [], "cost")) && ["cost", (run) => Number(total(run.ledger || [], "cost").toPrecision(4))]].filter(Boolean);
   const body = lines.map(([name, read]) => {
     const [one, two] = runs.map(read);
     const delta = typeof one === "number" && typeof two === "number" ? Number((two - one).toFixed(4)) : one === two ? "same" : "differs";
