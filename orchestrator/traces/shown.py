@@ -58,11 +58,11 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
         "fields": fields(stored),
         "engines": list(loads(stored.run.engines)),
         "items": _between(items, remarks(stored, tried)),
-        "noticed": [*_noticed(stored)],
+        "noticed": sorted(_noticed(stored), key=lambda each: each["step"]),
         "events": [{"step": event.step, "kind": event.kind, "reason": why} for event, why in untold(stored)],
         "others": [_call(call) for call in homes[stored.run.id].left()],
         "settings": loads(stored.run.settings),
-        "ledger": rows,
+        "ledger": [_told_cached(row, loads(stored.run.engines)) for row in rows],
         "notes": [line.plain for line in ledger_notes(stored, rows)],
     }
     plain: dict[str, Any] = _plain(told)
@@ -170,6 +170,12 @@ def _noticed(stored: StoredRun) -> Iterator[dict[str, Any]]:
     for row in stored.decisions:
         if is_aside(row.door):
             yield {"step": row.step, "kind": row.door, **_decision(row)}
+
+
+def _told_cached(row: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the ledger, without its cached tokens where the server does not report any."""
+    reports = described.get(row["engine"], {}).get("cached_tokens")
+    return {**row, "cached_tokens": row["cached_tokens"] if reports else None}
 
 
 def _signal(row: SignalRow) -> dict[str, Any]:

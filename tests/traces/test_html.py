@@ -16,11 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import orchestrator as orc
+from orchestrator.behaviors import Add
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineUnavailable, UnknownName
+from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
+from orchestrator.monitors.stuck import Stuck
 from orchestrator.runtime.attempts import attempts
+from orchestrator.runtime.fork import fork
 from orchestrator.runtime.timeline import timeline
+from orchestrator.tools import tool
 from orchestrator.traces.html import html
 from orchestrator.traces.shown import parting, shown
 
@@ -179,3 +185,49 @@ def test_a_run_that_does_not_exist_is_refused_with_the_nearest_ones(routed: orc.
     run_id = routed.run("What?").run_id
     with pytest.raises(UnknownName, match=run_id):
         html(routed.journal, "zzz")
+
+
+def test_what_is_noticed_and_decided_aside_is_told_where_it_happened_and_in_a_list() -> None:
+    """An agent that calls a tool, under a monitor that notices and a mode."""
+
+    @tool(idempotent=True)
+    def look(what: str) -> str:
+        """Look at something."""
+        return f"a {what}"
+
+    small = ["<tool>look(pen)</tool>", "<tool>look(pen)</tool>", "<tool>look(pen)</tool>", r"\boxed{2}"]
+    options: dict[str, Any] = {"mode": "agentic", "monitors": [Stuck(repeats=2)], "tools": [look]}
+    with pipeline(small, ["Other.\n\n", r"\boxed{2}"], router="cascade", **options) as made:
+        page = shown(made.journal.run(made.run("Which?").run_id))
+    remarks = [each["remark"] for each in page["items"] if "remark" in each]
+    assert remarks[:2] == ["mode agentic", "stuck"]
+    assert [each["kind"] for each in page["noticed"]][:2] == ["mode", "stuck"]
+    observed = next(each for each in page["items"] if each.get("verdict") == "observed")
+    assert (observed["writer"], observed["text"], observed["tokens"]) == ("look", "a pen", 0)
+
+
+def test_a_fork_shows_the_steps_it_began_with_and_the_calls_of_the_run_that_wrote_them(routed: orc.Pipeline) -> None:
+    parent = routed.journal.run(routed.run("What?").run_id)
+    child = fork(routed.journal, parent, 2, settings=parent.run.settings, engines=parent.run.engines)
+    (page,) = told(html(routed.journal, child))["runs"]
+    assert [(each["verdict"], each["writer"], each["origin"]) for each in page["items"]] == [
+        ("inherited", "small", parent.run.id),
+        ("inherited", "large", parent.run.id),
+    ]
+    assert [call["purpose"] for call in page["items"][1]["calls"]] == ["rewrite"]
+    assert page["status"] == "unfinished" and ["fork of", parent.run.id] in page["fields"]
+
+
+def test_what_a_handbook_showed_and_what_was_cited_is_told(tmp_path: Path) -> None:
+    with Store(tmp_path / "handbook.db") as store:
+        book = Handbook(store)
+        book.apply([Add("behavior_sum", "Add the numbers from left to right.")])
+        with pipeline([r"By behavior_sum, \boxed{3}."], router="small", handbook=book) as made:
+            fields = dict(shown(made.journal.run(made.run("Add the numbers 1 and 2.").run_id))["fields"])
+    assert fields["shown"].startswith("behavior_sum, by ")
+    assert fields["cited"] == "behavior_sum"
+
+
+def test_cached_tokens_are_left_out_where_the_server_reports_none(routed: orc.Pipeline) -> None:
+    rows = shown(routed.journal.run(routed.run("What?").run_id))["ledger"]
+    assert rows and all("cached_tokens" not in row for row in rows)

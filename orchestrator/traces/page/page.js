@@ -72,7 +72,7 @@ function gauge(item, run) {
 }
 
 function spent(item) {
-  return `${item.is_bound ? "~" : ""}${item.tokens} tokens · ${ms(item.seconds)} ms`;
+  return item.verdict === "observed" ? `${ms(item.seconds)} ms` : `${item.is_bound ? "~" : ""}${item.tokens} tokens · ${ms(item.seconds)} ms`;
 }
 
 function step(item, run) {
@@ -230,7 +230,8 @@ function hatch(picture, over) {
 
 function ledger(run) {
   const rows = run.ledger || [];
-  const cells = (names, own) => [...names, total(own, "calls"), total(own, "prompt_tokens"), total(own, "cached_tokens"),
+  const cells = (names, own) => [...names, total(own, "calls"), total(own, "prompt_tokens"),
+    own.some((row) => row.cached_tokens !== undefined) ? total(own, "cached_tokens") : "-",
     (total(own, "uncertain") ? "~" : "") + total(own, "output_tokens"), total(own, "seconds").toFixed(2), total(own, "cost").toPrecision(4)];
   const titles = ["engine", "purpose", "fate", "calls#", "prompt#", "cached#", "output#", "s#", "cost#"];
   const lines = rows.map((row) => ({ cells: cells([row.engine, row.purpose, row.fate], [row]) }));
