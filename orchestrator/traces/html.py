@@ -8,6 +8,7 @@ this script and this style, by their hashes, and fetch nothing.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from json import dumps
@@ -17,7 +18,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.runtime.fork import ancestors
 from orchestrator.traces.shown import parting, shown
 
-__all__ = ["html"]
+__all__ = ["drawn", "html"]
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -31,6 +32,11 @@ def html(journal: Journal, name: str, other: str | None = None) -> str:
     told: dict[str, Any] = {"runs": [shown(run, ancestors(journal, run)) for run in runs]}
     if len(runs) == 2:
         told["parting"] = parting(*runs)
+    return drawn(told)
+
+
+def drawn(told: Mapping[str, Any]) -> str:
+    """Return the page of `runs`, one or two as `shown` tells them, and of their `parting`, if there are two."""
     style, script = _file("page.css"), _file("page.js")
     parts = {"@@POLICY@@": _policy(style, script), "@@STYLE@@": style, "@@SCRIPT@@": script}
     page = _file("page.html")
