@@ -64,6 +64,7 @@ class Chromium:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.ask(f"{domain}.enable")
+        self.ask("Performance.enable", timeDomain="threadTicks")
 
     def open(self, address: str) -> None:
         """Open a page and wait until it has loaded."""
@@ -79,6 +80,11 @@ class Chromium:
         said = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
+
+    def busy_s(self) -> float:
+        """Return how long the page's thread has computed since its process began, and nothing else did."""
+        metrics = self.ask("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
     def press(self, key: str, code: str = "", text: str | None = None) -> None:
         """Press and release a key, such as `j`, or `Enter` with its text."""

@@ -31,7 +31,7 @@ _SETTINGS = {
     "allow_download": False,
     "default_page_size": 50,
     "facet_time_limit_ms": 1000,
-    "sql_time_limit_ms": 10_000,
+    "sql_time_limit_ms": 5000,
     "suggest_facets": False,
     "truncate_cells_html": 400,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -161,7 +160,7 @@ def longer(run: StoredRun, times: int) -> StoredRun:
 
 
 def test_a_thousand_steps_are_small_quick_and_smooth(browser: Chromium, tmp_path: Path) -> None:
-    """At most 3 MB, interactive within a second, and scrolled through at twenty frames a second and more."""
+    """At most 3 MB, interactive within a second of work, and a frame of scrolling is a twentieth of one."""
 
     def small(request: Any) -> str:
         done = bytes(request.prompt.ids()).count(b"\n\n")
@@ -179,16 +178,13 @@ def test_a_thousand_steps_are_small_quick_and_smooth(browser: Chromium, tmp_path
     page.write_text(drawn({"runs": [told]}), encoding="utf-8")
     assert told["steps"] == 1000 and len(told["items"]) > 1500
     assert page.stat().st_size <= 3_000_000
-    took_ms = []
-    for _ in range(3):  # the best of three is the page, the rest is what else the machine does
-        browser.open(page.as_uri())
-        took_ms.append(browser.read("performance.timing.domInteractive - performance.timing.navigationStart"))
+    browser.open(page.as_uri())
+    opened = browser.busy_s()
     assert browser.read("document.querySelectorAll('.step').length") >= 1000
-    assert min(took_ms) <= 1000
-    frames = browser.read(
-        "new Promise(done => { let last = performance.now(); const took = [];"
-        "const frame = (now) => { took.push(now - last); last = now; scrollBy(0, 2000);"
-        "if (took.length < 40) requestAnimationFrame(frame); else done(took) }; requestAnimationFrame(frame) })"
+    assert opened <= 1
+    browser.read(
+        "new Promise(done => { let left = 40; const frame = () => { scrollBy(0, 1000);"
+        "if (left-- > 0) requestAnimationFrame(frame); else done() }; requestAnimationFrame(frame) })"
     )
-    assert median(frames) <= 50
+    assert (browser.busy_s() - opened) / 40 <= 1 / 20
     assert browser.trouble == []
