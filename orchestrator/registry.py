@@ -12,10 +12,15 @@ from orchestrator.errors import UnknownName, UserError
 __all__ = ["by_class", "find", "foreign", "names"]
 
 
+@cache
+def _installed(kind: str) -> tuple[EntryPoint, ...]:
+    """Return what packages have registered; read once, as it opens a file of every package that is installed."""
+    return tuple(entry_points(group=f"orchestrator.{kind}"))
+
+
 def _known(kind: str, ours: Mapping[str, str]) -> dict[str, EntryPoint]:
-    group = f"orchestrator.{kind}"
-    known = {point.name: point for point in entry_points(group=group)}
-    return known | {name: EntryPoint(name, target, group) for name, target in ours.items()}
+    known = {point.name: point for point in _installed(kind)}
+    return known | {name: EntryPoint(name, target, f"orchestrator.{kind}") for name, target in ours.items()}
 
 
 def names(kind: str, ours: Mapping[str, str]) -> list[str]:
@@ -45,12 +50,8 @@ def find(kind: str, name: str, ours: Mapping[str, str]) -> Any:
 
 @cache
 def foreign(kind: str) -> Mapping[str, tuple[str, str]]:
-    """Return what installed packages have registered: by target, "module:object", the name and the package's version.
-
-    Read once: it opens a file of every installed package.
-    """
-    points = entry_points(group=f"orchestrator.{kind}")
-    return {point.value: (point.name, point.dist.version if point.dist else "") for point in points}
+    """Return what packages have registered: by target, "module:object", the name and the package's version."""
+    return {point.value: (point.name, point.dist.version if point.dist else "") for point in _installed(kind)}
 
 
 def _package(point: EntryPoint) -> str:

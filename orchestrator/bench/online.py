@@ -35,15 +35,15 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Status, Task
 
-__all__ = ["ARMS", "HELD_OUT", "LEARNS", "NONE", "SECOND", "SHUFFLED", "Online", "OnlinePlan"]
+__all__ = ["ARMS", "HELD_OUT", "LEARNED", "NONE", "SECOND", "SHUFFLED", "Online", "OnlinePlan"]
 
-NONE, LEARNS, SHUFFLED = ARMS = ("no handbook", "handbook", "shuffled")
+NONE, LEARNED, SHUFFLED = ARMS = ("no handbook", "handbook", "shuffled")
 """What each task is answered with."""
 SECOND = ("guided", "revised")
 """Second attempts behind the answer without a handbook."""
 HELD_OUT = "held out, "
 """Begins the name of an arm that answers the tasks that nothing is learned from."""
-BOOK, TWIN = "handbook.db", "shuffled.db"
+_BOOK, _TWIN = "handbook.db", "shuffled.db"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class Online:
         self._tasks, self._held_out = _drawn(plan)
         self._online_arms = (*ARMS, *(SECOND if plan.second else ()))
         self._behind = tuple(HELD_OUT + arm for arm in ARMS)
-        self._stores = {name: Store(folder.path / name) for name in (BOOK, TWIN)}
-        self._book, self._twin = Handbook(self._stores[BOOK]), Handbook(self._stores[TWIN])
+        self._stores = {name: Store(folder.path / name) for name in (_BOOK, _TWIN)}
+        self._book, self._twin = Handbook(self._stores[_BOOK]), Handbook(self._stores[_TWIN])
         given: dict[str, Any] = {"router": pipeline.router, "calibration": pipeline.calibration, "seed": plan.seed}
         self._arms = {
             prefix + arm: pipeline.but(
@@ -120,7 +120,7 @@ class Online:
 
     async def _test_then_learn(self, task: Task) -> list[Sample]:
         found = {arm: [await self._answered(arm, task)] for arm in ARMS}
-        (first,), (tested,) = found[NONE], found[LEARNS]
+        (first,), (tested,) = found[NONE], found[LEARNED]
         told: dict[str, dict[str, int]] = {}
         if self._second is not None:
             for attempt in (await self._second.guided(first.run.id), await self._second.revised(first.run.id)):
@@ -129,7 +129,7 @@ class Online:
         learnt = await self._learnt(tested, is_right=self._reward(task, answer_of(tested)) >= 1)
         behaviors = self._book.behaviors()
         lay(self._twin, shuffled(behaviors))
-        told[LEARNS] = of_learning(learnt, behaviors)
+        told[LEARNED] = of_learning(learnt, behaviors)
         return [self._sample(arm, task, runs, told.get(arm, {})) for arm, runs in found.items()]
 
     async def _learnt(self, tested: StoredRun, *, is_right: bool) -> Learnt:

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.bench.columns import columns, wrapped
-from orchestrator.bench.online import ARMS, HELD_OUT, LEARNS, NONE, SECOND, SHUFFLED
+from orchestrator.bench.online import ARMS, HELD_OUT, LEARNED, NONE, SECOND, SHUFFLED
 from orchestrator.bench.sample import Sample
 from orchestrator.intervals import Interval, paired, paired_means, wilson
 
@@ -105,15 +105,15 @@ def _less(
 
 def _learning(arms: Arms) -> str:
     """Return in words what was learned and what that took, what was shown and cited."""
-    told = [each.handbook for each in arms[LEARNS]]
+    told = [each.handbook for each in arms[LEARNED]]
     added, refused, unusable = (sum(each.get(name, 0) for each in told) for name in ("added", "refused", "unusable"))
-    output, prompt = (fmean(_learned(each, kind) for each in arms[LEARNS]) for kind in ("output", "prompt"))
+    output, prompt = (fmean(_learned(each, kind) for each in arms[LEARNED]) for kind in ("output", "prompt"))
     lines = [
-        f"Learning, which is not in the tokens of `{LEARNS}`: {output:.1f} output and {prompt:.1f} prompt tokens per "
+        f"Learning, which is not in the tokens of `{LEARNED}`: {output:.1f} output and {prompt:.1f} prompt tokens per "
         f"task. From {len(told)} runs: behaviors added {added}, proposals refused {refused}, runs whose proposals "
         f"could not be read {unusable}."
     ]
-    for arm in (LEARNS, SHUFFLED):
+    for arm in (LEARNED, SHUFFLED):
         shown, cited = (fmean(each.handbook.get(name, 0) for each in arms[arm]) for name in ("shown", "cited"))
         lines.append(f"`{arm}`: {shown:.1f} behaviors shown per task, {cited:.1f} of them cited.")
     if attempted := {arm: sum(each.handbook["attempted"] for each in arms[arm]) for arm in SECOND if arm in arms}:

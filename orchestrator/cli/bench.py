@@ -11,6 +11,8 @@ import click
 
 from orchestrator.cli.bench_handbook import bench_handbook, report_handbook
 from orchestrator.cli.source import engine_flags, open_source, run_flags
+from orchestrator.cli.workload import workload as workload_of
+from orchestrator.cli.workload import workload_flag
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,13 +46,7 @@ def _with_report_flags(command: Any) -> Any:
 
 
 @bench.command(epilog="Example: orchestrator bench run --workload chain.jsonl:scorer=numeric --policies specreason")
-@click.option(
-    "--workload",
-    default="random-calculation",
-    metavar="NAME[:KEY=VALUE...]|FILE.jsonl",
-    show_default=True,
-    help="Tasks with answers: see `bench list`.",
-)
+@workload_flag
 @click.option(
     "--policies",
     default=_POLICIES,
@@ -100,7 +96,6 @@ async def _run(given: Mapping[str, Any]) -> int:
     from orchestrator.bench.spec import COMMA, outside
     from orchestrator.bench.where import where
     from orchestrator.cli.progress import BenchProgress
-    from orchestrator.cli.workload import workload as workload_of
     from orchestrator.config import RunOptions
 
     workload = workload_of(given["workload"])

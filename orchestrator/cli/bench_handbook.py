@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.source import agent_flags, engine_flags, open_source, router_flags, run_flags
+from orchestrator.cli.workload import workload as workload_of
+from orchestrator.cli.workload import workload_flag
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.folder import Folder
+    from orchestrator.bench.online import OnlinePlan
+    from orchestrator.bench.workloads.base import Workload
+    from orchestrator.runtime.pipeline import Pipeline
 
 __all__ = ["bench_handbook", "report_handbook"]
 
@@ -29,13 +36,7 @@ _REFUSED = {
     "handbook",
     epilog="Example: orchestrator bench handbook --workload tasks.jsonl --tasks 60 --held-out 30 --out results/mine",
 )
-@click.option(
-    "--workload",
-    default="random-calculation",
-    metavar="NAME[:KEY=VALUE...]|FILE.jsonl",
-    show_default=True,
-    help="Tasks with answers: see `bench list`.",
-)
+@workload_flag
 @click.option("--tasks", default=60, type=click.IntRange(1), show_default=True, help="To learn from, one by one.")
 @click.option("--held-out", default=30, type=click.IntRange(0), show_default=True, help="Others, answered at the end.")
 @click.option("--split", metavar="NAME", help="train, calibration or report; report, and of a file all, unless given.")
@@ -73,17 +74,20 @@ def bench_handbook(ctx: click.Context, /, **given: Any) -> None:
 
 
 async def _run(given: Mapping[str, Any]) -> None:
-    from dataclasses import asdict
-    from json import loads
-
     from orchestrator.bench.folder import Folder
-    from orchestrator.bench.online import Online, OnlinePlan
-    from orchestrator.bench.where import where
-    from orchestrator.cli.bench import shared_settings
-    from orchestrator.cli.progress import RunBar
-    from orchestrator.cli.workload import workload as workload_of
-    from orchestrator.handbook.exchange import line
 
+    workload, split = _tasks(given)
+    folder = Folder(given["out"])
+    db = given["db"] or (None if given["pipeline"] else str(folder.journal))
+    pipeline, _ = await open_source({**given, "db": db})
+    async with pipeline:
+        with folder.held():
+            await _fill(folder, pipeline, _plan(given, workload, split, pipeline), is_quiet=given["quiet"])
+        report_handbook(folder)
+
+
+def _tasks(given: Mapping[str, Any]) -> tuple[Workload, str]:
+    """Return what the tasks are drawn from, and the split. Raises UserError, also for flags that have no place here."""
     for flag, why in _REFUSED.items():
         if given[flag] is not None:
             raise UserError(f"bench handbook {why}: leave out --{flag}")
@@ -91,10 +95,13 @@ async def _run(given: Mapping[str, Any]) -> None:
     split = given["split"] or workload.splits[-1]
     if split not in workload.splits:
         raise UserError(f"--split {split}: {workload.name} has {', '.join(workload.splits)}")
-    folder = Folder(given["out"])
-    db = given["db"] or (None if given["pipeline"] else str(folder.journal))
-    pipeline, _ = await open_source({**given, "db": db})
-    plan = OnlinePlan(
+    return workload, split
+
+
+def _plan(given: Mapping[str, Any], workload: Workload, split: str, pipeline: Pipeline) -> OnlinePlan:
+    from orchestrator.bench.online import OnlinePlan
+
+    return OnlinePlan(
         workload=workload,
         split=split,
         tasks=given["tasks"],
@@ -102,24 +109,31 @@ async def _run(given: Mapping[str, Any]) -> None:
         seed=loads(pipeline.settings)["seed"],
         second=given["second_attempts"],
     )
-    async with pipeline:
-        found = await pipeline.start()
-        settings = {**plan.settings(), "recall": asdict(pipeline.recall), "pipeline": shared_settings(pipeline)}
-        models = {name: can.model for name, can in found.items()}
-        with folder.held():
-            folder.begin({**settings, "engines": list(pipeline.engines), "models": models})
-            online = Online(pipeline, plan, folder)
-            bar = RunBar(online.due, is_quiet=given["quiet"])
-            if online.due:
-                served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
-                folder.went_on({**where(), "engines": served})
-            try:
-                await online.run(bar.advance)
-                folder.write("handbook.jsonl", "".join(f"{line(each)}\n" for each in online.learned()))
-            finally:
-                bar.end()
-                online.close()
-        report_handbook(folder)
+
+
+async def _fill(folder: Folder, pipeline: Pipeline, plan: OnlinePlan, *, is_quiet: bool) -> None:
+    """Make the samples that a folder lacks, and write down what was learned."""
+    from orchestrator.bench.online import Online
+    from orchestrator.bench.where import where
+    from orchestrator.cli.bench import shared_settings
+    from orchestrator.cli.progress import RunBar
+    from orchestrator.handbook.exchange import line
+
+    found = await pipeline.start()
+    settings = {**plan.settings(), "recall": asdict(pipeline.recall), "pipeline": shared_settings(pipeline)}
+    models = {name: can.model for name, can in found.items()}
+    folder.begin({**settings, "engines": list(pipeline.engines), "models": models})
+    online = Online(pipeline, plan, folder)
+    bar = RunBar(online.due, is_quiet=is_quiet)
+    if online.due:
+        served = {name: f"{can.server}, {can.model}" for name, can in found.items()}
+        folder.went_on({**where(), "engines": served})
+    try:
+        await online.run(bar.advance)
+        folder.write("handbook.jsonl", "".join(f"{line(each)}\n" for each in online.learned()))
+    finally:
+        bar.end()
+        online.close()
 
 
 def report_handbook(folder: Folder) -> None:

@@ -14,6 +14,7 @@ import click
 
 from orchestrator.cli.source import config_flag, db_flag, engine_flags, run_flags
 from orchestrator.errors import UserError
+from orchestrator.types import Status
 
 if TYPE_CHECKING:
     from orchestrator.exports.choosing import Chosen, Wanted
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_STATUSES = ("completed", "no_answer", "budget", "degraded", "failed")
-_WHOLE = ("completed", "degraded")
+_STATUSES = tuple(Status)
 
 
 def _chosen_flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +30,9 @@ def _chosen_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     flags = (
         click.argument("names", metavar="[RUN|last]...", nargs=-1),
         click.option("--batch", default="", metavar="NAME", help="Only runs whose batch begins like this."),
-        click.option("--status", multiple=True, type=click.Choice(_STATUSES), help="Ended like this; may be repeated."),
+        click.option(
+            "--status", multiple=True, type=click.Choice([*map(str, Status)]), help="Ended like this; may be repeated."
+        ),
         click.option("--since", metavar="TIME", help="Begun then or later: 2026-11-27, or 2026-11-27T14:30."),
         click.option("--until", metavar="TIME", help="Begun before."),
         click.option(
@@ -184,7 +186,9 @@ async def _reverse(options: Reverse, wanted: Wanted, given: Mapping[str, Any]) -
 
 
 def _export(
-    given: Mapping[str, Any], make: Callable[[Chosen], Iterable[dict[str, Any]]], statuses: tuple[str, ...] = _WHOLE
+    given: Mapping[str, Any],
+    make: Callable[[Chosen], Iterable[dict[str, Any]]],
+    statuses: tuple[Status, ...] | None = None,
 ) -> None:
     from orchestrator.cli.stored import open_journal
     from orchestrator.exports.choosing import chosen, lines_of
@@ -194,12 +198,12 @@ def _export(
         _put(given, lines_of(chosen(journal, wanted, left), make, left), left)
 
 
-def _wanted(given: Mapping[str, Any], statuses: tuple[str, ...]) -> Wanted:
-    """Return which runs are asked for; `statuses` unless the flag names some. Checks where lines are to go, too."""
+def _wanted(given: Mapping[str, Any], statuses: tuple[Status, ...] | None) -> Wanted:
+    """Return which runs are asked for; `statuses` unless the flag names some, None for whole runs. Checks where lines
+    are to go, too."""
     from orchestrator.bench.workloads.owner import split_of
-    from orchestrator.exports.choosing import Wanted
+    from orchestrator.exports.choosing import WHOLE, Wanted
     from orchestrator.learning.files import check_out
-    from orchestrator.types import Status
 
     if given["out"] is not None:
         check_out(given["out"], [Path(each) for each in (given["db"], given["config"]) if each is not None])
@@ -209,7 +213,7 @@ def _wanted(given: Mapping[str, Any], statuses: tuple[str, ...]) -> Wanted:
         split=given["split"],
         names=given["names"],
         batch=given["batch"],
-        statuses=tuple(map(Status, given["status"] or statuses)),
+        statuses=tuple(map(Status, given["status"])) or statuses or WHOLE,
         **times,
     )
 
@@ -223,7 +227,7 @@ def _time(flag: str, text: str) -> float:
 
 def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counter[str]) -> None:
     """Write the lines, and tell what is left out. Raises UserError, and writes nothing, if there is no line."""
-    from orchestrator.cli.streams import note, say_json
+    from orchestrator.cli.streams import counted, note, say_json
     from orchestrator.learning.files import write
 
     first = next(lines, None)
@@ -236,9 +240,9 @@ def _put(given: Mapping[str, Any], lines: Iterator[dict[str, Any]], left: Counte
                 say_json(line)
                 number += 1
     for why, runs in left.most_common() if not given["quiet"] else ():
-        note(f"{runs} run{'' if runs == 1 else 's'} left out: {why}")
+        note(f"{counted(runs, 'run')} left out: {why}")
     if first is None:
         found = left.most_common(1)
         raise UserError(f"nothing to export: {f'of most runs, {found[0][0]}' if found else 'the journal holds no run'}")
     if not given["quiet"]:
-        note(f"{number} line{'' if number == 1 else 's'}" + (f" in {given['out']}" if given["out"] else ""))
+        note(counted(number, "line") + (f" in {given['out']}" if given["out"] else ""))

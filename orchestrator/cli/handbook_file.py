@@ -1,4 +1,4 @@
-"""Which handbook a command is about: its flags, and the file opened."""
+"""Which handbook a command is about, and what of it: its flags, the file opened, and what else they name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from orchestrator.cli.source import config_flag, db_flag
 from orchestrator.errors import StoreError, UserError
 
 if TYPE_CHECKING:
+    from orchestrator.engines.embedding import EmbeddingSpec
     from orchestrator.memory.handbook import Handbook
 
-__all__ = ["counted", "handbook_flag", "handbook_flags", "name_flag", "reading", "writing"]
+__all__ = ["embedding_of", "handbook_flag", "handbook_flags", "name_flag", "named", "reading", "writing"]
+
+_DIGITS = 18
+"""Of the largest number that SQLite can be asked for."""
 
 name_flag = click.option(
     "--name", default="default", show_default=True, metavar="NAME", help="Which handbook of the file."
@@ -51,9 +55,18 @@ def writing(given: Mapping[str, Any], *, makes: bool = False) -> Iterator[Handbo
         yield Handbook(store, given["name"])
 
 
-def counted(number: int, noun: str) -> str:
-    """Return how many there are of what."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def named(text: str) -> int | str:
+    """Return a number as one: of a behavior or a change; anything else is a name, a number that none can have, too."""
+    from orchestrator.visible import visible
+
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else visible(text)
+
+
+def embedding_of(given: Mapping[str, Any]) -> EmbeddingSpec | None:
+    """Return the embedding of the configuration; None where there is none."""
+    from orchestrator.config import load
+
+    return load(given["config"]).embedding
 
 
 def _path(given: Mapping[str, Any]) -> Path | str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.handbook_file import counted, handbook_flag, handbook_flags, name_flag, reading, writing
+from orchestrator.cli.handbook_file import handbook_flag, handbook_flags, name_flag, reading, writing
 from orchestrator.cli.learner import learner_of, learning_flags
 from orchestrator.cli.source import engine_flags
+from orchestrator.cli.streams import counted, fail, note, say
 
 __all__ = ["curate", "learn"]
 
@@ -29,7 +30,6 @@ def learn(number: int, **given: Any) -> int:
     from twice. Exit code 1 if nothing of what the engine wrote could be read.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
-    from orchestrator.cli.streams import note
 
     try:
         return run_until_done(_learn(number, given))
@@ -40,8 +40,7 @@ def learn(number: int, **given: Any) -> int:
 
 async def _learn(number: int, given: Mapping[str, Any]) -> int:
     from orchestrator.cli.source import open_source
-    from orchestrator.cli.streams import fail
-    from orchestrator.learning.strategist import OWN
+    from orchestrator.learning.looks import OWN
     from orchestrator.memory.handbook import Handbook
     from orchestrator.memory.store import Store
 
@@ -70,7 +69,6 @@ def curate(most: int, min_uses: int, dry_run: bool, **given: Any) -> None:
     used yet.
     """
     from orchestrator.behaviors import Merge
-    from orchestrator.cli.streams import note, say
     from orchestrator.learning.curating import planned
 
     with reading(given) if dry_run else writing(given) as book:

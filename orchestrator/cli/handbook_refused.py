@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.handbook_file import counted, handbook_flags, reading, writing
+from orchestrator.cli.handbook_file import handbook_flags, reading, writing
+from orchestrator.cli.streams import counted, note, say, say_json
+from orchestrator.errors import UnknownName
 
 if TYPE_CHECKING:
     from orchestrator.memory.refusals import Refusal
@@ -28,13 +30,10 @@ def refused(numbers: tuple[int, ...], clear: bool, as_json: bool, **given: Any) 
 
     With numbers, only those. Nothing of it is ever shown to an engine. `handbook admit N` lets one in.
     """
-    from orchestrator.cli.streams import note, say_json
-    from orchestrator.errors import UnknownName
-
     with (writing if clear else reading)(given) as book:
         found = [each for each in book.refused() if not numbers or each.number in numbers]
         if missing := {*numbers} - {each.number for each in found}:
-            raise UnknownName(f"nothing refused has the number {min(missing)}: `handbook refused` lists what has")
+            raise _unknown(min(missing))
         for each in found:
             if as_json:
                 say_json(each._asdict())
@@ -53,23 +52,24 @@ def admit(number: int, **given: Any) -> None:
     Whether it gives orders, holds an answer or says what is said already is for you to judge; it still has to be a
     behavior: a name, one line, not too long.
     """
-    from orchestrator.cli.streams import note
-    from orchestrator.errors import UnknownName
     from orchestrator.handbook.gates import Source, formed
     from orchestrator.handbook.proposals import Proposal
 
     with writing(given) as book:
         found = next((each for each in book.refused() if each.number == number), None)
         if found is None:
-            raise UnknownName(f"nothing refused has the number {number}: `handbook refused` lists what has")
+            raise _unknown(number)
         proposal = Proposal(found.name, found.instruction, found.section, found.polarity)
         add = formed(proposal, Source(run=found.run, task=found.task))
         change = book.admit(number, add, reason=f"let in by hand, refused before ({found.gate})")
     note(f"behavior {change.after[0].id} added")
 
 
+def _unknown(number: int) -> UnknownName:
+    return UnknownName(f"nothing refused has the number {number}: `handbook refused` lists what has")
+
+
 def _say(refusal: Refusal) -> None:
-    from orchestrator.cli.streams import say
     from orchestrator.visible import first_words
 
     when = f"{datetime.fromtimestamp(refusal.at_s):%Y-%m-%d %H:%M}"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.handbook_file import counted
-from orchestrator.cli.streams import note
+from orchestrator.cli.streams import counted, note
 from orchestrator.errors import OrchestratorError, UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.streams import note
+from orchestrator.cli.streams import counted, note
 from orchestrator.decisions import Decision
 from orchestrator.runtime.run import Decided, Kept
 from orchestrator.types import Event, StepKind
@@ -113,14 +113,14 @@ class Progress:
 
     def _summary(self, seconds: float) -> str:
         num_tasks = self._statuses.total()
-        parts = [f"{num_tasks} task{'' if num_tasks == 1 else 's'}"]
+        parts = [counted(num_tasks, "task")]
         parts += [f"{number} {status}" for status, number in sorted(self._statuses.items())]
         if self._correct:
             parts.append(f"{self._correct[True]} of {self._correct.total()} correct")
         if self._tokens and self._has_large:
             parts.append(f"large {self._large_tokens / self._tokens:.0%} of tokens")
         if self._bad:
-            parts.append(f"{self._bad} bad line{'' if self._bad == 1 else 's'}")
+            parts.append(counted(self._bad, "bad line"))
         if self._before:
             parts.append(f"{self._before} finished before")
         return " · ".join([*parts, f"{seconds:.1f} s"])

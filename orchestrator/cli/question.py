@@ -10,7 +10,7 @@ from orchestrator.cli.app import code_of
 from orchestrator.cli.approval import Person
 from orchestrator.cli.progress import StepLines
 from orchestrator.cli.results import record
-from orchestrator.cli.streams import fail, note, say, say_json
+from orchestrator.cli.streams import counted, fail, note, say, say_json
 from orchestrator.config import default_db
 from orchestrator.runtime.tasks import TaskLine
 from orchestrator.types import Status, Task
@@ -60,7 +60,7 @@ def _summary(result: RunResult, db: str, given: Mapping[str, Any]) -> str:
         show += ["--db", db]
     why = "" if result.status is Status.COMPLETED else f" ({result.reason})"
     steps = len(result.steps)
-    parts = [f"{result.status}{why}", f"{steps} step{'' if steps == 1 else 's'}"]
+    parts = [f"{result.status}{why}", counted(steps, "step")]
     if len(result.ledger.engines) > 1:
         parts.append(f"large {result.ledger.large_share:.0%} of tokens")
     return " · ".join([*parts, f"{result.seconds:.1f} s", f"run {result.run_id}", shlex.join(show)])

@@ -15,7 +15,19 @@ import click
 from orchestrator.errors import UserError
 from orchestrator.visible import visible
 
-__all__ = ["Unwritable", "abandon", "fail", "note", "prepare", "printing", "say", "say_json", "to_json", "writing"]
+__all__ = [
+    "Unwritable",
+    "abandon",
+    "counted",
+    "fail",
+    "note",
+    "prepare",
+    "printing",
+    "say",
+    "say_json",
+    "to_json",
+    "writing",
+]
 
 
 class Unwritable(UserError):
@@ -72,6 +84,11 @@ def say(text: str) -> None:
     """Print a result, made harmless to a terminal. Raises Unwritable."""
     with printing():
         click.echo(visible(text))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of what."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def to_json(value: Any) -> str:

@@ -6,13 +6,23 @@ import re
 from types import FunctionType
 from typing import TYPE_CHECKING
 
+import click
+
 from orchestrator.cli.source import load_object
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.bench.workloads.base import Workload
 
-__all__ = ["workload"]
+__all__ = ["workload", "workload_flag"]
+
+workload_flag = click.option(
+    "--workload",
+    default="random-calculation",
+    metavar="NAME[:KEY=VALUE...]|FILE.jsonl",
+    show_default=True,
+    help="Tasks with answers: see `bench list`.",
+)
 
 
 def workload(text: str) -> Workload:

@@ -41,6 +41,7 @@ class Hosted:
         self._prepare, self._work = prepare, work
         self._threads = threads
         self._server: Any = None
+        self._key = ""
         self._serving = threading.Lock()
 
     def serve(self) -> tuple[str, str]:

@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.looks import ASKED
-from orchestrator.learning.strategist import LEARNS
+from orchestrator.learning.looks import OWN
 from orchestrator.memory.base import BatchRun, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.opening import task_of
@@ -110,7 +109,7 @@ def _unfit(each: BatchRun, wanted: Wanted) -> str:
         return "they are of another batch"
     if not wanted.since_s <= run.created_s < wanted.until_s:
         return "they began at another time"
-    if run.batch.startswith((LEARNS, ASKED)):
+    if run.batch.startswith(OWN):
         return "they are questions of a learner, and no tasks"
     if run.batch == REVERSED:
         return "they are traces of `export reverse`"

@@ -22,7 +22,7 @@ from typing import Any
 
 from orchestrator.behaviors import Behavior, Merge, Retire
 from orchestrator.handbook.likeness import NEAR, SAME_MEANING, alike, words_in
-from orchestrator.handbook.worth import hopeless
+from orchestrator.handbook.worth import hopeless, worth
 
 __all__ = ["curated"]
 
@@ -46,7 +46,7 @@ def curated(
     deltas: list[Merge | Retire] = [Retire(id) for id in sorted(retired)]
     merged: list[Behavior] = []
     for group in _groups(left, vectors or {}):
-        stays = max(group, key=lambda each: (_worth(each), -each.id))
+        stays = max(group, key=lambda each: (worth(each), -each.id))
         gone = tuple(sorted(each.id for each in group if each is not stays))
         deltas += [Merge(stays.id, gone)] if gone else []
         merged.append(_joined(stays, group))
@@ -59,15 +59,11 @@ def _joined(stays: Behavior, group: Sequence[Behavior]) -> Behavior:
     return replace(stays, **counted)
 
 
-def _worth(behavior: Behavior) -> int:
-    return behavior.helpful - behavior.harmful
-
-
 def _over(behaviors: Sequence[Behavior], most: int) -> list[Behavior]:
     """Return what goes of the behaviors so that `most` are left, what is worth least first."""
     unused = sorted((each for each in behaviors if not each.uses), key=lambda each: -each.id)
     new = {each.id for each in unused[: most // _FOR_NEW]}
-    by_worth = sorted(behaviors, key=lambda each: (each.id in new, _worth(each), each.id))
+    by_worth = sorted(behaviors, key=lambda each: (each.id in new, worth(each), each.id))
     return by_worth[: max(0, len(behaviors) - most)]
 
 

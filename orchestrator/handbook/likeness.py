@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence, Set
 from math import hypot
 
-__all__ = ["NEAR", "SAME_MEANING", "alike", "cosine", "near", "words_in"]
+__all__ = ["NEAR", "SAME_MEANING", "alike", "cosine", "words_in"]
 
 NEAR = 0.85
 """Share of words that two instructions have in common from which on they say the same."""
@@ -28,11 +28,6 @@ def words_in(text: str) -> list[str]:
 def alike(one: Set[str], other: Set[str]) -> float:
     """Return how much two sets of words have in common, in [0, 1]; 1 for two empty ones (Jaccard)."""
     return len(one & other) / len(one | other) if one | other else 1.0
-
-
-def near(one: str, other: str) -> float:
-    """Return how much of their words two texts have in common, in [0, 1]; 1 for two without any."""
-    return alike({*words_in(one)}, {*words_in(other)})
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

@@ -13,19 +13,21 @@ from orchestrator.intervals import ONE_SIDED, wilson
 
 __all__ = ["hopeless", "worth"]
 
+_HALF = 0.5
+
 
 def worth(behavior: Behavior) -> int:
     """Return how many more runs a behavior helped than it harmed; 0 for one that nobody used."""
     return behavior.helpful - behavior.harmful
 
 
-def hopeless(behaviors: Iterable[Behavior], *, min_uses: int = 8, share: float = 0.5) -> list[Behavior]:
-    """Return the active behaviors with at least `min_uses` uses, of which helpful ones are at most `share` of those
-    that helped or harmed, with 95% confidence."""
+def hopeless(behaviors: Iterable[Behavior], *, min_uses: int = 8) -> list[Behavior]:
+    """Return the active behaviors with at least `min_uses` uses, of which helpful ones are at most half of
+    those that helped or harmed, with 95% confidence."""
     return [
         each
         for each in behaviors
         if each.is_active
         and each.uses >= min_uses
-        and wilson(each.helpful, each.helpful + each.harmful, ONE_SIDED).high <= share
+        and wilson(each.helpful, each.helpful + each.harmful, ONE_SIDED).high <= _HALF
     ]

@@ -17,7 +17,8 @@ from orchestrator.errors import EngineError, UnknownName, UserError
 from orchestrator.handbook.gates import Meaning, Passed, Refused, Source, formed, gated, normalised
 from orchestrator.handbook.prompts import line
 from orchestrator.handbook.proposals import Proposal
-from orchestrator.memory.handbook import Change, Handbook
+from orchestrator.memory.changes import Change
+from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.refusals import Refusal
 from orchestrator.runtime.meaning import embed
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from orchestrator.behaviors import Merge, Retire
 from orchestrator.errors import UserError
 from orchestrator.handbook.curating import curated
-from orchestrator.memory.handbook import Change, Handbook
+from orchestrator.memory.changes import Change
+from orchestrator.memory.handbook import Handbook
 
 __all__ = ["curate", "planned"]
 

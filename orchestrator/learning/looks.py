@@ -18,10 +18,12 @@ from orchestrator.runtime.resume import step_of
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import History, Status
 
-__all__ = ["ASKED", "Look", "Watched", "prefixes", "watched"]
+__all__ = ["ASKED", "OWN", "Look", "Watched", "prefixes", "watched"]
 
 ASKED = "train-monitor:"
 """How the batches begin whose runs are questions about other runs: nothing is learnt from those."""
+OWN = (LEARNS, ASKED)
+"""How the batches of runs begin that are no tasks of the user's, but questions of ours."""
 
 
 class Look(NamedTuple):
@@ -63,7 +65,7 @@ def prefixes(history: History) -> Iterator[History]:
 
 
 def _is_wanted(stored: StoredRun) -> bool:
-    return stored.outcome is not None and not stored.run.batch.startswith((ASKED, LEARNS))
+    return stored.outcome is not None and not stored.run.batch.startswith(OWN)
 
 
 def _watched(stored: StoredRun, kind: str, window: int, min_moves: int) -> Watched:

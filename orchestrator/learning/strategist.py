@@ -23,9 +23,11 @@ from orchestrator.handbook.proposals import Proposal, proposals_in
 from orchestrator.learning.adding import Adding
 from orchestrator.learning.judging import Judge
 from orchestrator.learning.lent import Lent
-from orchestrator.learning.looks import ASKED
-from orchestrator.memory.base import LEARNS, StoredRun
-from orchestrator.memory.handbook import Change, Handbook
+from orchestrator.learning.looks import OWN
+from orchestrator.ledger import Entry
+from orchestrator.memory.base import StoredRun
+from orchestrator.memory.changes import Change
+from orchestrator.memory.handbook import Handbook
 from orchestrator.runtime.opening import task_of
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
@@ -35,10 +37,8 @@ from orchestrator.runtime.tasks import fingerprint
 from orchestrator.think_tags import said
 from orchestrator.types import Message, Status, Task, question_of
 
-__all__ = ["LEARNS", "OWN", "UNSAID", "Learnt", "Strategist", "shortened"]
+__all__ = ["UNSAID", "Learnt", "Strategist", "shortened"]
 
-OWN = (LEARNS, ASKED)
-"""How the batches of runs begin that are no tasks of the user's, but questions of ours."""
 UNSAID: Any = object()
 """The outcome of a run is for the journal to know, or for a judge to say."""
 _TRACE_CHARS = 24_000
@@ -80,20 +80,6 @@ class _Outcome(NamedTuple):
 
 
 _GIVEN = {True: _Outcome(True), False: _Outcome(False), None: _Outcome(told="which nobody has checked")}
-
-
-class _Spent:
-    """Tokens of what was asked for one run."""
-
-    def __init__(self) -> None:
-        self.output_tokens = self.prompt_tokens = 0
-
-    def add(self, output_tokens: int, prompt_tokens: int) -> None:
-        self.output_tokens += output_tokens
-        self.prompt_tokens += prompt_tokens
-
-    def of(self, learnt: Learnt) -> Learnt:
-        return learnt._replace(output_tokens=self.output_tokens, prompt_tokens=self.prompt_tokens)
 
 
 class Strategist:
@@ -151,21 +137,26 @@ class Strategist:
         stored = self._stored(run)
         if why := self._idle(stored):
             return Learnt(stored.run.id, skipped=why)
-        spent = _Spent()
-        found = await self._outcome(stored, spent) if is_right is UNSAID else _GIVEN[is_right]
-        if found.skipped:
-            return spent.of(Learnt(stored.run.id, skipped=found.skipped))
-        try:
-            proposals = await self._proposals(stored, found, spent)
-        except ModelMisbehaved as error:
-            return spent.of(Learnt(stored.run.id, unusable=str(error)))
-        reason = ", ".join(filter(None, [f"learned from run {stored.run.id}", found.told]))
-        added = await self._adding.add(proposals, _source(stored), reason)
-        return spent.of(Learnt(stored.run.id, added.changes, added.refused, compared=added.compared))
+        spent = Entry()
+        learnt = await self._learnt(stored, is_right, spent)
+        return learnt._replace(output_tokens=spent.output_tokens, prompt_tokens=spent.prompt_tokens)
 
     def knows(self, run_id: str) -> bool:
         """Return whether it has learned from a run: then it does not again."""
         return self._adding.has_studied(run_id)
+
+    async def _learnt(self, stored: StoredRun, is_right: bool | None, spent: Entry) -> Learnt:
+        """Return what comes of a run; what is asked for that is added to `spent`."""
+        found = await self._outcome(stored, spent) if is_right is UNSAID else _GIVEN[is_right]
+        if found.skipped:
+            return Learnt(stored.run.id, skipped=found.skipped)
+        try:
+            proposals = await self._proposals(stored, found, spent)
+        except ModelMisbehaved as error:
+            return Learnt(stored.run.id, unusable=str(error))
+        reason = ", ".join(filter(None, [f"learned from run {stored.run.id}", found.told]))
+        added = await self._adding.add(proposals, _source(stored), reason)
+        return Learnt(stored.run.id, added.changes, added.refused, compared=added.compared)
 
     # ---- which runs
 
@@ -184,7 +175,7 @@ class Strategist:
             return "it failed"
         return "it was learned from before" if self.knows(stored.run.id) else ""
 
-    async def _outcome(self, stored: StoredRun, spent: _Spent) -> _Outcome:
+    async def _outcome(self, stored: StoredRun, spent: Entry) -> _Outcome:
         """Return what the journal knows of how a run ended, or else what the judge says."""
         assert stored.outcome is not None
         worth = self._pipeline.worth(stored)
@@ -194,14 +185,14 @@ class Strategist:
             return _Outcome(skipped="nobody says whether it was right: reward it, or have it judged")
         question = question_of(task_of(stored).messages)
         judged = await self._judging.judge(question, _trace(stored), stored.outcome.answer)
-        spent.add(judged.output_tokens, judged.prompt_tokens)
+        spent.add(Entry(output_tokens=judged.output_tokens, prompt_tokens=judged.prompt_tokens))
         if judged.is_right is None:
             return _Outcome(skipped=judged.told)
         return _Outcome(judged.is_right, told=judged.told, is_judged=True)
 
     # ---- what is asked
 
-    async def _proposals(self, stored: StoredRun, found: _Outcome, spent: _Spent) -> list[Proposal]:
+    async def _proposals(self, stored: StoredRun, found: _Outcome, spent: Entry) -> list[Proposal]:
         """Ask for behaviors, twice if need be. Raises ModelMisbehaved where neither text can be read."""
         question, trace = question_of(task_of(stored).messages), _trace(stored)
         told: dict[str, Any] = {"is_right": found.is_right, "is_judged": found.is_judged}
@@ -217,11 +208,10 @@ class Strategist:
             except ModelMisbehaved as again:
                 raise ModelMisbehaved(f"{again}{ended}") from None
 
-    async def _ask(self, messages: Sequence[Message], spent: _Spent) -> tuple[str, str]:
+    async def _ask(self, messages: Sequence[Message], spent: Entry) -> tuple[str, str]:
         """Return what the engine writes behind its thoughts, and how it was cut off, if it was."""
         result = await self._lent.ask(messages)
-        total = result.ledger.total()
-        spent.add(total.output_tokens, total.prompt_tokens)
+        spent.add(result.ledger.total())
         return said(result.text).strip(), f" ({result.reason})" if result.status is Status.BUDGET else ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.bench.folder import Folder
-from orchestrator.bench.online import ARMS, HELD_OUT, LEARNS, NONE, SECOND, SHUFFLED, Online, OnlinePlan
+from orchestrator.bench.online import ARMS, HELD_OUT, LEARNED, NONE, SECOND, SHUFFLED, Online, OnlinePlan
 from orchestrator.bench.online_table import table
 from orchestrator.bench.sample import Sample
 from orchestrator.bench.scoring import exact
@@ -87,11 +87,11 @@ async def test_a_task_is_answered_with_what_was_learned_before_it_and_never_from
         assert running.due == 0
         own = {each.name: each for each in running.learned()}
     # Red, green and blue are met for the first time; then red and green again.
-    assert [each.is_right for each in of(results, LEARNS)] == [False, False, False, True, True]
+    assert [each.is_right for each in of(results, LEARNED)] == [False, False, False, True, True]
     assert not any(each.is_right for arm in (NONE, SHUFFLED) for each in of(results, arm))
-    assert [each.handbook["added"] for each in of(results, LEARNS)] == [1, 1, 1, 0, 0]
+    assert [each.handbook["added"] for each in of(results, LEARNED)] == [1, 1, 1, 0, 0]
     # What is held out is answered with it, and neither learned from nor credited.
-    assert [each.is_right for each in of(results, HELD_OUT + LEARNS)] == [True] * 3
+    assert [each.is_right for each in of(results, HELD_OUT + LEARNED)] == [True] * 3
     assert [(each.helpful, each.harmful) for each in own.values()] == [(1, 0), (1, 0), (0, 0)]
     with Store(tmp_path / "results" / "shuffled.db") as store:
         twin = {each.name: each.instruction for each in Handbook(store).behaviors()}
@@ -127,7 +127,7 @@ async def test_second_attempts_go_beside_the_answer_without_a_handbook(tmp_path:
     assert all(each.handbook["attempted"] and each.handbook["output_tokens"] for each in guided)
     assert [each.uses["large"].calls for each in revised] == [2, 2]
     # What one question taught itself is not in the handbook that all share.
-    assert {each.run for each in own} == {each.run_id for each in of(results, LEARNS)}
+    assert {each.run for each in own} == {each.run_id for each in of(results, LEARNED)}
 
 
 async def test_too_few_tasks_and_the_same_question_twice_are_refused(tmp_path: Path) -> None:

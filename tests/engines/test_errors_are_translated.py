@@ -181,11 +181,13 @@ async def test_a_busy_server_is_unavailable(stub: StubServer, status: int) -> No
         ("7", 7, 7),
         ("0", 0, 0),
         ("-3", 0, 0),
-        (formatdate(time.time() + 3000, usegmt=True), 2000, 3000),
+        ("in 3000 s", 2000, 3000),
         (formatdate(0, usegmt=True), 0, 0),
     ],
 )
 async def test_retry_after_is_read_as_seconds_or_date(stub: StubServer, header: str, least: float, most: float) -> None:
+    if header == "in 3000 s":
+        header = formatdate(time.time() + 3000, usegmt=True)
     error = await refused(stub, Reply(status=503, headers={"Retry-After": header}, json={}))
     assert isinstance(error, EngineUnavailable)
     assert error.retry_after_s is not None

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.behaviors import Add, Behavior, Retire
 from orchestrator.handbook.gates import Meaning, Passed, Refused, Source, gated
-from orchestrator.handbook.likeness import cosine, near
+from orchestrator.handbook.likeness import alike, cosine, words_in
 from orchestrator.handbook.proposals import Proposal
 
 KNOWN = [Behavior(id=1, name="behavior_check", instruction="Check every digit of the sum again.")]
@@ -126,6 +126,6 @@ def test_a_cosine_is_of_directions(one: list[float], other: list[float], value: 
 
 
 def test_likeness_is_a_share_of_words() -> None:
-    assert near("Add one.", "add ONE") == 1.0
-    assert near("a b c", "a b d") == 0.5
-    assert (near("", ""), near("a", "")) == (1.0, 0.0)
+    assert words_in("Add one.") == words_in("add ONE") == ["add", "one"]
+    assert alike({*"abc"}, {*"abd"}) == 0.5
+    assert (alike({"a"}, {"a"}), alike(set(), set()), alike({"a"}, set())) == (1.0, 1.0, 0.0)

@@ -69,7 +69,10 @@ def begin(folder, arguments):
     if pid := os.fork():
         return pid
     os.chdir(folder)
-    app.main(arguments, prog_name="orchestrator")
+    try:
+        app.main(arguments, prog_name="orchestrator")
+    except SystemExit as ended:
+        os._exit(ended.code or 0)  # taking all the modules down takes longer than learning
 
 
 def is_over(pid):
@@ -114,6 +117,7 @@ class Programs:
 
     def end(self) -> None:
         """End the process."""
+        self._process.kill()
         self._process.communicate()
 
 

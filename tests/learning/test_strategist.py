@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from topics import Topic
 
 from orchestrator.behaviors import Add, Retire
 from orchestrator.engines.base import Request
@@ -98,24 +99,6 @@ async def test_what_a_gate_turns_away_is_told_and_the_rest_is_added(handbook: Ha
     (learnt,) = await learn(Said("Fine.", text), handbook, tmp_path / "journal.db")
     assert [each.gate for each in learnt.refused] == ["answer", "form"]
     assert [each.name for each in handbook.behaviors()] == ["behavior_carry_over"]
-
-
-class Meaning:
-    """Embeds by topic: what is carried lies one way, everything else another."""
-
-    def __init__(self, *, is_there: bool = True) -> None:
-        self.is_there, self.asked = is_there, list[str]()
-
-    async def space(self) -> str:
-        if not self.is_there:
-            raise EngineUnavailable("nothing answers", engine="embedding")
-        return "topics"
-
-    async def embed(self, texts: list[str]) -> list[list[float]]:
-        self.asked += texts
-        return [[1.0, 0.1] if "arry" in text else [0.0, 1.0] for text in texts]
-
-    async def close(self) -> None: ...
 
 
 def made(
@@ -272,7 +255,7 @@ def test_an_engine_that_fails_is_an_error_and_no_unusable_text(handbook: Handboo
 
 def test_what_means_the_same_is_turned_away_where_something_embeds(handbook: Handbook, tmp_path: Path) -> None:
     handbook.apply([Add("behavior_keep_ten", "Carry the ten along."), Add("behavior_look", "Look twice.")])
-    with made(Said("Fine.", GOOD), tmp_path, handbook, embedding=Meaning()) as pipeline:
+    with made(Said("Fine.", GOOD), tmp_path, handbook, embedding=Topic("arry")) as pipeline:
         learnt = Strategist(pipeline).learn(solved(pipeline))
     assert (learnt.new, learnt.compared) == ([], "words and meaning")
     assert [each.reason for each in learnt.refused] == ["behavior_carry_over means what behavior_keep_ten means"]
@@ -281,7 +264,7 @@ def test_what_means_the_same_is_turned_away_where_something_embeds(handbook: Han
 def test_where_nothing_can_be_embedded_words_are_compared_and_that_is_told(handbook: Handbook, tmp_path: Path) -> None:
     handbook.apply([Add("behavior_keep_ten", "Carry the ten along.")])
     with made(Said("Fine.", GOOD), tmp_path, handbook) as pipeline:
-        learnt = Strategist(pipeline, embedding=Meaning(is_there=False)).learn(solved(pipeline))
+        learnt = Strategist(pipeline, embedding=Topic("arry", is_there=False)).learn(solved(pipeline))
     assert len(learnt.new) == 1 and learnt.compared == "words, not by meaning: nothing answers"
 
 
@@ -323,7 +306,7 @@ def test_what_two_runs_teach_at_a_time_is_not_the_same_twice(handbook: Handbook,
     def differently(request: Request) -> str:
         return learns(request).replace("carry_over", "carry_a" if "40" in asked(request) else "carry_b")
 
-    with made(differently, tmp_path, handbook, embedding=Meaning()) as pipeline:
+    with made(differently, tmp_path, handbook, embedding=Topic("arry")) as pipeline:
         learnt = run_sync(both(pipeline))
     assert sorted(len(each.new) for each in learnt) == [0, 1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from json import loads
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.behaviors import Add, Retire
+from orchestrator.behaviors import Retire
 from orchestrator.decisions import Decision, Plan, keep, rollback
 from orchestrator.doors import Ask, Needs
 from orchestrator.engines.base import Request
@@ -20,7 +20,6 @@ from orchestrator.errors import UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
-from orchestrator.memory.store import Store
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.types import History, Message, Overlap, Step, Task
@@ -28,20 +27,6 @@ from orchestrator.types import History, Message, Overlap, Step, Task
 SUM = Task(messages=(Message("user", "Add the digits of 17 and 25."),), answer="42")
 STEPS = ("Think of circles.\n\n", "By behavior_draw_circles.\n\n", "Now carry on.\n\n", "Carry.\n\n", "\\boxed{42}")
 EACH = Recall(every="step", limit=2)
-
-
-@pytest.fixture
-def handbook(tmp_path: Path) -> Iterator[Handbook]:
-    with Store(tmp_path / "handbook.db") as store:
-        made = Handbook(store)
-        made.apply(
-            [
-                Add("behavior_add_digits", "Add the digits from the right."),
-                Add("behavior_carry_digits", "Carry when digits pass nine."),
-                Add("behavior_draw_circles", "Draw circles before angles."),
-            ]
-        )
-        yield made
 
 
 class Writes:

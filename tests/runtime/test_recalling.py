@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from json import loads
 from pathlib import Path
 from typing import Any
 
 import pytest
+from topics import Topic
 
 from orchestrator.behaviors import Add, Credit, Retire, Update
 from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Scripted
-from orchestrator.errors import EngineUnavailable, ResumeRefused, UserError
+from orchestrator.errors import ResumeRefused, UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.memory.handbook import Handbook
-from orchestrator.memory.store import Store
 from orchestrator.runtime.meaning import AT_ONCE
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint
@@ -26,20 +25,6 @@ from orchestrator.types import Message, Task
 
 SUM = Task.of("Add the digits of 17 and 25.")
 CITES = "By behavior_add_digits: \\boxed{42}"
-
-
-@pytest.fixture
-def handbook(tmp_path: Path) -> Iterator[Handbook]:
-    with Store(tmp_path / "handbook.db") as store:
-        made = Handbook(store)
-        made.apply(
-            [
-                Add("behavior_add_digits", "Add the digits from the right."),
-                Add("behavior_carry_digits", "Carry when digits pass nine."),
-                Add("behavior_draw_circles", "Draw circles before angles."),
-            ]
-        )
-        yield made
 
 
 class Died(Exception):
@@ -173,27 +158,8 @@ def test_the_caps_hold(handbook: Handbook, tmp_path: Path, options: dict[str, An
     assert [each["name"].removeprefix("behavior_") for each in told["behaviors"]] == names
 
 
-class Meaning:
-    """Embeds by topic: what is round lies one way, what is counted the other."""
-
-    def __init__(self, *, is_there: bool = True) -> None:
-        self.is_there, self.asked = is_there, list[str]()
-
-    async def space(self) -> str:
-        if not self.is_there:
-            raise EngineUnavailable("nothing answers", engine="embedding")
-        return "topics"
-
-    async def embed(self, texts: list[str]) -> list[list[float]]:
-        self.asked += texts
-        await asyncio.sleep(0)
-        return [[1.0, 0.0] if "ircle" in text or "round" in text else [0.0, 1.0] for text in texts]
-
-    async def close(self) -> None: ...
-
-
 def test_what_means_the_same_is_found_beside_what_shares_words(handbook: Handbook, tmp_path: Path) -> None:
-    meaning = Meaning()
+    meaning = Topic("ircle", "round")
     with made(Says(CITES), handbook, tmp_path, embedding=meaning, recall=Recall(limit=1)) as pipeline:
         told = events(pipeline, pipeline.run("How long is a round pond?").run_id)["recalled"]
         assert [each["name"] for each in told["behaviors"]] == ["behavior_draw_circles"]
@@ -206,7 +172,7 @@ def test_what_means_the_same_is_found_beside_what_shares_words(handbook: Handboo
 def test_what_a_run_could_not_embed_yet_is_said_and_is_found_by_its_words(handbook: Handbook, tmp_path: Path) -> None:
     handbook.apply(Add(f"behavior_n{number}", f"Count to {number}.") for number in range(AT_ONCE))
     handbook.apply([Add("behavior_peel_apples", "Peel apples thinly.")])
-    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(), recall=Recall(limit=1)) as pipeline:
+    with made(Says(CITES), handbook, tmp_path, embedding=Topic("ircle", "round"), recall=Recall(limit=1)) as pipeline:
         told = events(pipeline, pipeline.run("How are apples peeled?").run_id)["recalled"]
         assert told["by"] == "words and meaning, 4 not embedded yet"
         assert [each["name"] for each in told["behaviors"]] == ["behavior_peel_apples"]
@@ -216,7 +182,7 @@ def test_what_a_run_could_not_embed_yet_is_said_and_is_found_by_its_words(handbo
 
 def test_where_nothing_is_near_by_meaning_nothing_is_shown(handbook: Handbook, tmp_path: Path) -> None:
     recall = Recall(least=0.5)
-    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(), recall=recall) as pipeline:
+    with made(Says(CITES), handbook, tmp_path, embedding=Topic("ircle", "round"), recall=recall) as pipeline:
         for question, names in (
             ("How long is a round pond?", ["behavior_draw_circles"]),
             ("Circles, before angles?", ["behavior_draw_circles"]),  # shares words, and is told to be of another kind
@@ -250,7 +216,7 @@ def test_by_topic_all_of_the_tasks_topic_is_recalled_those_of_most_worth_first(
 async def test_runs_that_begin_at_once_embed_each_behavior_once_and_read_what_is_stored_once(
     handbook: Handbook, tmp_path: Path
 ) -> None:
-    meaning = Meaning()
+    meaning = Topic("ircle", "round")
     with made(Says(CITES), handbook, tmp_path, embedding=meaning) as pipeline:
         tasks = [f"How long is round pond {number}?" for number in range(4)]
         results = await asyncio.gather(*(pipeline.arun(task) for task in tasks))
@@ -269,7 +235,7 @@ def test_one_handbook_serves_all_runs_of_a_pipeline(tmp_path: Path) -> None:
 def test_where_nobody_can_embed_words_are_what_there_is_and_the_trace_says_so(
     handbook: Handbook, tmp_path: Path
 ) -> None:
-    with made(Says(CITES), handbook, tmp_path, embedding=Meaning(is_there=False)) as pipeline:
+    with made(Says(CITES), handbook, tmp_path, embedding=Topic("ircle", "round", is_there=False)) as pipeline:
         told = events(pipeline, pipeline.run(SUM).run_id)["recalled"]
     assert told["by"] == "words, not by meaning: nothing answers"
     assert [each["id"] for each in told["behaviors"]] == [1, 2]

@@ -188,7 +188,7 @@ def running(name: str) -> list[str]:
     ["while True: print('a' * 1000)", "'a' * (30 << 20)", "import sys\nwhile True: sys.stderr.write('a' * 9999)"],
 )
 async def test_what_is_printed_without_end_is_cut_while_it_is_read(code: str) -> None:
-    text = await seen(code)
+    text = await seen(code, Python(timeout_s=60, cpu_s=30))
     assert text.startswith("error: printed more than 1048576 bytes and was stopped")
     assert len(text) <= 4000 and "cut here" not in text  # what the whole would have been nobody knows
 
