@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator import engines, errors, learning, modes, monitors, routers, tools
+    from orchestrator import engines, errors, learning, modes, monitors, routers, tools, traces
     from orchestrator.ledger import Ledger, Price
     from orchestrator.runtime.embed import reasoning_node
     from orchestrator.runtime.pipeline import Pipeline
@@ -27,7 +27,7 @@ _HOMES = {
     "Task": "orchestrator.types",
     "reasoning_node": "orchestrator.runtime.embed",
 }
-_ROOMS = ("engines", "errors", "learning", "modes", "monitors", "routers", "tools")
+_ROOMS = ("engines", "errors", "learning", "modes", "monitors", "routers", "tools", "traces")
 
 __all__ = [
     "Budget",
@@ -49,6 +49,7 @@ __all__ = [
     "reasoning_node",
     "routers",
     "tools",
+    "traces",
 ]
 
 

@@ -45,6 +45,8 @@ def copy(tmp_path: Path) -> Path:
         ("memory/base.py", "import aiohttp"),
         ("runtime/calls.py", "import httpx"),
         ("runtime/calls.py", "import orchestrator.learning.rows"),
+        ("runtime/calls.py", "import orchestrator.traces.html"),
+        ("traces/html.py", "import orchestrator.learning.rows"),
         ("learning/rows.py", "import orchestrator.bench.spec"),
         ("learning/rows.py", "import orchestrator.exports.lines"),
         ("exports/lines.py", "import orchestrator.bench.spec"),

@@ -16,7 +16,8 @@ from typing import Any
 
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.fork import ancestors
-from orchestrator.traces.shown import parting, shown
+from orchestrator.traces.parting import parting
+from orchestrator.traces.shown import shown
 
 __all__ = ["drawn", "html"]
 

@@ -15,10 +15,9 @@ Every text is made visible, so that no letter of an engine's reorders or hides a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from json import loads
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.memory.base import CallRow, DecisionRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt
@@ -28,18 +27,10 @@ from orchestrator.runtime.remarks import Remark, is_aside, remarks, told_between
 from orchestrator.runtime.timeline import candidates, fields, ledger_notes, ledger_rows, score, untold
 from orchestrator.visible import visible
 
-__all__ = ["Parting", "parting", "shown"]
+__all__ = ["shown"]
 
 _LONGEST = 400  # letters of a text that is not a step's, such as what a judge answered
 _SHORT = 12  # hexadecimal digits that tell prompts of a run apart
-
-
-class Parting(NamedTuple):
-    """Where two runs part."""
-
-    step: int
-    """Index of the first step at which they tried different things."""
-    why: str
 
 
 def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, Any]:
@@ -67,31 +58,6 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
     }
     plain: dict[str, Any] = _plain(told)
     return plain
-
-
-def parting(left: StoredRun, right: StoredRun) -> Parting | None:
-    """Return where two runs part, None where they tried the same and kept the same."""
-    ours, theirs = _by_step(left), _by_step(right)
-    for step, (one, two) in enumerate(zip_longest(ours, theirs)):
-        if one == two:
-            continue
-        if one is None or two is None:
-            return Parting(step, f"only run {(right if one is None else left).run.id} goes on")
-        (a, b) = (next((each for each in tries if each[1] == "kept"), None) for tries in (one, two))
-        if a and b and a == b:
-            return Parting(step, "the same step is kept, after other candidates")
-        if a and b and a[2] == b[2]:
-            return Parting(step, f"the same words are kept, by {a[0]} and by {b[0]}")
-        return Parting(step, "another step is kept")
-    return None
-
-
-def _by_step(stored: StoredRun) -> list[list[tuple[str, str, str]]]:
-    """Return what was tried for each step: writer, verdict and text."""
-    steps: dict[int, list[tuple[str, str, str]]] = {}
-    for each in candidates(stored):
-        steps.setdefault(each.step, []).append((each.writer, each.verdict, each.text))
-    return [steps.get(step, []) for step in range(max(steps, default=-1) + 1)]
 
 
 class _Home:

@@ -139,6 +139,33 @@ def test_two_runs_stand_side_by_side_and_where_they_part_is_marked(browser: Chro
     assert browser.trouble == []
 
 
+def test_a_run_that_has_not_ended_is_marked_and_one_without_a_step_is_drawn(browser: Chromium, tmp_path: Path) -> None:
+    with orc.Pipeline({"small": Scripted(hasty), "large": Scripted(careful)}, db=":memory:") as pipeline:
+        run = pipeline.journal.run(pipeline.run("What?").run_id)
+    page = tmp_path / "page.html"
+    for half, steps in ((run._replace(outcome=None), 4), (run._replace(outcome=None, calls=[], steps=[]), 0)):
+        page.write_text(drawn({"runs": [shown(half)]}), encoding="utf-8")
+        browser.open(page.as_uri())
+        assert "has not ended" in browser.read("document.querySelector('.warning').innerText")
+        assert browser.read("document.querySelector('.status').innerText") == "unfinished"
+        assert browser.read("document.querySelectorAll('.step').length") == steps
+        assert browser.trouble == []
+
+
+def test_it_is_dark_where_the_reader_wants_it_dark_and_prints_without_its_tools(
+    browser: Chromium, page: Callable[..., str]
+) -> None:
+    browser.open(page((hasty, careful)))
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert browser.read(paper) == "rgb(251, 250, 247)"
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert browser.read(paper) == "rgb(21, 23, 26)"
+    browser.ask("Emulation.setEmulatedMedia", media="print", features=[])
+    assert browser.read(paper) == "rgb(255, 255, 255)"
+    assert browser.read("getComputedStyle(document.querySelector('.tools')).display") == "none"
+    browser.ask("Emulation.setEmulatedMedia", media="", features=[])
+
+
 def longer(run: StoredRun, times: int) -> StoredRun:
     """Return a run as if it had gone on like that: its steps come again and again."""
     steps, calls = len(run.kept()), len(run.calls)

@@ -28,7 +28,8 @@ from orchestrator.runtime.fork import fork
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
 from orchestrator.traces.html import drawn, html
-from orchestrator.traces.shown import parting, shown
+from orchestrator.traces.parting import parting
+from orchestrator.traces.shown import shown
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
