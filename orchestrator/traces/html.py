@@ -30,9 +30,10 @@ def html(journal: Journal, name: str, other: str | None = None) -> str:
     Raises UnknownName or UserError, as `Journal.run` does.
     """
     runs = [journal.run(each) for each in (name, other) if each is not None]
-    told: dict[str, Any] = {"runs": [shown(run, ancestors(journal, run)) for run in runs]}
+    forked = [ancestors(journal, run) for run in runs]
+    told: dict[str, Any] = {"runs": [shown(run, own) for run, own in zip(runs, forked, strict=True)]}
     if len(runs) == 2:
-        told["parting"] = parting(*runs)
+        told["parting"] = parting(runs[0], runs[1], *forked)
     return drawn(told)
 
 

@@ -216,6 +216,8 @@ def test_a_fork_shows_the_steps_it_began_with_and_the_calls_of_the_run_that_wrot
     ]
     assert [call["purpose"] for call in page["items"][1]["calls"]] == ["rewrite"]
     assert page["status"] == "unfinished" and ["fork of", parent.run.id] in page["fields"]
+    both = told(html(routed.journal, parent.run.id, child))
+    assert both["parting"] == [2, f"only run {parent.run.id} goes on"]
 
 
 def test_what_a_handbook_showed_and_what_was_cited_is_told(tmp_path: Path) -> None:
