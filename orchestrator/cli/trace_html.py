@@ -1,0 +1,40 @@
+"""`orchestrator trace html`: one or two stored runs as a page that opens from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.source import config_flag, db_flag
+
+__all__ = ["html"]
+
+
+@click.command("html", epilog="Example: orchestrator trace html last --out run.html")
+@click.argument("name", metavar="[RUN|last]")
+@click.argument("other", metavar="[OTHER]", required=False)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A new file.")
+@config_flag
+@db_flag
+def html(name: str, other: str | None, out: Path, **given: Any) -> None:
+    """Write a run as one page that needs no network; with OTHER two runs side by side.
+
+    Everything is in the file: questions, texts and settings too. So give it only to whom you would give those.
+    """
+    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.streams import note
+    from orchestrator.errors import UserError
+    from orchestrator.traces.html import html as page_of
+
+    with open_journal(given) as journal:
+        page = page_of(journal, name, other)
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(page)
+    except FileExistsError:
+        raise UserError(f"{out} exists: choose another file") from None
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from error
+    note(f"open {out} in a browser")

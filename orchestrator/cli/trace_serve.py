@@ -1,0 +1,37 @@
+"""`orchestrator trace serve`: the journal in a browser, on this machine only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.source import config_flag, db_flag
+
+__all__ = ["serve"]
+
+_HOST = "127.0.0.1"
+
+
+@click.command("serve", epilog="Example: orchestrator trace serve --port 8010")
+@click.option("--port", type=click.IntRange(1, 65535), default=8010, show_default=True, help="Of 127.0.0.1.")
+@config_flag
+@db_flag
+def serve(port: int, **given: Any) -> None:
+    """Show all runs in a browser, with search, filters and a page for each; it only reads.
+
+    It answers this machine alone, whoever is logged in to it. Needs the extra `serve`, which brings Datasette.
+    """
+    from orchestrator.cli.stored import journal_path
+    from orchestrator.cli.streams import note
+    from orchestrator.errors import UserError
+    from orchestrator.traces.serving import DATABASE, application
+
+    answer = application(journal_path(given))
+    import uvicorn
+
+    note(f"http://{_HOST}:{port}/{DATABASE}/all_runs  (ctrl-c ends it)")
+    try:
+        uvicorn.run(answer, host=_HOST, port=port, log_level="critical")
+    except SystemExit:
+        raise UserError(f"port {port} cannot be had: choose another one with --port") from None

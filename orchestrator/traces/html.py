@@ -1,0 +1,62 @@
+"""One or two stored runs as a page: a single file that opens from disk and asks no network for anything.
+
+No text of a run can become part of the page. It travels as JSON in which `<`, `>` and `&` are escaped, so no text
+holds a `</script>` or a `<!--`; the script puts it into text nodes only; and the page's own policy lets the browser run
+this script and this style, by their hashes, and fetch nothing.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.resources import files
+from json import dumps
+from typing import Any
+
+from orchestrator.memory.journal import Journal
+from orchestrator.runtime.fork import ancestors
+from orchestrator.traces.parting import parting
+from orchestrator.traces.shown import shown
+
+__all__ = ["drawn", "html"]
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def html(journal: Journal, name: str, other: str | None = None) -> str:
+    """Return the page of the run called `name`, beside the one called `other` if that is given; pure ASCII data.
+
+    Raises UnknownName or UserError, as `Journal.run` does.
+    """
+    runs = [journal.run(each) for each in (name, other) if each is not None]
+    forked = [ancestors(journal, run) for run in runs]
+    told: dict[str, Any] = {"runs": [shown(run, own) for run, own in zip(runs, forked, strict=True)]}
+    if len(runs) == 2:
+        told["parting"] = parting(runs[0], runs[1], *forked)
+    return drawn(told)
+
+
+def drawn(told: Mapping[str, Any]) -> str:
+    """Return the page of `runs`, one or two as `shown` tells them, and of their `parting`, if there are two."""
+    style, script = _file("page.css"), _file("page.js")
+    parts = {"@@POLICY@@": _policy(style, script), "@@STYLE@@": style, "@@SCRIPT@@": script}
+    page = _file("page.html")
+    for mark, part in (*parts.items(), ("@@DATA@@", dumps(told, allow_nan=False).translate(_ESCAPES))):
+        page = page.replace(mark, part)  # the data comes last: no mark in it is ever replaced
+    return page
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _file(name: str) -> str:
+    return files("orchestrator.traces").joinpath("page", name).read_text(encoding="utf-8")
