@@ -7,9 +7,10 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -335,12 +336,23 @@ def _from_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise UserError(f"there is no file {file}")
     sys.path.insert(0, str(file.resolve().parent))  # so that it can import what lies beside it, as a script can
-    spec = spec_from_file_location(f"pipeline_{file.stem}", file)  # a name that hides no module
-    assert spec is not None and spec.loader is not None
+    name = f"pipeline_{file.stem}"  # that hides no module
+    loader = _AsItIs(name, str(file))
+    spec = spec_from_file_location(name, file, loader=loader)
+    assert spec is not None
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    loader.exec_module(module)
     return module
+
+
+class _AsItIs(SourceFileLoader):
+    """Reads a file as it is now: compiled code of a moment ago looks as new, as its time is kept in whole seconds."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _from_package(name: str) -> ModuleType:

@@ -170,6 +170,17 @@ def _recognise(path: str) -> None:
 
 def _check(connection: sqlite3.Connection, path: str) -> int:
     """Return the schema's number, 0 for an empty file. Raises if the file is foreign or newer."""
+    if connection.in_transaction:
+        return _read_check(connection, path)
+    connection.execute("BEGIN")  # what is read is of one moment: another process may be making the file
+    try:
+        return _read_check(connection, path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _read_check(connection: sqlite3.Connection, path: str) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,15 @@ def test_a_pipeline_that_cannot_be_had_is_one_clear_line(
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert f"--pipeline {target}: {line}" in done.stderr if line else "write it as file.py:object" in done.stderr
+
+
+def test_a_file_that_is_changed_at_once_is_read_as_it_is(orchestrator: Call, pipeline: str, here: Path) -> None:
+    file, at_s = here / "agent.py", 1_700_000_000
+    for answer in ("42", "43"):
+        file.write_text(file.read_text().replace("{42}", f"{{{answer}}}"))
+        os.utime(file, (at_s, at_s))
+        assert orchestrator("run", f"What is {answer}?", "--pipeline", pipeline).stdout == f"{answer}\n"
+    assert not (here / "__pycache__").exists()
 
 
 def test_a_pipeline_may_be_in_a_package_of_the_working_directory(orchestrator: Call, pipeline: str, here: Path) -> None:

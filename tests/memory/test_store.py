@@ -8,10 +8,12 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import OrchestratorError, StoreCorrupt, StoreError, StoreLocked, StoreNewer, StoreReadOnly
+from orchestrator.memory import opening
 from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
 from orchestrator.memory.store import Store, translated
 
@@ -92,6 +94,32 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
     Store(path).close()
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    connection.close()
+
+
+def test_a_file_that_another_one_makes_while_it_is_looked_at_is_no_strangers(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    other = threading.Thread(target=lambda: Store(path).close())
+
+    def interfere(statement: str) -> None:
+        if statement == "SELECT count(*) FROM sqlite_master" and not other.ident:
+            other.start()
+            other.join(0.5)
+
+    def connect(*arguments: Any) -> sqlite3.Connection:
+        connection = connect_as_it_is(*arguments)
+        if threading.current_thread() is not other:
+            connection.set_trace_callback(interfere)
+        return connection
+
+    connect_as_it_is = opening._connect
+    monkeypatch.setattr(opening, "_connect", connect)
+    Store(path).close()
+    other.join()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     connection.close()
 
 
