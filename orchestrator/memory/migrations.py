@@ -15,6 +15,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 from orchestrator.memory.sqlite_features import sqlite_features
+from orchestrator.memory.totals import TOTAL, TOTALS
 from orchestrator.memory.word_index import TRIGGERS, filled
 
 __all__ = ["MIGRATIONS"]
@@ -335,4 +336,29 @@ def m006_words_apart(db: Database) -> None:
     for table in ("behavior_terms", "behavior_words"):
         db.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in (*filled(), *TRIGGERS):
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m007_traces(db: Database) -> None:
+    """Keep what each run came to beside it, for lists of many, and what was pruned."""
+    for statement in (
+        f"""CREATE TABLE totals (
+            run INTEGER PRIMARY KEY REFERENCES runs (key),
+            prompt_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            large_tokens INTEGER NOT NULL,
+            cost REAL NOT NULL,
+            {_numbers("prompt_tokens", "output_tokens", "large_tokens", "cost")}
+        )""",
+        f"INSERT INTO totals {TOTALS}",
+        f"CREATE TRIGGER outcomes_added AFTER INSERT ON outcomes BEGIN INSERT OR REPLACE INTO totals {TOTAL}; END",
+        f"""CREATE TABLE prunings (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            runs INTEGER NOT NULL,
+            why TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            {_numbers("runs", "at_s")}
+        )""",
+    ):
         db.execute(statement)

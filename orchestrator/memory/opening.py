@@ -13,13 +13,14 @@ from pathlib import Path
 
 from orchestrator.errors import StoreCorrupt, StoreError, StoreNewer, StoreReadOnly
 from orchestrator.memory.sqlite_features import sqlite_features
+from orchestrator.memory.totals import TOTALS
 from orchestrator.memory.word_index import filled
 
 __all__ = ["ANOTHER", "APPLICATION_ID", "NO_DATABASE", "SCHEMA", "code_of", "damaged", "open_to_read", "open_to_write"]
 
 APPLICATION_ID = 0x4F52434A
 """Marks a SQLite file as ours: "ORCJ"."""
-SCHEMA = 6
+SCHEMA = 7
 """Number of migrations this version knows; a file carries the number it has seen."""
 ANOTHER = "move it aside or choose another file with --db"
 NO_DATABASE = "{} is not a SQLite database and was left untouched: " + ANOTHER
@@ -46,14 +47,18 @@ _UNREFUSED = (
     "CREATE TEMP TABLE refused (number, handbook, name, instruction, section, polarity, gate, reason, run, task, at_s)",
     "CREATE TEMP TABLE studied (handbook, run, strategist, at_s)",
 )
+_UNTOTALLED = (f"CREATE TEMP VIEW totals AS {TOTALS}", "CREATE TEMP TABLE prunings (number, runs, why, at_s)")
 AS_NEWEST = {
-    1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
-    2: (*_UNLEARNED, *_UNTAUGHT, *_UNREFUSED),
-    3: (*_UNTAUGHT, *_UNREFUSED),
-    4: _UNREFUSED,
-    5: (),
+    1: (_UNCOUNTED, *_UNLEARNED, *_UNTAUGHT, *_UNREFUSED, *_UNTOTALLED),
+    2: (*_UNLEARNED, *_UNTAUGHT, *_UNREFUSED, *_UNTOTALLED),
+    3: (*_UNTAUGHT, *_UNREFUSED, *_UNTOTALLED),
+    4: (*_UNREFUSED, *_UNTOTALLED),
+    5: _UNTOTALLED,
+    6: _UNTOTALLED,
 }
 """How a file of an older schema is read: it may lie where nobody may write."""
+_WORDS_APART = 6
+"""The schema that brought the index of words as it is now."""
 
 _LOG_PAGES = 4000
 """The log is moved into the file at 16 MB: at SQLite's own 4 MB a step costs a tenth more."""
@@ -126,7 +131,8 @@ def _look_newer(connection: sqlite3.Connection, path: str, version: int) -> None
     now, for this connection alone: the file stays as it is."""
     if version not in AS_NEWEST:
         raise StoreError(f"{path} has the older schema {version}: `run` something to bring it to {SCHEMA}")
-    for statement in (*AS_NEWEST[version], *(filled("temp") if sqlite_features().has_fts5 else ())):
+    has_words = version >= _WORDS_APART or not sqlite_features().has_fts5
+    for statement in (*AS_NEWEST[version], *(() if has_words else filled("temp"))):
         connection.execute(statement)
 
 

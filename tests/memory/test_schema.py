@@ -102,6 +102,11 @@ COLUMNS = {
         "task TEXT NOT NULL, at_s REAL NOT NULL"
     ),
     "studied": "handbook INTEGER NOT NULL, run TEXT NOT NULL, strategist TEXT NOT NULL, at_s REAL NOT NULL",
+    "totals": (
+        "run INTEGER, prompt_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, large_tokens INTEGER NOT NULL, "
+        "cost REAL NOT NULL"
+    ),
+    "prunings": "number INTEGER, runs INTEGER NOT NULL, why TEXT NOT NULL, at_s REAL NOT NULL",
 }
 
 
@@ -166,6 +171,7 @@ def test_a_migration_that_dies_half_way_leaves_nothing_behind_and_is_done_the_ne
             "m004_handbook",
             "m005_refusals",
             "m006_words_apart",
+            "m007_traces",
             "m999_dies",
         ]
         assert columns_of(Database(store.connection)) == COLUMNS
