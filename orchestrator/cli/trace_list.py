@@ -2,45 +2,95 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.cli.trace_which import which_flags
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import RunSummary
+    from orchestrator.memory.summaries import Listing
 
 __all__ = ["list_runs"]
 
-_BEFORE_QUESTION = 67
 _SHORTEST_QUESTION = 13
-_STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
+_STYLES = {"completed": "green", "running": "cyan", "failed": "red"}
+_ORDERS = ("started", "cost", "seconds", "tokens")
 
 
-@click.command("list", epilog="Example: orchestrator trace list -n 5 --status failed")
+@click.command("list", epilog="Example: orchestrator trace list --policy specreason --since 2d --cost 0.5..")
 @click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True, help="Runs to list.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only runs that ended, or stand, like this.")
+@click.option(
+    "--by", type=click.Choice(_ORDERS), default="started", show_default=True, help="The newest, or the largest, first."
+)
+@which_flags
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run.")
 @config_flag
 @db_flag
-def list_runs(number: int, status: str | None, as_json: bool, **given: Any) -> None:
-    """List the newest runs."""
+def list_runs(number: int, by: str, as_json: bool, **given: Any) -> None:
+    """List stored runs, the newest first; with filters, those that pass all of them.
+
+    `large` is the share of output tokens that the largest engine wrote, `s` are seconds.
+    """
     from orchestrator.cli.stored import open_journal
-    from orchestrator.cli.streams import say, say_json, width
+    from orchestrator.cli.streams import note, say_json
+    from orchestrator.cli.trace_which import which_of
 
+    which = which_of(given)
     with open_journal(given) as journal:
-        runs = journal.runs(number, status)
+        found = journal.listed(which, number, by)
     if as_json:
-        for run in runs:
+        for run in found.runs:
             say_json({name: value for name, value in run._asdict().items() if name != "key"})
+    elif found.runs:
+        _show(found.runs)
+    for line in _remarks(found):
+        note(line)
+
+
+def _remarks(found: Listing) -> Iterator[str]:
+    from orchestrator.cli.streams import counted
+
+    if not found.matching:
+        yield "no run is like that" if not found.left_out else "no run is like that but questions of learners"
+    elif len(found.runs) < found.matching:
+        yield f"{len(found.runs):,} of {found.matching:,} runs: -n lists more"
+    if found.left_out:
+        yield f"{counted(found.left_out, 'question')} of learners left out: --all lists them"
+
+
+def _show(runs: list[RunSummary]) -> None:
+    from orchestrator.cli.streams import say, width
+
+    has_cost = any(run.cost for run in runs)
+    cost = f" {'cost':>8}" if has_cost else ""
+    say(f"{'run':<16}  {'started':<16} {'status':<11} {'steps':>5} {'large':>5} {'s':>6}{cost}  asked")
+    if sys.stdout.isatty():
+        _in_colour(runs, has_cost, width())
         return
-    say(f"{'run':<16}  {'started':<16} {'status':<11} {'steps':>5} {'large':>5} {'s':>6}  asked")
     for run in runs:
-        say(_line(run, width() - _BEFORE_QUESTION))
+        say("".join(_cells(run, has_cost, width())))
 
 
-def _line(run: RunSummary, room: int) -> str:
+def _in_colour(runs: list[RunSummary], has_cost: bool, columns: int) -> None:
+    from rich.console import Console  # 50 ms, and only a terminal has colours
+    from rich.text import Text
+
+    from orchestrator.cli.streams import printing
+
+    console = Console(highlight=False, soft_wrap=True)
+    with printing():
+        for run in runs:
+            begin, status, rest = _cells(run, has_cost, columns)
+            console.print(Text.assemble(begin, (status, _STYLES.get(run.status, "yellow")), rest))
+
+
+def _cells(run: RunSummary, has_cost: bool, columns: int) -> tuple[str, str, str]:
+    """Return what stands before the status, the status, and what stands behind it."""
     from datetime import datetime
 
     from orchestrator.visible import first_words
@@ -48,5 +98,8 @@ def _line(run: RunSummary, room: int) -> str:
     started = datetime.fromtimestamp(run.created_s).astimezone()
     share = "-" if run.large_share is None else f"{run.large_share:.0%}"
     seconds = "-" if run.seconds is None else f"{run.seconds:.1f}"
-    asked = first_words(run.question, max(room, _SHORTEST_QUESTION))
-    return f"{run.id:<16}  {started:%Y-%m-%d %H:%M} {run.status:<11} {run.steps:>5} {share:>5} {seconds:>6}  {asked}"
+    cost = (" " + ("-" if run.cost is None else f"{run.cost:.4g}").rjust(8)) if has_cost else ""
+    begin, status = f"{run.id:<16}  {started:%Y-%m-%d %H:%M} ", f"{run.status:<11}"
+    rest = f" {run.steps:>5} {share:>5} {seconds:>6}{cost}  "
+    room = columns - len(begin) - len(status) - len(rest)
+    return begin, status, rest + first_words(run.question, max(room, _SHORTEST_QUESTION))

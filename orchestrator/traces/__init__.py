@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "OneStep",
     "Replayed",
     "RunRecord",
+    "Stats",
+    "Which",
+    "by_policy",
     "diff_of",
     "drawn_as",
     "frame",
@@ -32,6 +36,7 @@ __all__ = [
     "read",
     "replayed",
     "router_of",
+    "stats_of",
 ]
 
 _HOMES = {
@@ -39,6 +44,9 @@ _HOMES = {
     "OneStep": "what_if",
     "Replayed": "replay",
     "RunRecord": "record",
+    "Stats": "stats",
+    "Which": "stats",
+    "by_policy": "stats",
     "diff_of": "diff",
     "drawn_as": "drawn",
     "frame": "frames",
@@ -49,6 +57,7 @@ _HOMES = {
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
+    "stats_of": "stats",
 }
 
 
