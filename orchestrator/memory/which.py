@@ -28,7 +28,7 @@ _IS_LEFT_OUT = "r.batch IN (SELECT value FROM json_each(:left_out))"
 _CLAIMS = "SELECT run, pid, started, host FROM claims"
 _BATCHES = """
 SELECT batch FROM (SELECT DISTINCT batch FROM runs) JOIN texts ON texts.id = batch
-WHERE substr(CAST(text AS BLOB), 1, ?) = ?
+WHERE coalesce(substr(CAST(text AS BLOB), 1, ?), x'') = ?
 """
 _NEWEST_BATCHES = """
 SELECT text FROM (SELECT batch, max(key) AS last FROM runs GROUP BY batch ORDER BY last DESC LIMIT 5)
