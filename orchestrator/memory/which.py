@@ -4,7 +4,7 @@ without reading what any of them says."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from json import dumps, loads
@@ -138,8 +138,8 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        known = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
-        yield _among("settings", known, which.policy, f"no run in {path} was routed by")
+        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
         yield _among("engines", known, which.engine, f"no run in {path} has an engine")
@@ -188,7 +188,7 @@ def _engine_names(engines: str) -> tuple[str, ...]:
     return (*described, *(can["model"] for can in described.values() if "model" in can))
 
 
-def _among(column: str, known: dict[int, tuple[str, ...]], wanted: str, lacks: str) -> _Condition:
+def _among(column: str, known: Mapping[int, tuple[str, ...]], wanted: str, lacks: str) -> _Condition:
     numbers = [number for number, names in known.items() if wanted in names]
     if not numbers:
         names = sorted({name for each in known.values() for name in each if name})
