@@ -27,12 +27,12 @@ from orchestrator.engines.base import Drafting
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import DecisionRow, EventRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import OBSERVED, Attempt, attempts
-from orchestrator.runtime.calibration import UNCALIBRATED
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import counterfactuals_of
 from orchestrator.runtime.fork import FORKED
 from orchestrator.runtime.hidden import DROPPED, dropped, hidden
-from orchestrator.runtime.recalling import CITED, RECALLED, recalled_in
+from orchestrator.runtime.in_force import recalled_in
+from orchestrator.runtime.marks import CITED, RECALLED, UNCALIBRATED
 from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.visible import first_words, visible
 
