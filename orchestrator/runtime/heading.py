@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from json import loads
 from textwrap import wrap
@@ -17,7 +17,9 @@ from orchestrator.runtime.marks import CITED, RECALLED, UNCALIBRATED
 from orchestrator.runtime.rows import letters
 from orchestrator.visible import first_words
 
-__all__ = ["fields", "heading"]
+__all__ = ["begun", "ended", "field_lines", "fields", "heading", "title"]
+
+Field = tuple[str, str]
 
 _INDENT = 9
 _FIELD_LINES = 3
@@ -25,6 +27,12 @@ _FIELD_LINES = 3
 
 def heading(stored: StoredRun, width: int) -> Iterator[Text]:
     """Yield the lines above the steps, of at most `width` characters."""
+    yield title(stored)
+    yield from field_lines(fields(stored), stored, width)
+
+
+def title(stored: StoredRun) -> Text:
+    """Return the first line: which run, how it ended, how many steps stand and how long it took."""
     outcome = stored.outcome
     status = outcome.status if outcome else "unfinished"
     line = Text.assemble(("run ", "bold"), (stored.run.id, "bold"), "  ", (status, STATUS.get(status, "red")))
@@ -32,25 +40,39 @@ def heading(stored: StoredRun, width: int) -> Iterator[Text]:
     line.append(f"  {kept} step{'' if kept == 1 else 's'}")
     if outcome:
         line.append(f"  {outcome.seconds:.1f} s")
-    yield line
-    colours = engine_colours(stored)
-    engines = dict(zip(_engines(stored), colours.items(), strict=True))
-    for field in fields(stored):
-        name, colour = engines.get(field, ("", ""))
-        for number, text in enumerate(_field(*field, width)):
-            if not number and colour:
-                text.spans.append(Span(_INDENT, _INDENT + len(name), colour))
-            yield text
+    return line
 
 
-def fields(stored: StoredRun) -> list[tuple[str, str]]:
+def fields(stored: StoredRun) -> list[Field]:
     """Return what there is to say about a run as a whole, by name; a name is empty where its line goes on."""
+    return [*begun(stored), *ended(stored)]
+
+
+def begun(stored: StoredRun) -> list[Field]:
+    """Return what of it was so from the beginning."""
     started = datetime.fromtimestamp(stored.run.created_s).astimezone()
     said = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
     said += [("router", _router(stored)), *_calibrated(stored)]
     if stored.run.parent:
         said.append(("fork of", stored.run.parent))
-    return [*said, *_behaviors(stored), *_ending(stored)]
+    return said
+
+
+def ended(stored: StoredRun) -> list[Field]:
+    """Return what of it came with the steps, and how they ended."""
+    return [*_behaviors(stored), *_ending(stored)]
+
+
+def field_lines(said: Sequence[Field], stored: StoredRun, width: int) -> Iterator[Text]:
+    """Yield fields of a run as lines of at most `width` characters, each engine's name in its colour."""
+    colours = engine_colours(stored)
+    engines = dict(zip(_engines(stored), colours.items(), strict=True))
+    for field in said:
+        name, colour = engines.get(field, ("", ""))
+        for number, text in enumerate(_field(*field, width)):
+            if not number and colour:
+                text.spans.append(Span(_INDENT, _INDENT + len(name), colour))
+            yield text
 
 
 def _ending(stored: StoredRun) -> Iterator[tuple[str, str]]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from os import environ
 from typing import IO
 
 from rich.cells import cell_len
 from rich.text import Text
 
-__all__ = ["folded", "width_of", "write"]
+__all__ = ["MIN_WIDTH", "folded", "laid_out", "width_of", "write"]
+
+MIN_WIDTH = 60
+"""Columns that a timeline is made for, at least."""
 
 _USUAL = 80
 
@@ -28,8 +32,8 @@ def width_of(file: IO[str] | None = None) -> int:
 def write(text: Text, file: IO[str] | None = None, *, width: int) -> None:
     """Print `text`, whose lines have at most `width` columns.
 
-    It has colour on a terminal that can show it, unless NO_COLOR is set, and then no hue of any kind. Letters that the
-    encoding of `file` lacks are spelled out, and lines that get too long by that go on in the next one.
+    It has colour on a terminal that can show it, unless NO_COLOR is set. Letters that the encoding of `file` lacks are
+    spelled out, and lines that get too long by that go on in the next one.
     """
     from rich.console import Console
 
@@ -40,6 +44,16 @@ def write(text: Text, file: IO[str] | None = None, *, width: int) -> None:
         console.print(lines)
     else:
         file.write(lines.plain + "\n")
+
+
+def laid_out(lines: Iterable[Text], width: int) -> Text:
+    """Return lines that are made for 60 columns or more as one text; where `width` is less, they go on in others."""
+    room = max(width, MIN_WIDTH)
+    found: list[Text] = []
+    for line in lines:
+        line.truncate(room, overflow="ellipsis")
+        found += [line] if width == room else folded(line, width)
+    return Text("\n").join(found)
 
 
 def folded(line: Text, width: int) -> list[Text]:

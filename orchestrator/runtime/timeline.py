@@ -29,14 +29,13 @@ from orchestrator.runtime.hidden import DROPPED
 from orchestrator.runtime.ledger_lines import ledger_lines
 from orchestrator.runtime.marks import CITED, RECALLED
 from orchestrator.runtime.only import Only, chosen
-from orchestrator.runtime.paper import folded
+from orchestrator.runtime.paper import MIN_WIDTH, laid_out
 from orchestrator.runtime.remarks import Remark, remarks, told_between
 from orchestrator.runtime.rows import row, titles
 from orchestrator.visible import first_words
 
-__all__ = ["beneath", "between", "candidates", "cut", "timeline", "untold"]
+__all__ = ["beneath", "between", "candidates", "timeline", "untold"]
 
-MIN_WIDTH = 60
 COUNTERFACTUAL = "counterfactual"
 
 
@@ -57,7 +56,7 @@ def timeline(
     lines = [*heading(stored, room), Text(), titles()]
     lines += [line for item in items for line in row(item, room, colours)]
     lines += [Text(f"     {left_out}", "dim")] if left_out else []
-    return Text("\n").join(part for line in (*lines, *beneath(stored, room)) for part in cut(line, width))
+    return laid_out([*lines, *beneath(stored, room)], width)
 
 
 def between(tried: Sequence[Attempt], said: Sequence[Remark]) -> Iterator[Attempt | Remark]:
@@ -76,14 +75,6 @@ def beneath(stored: StoredRun, width: int) -> Iterator[Text]:
         line = f"     event at step {event.step}: {event.kind}{f': {why}' if why else ''}"
         yield Text("     " + first_words(line, width - 5), "dim")
     yield from ledger_lines(stored)
-
-
-def cut(line: Text, width: int) -> Sequence[Text]:
-    """Return a line that ends at `width` columns; one that was laid out for 60 goes on in others where that is less."""
-    line.truncate(max(width, MIN_WIDTH), overflow="ellipsis")
-    if width >= MIN_WIDTH or line.cell_len <= width:
-        return [line]
-    return folded(line, width)
 
 
 def candidates(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> list[Attempt]:
