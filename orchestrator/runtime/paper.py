@@ -51,7 +51,8 @@ def laid_out(lines: Iterable[Text], width: int) -> Text:
     room = max(width, MIN_WIDTH)
     found: list[Text] = []
     for line in lines:
-        line.truncate(room, overflow="ellipsis")
+        if len(line) > room or not line.plain.isascii():
+            line.truncate(room, overflow="ellipsis")
         found += [line] if width == room else folded(line, width)
     return Text("\n").join(found)
 
