@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.step import step_of
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "read",
     "replayed",
     "router_of",
+    "step_of",
 ]
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
+    "step_of": "step",
 }
 
 

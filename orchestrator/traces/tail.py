@@ -54,11 +54,11 @@ class Tail:
 
     def _news(self, stored: StoredRun, is_over: bool) -> Iterator[Text]:
         tried = candidates(stored, self._ancestors)
-        last = max((each.step for each in tried), default=0)
+        standing = len(stored.kept())
         seen: Counter[str] = Counter()
         for item in between(tried, remarks(stored, tried)):
-            if isinstance(item, Attempt) and item.verdict == "unfinished" and item.step == last and not is_over:
-                return
+            if isinstance(item, Attempt) and item.verdict == "unfinished" and item.step >= standing and not is_over:
+                return  # what was begun behind it waits: rows come in order
             name, verdict = _named(item)
             seen[name] += 1
             before = self._told.get((name, seen[name]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from click.testing import Result
 import orchestrator as orc
 from orchestrator.decisions import Decision, keep, rewrite, rollback
 from orchestrator.doors import Ask, Needs
+from orchestrator.engines.base import Request
 from orchestrator.engines.scripted import Reply, Scripted
 from orchestrator.memory.base import CallIntent, EventRow, StoredRun
 from orchestrator.memory.journal import Journal
@@ -76,42 +78,35 @@ def test_the_rows_of_a_run_that_goes_on_are_those_that_show_has_of_it_afterwards
     assert tailed.stdout.partition("\nengine   purpose")[2] == shown.partition("\nengine   purpose")[2]
 
 
-@pytest.fixture(scope="module")
-def went_back(tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
-    """A run that was rewritten once and went back once."""
-    texts = ["One.\n\n", "Bad.\n\n", "Three.\n\n", "Four.\n\n", "Five.\n\n", "Answer: 6"]
-    engines = {"small": Scripted(texts), "large": Scripted(["Better.\n\n"])}
+def test_each_row_is_told_once_when_its_fate_is_known_and_what_changes_later_has_its_own_line() -> None:
+    looks: list[StoredRun] = []
+    texts = iter(["One.\n\n", "Bad.\n\n", "Three.\n\n", "Four.\n\n", "Five.\n\n", "Answer: 6"])
+
+    def looked_at(request: Request) -> str:
+        looks.append(made.journal.run("0" * 16))
+        return next(texts) if looks[-1].calls[-1].intent.engine == "small" else "Better.\n\n"
+
+    engines = {"small": Scripted(looked_at), "large": Scripted(looked_at)}
     with orc.Pipeline(engines, GoesBackOnce(), db=":memory:") as made:
-        return made.journal.run(made.run("What?").run_id)
-
-
-def as_it_went_on(run: StoredRun) -> Iterator[StoredRun]:
-    """Yield a run as it was after each of its calls, and whole."""
-    for number in range(len(run.calls)):
-        place = run.calls[number].intent
-        steps = [row for row in run.steps if (row.attempt, row.step) < (place.attempt, place.step)]
-        yield run._replace(
-            calls=[*run.calls[:number], run.calls[number]._replace(result=None)],
-            decisions=run.decisions[:number],
-            steps=steps,
-            outcome=None,
-        )
-    yield run
-
-
-def test_each_row_is_told_once_when_its_fate_is_known_and_what_changes_later_has_its_own_line(
-    went_back: StoredRun,
-) -> None:
-    rows = Tail(went_back, (), 80)
-    told: list[str] = []
-    for each in as_it_went_on(went_back):
-        news = rows.news(each, is_over=each is went_back)
-        told += news.plain.splitlines() if news else []
-    heads = [line.split()[1] for line in told if line.strip()[0].isdigit()]
-    assert len(heads) == len(went_back.calls)
-    assert not any("unfinished" in line and "now" not in line for line in told)
-    assert any(line.startswith("  -- step 0 by small") and line.endswith("now rolled back") for line in told)
-    assert rows.news(went_back, is_over=True) is None
+        looks.append(made.journal.run(made.run("What?", run_id="0" * 16).run_id))
+    tail = Tail(looks[0], (), 80)
+    told = [news.plain if (news := tail.news(run, is_over=False)) else "" for run in looks]
+    assert [re.findall(r"^ +(\d) (\w+) +((?:x )?\w+)", news, re.MULTILINE) for news in told] == [
+        [],
+        [("0", "small", "kept")],
+        [("1", "small", "x rejected")],
+        [("1", "large", "kept")],
+        [("2", "small", "x rejected")],
+        [("0", "small", "kept")],
+        [("1", "small", "kept")],
+        [("2", "small", "kept")],
+    ]
+    changed = "  -- step {}: kept above, now rolled back".format
+    assert [line for line in told[4].splitlines() if line.startswith("  --")] == [
+        changed("0 by small"),
+        changed("1 by large, attempt 1"),
+    ]
+    assert tail.news(looks[-1], is_over=True) is None
 
 
 # --- nothing to show --------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import io
 import os
 import pty
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -187,3 +189,9 @@ def test_what_was_written_only_to_be_compared_is_no_escalation() -> None:
         run = pipeline.journal.run(pipeline.run("What?").run_id)
     assert "2 of 2 steps not shown" in timeline(run, only="escalated").plain
     assert "not shown" not in timeline(run, only="discarded").plain
+
+
+def test_looking_at_a_run_loads_nothing_of_what_executes_one() -> None:
+    code = "import sys, orchestrator.runtime.timeline, orchestrator.traces.step_lines, orchestrator.traces.tail; "
+    code += "print(sorted({'langgraph', 'langsmith', 'numpy', 'aiohttp'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
