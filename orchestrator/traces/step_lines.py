@@ -141,9 +141,12 @@ def _event(each: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _counterfactual(each: Mapping[str, Any]) -> Iterator[str]:
+    stands = "the largest engine's" if each["is_large"] else "the smaller engine's"
+    if each["kept"] is None and each["other"] is None:
+        yield f"{stands} stands; nobody scored the two"
+        return
     kept, other = (number(each[name], missing="nothing") for name in ("kept", "other"))
-    sides = ("the largest engine's", "the other one") if each["is_large"] else ("the smaller engine's", "the other one")
-    yield f"{sides[0]} stands, scored {kept}; {sides[1]} {other}"
+    yield f"{stands} stands, scored {kept}; the other one, {other}"
 
 
 def _cost(each: Mapping[str, Any]) -> str:
