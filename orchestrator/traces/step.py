@@ -1,8 +1,8 @@
 """Everything about one step of a stored run, as plain data.
 
     run, step           which; `steps` is how many the run has
-    candidates          run, attempt, writer, verdict, reason, text, output_tokens, is_bound, seconds, in the order
-                        they were begun in; verdicts are those of runtime.attempts.Attempt
+    candidates          run, step, attempt, writer, verdict, reason, text, output_tokens, is_bound, seconds, as they
+                        were begun; verdicts are those of runtime.attempts.Attempt
     decisions           run, attempt, door, action, engine, reason, threshold, margin, alternatives, policy, detail
     signals             run, attempt, name, value, raw, unit, output_tokens, seconds; `reason` where there is no value
     calls               run, seq, attempt, purpose, engine, seed, digest (of the prompt), max_tokens, started_s, status,
@@ -26,9 +26,10 @@ from orchestrator.runtime.attempts import Attempt
 from orchestrator.runtime.counterfactuals import compared
 from orchestrator.runtime.timeline import candidates
 
-__all__ = ["step_of"]
+__all__ = ["OF_A_CANDIDATE", "step_of"]
 
-_OF_A_CANDIDATE = ("attempt", "writer", "verdict", "reason", "text", "output_tokens", "is_bound", "seconds")
+OF_A_CANDIDATE = ("step", "attempt", "writer", "verdict", "reason", "text", "output_tokens", "is_bound", "seconds")
+"""What is told of a candidate."""
 
 
 def step_of(stored: StoredRun, ancestors: Sequence[StoredRun], step: int) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def _candidates(home: StoredRun, tried: Sequence[Attempt], step: int) -> Iterato
     begun = {(each.origin, each.attempt, each.writer): each.verdict for each in tried if each.step == step}
     for each in candidates(home):
         if each.step == step:
-            told = {name: getattr(each, name) for name in _OF_A_CANDIDATE}
+            told = {name: getattr(each, name) for name in OF_A_CANDIDATE}
             verdict = begun.get((home.run.id, each.attempt, each.writer), each.verdict)
             yield {"run": home.run.id, **told, "verdict": verdict}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.text import Text
 
@@ -19,13 +20,14 @@ from orchestrator.runtime.paper import MIN_WIDTH, laid_out
 from orchestrator.runtime.remarks import Remark, remarks
 from orchestrator.runtime.rows import row, titles
 from orchestrator.runtime.timeline import beneath, between, candidates
+from orchestrator.traces.step import OF_A_CANDIDATE
 from orchestrator.visible import first_words
 
 __all__ = ["Tail"]
 
 
 class Tail:
-    """One run as it goes on; `width` is that of a line, in columns. Every method returns what there is to print."""
+    """One run as it goes on; `width` is that of a line, in columns. Ask for what is new as lines, or as objects."""
 
     def __init__(self, stored: StoredRun, ancestors: Sequence[StoredRun], width: int) -> None:
         self._ancestors = ancestors
@@ -35,13 +37,21 @@ class Tail:
 
     def beginning(self, stored: StoredRun) -> Text:
         """Return what stands above the rows, without how the run ended."""
-        name = Text.assemble((f"run {stored.run.id}", "bold"), "  going on")
+        name = Text(f"run {stored.run.id}", "bold")
         return laid_out([name, *field_lines(begun(stored), stored, self._room), Text(), titles()], self._width)
 
     def news(self, stored: StoredRun, *, is_over: bool) -> Text | None:
         """Return the rows that are new, None for none; with `is_over` also those whose fate nobody will know."""
-        lines = list(self._news(stored, is_over))
+        lines = [line for told in self._news(stored, is_over) for line in self._lines(*told)]
         return laid_out(lines, self._width) if lines else None
+
+    def objects(self, stored: StoredRun, *, is_over: bool) -> Iterator[dict[str, Any]]:
+        """Yield the same as plain data: candidates, told again where their verdict changes, and remarks."""
+        for item, _ in self._news(stored, is_over):
+            if isinstance(item, Remark):
+                yield {"run": stored.run.id, "remark": item.what, "reason": item.reason}
+            else:
+                yield {"run": stored.run.id, **{name: getattr(item, name) for name in OF_A_CANDIDATE}}
 
     def end(self, stored: StoredRun) -> Text:
         """Return what stands below the rows: how the run ended, and its ledger."""
@@ -52,7 +62,8 @@ class Tail:
     def _room(self) -> int:
         return max(self._width, MIN_WIDTH)
 
-    def _news(self, stored: StoredRun, is_over: bool) -> Iterator[Text]:
+    def _news(self, stored: StoredRun, is_over: bool) -> Iterator[tuple[Attempt | Remark, str | None]]:
+        """Yield what is new, and what was told of it before, None for nothing."""
         tried = candidates(stored, self._ancestors)
         standing = len(stored.kept())
         seen: Counter[str] = Counter()
@@ -63,10 +74,15 @@ class Tail:
             seen[name] += 1
             before = self._told.get((name, seen[name]))
             self._told[name, seen[name]] = verdict
-            if before is None:
-                yield from row(item, self._room, self._colours)
-            elif before != verdict:
-                yield Text(f"  -- {first_words(name, self._room)}: {before} above, now {verdict}", "bold")
+            if before != verdict:
+                yield item, before
+
+    def _lines(self, item: Attempt | Remark, before: str | None) -> Iterator[Text]:
+        if before is None:
+            yield from row(item, self._room, self._colours)
+        else:
+            name, verdict = _named(item)
+            yield Text(f"  -- {first_words(name, self._room)}: {before} above, now {verdict}", "bold")
 
 
 def _named(item: Attempt | Remark) -> tuple[str, str]:

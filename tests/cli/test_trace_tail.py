@@ -72,7 +72,7 @@ def test_the_rows_of_a_run_that_goes_on_are_those_that_show_has_of_it_afterwards
         running.join()
     shown = orchestrator("trace", "show", "last").stdout
     assert (tailed.exit_code, tailed.stderr) == (0, "")
-    assert tailed.stdout.startswith(f"run {'1' * 16}  going on\nstarted ")
+    assert tailed.stdout.startswith(f"run {'1' * 16}\nstarted ")
     assert rows(tailed.stdout) == rows(shown) and len(rows(shown)) == 6
     assert "\nended    the engine ended its text\nanswer   3\n\nengine " in tailed.stdout
     assert tailed.stdout.partition("\nengine   purpose")[2] == shown.partition("\nengine   purpose")[2]
@@ -147,7 +147,8 @@ def tailing(*flags: str) -> Iterator[subprocess.Popen[str]]:
     assert running.stdout is not None and running.stderr is not None
     with running.stdout, running.stderr:
         try:
-            assert running.stdout.readline() == f"run {'0' * 16}  going on\n"
+            begun = '{"run":"%s"}\n' if "--json" in flags else "run %s\n"
+            assert running.stdout.readline() == begun % ("0" * 16)
             yield running
         finally:
             running.kill()
@@ -193,13 +194,19 @@ def test_ctrl_c_ends_it_and_a_reader_that_went_away_is_no_error(going_on: tuple[
 
 def test_it_follows_runs_that_begin_later(going_on: tuple[Journal, int], home: Path) -> None:
     journal, key = going_on
-    with tailing("--follow") as running:
-        assert running.stdout is not None
+    with tailing("--follow") as running, tailing("--follow", "--json") as objects:
+        assert running.stdout is not None and objects.stdout is not None
         journal.release(key)
         with slow(home / "journal.db", "Answer: 5") as made:
             made.run("And?", run_id="2" * 16)
         lines = iter(running.stdout.readline, "")
         assert f"run {'0' * 16}  unfinished  0 steps\n" in lines
-        assert f"run {'2' * 16}  going on\n" in lines
+        assert f"run {'2' * 16}\n" in lines
         assert "       Answer: 5\n" in lines
         assert "answer   5\n" in lines
+        told = map(json.loads, iter(objects.stdout.readline, ""))
+        assert next(told) == {"run": "0" * 16, "status": "interrupted"}
+        assert next(told) == {"run": "2" * 16}
+        row, end = next(told), next(told)
+        assert (row["run"], row["step"], row["verdict"], row["text"]) == ("2" * 16, 0, "kept", "Answer: 5")
+        assert (end["run"], end["status"], end["answer"]) == ("2" * 16, "completed", "5")
