@@ -184,7 +184,7 @@ SHOW = [sys.executable, "-c", "from orchestrator.cli import main; main()", "trac
 
 
 def on_a_terminal(**environment: str) -> str:
-    """Return what a terminal that does not know its width is shown."""
+    """Return what is shown on a terminal."""
     master, slave = pty.openpty()
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "TERM")}
     running = subprocess.Popen(SHOW, stdout=slave, stderr=slave, env={**own, "TERM": "xterm-256color", **environment})
@@ -198,14 +198,6 @@ def on_a_terminal(**environment: str) -> str:
     os.close(master)
     assert running.wait() == 0
     return shown.decode().replace("\r\n", "\n")
-
-
-def test_a_terminal_has_colour_and_80_columns_where_it_does_not_know(orchestrator: Call, ran: str) -> None:
-    shown = on_a_terminal()
-    assert "\x1b[38;5;33msmall" in shown and "\x1b[38;5;166mlarge" in shown
-    plain = orchestrator("trace", "show").stdout
-    assert on_a_terminal(TERM="dumb") == plain
-    assert max(map(len, plain.splitlines())) <= 80
 
 
 def test_no_colour_is_no_colour_and_twenty_columns_are_twenty(orchestrator: Call, ran: str) -> None:

@@ -98,6 +98,29 @@ def test_a_file_gets_no_escape_and_the_text_alone(run: StoredRun) -> None:
     assert "\x1b" not in file.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({"TERM": "xterm-256color"}, "\x1b[2;38;5;33msmall\x1b[0m"),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "\x1b[2msmall\x1b[0m"),
+        ({"TERM": "dumb"}, "small"),
+        ({"TERM": "dumb", "NO_COLOR": "1"}, "small"),
+    ],
+)
+def test_a_terminal_has_the_colour_that_it_can_show_and_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], shown: str
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal, os.fdopen(master, "rb", buffering=0) as screen:
+        write(Text("small", f"dim {ENGINES[0]}"), terminal, width=80)
+        terminal.flush()
+        assert screen.read(100).decode() == shown + "\r\n"
+
+
 # --- width ------------------------------------------------------------------------------------
 
 
