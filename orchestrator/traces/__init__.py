@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
+    from orchestrator.traces.step import step_of
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "replayed",
     "router_of",
     "stats_of",
+    "step_of",
 ]
 
 _HOMES = {
@@ -58,6 +60,7 @@ _HOMES = {
     "replayed": "replay",
     "router_of": "policy",
     "stats_of": "stats",
+    "step_of": "step",
 }
 
 
