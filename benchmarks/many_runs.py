@@ -89,7 +89,13 @@ def _run(
     at_s = 1_700_000_000.0 + 60 * key
     policy = draw.choice(POLICIES)
     settings = json.dumps({"router": {"policy": policy, "threshold": 7.0}, "answer": "boxed"})
-    task = json.dumps({"messages": [["user", f"{next(thoughts).strip()} How much is {key} + {draw.randrange(1000)}?"]]})
+    task = json.dumps(
+        {
+            "messages": [["user", f"{next(thoughts).strip()} How much is {key} + {draw.randrange(1000)}?"]],
+            "id": None,
+            "answer": None,
+        }
+    )
     again, once = texts.again, texts.once
     rows["runs"].append(
         (

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from chromium import Chromium, chromium
 
 import orchestrator as orc
-from orchestrator.traces.html import html
+from orchestrator.traces.html_page import html
 
 QUESTION = "Compute 38*4 - 98*6."
 OPENED = "step-2"

@@ -100,11 +100,11 @@ def plain(stored: StoredRun, made: Replayed) -> dict[str, Any]:
     }
 
 
-def summary(all_of: Together, left_out: int) -> Iterator[str]:
+def summary(all_of: Together) -> Iterator[str]:
     """Yield what a policy makes of many runs."""
     yield (
         f"{all_of.runs} runs: {all_of.unchanged} unchanged, {all_of.flipped} part by another decision, "
-        f"{all_of.undecided} cannot be told" + (f", {left_out} left out" if left_out else "")
+        f"{all_of.undecided} cannot be told" + (f", {len(all_of.left_out)} left out" if all_of.left_out else "")
     )
     yield f"decisions: {all_of.alike} alike, {all_of.flipped} others, {all_of.left} the record cannot tell about"
     for reason, times in all_of.reasons.most_common(_REASONS):

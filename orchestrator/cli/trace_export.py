@@ -52,6 +52,7 @@ def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **
     The schema of jsonl is orchestrator.traces.record.RunRecord.
     """
     from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.streams import counted, note
     from orchestrator.errors import UserError
     from orchestrator.traces.jsonl import records
 
@@ -60,13 +61,28 @@ def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **
     if given["endpoint"] is not None and (kind != "otel" or out is not None):
         raise UserError("--endpoint is where --format otel is sent; leave it away, or --out")
     with open_journal(given) as journal:
-        runs = records(journal, None if is_all else names, redactor(given))
+        runs = _Counted(records(journal, None if is_all else names, redactor(given)))
         if kind in ("parquet", "csv"):
             _write_tables(out, runs, kind, content=given["content"])
         elif kind == "otel" and out is None:
             _send(runs, given["endpoint"], content=given["content"])
         else:
             _write(out, _texts(runs, kind, content=given["content"]))
+    if out is not None:
+        note(f"{counted(runs.number, 'run')} in {out}")
+
+
+class _Counted:
+    """Runs on their way out, and how many they were."""
+
+    def __init__(self, runs: Iterable[RunRecord]) -> None:
+        self.number = 0
+        self._runs = runs
+
+    def __iter__(self) -> Iterator[RunRecord]:
+        for run in self._runs:
+            self.number += 1
+            yield run
 
 
 def redactor(given: Mapping[str, Any]) -> Redactor:
@@ -129,9 +145,9 @@ def _new(out: Path) -> Iterator[Path]:
     """Give the path of what becomes `out` in the end, all of it or nothing. Raises UserError if `out` exists."""
     from orchestrator.errors import UserError
 
-    part = out.with_name(out.name + ".part")
+    part = out.parent / f"{out.name}.part"
     try:
-        if out.exists():
+        if not out.name or out.exists():  # `.` and `/` have no name
             raise UserError(f"{out} exists: choose another {'folder' if out.is_dir() else 'file'}")
         _remove(part)
         yield part

@@ -25,16 +25,10 @@ def html(name: str, other: str | None, out: Path, **given: Any) -> None:
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note
-    from orchestrator.errors import UserError
-    from orchestrator.traces.html import html as page_of
+    from orchestrator.traces.html_page import html as page_of
+    from orchestrator.traces.html_page import write_page
 
     with open_journal(given) as journal:
         page = page_of(journal, name, other)
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(page)
-    except FileExistsError:
-        raise UserError(f"{out} exists: choose another file") from None
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from error
+    write_page(page, out)
     note(f"open {out} in a browser")

@@ -107,7 +107,7 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.traces.many import Together
     from orchestrator.traces.replay import replayed
 
-    together, router, left_out = Together(), _routers(given), 0
+    together, router = Together(), _routers(given)
     with open_journal(given) as journal:
         for stored in _runs(journal, names, given):
             try:
@@ -115,7 +115,7 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
             except UserError as error:
                 if names:
                     raise
-                left_out += 1
+                together.left_out[stored.run.id] = str(error)
                 note(f"left out: {error}")
                 continue
             together.add(stored, made)
@@ -127,7 +127,7 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
             else:
                 say(_line(made))
     if len(names) != 1:
-        for line in summary(together, left_out):
+        for line in summary(together):
             note(line)
 
 

@@ -60,6 +60,10 @@ _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
 _KEY = "SELECT key FROM runs WHERE id = ?"
 _NEXT = "SELECT min(key) FROM runs WHERE key > ?"
+_BEFORE = "SELECT max(key) FROM runs WHERE key < ?"
+_NUMBER_OF_RUNS = "SELECT count(*) FROM runs"
+
+_BEHIND_ALL = 2**63 - 1
 
 _HOPELESS = (
     sqlite3.IntegrityError,
@@ -451,6 +455,23 @@ class Journal:
                     return
                 found = Reader(connection, self._texts).ended(key)
             yield found
+
+    def newest_first(self) -> Iterator[StoredRun]:
+        """Yield everything about every run, newest first; each is read when it is asked for, so memory holds one."""
+        key = _BEHIND_ALL
+        while True:
+            with self._store.reading() as connection:
+                key = connection.execute(_BEFORE, (key,)).fetchone()[0]
+                if key is None:
+                    return
+                found = Reader(connection, self._texts).run(key)
+            yield found
+
+    def number_of_runs(self) -> int:
+        """Return how many runs there are."""
+        with self._store.reading() as connection:
+            number: int = connection.execute(_NUMBER_OF_RUNS).fetchone()[0]
+        return number
 
     def at(self, key: int) -> StoredRun:
         """Return everything about the run with the journal's own number `key`."""

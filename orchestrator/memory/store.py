@@ -18,6 +18,8 @@ __all__ = ["DEFAULT_NAME", "Store", "default_db", "translated"]
 DEFAULT_NAME = "journal.db"
 """What the file is called where nobody chose a path."""
 
+_CLOSED = "closed database"
+
 
 def default_db() -> Path:
     """Return the journal's default path: under ORCHESTRATOR_HOME, or the platform's folder for user data."""
@@ -40,6 +42,8 @@ def _ours(error: BaseException, path: str) -> StoreError:
         return StoreCorrupt(f"{path} is damaged ({error}) and was left untouched: {ANOTHER}")
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"{path} cannot grow, the disk is full: make room, then resume")
+    if isinstance(error, sqlite3.ProgrammingError) and _CLOSED in str(error):
+        return StoreError(f"{path} has been closed here: look before it is, or open it again")
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(f"{path} cannot be read or written ({error}): see that its disk is whole and has room")
     return StoreError(f"{path}: {error}")

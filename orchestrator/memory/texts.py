@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+from orchestrator.memory.opening import damaged
+
 __all__ = ["Texts", "decoded"]
 
 _INSERT = "INSERT INTO texts (digest, text) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"
@@ -66,8 +68,11 @@ class Texts:
         return None if row is None else row[0]
 
     def read(self, connection: sqlite3.Connection, number: int) -> str:
-        """Return the text of a number that some row holds."""
-        return decoded(connection.execute(_READ, (number,)).fetchone()[0])
+        """Return the text of a number that some row holds. Raises what SQLite does for a damaged file if it is gone."""
+        found = connection.execute(_READ, (number,)).fetchone()
+        if found is None:
+            raise damaged(f"text {number} is missing")
+        return decoded(found[0])
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that stored it was undone."""

@@ -6,25 +6,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.traces.candidate import Candidate
     from orchestrator.traces.diff import Diff, diff_of
     from orchestrator.traces.drawn import drawn_as
     from orchestrator.traces.frames import frame
     from orchestrator.traces.graph import graph_of
-    from orchestrator.traces.html import html
+    from orchestrator.traces.html_page import html
     from orchestrator.traces.jsonl import import_runs, read
+    from orchestrator.traces.many import Together
+    from orchestrator.traces.opened import Traces, open
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.run import Run, of
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.step import step_of
+    from orchestrator.traces.stored_ledger import StoredLedger
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
+    "Candidate",
     "Diff",
     "OneStep",
     "Replayed",
+    "Run",
     "RunRecord",
     "Stats",
+    "StoredLedger",
+    "Together",
+    "Traces",
     "Which",
     "by_policy",
     "diff_of",
@@ -33,7 +43,9 @@ __all__ = [
     "graph_of",
     "html",
     "import_runs",
+    "of",
     "one_step",
+    "open",
     "read",
     "replayed",
     "router_of",
@@ -42,20 +54,27 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Candidate": "candidate",
     "Diff": "diff",
     "OneStep": "what_if",
     "Replayed": "replay",
+    "Run": "run",
     "RunRecord": "record",
     "Stats": "stats",
+    "StoredLedger": "stored_ledger",
+    "Together": "many",
+    "Traces": "opened",
     "Which": "stats",
     "by_policy": "stats",
     "diff_of": "diff",
     "drawn_as": "drawn",
     "frame": "frames",
     "graph_of": "graph",
-    "html": "html",
+    "html": "html_page",
     "import_runs": "jsonl",
+    "of": "run",
     "one_step": "what_if",
+    "open": "opened",
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",

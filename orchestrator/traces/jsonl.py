@@ -24,11 +24,19 @@ from orchestrator.traces.checks import wrong_with
 from orchestrator.traces.record import RunRecord, recorded
 from orchestrator.traces.redact import Redactor
 from orchestrator.traces.restored import stored_of
+from orchestrator.visible import first_words
 
 __all__ = ["Imported", "import_runs", "read", "records"]
 
 _MAX_LINE_BYTES = 64 << 20
 _SQLITE = b"SQLite format 3\0"
+_MAX_PLACE = 60
+_BOM = b"\xef\xbb\xbf"
+_NEWER = {
+    "literal_error": "is not 1, which is all that this version of the program knows",
+    "extra_forbidden": "is unknown to this version of the program",
+}
+"""By the kind of pydantic's error, what a newer program's export is told by."""
 
 
 class Imported(NamedTuple):
@@ -55,21 +63,26 @@ def read(path: str | PathLike[str]) -> Iterator[RunRecord]:
                 number = 0
                 while line := file.readline(_MAX_LINE_BYTES + 1):
                     number += 1
+                    line = line.removeprefix(_BOM) if number == 1 else line
                     if line.strip():
                         yield _record(line, f"{path}:{number}", hide)
                 return
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        why = error.strerror or "it is a pipe, and read twice: write it into a file first"
+        raise UserError(f"{path} cannot be read: {why}") from error
     with Store(path, readonly=True) as store:
         yield from records(Journal(store))
 
 
 def records(journal: Journal, names: Iterable[str] | None = None, hide: Redactor | None = None) -> Iterator[RunRecord]:
-    """Yield the runs called `names`, by default all, oldest first; each is read when it is asked for."""
+    """Yield the runs called `names`, each once, by default all, oldest first; each is read when it is asked for."""
     hide = hide or Redactor()
     runs = map(journal.run, names) if names is not None else (journal.at(each.key) for each in journal.each_run())
+    told: set[str] = set()
     for stored in runs:
-        yield recorded(stored, ancestors(journal, stored), hide)
+        if stored.run.id not in told:
+            told.add(stored.run.id)
+            yield recorded(stored, ancestors(journal, stored), hide)
 
 
 def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
@@ -104,7 +117,9 @@ def _record(line: bytes, where: str, hide: Redactor) -> RunRecord:
         run = RunRecord.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(each) for each in first["loc"])
+        place = first_words(".".join(str(each) for each in first["loc"]), _MAX_PLACE)
+        if newer := _NEWER.get(first["type"]):
+            raise UserError(f"{where}: {place} {newer}: upgrade it, if this is the right file") from None
         raise UserError(
             f"{where}: no run of `trace export`: {place + ': ' if place else ''}{first['msg']}; is this the right file?"
         ) from None

@@ -38,6 +38,8 @@ class Together:
     """Of these, runs whose task has a gold answer."""
     right: int = 0
     """Of these, runs with the right answer."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Runs that are in none of these sums, because nobody can decide them again -> why."""
 
     def add(self, stored: StoredRun, made: Replayed) -> None:
         """Count one replay."""

@@ -16,7 +16,7 @@ from orchestrator.errors import OrchestratorError, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.memory.views import VIEWS, open_views
-from orchestrator.traces.html import html
+from orchestrator.traces.html_page import html
 
 __all__ = ["DATABASE", "application"]
 

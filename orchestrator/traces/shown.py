@@ -30,7 +30,7 @@ from orchestrator.runtime.rows import score
 from orchestrator.runtime.timeline import candidates, untold
 from orchestrator.visible import visible
 
-__all__ = ["shown"]
+__all__ = ["Home", "shown"]
 
 _LONGEST = 400  # letters of a text that is not a step's, such as what a judge answered
 _SHORT = 12  # hexadecimal digits that tell prompts of a run apart
@@ -40,7 +40,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
     """Return `stored` as JSON data; `ancestors`, oldest first, are the runs it was forked from."""
     tried = candidates(stored, ancestors)
     rows = ledger_rows(stored)
-    homes = {each.run.id: _Home(each) for each in (*ancestors, stored)}
+    homes = {each.run.id: Home(each) for each in (*ancestors, stored)}
     items = [_candidate(each, homes[each.origin or stored.run.id]) for each in tried]
     outcome = stored.outcome
     told: dict[str, Any] = {
@@ -63,7 +63,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
     return plain
 
 
-class _Home:
+class Home:
     """The run that a candidate was written in: what it has about each, by step and attempt."""
 
     def __init__(self, stored: StoredRun) -> None:
@@ -97,7 +97,7 @@ class _Home:
         return sorted((call for own in calls for call in own), key=lambda call: call.intent.seq)
 
 
-def _candidate(each: Attempt, home: _Home) -> dict[str, Any]:
+def _candidate(each: Attempt, home: Home) -> dict[str, Any]:
     decision = each.decision
     return {
         "step": each.step,

@@ -16,6 +16,7 @@ from orchestrator.errors import OrchestratorError, StoreCorrupt, StoreError, Sto
 from orchestrator.memory import opening
 from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
 from orchestrator.memory.store import Store, translated
+from orchestrator.memory.texts import Texts
 
 
 def text_file(path: Path) -> None:
@@ -296,6 +297,17 @@ def test_a_damaged_page_is_reported_when_it_is_met(path: Path) -> None:
     ):
         connection.execute("SELECT count(*), max(length(text)) FROM texts NOT INDEXED WHERE text <> ''").fetchall()
     assert path.read_bytes() == bytes(data)
+
+
+def test_a_text_that_is_gone_is_damage_and_what_is_closed_says_so(path: Path) -> None:
+    with (
+        Store(path) as store,
+        pytest.raises(StoreCorrupt, match=r"is damaged .text 7 is missing"),
+        store.reading() as connection,
+    ):
+        Texts().read(connection, 7)
+    with pytest.raises(StoreError, match="has been closed here: look before it is, or open it again"), store.reading():
+        pass
 
 
 def test_an_exception_of_the_caller_undoes_the_transaction_and_passes_through(store: Store) -> None:

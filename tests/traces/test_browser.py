@@ -12,7 +12,7 @@ from chromium import Chromium, chromium
 import orchestrator as orc
 from orchestrator.engines.scripted import Scripted
 from orchestrator.memory.base import CallRow, StoredRun
-from orchestrator.traces.html import drawn, html
+from orchestrator.traces.html_page import drawn, html
 from orchestrator.traces.shown import shown
 
 pytestmark = [

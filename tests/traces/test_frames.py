@@ -72,7 +72,7 @@ def test_parquet_files_have_the_columns_and_their_types(runs: dict[str, RunRecor
     parquet = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "tables"
     done = call("trace", "export", "--all", "--format", "parquet", "--out", out, "--db", db)
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.output) == (0, f"4 runs in {out}\n")
     assert sorted(path.name for path in out.iterdir()) == sorted(f"{table}.parquet" for table in TABLES)
     read = parquet.read_table(out / "decisions.parquet")
     assert [str(field.type) for field in read.schema][:4] == ["string", "int64", "int64", "string"]

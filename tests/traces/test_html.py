@@ -27,7 +27,7 @@ from orchestrator.runtime.attempts import attempts
 from orchestrator.runtime.fork import fork
 from orchestrator.runtime.timeline import timeline
 from orchestrator.tools import tool
-from orchestrator.traces.html import drawn, html
+from orchestrator.traces.html_page import drawn, html
 from orchestrator.traces.parting import parting
 from orchestrator.traces.shown import shown
 

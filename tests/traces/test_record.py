@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def test_a_fork_without_its_parent_is_refused_and_nothing_is_imported(
     assert done.stderr.endswith(
         "is a fork of one, which is neither before it nor in the journal: export that one, too\n"
     )
-    assert call("trace", "list", "--db", tmp_path / "other.db").stdout.count("\n") == 1
+    assert list(read(tmp_path / "other.db")) == []
 
 
 def spoilt(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:
@@ -126,8 +127,7 @@ def spoilt(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, An
     [
         (lambda run: "{", "is this the right file?"),
         (lambda run: "[]", "is this the right file?"),
-        (lambda run: '{"schema_version": 2}', "schema_version: Input should be 1"),
-        (spoilt(lambda run: run.update(more=1)), "more: Extra inputs are not permitted"),
+        (lambda run: '{"prompt": "1+1"}', "is this the right file?"),
         (spoilt(lambda run: run.update(id="last")), "'last' is no id"),
         (spoilt(lambda run: run.update(id="a\x1b[2J")), "'a\\x1b[2J' is no id"),
         (spoilt(lambda run: run.update(engines={})), "engines: each needs its server and its model"),
@@ -156,6 +156,56 @@ def test_a_line_that_is_no_run_is_refused_by_its_place_and_nothing_is_imported(
             import_runs(journal, file)
         assert not journal.counts()["runs"]
     assert f"{file}:3: no run of `trace export`" in str(raised.value) and said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda run: run.update(schema_version=2), "schema_version is not 1, which is all that this version"),
+        (lambda run: run.update(more=1), "more is unknown to this version"),
+        (lambda run: run["steps"][0].update({"\x1b[2J" + "x" * 99: 1}), r"steps.0.\x1b[2Jxx"),
+    ],
+)
+def test_an_export_of_a_newer_version_is_told_as_such(
+    runs: dict[str, RunRecord], tmp_path: Path, spoil: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    newer = runs["two" if "more" in said else "one"].model_dump(mode="json")
+    spoil(newer)
+    (tmp_path / "runs.jsonl").write_text(json.dumps(newer))
+    done = call("trace", "import", tmp_path / "runs.jsonl", "--db", tmp_path / "journal.db")
+    assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1
+    assert said in done.stderr and ": upgrade it, if this is the right file" in done.stderr
+    assert "x" * 61 not in done.stderr
+
+
+def test_a_file_that_an_editor_has_marked_as_utf8_is_read(file: Path, db: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert list(read(file)) == list(read(db))
+
+
+def test_a_pipe_is_refused_because_a_file_is_read_twice(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    with pytest.raises(UserError, match="cannot be read: it is a pipe, and read twice"):
+        list(read(f"/dev/fd/{reader}"))
+    os.close(reader)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "otel", "inspect", "csv"])
+@pytest.mark.parametrize("out", ["", "/", ".", "..", "nowhere/runs"])
+def test_what_cannot_be_written_is_one_line(
+    db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("trace", "export", "one", "--db", db, "--format", kind, "--out", out)
+    assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_named_twice_is_exported_once_and_how_many_is_said(db: Path, tmp_path: Path) -> None:
+    done = call("trace", "export", "last", "thr", "one", "--db", db, "--out", tmp_path / "runs.jsonl")
+    assert done.stderr == f"2 runs in {tmp_path / 'runs.jsonl'}\n"
+    assert [run.id for run in read(tmp_path / "runs.jsonl")] == ["three", "one"]
 
 
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "."])

@@ -8,18 +8,22 @@ this script and this style, by their hashes, and fetch nothing.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from json import dumps
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import UserError
+from orchestrator.memory.base import StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.fork import ancestors
 from orchestrator.traces.parting import parting
 from orchestrator.traces.shown import shown
 
-__all__ = ["drawn", "html"]
+__all__ = ["drawn", "html", "page_of", "write_page"]
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -30,11 +34,27 @@ def html(journal: Journal, name: str, other: str | None = None) -> str:
     Raises UnknownName or UserError, as `Journal.run` does.
     """
     runs = [journal.run(each) for each in (name, other) if each is not None]
-    forked = [ancestors(journal, run) for run in runs]
-    told: dict[str, Any] = {"runs": [shown(run, own) for run, own in zip(runs, forked, strict=True)]}
+    return page_of(*((run, ancestors(journal, run)) for run in runs))
+
+
+def page_of(*runs: tuple[StoredRun, Sequence[StoredRun]]) -> str:
+    """Return the page of one run or of two side by side, each with the runs that it was forked from, oldest first."""
+    told: dict[str, Any] = {"runs": [shown(run, own) for run, own in runs]}
     if len(runs) == 2:
-        told["parting"] = parting(runs[0], runs[1], *forked)
+        (ours, our_ancestors), (theirs, their_ancestors) = runs
+        told["parting"] = parting(ours, theirs, our_ancestors, their_ancestors)
     return drawn(told)
+
+
+def write_page(page: str, path: str | PathLike[str]) -> None:
+    """Write a page into a new file. Raises UserError if there is one already, or it cannot be written."""
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(page)
+    except FileExistsError:
+        raise UserError(f"{path} exists: choose another file") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def drawn(told: Mapping[str, Any]) -> str:
