@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any
 
-import numpy as np
-
 from orchestrator import document
 from orchestrator.document import is_number, is_table, is_text
 from orchestrator.errors import BadConfig, UserError
@@ -34,7 +32,7 @@ FORMAT, VERSION = "orchestrator-monitor", 1
 KIND = document.Kind("monitor", FORMAT, VERSION, "orchestrator train-monitor")
 KINDS = ("stuck", "milestone")
 MAX_MOVES = 100
-_FLOAT = np.dtype("<f4")
+_FLOAT, _FLOAT_BYTES = "<f4", 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +60,8 @@ class MonitorFile:
 
     def chance(self, text: str) -> float:
         """Return how likely a text tells of what it was trained to notice, in [0, 1]."""
+        import numpy as np  # late, as in ngrams
+
         places, values = ngrams.counted(text)
         weights = np.frombuffer(self.weights, dtype=_FLOAT)
         score = self.bias + float(weights[places].astype(float) @ values)
@@ -134,12 +134,14 @@ def _parsed(given: Mapping[str, Any]) -> MonitorFile:
 
 
 def _weights(text: str) -> bytes:
+    import numpy as np
+
     try:
         data = b64decode(text, validate=True)
     except (NotBase64, ValueError) as error:
         raise UserError(f"its weights are no base64: {error}") from error
-    if len(data) != ngrams.SIZE * _FLOAT.itemsize:
-        raise UserError(f"its weights are {len(data)} bytes long, and have to be {ngrams.SIZE * _FLOAT.itemsize}")
+    if len(data) != ngrams.SIZE * _FLOAT_BYTES:
+        raise UserError(f"its weights are {len(data)} bytes long, and have to be {ngrams.SIZE * _FLOAT_BYTES}")
     if not np.isfinite(np.frombuffer(data, dtype=_FLOAT)).all():
         raise UserError("its weights are not all finite numbers")
     return data

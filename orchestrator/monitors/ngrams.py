@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy takes 0.1 s to load, and whoever only names a monitor reads no text
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["NAME", "SIZE", "Counted", "counted"]
 
@@ -27,7 +28,7 @@ SIZE = (1 << _BITS) + len(_LABELS)
 _LENGTHS = (3, 4, 5)
 """Of pieces, in bytes of UTF-8."""
 _WORD = re.compile(r"\w+|[^\w\s]")
-_MIX, _BASE = np.uint32(0x9E3779B1), np.uint32(0x01000193)
+_MIX, _BASE = 0x9E3779B1, 0x01000193
 
 
 class Counted(NamedTuple):
@@ -41,12 +42,16 @@ class Counted(NamedTuple):
 
 def counted(text: str) -> Counted:
     """Return what is in a text; nothing for an empty one."""
+    import numpy as np
+
     lower = text.lower()
     parts = [_scaled(_words(lower)), _scaled(_pieces(lower)), _again(text)]
     return Counted(np.concatenate([part.places for part in parts]), np.concatenate([part.values for part in parts]))
 
 
 def _words(text: str) -> NDArray[np.int64]:
+    import numpy as np
+
     words = _WORD.findall(text)
     pairs = [f"{first} {second}" for first, second in pairwise(words)]
     hashed = [crc32(each.encode("utf-8", "surrogatepass")) for each in (*words, *pairs)]
@@ -54,19 +59,24 @@ def _words(text: str) -> NDArray[np.int64]:
 
 
 def _pieces(text: str) -> NDArray[np.int64]:
+    import numpy as np
+
+    mix, base = np.uint32(_MIX), np.uint32(_BASE)
     data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.uint32)
     found = []
     for length in _LENGTHS:
         number = max(0, len(data) - length + 1)
         hashed = np.full(number, length, dtype=np.uint32)
         for place in range(length):
-            hashed = (hashed ^ data[place : place + number]) * _BASE
-        found.append((hashed ^ (hashed >> np.uint32(15))) * _MIX >> np.uint32(32 - _BITS))
+            hashed = (hashed ^ data[place : place + number]) * base
+        found.append((hashed ^ (hashed >> np.uint32(15))) * mix >> np.uint32(32 - _BITS))
     return np.concatenate(found).astype(np.int64)
 
 
 def _scaled(places: NDArray[np.int64]) -> Counted:
     """Return each place once with the logarithm of its count, the whole of length 1."""
+    import numpy as np
+
     counts = np.bincount(places, minlength=1 << _BITS)
     (there,) = counts.nonzero()
     values = np.log1p(counts[there])
@@ -76,6 +86,8 @@ def _scaled(places: NDArray[np.int64]) -> Counted:
 
 def _again(text: str) -> Counted:
     """Return, for each label, the share of its parts that stand further up already, word for word."""
+    import numpy as np
+
     told: dict[str, list[str]] = {label: [] for label in _LABELS}
     parts = told[_LABELS[0]]
     for line in text.split("\n"):

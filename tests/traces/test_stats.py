@@ -16,7 +16,7 @@ from orchestrator.errors import UnknownName
 from orchestrator.memory.base import LEARNS, DecisionRow, OutcomeRow, RunRow, StepRow, StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
-from orchestrator.runtime.timeline import ledger_rows
+from orchestrator.runtime.ledger_lines import ledger_rows
 from orchestrator.traces import Stats, Which, by_policy, stats_of
 from orchestrator.traces.stats import Percentiles, Reason, Spending, Writing
 from orchestrator.traces.stats_shown import lines, side_by_side
