@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.search import Found, Hit, search
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
     "Diff",
+    "Found",
+    "Hit",
     "OneStep",
     "Replayed",
     "RunRecord",
@@ -32,10 +35,13 @@ __all__ = [
     "read",
     "replayed",
     "router_of",
+    "search",
 ]
 
 _HOMES = {
     "Diff": "diff",
+    "Found": "search",
+    "Hit": "search",
     "OneStep": "what_if",
     "Replayed": "replay",
     "RunRecord": "record",
@@ -49,6 +55,7 @@ _HOMES = {
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
+    "search": "search",
 }
 
 
