@@ -145,7 +145,8 @@ def _run(
         n += 1
     ledger = [
         {"engine": name, "purpose": "draft", "fate": "used", "calls": steps, "prompt_tokens": 1000, "cached_tokens": 0,
-         "output_tokens": tokens, "uncertain": 0, "seconds": 1.0, "cost": tokens * (5.0 if name == "large" else 1.0)}
+         "output_tokens": tokens, "uncertain": 0, "seconds": draw.random() * 20,
+         "cost": tokens * (5.0 if name == "large" else 1.0)}
         for name, tokens in spent.items()
     ]  # fmt: skip
     status = draw.choice(STATUSES)

@@ -56,6 +56,7 @@ from orchestrator.engines.speculation.profiles import NGram, Profile, profile_cl
 from orchestrator.errors import BadConfig, UserError
 from orchestrator.handbook.recall import Recall
 from orchestrator.ledger import Price
+from orchestrator.memory.store import default_db
 from orchestrator.modes.fixed import AS_IT_IS
 from orchestrator.policies import (
     fallback_in,
@@ -101,15 +102,6 @@ _NEEDED = {"vllm": "url", POOLING: "url", "llamacpp": "url", "chat": "url", "emb
 _NOT_PASSED_ON = ("concurrency", "overlap", "hedge")
 """Options of `[run]` that a Pipeline does not take by these names."""
 _DEFAULT_TOKENS = 16384
-
-
-def default_db() -> Path:
-    """Return the journal's default path: under ORCHESTRATOR_HOME, or the platform's folder for user data."""
-    if home := os.environ.get("ORCHESTRATOR_HOME"):
-        return Path(home).expanduser() / "journal.db"
-    if data := os.environ.get("XDG_DATA_HOME"):
-        return Path(data).expanduser() / "orchestrator" / "journal.db"
-    return Path.home() / ".local" / "share" / "orchestrator" / "journal.db"
 
 
 def engines_folder() -> Path:

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
 
 __all__ = ["journal_path", "open_journal"]
 
+_CONFIG = "orchestrator.toml"
+"""The configuration's FILE_NAME, which only its import could tell."""
+
 
 def journal_path(given: Mapping[str, Any]) -> Path | str:
     """Return the journal's file: that of --db, else of the configuration, else the user's own."""
-    from orchestrator.config import default_db, load
+    from orchestrator.memory.store import default_db
 
-    return given["db"] or load(given["config"]).run.db or default_db()
+    if given["db"]:
+        return str(given["db"])
+    if given["config"] is None and not Path(_CONFIG).exists():
+        return default_db()  # a quarter of a second sooner than `load` finds out
+    from orchestrator.config import load
+
+    return load(given["config"]).run.db or default_db()
 
 
 @contextmanager

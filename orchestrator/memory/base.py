@@ -270,3 +270,11 @@ class RunSummary(NamedTuple):
     """Share of output tokens that the largest engine produced, in [0, 1]; None until the run has ended."""
     seconds: float | None
     """Wall time; None until the run has ended."""
+    output_tokens: int | None
+    """Of every call, discarded work included; None until the run has ended."""
+    cost: float | None
+    """Likewise, in the unit of the prices."""
+    policy: str
+    """Name and version of the router."""
+    parent: str | None
+    """The run this one was forked from, or None."""

@@ -37,12 +37,14 @@ from orchestrator.memory.base import (
     StepRow,
     StoredRun,
 )
+from orchestrator.memory.figures import Figures
 from orchestrator.memory.owners import Owner, is_alive, this_process
 from orchestrator.memory.reading import Reader, find, find_exactly
 from orchestrator.memory.rows import LAYOUTS, RUNS, TABLES, Layout
 from orchestrator.memory.store import Store
-from orchestrator.memory.summaries import SUMMARIES, batch_of, summary
+from orchestrator.memory.summaries import Listing, listed
 from orchestrator.memory.texts import Texts
+from orchestrator.memory.which import Which, sieve
 
 __all__ = ["Journal"]
 
@@ -414,17 +416,21 @@ class Journal:
     def runs(self, limit: int = 20, status: str | None = None, *, without: tuple[str, ...] = ()) -> list[RunSummary]:
         """Return up to `limit` runs, newest first; only those with `status` if one is given, and none of a batch whose
         name begins with one of `without`."""
-        found: list[RunSummary] = []
+        return self.listed(Which(status=status, without=without), limit).runs
+
+    def listed(self, which: Which, limit: int = 20, by: str = "started") -> Listing:
+        """Return the first `limit` runs that are meant, by one of `summaries.ORDERS`, and how many there are.
+
+        Raises UnknownName, listing what there is, for a policy, an engine, a batch or a run that there is not.
+        """
         with self._store.reading() as connection:
-            for row in connection.execute(SUMMARIES):
-                if len(found) == limit:
-                    break
-                if batch_of(row).startswith(without):
-                    continue
-                line = summary(row)
-                if status is None or line.status == status:
-                    found.append(line)
-        return found
+            return listed(connection, self._texts, which, self._store.path, limit=limit, by=by)
+
+    @contextmanager
+    def figures(self, which: Which) -> Iterator[Figures]:
+        """Open what the runs that are meant come to together; no writer waits. Raises UnknownName as `listed`."""
+        with self._store.reading() as connection:
+            yield Figures(connection, self._texts, sieve(connection, self._texts, which, self._store.path))
 
     def events(self, kind: str) -> list[EventRow]:
         """Return the events of one kind, of every run, run by run; each run's in order."""

@@ -6,16 +6,26 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
 from orchestrator.errors import StoreCorrupt, StoreError, StoreLocked, StoreReadOnly
 from orchestrator.memory.opening import ANOTHER, NO_DATABASE, code_of, open_to_read, open_to_write
 
-__all__ = ["DEFAULT_NAME", "Store", "translated"]
+__all__ = ["DEFAULT_NAME", "Store", "default_db", "translated"]
 
 DEFAULT_NAME = "journal.db"
 """What the file is called where nobody chose a path."""
+
+
+def default_db() -> Path:
+    """Return the journal's default path: under ORCHESTRATOR_HOME, or the platform's folder for user data."""
+    if home := os.environ.get("ORCHESTRATOR_HOME"):
+        return Path(home).expanduser() / DEFAULT_NAME
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data).expanduser() / "orchestrator" / DEFAULT_NAME
+    return Path.home() / ".local" / "share" / "orchestrator" / DEFAULT_NAME
 
 
 def _ours(error: BaseException, path: str) -> StoreError:

@@ -1,70 +1,104 @@
-"""Runs at a glance: one line each, from one query."""
+"""Runs at a glance: which ones, found without reading their texts, and a line for each that is shown."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import sqlite3
+from typing import Any, NamedTuple
 
 from orchestrator.memory.base import REMOVED, RunSummary
-from orchestrator.memory.owners import Owner, is_alive
-from orchestrator.memory.texts import decoded
+from orchestrator.memory.texts import Texts, decoded
+from orchestrator.memory.which import FROM, Sieve, Which, policy_in, sieve
 
-__all__ = ["SUMMARIES", "batch_of", "summary"]
+__all__ = ["ORDERS", "Listing", "listed"]
+
+ORDERS = {"started": "r.key", "cost": "t.cost", "seconds": "o.seconds", "tokens": "t.output_tokens"}
+"""What a list may go by, largest first; runs that lack it come last."""
 
 # The last row of `steps` alone tells how many steps stand: it replaced or removed whatever lay behind it.
-SUMMARIES = f"""
-SELECT batch.text, r.key, r.id, r.created_s, task.text, engines.text, status.text, answer.text, ledger.text, o.seconds,
+_LINE = f"""
+SELECT r.id, r.parent, r.created_s, task.text, r.settings, status.text, answer.text, o.seconds,
+    t.output_tokens, t.large_tokens, t.cost,
     (SELECT s.step + (kind.text <> '{REMOVED}') FROM steps s JOIN texts kind ON kind.id = s.kind
-     WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1),
-    c.pid, c.started, c.host
-FROM runs r
-JOIN texts batch ON batch.id = r.batch
+     WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1)
+{FROM}
 JOIN texts task ON task.id = r.task
-JOIN texts engines ON engines.id = r.engines
-LEFT JOIN outcomes o ON o.run = r.key AND o.n = (SELECT max(n) FROM outcomes WHERE run = r.key)
 LEFT JOIN texts status ON status.id = o.status
 LEFT JOIN texts answer ON answer.id = o.answer
-LEFT JOIN texts ledger ON ledger.id = o.ledger
-LEFT JOIN claims c ON c.run = r.key
-ORDER BY r.key DESC
+WHERE r.key = ?
 """
-
 _MAX_QUESTION_CHARS = 80
 
 
-def batch_of(row: tuple[Any, ...]) -> str:
-    """Return the batch of one row of `SUMMARIES`."""
-    return decoded(row[0])
+class Listing(NamedTuple):
+    """Some of the runs that were asked for."""
+
+    runs: list[RunSummary]
+    matching: int
+    """How many there are to list."""
+    left_out: int
+    """How many more there would be but for `Which.without`."""
 
 
-def summary(row: tuple[Any, ...]) -> RunSummary:
-    """Return the line for one row of `SUMMARIES`."""
-    _, key, run_id, created_s, task, engines, status, answer, ledger, seconds, steps, *owner = row
-    if owner[0] is not None and is_alive(Owner(*owner)):
-        status = "running"
-    return RunSummary(
-        key=key,
-        id=run_id,
-        created_s=created_s,
-        status=status or "interrupted",
-        question=_first_words(decoded(task)),
-        steps=steps or 0,
-        answer=None if answer is None else decoded(answer),
-        large_share=None if ledger is None else _large_share(decoded(ledger), decoded(engines)),
-        seconds=seconds,
+def listed(
+    connection: sqlite3.Connection, texts: Texts, which: Which, path: str, *, limit: int, by: str = "started"
+) -> Listing:
+    """Return the first `limit` runs that are meant, by one of ORDERS, the newest first where they are equal in it.
+
+    Raises UnknownName as `sieve` does.
+    """
+    asked = sieve(connection, texts, which, path)
+    counted = dict(
+        connection.execute(
+            f"SELECT {asked.is_left_out}, count(*) {FROM} WHERE {asked.passes} GROUP BY 1", asked.values
+        ).fetchall()
     )
+    keys = connection.execute(
+        f"SELECT r.key {FROM} WHERE {asked.where} ORDER BY {ORDERS[by]} DESC, r.key DESC LIMIT :limit",
+        {**asked.values, "limit": limit},
+    ).fetchall()
+    lines = _Lines(connection, texts, asked)
+    return Listing([lines.of(key) for (key,) in keys], counted.get(0, 0), counted.get(1, 0))
+
+
+class _Lines:
+    """The lines of runs; settings that many runs share are read once."""
+
+    def __init__(self, connection: sqlite3.Connection, texts: Texts, asked: Sieve) -> None:
+        self._connection = connection
+        self._texts = texts
+        self._running = asked.running
+        self._policies: dict[int, str] = {}
+
+    def of(self, key: int) -> RunSummary:
+        row = self._connection.execute(_LINE, (key,)).fetchone()
+        run_id, parent, created_s, task, settings, status, answer, seconds, output, large, cost, steps = row
+        has_ended = status is not None
+        return RunSummary(
+            key=key,
+            id=run_id,
+            created_s=created_s,
+            status="running" if key in self._running else status or "interrupted",
+            question=_first_words(decoded(task)),
+            steps=steps or 0,
+            answer=None if answer is None else decoded(answer),
+            large_share=(large / output if output else 0.0) if has_ended else None,
+            seconds=seconds,
+            output_tokens=(output or 0) if has_ended else None,
+            cost=(cost or 0.0) if has_ended else None,
+            policy=self._policy(settings),
+            parent=parent,
+        )
+
+    def _policy(self, settings: int) -> str:
+        if settings not in self._policies:
+            self._policies[settings] = policy_in(self._texts.read(self._connection, settings))
+        return self._policies[settings]
 
 
 def _first_words(task: str) -> str:
     """Return the beginning of what the user asked first."""
-    messages = json.loads(task)["messages"]
+    messages: list[tuple[str, Any]] = json.loads(task)["messages"]
     asked = next((content for role, content in messages if role == "user"), messages[0][1])
     words = " ".join(asked.split())
     return words if len(words) <= _MAX_QUESTION_CHARS else words[: _MAX_QUESTION_CHARS - 1] + "…"
-
-
-def _large_share(ledger: str, engines: str) -> float:
-    largest = list(json.loads(engines))[-1]
-    rows = json.loads(ledger)
-    everything = sum(row["output_tokens"] for row in rows)
-    return sum(row["output_tokens"] for row in rows if row["engine"] == largest) / everything if everything else 0.0

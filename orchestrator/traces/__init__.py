@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
     from orchestrator.traces.search import Found, Hit, search
+    from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "OneStep",
     "Replayed",
     "RunRecord",
+    "Stats",
+    "Which",
+    "by_policy",
     "diff_of",
     "drawn_as",
     "frame",
@@ -36,6 +40,7 @@ __all__ = [
     "replayed",
     "router_of",
     "search",
+    "stats_of",
 ]
 
 _HOMES = {
@@ -45,6 +50,9 @@ _HOMES = {
     "OneStep": "what_if",
     "Replayed": "replay",
     "RunRecord": "record",
+    "Stats": "stats",
+    "Which": "stats",
+    "by_policy": "stats",
     "diff_of": "diff",
     "drawn_as": "drawn",
     "frame": "frames",
@@ -56,6 +64,7 @@ _HOMES = {
     "replayed": "replay",
     "router_of": "policy",
     "search": "search",
+    "stats_of": "stats",
 }
 
 

@@ -460,7 +460,7 @@ def test_runs_are_listed_newest_first_with_how_they_went(journal: Journal, make:
     assert lines[1].question == ("word " * 16)[:79] + "…"
     finished = lines[2]
     assert finished == (
-        done, "done", 1700000000.25, "completed", "Compute 38*4 - 98*6.", 3, "-436", 0.25, 2.5
+        done, "done", 1700000000.25, "completed", "Compute 38*4 - 98*6.", 3, "-436", 0.25, 2.5, 40, 0.0, "", None
     )  # fmt: skip
     assert (lines[0].answer, lines[0].large_share, lines[0].seconds) == (None, None, None)
     assert [line.id for line in journal.runs(limit=1, status="completed")] == ["done"]

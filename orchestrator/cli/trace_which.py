@@ -1,0 +1,108 @@
+"""Which runs a command is about: the filters that lists and statistics share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orchestrator.memory.which import Span, Which
+
+__all__ = ["which_flags", "which_of"]
+
+_STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+
+_FLAGS = (
+    click.option("--status", type=click.Choice(_STATUSES), help="Only runs that ended, or stand, like this."),
+    click.option("--policy", metavar="NAME", help="Only runs that this router routed."),
+    click.option("--engine", metavar="NAME", help="Only runs that had this engine, by its name or what it serves."),
+    click.option("--batch", metavar="NAME", help="Only runs of batches whose names begin like this."),
+    click.option(
+        "--since", metavar="WHEN", help="Only runs begun since then: 2026-11-27, 2026-11-27T09:30, or 2d ago."
+    ),
+    click.option("--until", metavar="WHEN", help="Only runs begun until then; a day is meant to its end."),
+    click.option("--cost", metavar="LOW..HIGH", help="Only runs that cost so much; one end may be left out: 0.5.."),
+    click.option("--seconds", metavar="LOW..HIGH", help="Only runs that took so long."),
+    click.option("--tokens", metavar="LOW..HIGH", help="Only runs of so many output tokens, discarded ones included."),
+    click.option("--forks-of", metavar="RUN", help="Only runs that were forked from this one."),
+    click.option(
+        "--all", "is_all", is_flag=True, help="Questions of learners too: they are left out unless asked for."
+    ),
+)
+
+
+def which_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the filters to a command."""
+    for flag in reversed(_FLAGS):
+        command = flag(command)
+    return command
+
+
+def which_of(given: Mapping[str, Any]) -> Which:
+    """Return what the filters say. Raises UserError for a time or a span that is none."""
+    from math import inf
+
+    from orchestrator.memory.base import LEARNS
+    from orchestrator.memory.which import Which
+
+    return Which(
+        status=given["status"],
+        policy=given["policy"],
+        engine=given["engine"],
+        batch=given["batch"],
+        since_s=-inf if given["since"] is None else _moment("--since", given["since"]),
+        until_s=inf if given["until"] is None else _moment("--until", given["until"], is_end=True),
+        cost=_span("--cost", given["cost"]),
+        seconds=_span("--seconds", given["seconds"]),
+        output_tokens=_span("--tokens", given["tokens"]),
+        forks_of=given["forks_of"],
+        without=() if given["is_all"] else (LEARNS,),
+    )
+
+
+def _moment(flag: str, written: str, *, is_end: bool = False) -> float:
+    """Return the seconds since the epoch that are meant, in this machine's time zone; of a day its end if asked for."""
+    from datetime import datetime, timedelta
+    from time import time
+
+    from orchestrator.errors import UserError
+
+    if ago := _AGO.fullmatch(written.strip().removesuffix("ago").strip()):
+        return time() - float(ago[1]) * _SECONDS[ago[2]]
+    try:
+        when = datetime.fromisoformat(written.strip())
+        is_day = len(written.strip()) <= len("2026-11-27")
+        return _epoch(when + timedelta(days=1) if is_day and is_end else when)
+    except (ValueError, OverflowError, OSError):
+        raise UserError(
+            f"{flag} {written!r}: write a day or time, such as 2026-11-27 or 2026-11-27T09:30, or how long ago: 2d, 3h"
+        ) from None
+
+
+def _epoch(when: datetime) -> float:
+    return when.astimezone().timestamp() if when.tzinfo is None else when.timestamp()
+
+
+def _span(flag: str, written: str | None) -> Span | None:
+    from math import inf
+
+    from orchestrator.errors import UserError
+    from orchestrator.memory.which import Span
+
+    if written is None:
+        return None
+    low, dots, high = written.partition("..")
+    try:
+        span = Span(float(low) if low.strip() else -inf, float(high) if high.strip() else inf)
+    except ValueError:
+        span = Span(inf, -inf)
+    if not dots or written.strip() == ".." or not span.low <= span.high:
+        raise UserError(f"{flag} {written!r}: write it as 0.5..2, the lower end first; 0.5.. and ..2 have one end")
+    return span

@@ -1,0 +1,202 @@
+"""Which runs of a journal: told by their numbers and by the few texts that many runs share, so very many are sifted
+without reading what any of them says."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
+from json import dumps, loads
+from math import inf
+from typing import Any, NamedTuple
+
+from orchestrator.errors import UnknownName
+from orchestrator.memory.owners import Owner, is_alive
+from orchestrator.memory.reading import find
+from orchestrator.memory.texts import Texts, decoded
+
+__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
+
+FROM = """
+FROM runs r
+LEFT JOIN outcomes o ON o.run = r.key AND o.n = (SELECT max(n) FROM outcomes WHERE run = r.key)
+LEFT JOIN totals t ON t.run = r.key
+"""
+IS_RUNNING = "r.key IN (SELECT value FROM json_each(:running))"
+_IS_LEFT_OUT = "r.batch IN (SELECT value FROM json_each(:left_out))"
+_CLAIMS = "SELECT run, pid, started, host FROM claims"
+_BATCHES = """
+SELECT batch FROM (SELECT DISTINCT batch FROM runs) JOIN texts ON texts.id = batch
+WHERE coalesce(substr(CAST(text AS BLOB), 1, ?), x'') = ?
+"""
+_NEWEST_BATCHES = """
+SELECT text FROM (SELECT batch, max(key) AS last FROM runs GROUP BY batch ORDER BY last DESC LIMIT 5)
+JOIN texts ON texts.id = batch ORDER BY last DESC
+"""
+_MAX_LISTED = 12
+
+
+class Span(NamedTuple):
+    """Numbers from `low` to `high`, both included."""
+
+    low: float = -inf
+    high: float = inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which runs are meant: all that every one of these says; what is not given leaves nothing out.
+
+    A run that has not ended has no cost, seconds or tokens, so a span of them leaves it out.
+    """
+
+    status: str | None = None
+    """A `Status`, or `running`, or `interrupted`: not ended, and no process works on it."""
+    policy: str | None = None
+    """The router's name, without its version."""
+    engine: str | None = None
+    """Name of an engine that the run could use, or of what it serves."""
+    batch: str | None = None
+    """How the name of the batch begins."""
+    since_s: float = -inf
+    """Begun at this time or later, seconds since the epoch."""
+    until_s: float = inf
+    """Begun before this time."""
+    cost: Span | None = None
+    """In the unit of the prices, discarded work included."""
+    seconds: Span | None = None
+    output_tokens: Span | None = None
+    forks_of: str | None = None
+    """A run by its id, the beginning of one, or `last`: those forked from it."""
+    keys: Collection[int] | None = None
+    """The journal's own numbers of runs."""
+    without: tuple[str, ...] = ()
+    """How the batches begin that are left out."""
+
+
+class Sieve(NamedTuple):
+    """`Which`, as a condition on a row of FROM."""
+
+    passes: str
+    """What holds for the runs that are meant, and for those `without` takes from them."""
+    is_left_out: str
+    """What holds for the latter alone."""
+    values: dict[str, Any]
+    """The parameters of both, and of IS_RUNNING."""
+    running: frozenset[int]
+    """The runs that a process works on."""
+
+    @property
+    def where(self) -> str:
+        """What holds for the runs that are meant."""
+        return f"{self.passes} AND NOT {self.is_left_out}"
+
+
+def sieve(connection: sqlite3.Connection, texts: Texts, which: Which, path: str) -> Sieve:
+    """Return the condition for `which`; `path` names the database in messages.
+
+    Raises UnknownName, listing what there is, for a policy, an engine, a batch or a run that the journal has not.
+    """
+    running = _running(connection)
+    left_out = [number for beginning in which.without for number in _batches(connection, beginning)]
+    values: dict[str, Any] = {"running": dumps([*running]), "left_out": dumps(left_out)}
+    passes = ["1"]
+    for name, condition, value in (
+        *_by_status(connection, texts, which.status),
+        *_by_text(connection, which, path),
+        *_by_number(connection, which, path),
+    ):
+        passes.append(condition)
+        values[name] = value
+    return Sieve(" AND ".join(passes), _IS_LEFT_OUT, values, running)
+
+
+def policy_in(settings: str) -> str:
+    """Return name and version of the router in a run's settings, empty where they name none."""
+    router = loads(settings).get("router") or ""
+    return str(router.get("policy", "") if isinstance(router, dict) else router)
+
+
+def _running(connection: sqlite3.Connection) -> frozenset[int]:
+    lives = cache(is_alive)  # runs that one process left have one owner
+    return frozenset(run for run, *owner in connection.execute(_CLAIMS) if lives(Owner(*owner)))
+
+
+_Condition = tuple[str, str, Any]
+"""A parameter's name, what is asked of a row, and the parameter."""
+
+
+def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None) -> Iterator[_Condition]:
+    if status == "running":
+        yield "status", f"{IS_RUNNING} AND :status", 1
+    elif status == "interrupted":
+        yield "status", f"o.run IS NULL AND NOT {IS_RUNNING} AND :status", 1
+    elif status is not None:
+        yield "status", f"o.status = :status AND NOT {IS_RUNNING}", texts.find(connection, status)
+
+
+def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
+    if which.policy is not None:
+        known = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        yield _among("settings", known, which.policy, f"no run in {path} was routed by")
+    if which.engine is not None:
+        known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
+        yield _among("engines", known, which.engine, f"no run in {path} has an engine")
+    if which.batch is not None:
+        numbers = _batches(connection, which.batch)
+        if not numbers:
+            newest = ", ".join(decoded(text) for (text,) in connection.execute(_NEWEST_BATCHES)) or "none yet"
+            raise UnknownName(f"no batch in {path} begins with {which.batch!r}; the newest are {newest}")
+        yield "batch", "r.batch IN (SELECT value FROM json_each(:batch))", dumps(numbers)
+
+
+def _by_number(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
+    if which.since_s > -inf:
+        yield "since_s", "r.created_s >= :since_s", which.since_s
+    if which.until_s < inf:
+        yield "until_s", "r.created_s < :until_s", which.until_s
+    # An empty ledger leaves no totals: what it sums to is nothing.
+    spans = (
+        ("cost", "coalesce(t.cost, 0)", which.cost),
+        ("seconds", "o.seconds", which.seconds),
+        ("output_tokens", "coalesce(t.output_tokens, 0)", which.output_tokens),
+    )
+    for name, column, span in spans:
+        if span is not None:
+            yield f"{name}_low", f"o.run NOT NULL AND {column} >= :{name}_low", span.low
+            yield f"{name}_high", f"{column} <= :{name}_high", span.high
+    if which.forks_of is not None:
+        parent = connection.execute("SELECT id FROM runs WHERE key = ?", (find(connection, which.forks_of, path),))
+        yield "parent", "r.parent = :parent", parent.fetchone()[0]
+    if which.keys is not None:
+        yield "keys", "r.key IN (SELECT value FROM json_each(:keys))", dumps([*which.keys])
+
+
+def _distinct(connection: sqlite3.Connection, column: str) -> list[tuple[int, str]]:
+    """Return number and text of everything that a column of `runs` holds."""
+    found = connection.execute(f"SELECT id, text FROM texts WHERE id IN (SELECT DISTINCT {column} FROM runs)")
+    return [(number, decoded(text)) for number, text in found]
+
+
+def _unversioned(policy: str) -> str:
+    return policy.rpartition(" ")[0] or policy
+
+
+def _engine_names(engines: str) -> tuple[str, ...]:
+    described = loads(engines)
+    return (*described, *(can["model"] for can in described.values() if "model" in can))
+
+
+def _among(column: str, known: dict[int, tuple[str, ...]], wanted: str, lacks: str) -> _Condition:
+    numbers = [number for number, names in known.items() if wanted in names]
+    if not numbers:
+        names = sorted({name for each in known.values() for name in each if name})
+        listed = ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
+        raise UnknownName(f"{lacks} {wanted!r}; there are {listed or 'none yet'}")
+    return column, f"r.{column} IN (SELECT value FROM json_each(:{column}))", dumps(numbers)
+
+
+def _batches(connection: sqlite3.Connection, beginning: str) -> list[int]:
+    letters = beginning.encode("utf-8", "surrogatepass")
+    return [number for (number,) in connection.execute(_BATCHES, (len(letters), letters))]
