@@ -72,14 +72,16 @@ def search(
     run: str | None = None,
     told: Callable[[str], None] = _to_stderr,
 ) -> Found:
-    """Return up to `limit` texts that hold every word and "phrase" of `query`, newest run first; only those of `run`, an
-    id, the beginning of one, or `last`, if one is given.
+    """Return up to `limit` texts that hold every word and "phrase" of `query`, newest run first.
+
+    With `run`, an id, the beginning of one, or `last`, only its own.
 
     The first search makes an index beside the journal, `journal.db.words`, and later ones add what is new to it; the
     journal itself is only read. Where that cannot be, every text is looked through. `told` gets a line where a search
     takes long or goes without its index.
 
-    Raises UserError where `query` holds no word or more than 64, UnknownName for a run that there is not, and StoreError.
+    Raises UserError where `query` holds no word or more than 64, UnknownName for a run that there is not, and
+    StoreError.
     """
     wanted = Wanted.of(query)
     with Store(fspath(path), readonly=True) as store:
