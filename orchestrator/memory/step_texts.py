@@ -25,22 +25,22 @@ _WRITING = ("draft", "rewrite", "alternative", "answer")
 _KINDS = {_QUESTION: "question", _CANDIDATE: "step", _STEP: "step", _ANSWER: "answer"}
 
 _ASKED = """
-    SELECT key, 0, NULL, NULL, task, '', text FROM runs JOIN texts ON texts.id = task WHERE key BETWEEN :first AND :last
+    SELECT key, 0, NULL, NULL, '', text FROM runs JOIN texts ON texts.id = task WHERE key BETWEEN :first AND :last
 """
 _WRITTEN = """
-    SELECT i.run, i.seq, i.step, i.attempt, r.text, writer.text, said.text
+    SELECT i.run, i.seq, i.step, i.attempt, writer.text, said.text
     FROM intents i JOIN results r ON r.run = i.run AND r.seq = i.seq
     JOIN texts said ON said.id = r.text JOIN texts writer ON writer.id = i.engine
     WHERE i.run BETWEEN :first AND :last AND i.purpose IN ({purposes})
 """
 _KEPT = """
-    SELECT s.run, s.n, s.step, s.attempt, s.text, writer.text, said.text
+    SELECT s.run, s.n, s.step, s.attempt, writer.text, said.text
     FROM steps s JOIN texts said ON said.id = s.text JOIN texts writer ON writer.id = s.writer
     WHERE s.run BETWEEN :first AND :last AND s.kind IS NOT :removed
 """
 _ANSWERED = """
-    SELECT run, n, NULL, NULL, answer, '', text FROM outcomes JOIN texts ON texts.id = answer
-    WHERE run BETWEEN :first AND :last ORDER BY run, n
+    SELECT run, n, NULL, NULL, '', text FROM outcomes JOIN texts ON texts.id = answer
+    WHERE run BETWEEN :first AND :last
 """
 _SELECTS = {_QUESTION: _ASKED, _CANDIDATE: _WRITTEN, _STEP: _KEPT, _ANSWER: _ANSWERED}
 _NUMBERED = {
@@ -101,26 +101,23 @@ class StepText(NamedTuple):
 
 
 def texts_of(connection: sqlite3.Connection, first: int, last: int) -> Iterator[StepText]:
-    """Yield the texts of the runs numbered `first` to `last`; one that is kept as it was written is yielded once."""
-    written: set[tuple[int, ...]] = set()
-    answers: dict[int, int] = {}
+    """Yield the texts of the runs numbered `first` to `last`; a step kept as it was written is one of them."""
+    written: dict[tuple[int, int | None, int | None], list[str]] = {}
     for kind, select in _SELECTS.items():
-        for run, row, step, attempt, text, writer, said in _rows(connection, select, first, last):
+        for run, row, step, attempt, writer, said in _rows(connection, select, first, last):
+            text = _made(kind, run, row, step, attempt, writer, said)
+            place = run, step, attempt
             if kind == _CANDIDATE:
-                written.add((run, step, attempt, text))
-            elif kind == _STEP and (run, step, attempt, text) in written:
+                written.setdefault(place, []).append(text.text)
+            elif kind == _STEP and any(text.text.strip() in each for each in written.get(place, ())):
                 continue
-            elif kind == _ANSWER:
-                if answers.get(run) == text:
-                    continue
-                answers[run] = text
-            yield _made(kind, run, row, step, attempt, writer, said)
+            yield text
 
 
 def text_of(connection: sqlite3.Connection, number: int) -> StepText | None:
     """Return the text of this number, or None if there is none."""
     run, kind, row = run_of(number), number >> _BITS & 3, number & (1 << _BITS) - 1
-    for _, _, step, attempt, _, writer, said in _rows(connection, _SELECTS[kind] + _NUMBERED[kind], run, run, row):
+    for _, _, step, attempt, writer, said in _rows(connection, _SELECTS[kind] + _NUMBERED[kind], run, run, row):
         return _made(kind, run, row, step, attempt, writer, said)
     return None
 

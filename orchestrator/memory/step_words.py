@@ -114,9 +114,8 @@ class StepWords:
                 self._catch_up(file)
                 return ask(file)
         except Unindexed as error:
-            if error.is_damaged and not is_again:
+            if error.is_damaged and not is_again and discard_words(self._store.path):
                 self._told(f"{words_path(self._store.path)} is damaged and is made anew; the journal is whole")
-                discard_words(self._store.path)
                 return self._indexed(ask, is_again=True)
             self._told(f"looking through every text instead of an index: {error}")
             return None
@@ -215,7 +214,7 @@ def _is_of(file: WordsFile, journal: sqlite3.Connection) -> bool:
 
 def _in_order(texts: Iterable[StepText]) -> list[StepText]:
     """Return texts newest run first, of a run the last step first; one of each candidate."""
-    by_place = {(text.run, text.kind, text.step, text.attempt): text for text in texts}
+    by_place = {(text.run, text.kind, text.step, text.attempt): text for text in sorted(texts)}
 
     def place(text: StepText) -> tuple[int, ...]:
         step = {"question": -1, "answer": _BEHIND}.get(text.kind, text.step or 0)

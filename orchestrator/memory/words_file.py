@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +140,14 @@ class WordsFile:
             raise ours from error
 
 
-def discard_words(journal: str) -> None:
-    """Remove the index of a journal, if there is one of ours: what it tells of pruned runs is gone with it."""
+def discard_words(journal: str) -> bool:
+    """Remove the index of a journal, with all it tells of runs that are gone; return whether there was one of ours."""
     path = words_path(journal)
-    if path.exists() and _is_ours(path):
-        for each in (path, Path(f"{path}-journal")):
-            each.unlink(missing_ok=True)
+    if not _is_ours(path):
+        return False
+    for each in (path, Path(f"{path}-journal")):
+        each.unlink(missing_ok=True)
+    return True
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -160,8 +162,9 @@ def _may_write(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        try:
-            return _marks(connection)[0] == _APPLICATION_ID
-        except sqlite3.DatabaseError:
-            return False
+    try:
+        with path.open("rb") as file:  # SQLite itself cannot read the mark of a file that was cut short
+            header = file.read(72)
+    except OSError:
+        return False
+    return header.startswith(b"SQLite format 3\0") and header[68:] == _APPLICATION_ID.to_bytes(4, "big")
