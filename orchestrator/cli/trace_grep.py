@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from orchestrator.traces.search import Found, Hit
+    from orchestrator.traces.searching import Found, Hit
 
 __all__ = ["grepped", "show_hits"]
 
@@ -17,7 +17,7 @@ def show_hits(name: str | None, words: str, number: int, *, as_json: bool, given
     """Print what holds these words, of all runs or of one, and how many more there are."""
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import note
-    from orchestrator.traces.search import search
+    from orchestrator.traces.searching import search
 
     found = search(journal_path(given), words, limit=number, run=name, told=note)
     if as_json:
@@ -34,7 +34,7 @@ def grepped(words: str, given: Mapping[str, Any]) -> list[int]:
     """Return the numbers of the runs that hold these words."""
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import note
-    from orchestrator.traces.search import runs_with
+    from orchestrator.traces.searching import runs_with
 
     return runs_with(journal_path(given), words, told=note)
 
@@ -68,7 +68,7 @@ def _print(found: Found) -> None:
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:
     from rich.text import Text
 
-    from orchestrator.traces.search import snippet
+    from orchestrator.traces.searching import snippet
     from orchestrator.visible import first_words
 
     place = hit.what if hit.step is None else f"step {hit.step}"

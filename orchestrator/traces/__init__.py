@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
-    from orchestrator.traces.search import Found, Hit, search
+    from orchestrator.traces.searching import Found, Hit, search
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.what_if import OneStep, one_step
 
@@ -45,8 +45,8 @@ __all__ = [
 
 _HOMES = {
     "Diff": "diff",
-    "Found": "search",
-    "Hit": "search",
+    "Found": "searching",
+    "Hit": "searching",
     "OneStep": "what_if",
     "Replayed": "replay",
     "RunRecord": "record",
@@ -63,7 +63,7 @@ _HOMES = {
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
-    "search": "search",
+    "search": "searching",
     "stats_of": "stats",
 }
 

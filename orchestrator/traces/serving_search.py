@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.traces.search import Found, search, snippet
+from orchestrator.traces.searching import Found, search, snippet
 from orchestrator.visible import visible
 
 __all__ = ["FORM", "HITS", "searched"]
