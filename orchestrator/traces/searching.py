@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from os import PathLike, fspath
 from sys import stderr
-from typing import Literal
 
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.step_texts import StepText
@@ -36,7 +35,8 @@ class Hit:
 
     run: str
     """Id of its run."""
-    what: Literal["question", "step", "answer"]
+    what: str
+    """`question`, `step` (of any kind, kept or not) or `answer`."""
     step: int | None
     """From 0; None of a question or an answer, and likewise the next three."""
     attempt: int | None
