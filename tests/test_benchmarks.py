@@ -154,3 +154,11 @@ def test_replay_parts_under_another_threshold_only() -> None:
     )
     assert same == 0 < other
     assert rows["another threshold [s]"]["bar"] is not None
+
+
+def test_lists_of_very_many_runs_are_held_against_the_bar_with_every_filter() -> None:
+    rows = figures("list_runs")
+    judged = {name for name, row in rows.items() if row["bar"] == 0.3}
+    assert len(judged) >= 11 and all(name.startswith("trace list, ") for name in judged)
+    assert all(rows[name]["spread"][0] < SLOWER * 0.3 for name in judged)
+    assert rows["trace stats [s]"]["bar"] == 5

@@ -21,18 +21,16 @@ SELECT r.engines, o.seconds, ledger.text,
     coalesce((SELECT s.step + (s.kind IS NOT :removed) FROM steps s WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1), 0)
 {FROM} JOIN texts ledger ON ledger.id = o.ledger WHERE {{}}
 """
-# A row stands that no later one of its run replaces or removes: none of the same step, or of one before it.
-_KEPT = f"""
-SELECT engines, kind, writer, count(*), sum(num_tokens) FROM (
-    SELECT r.engines, s.kind, s.writer, s.step, s.num_tokens, min(s.step) OVER (
-        PARTITION BY s.run ORDER BY s.n DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS behind
-    {FROM} JOIN steps s ON s.run = r.key WHERE o.run NOT NULL AND {{}}
-) WHERE (behind IS NULL OR behind > step) AND kind IS NOT :removed GROUP BY 1, 2, 3
+# CROSS JOIN: the runs that are meant come first, and of the others nothing is read.
+_MEANT = f"(SELECT r.key, r.engines {FROM} WHERE o.run NOT NULL AND {{}}) AS meant"
+_STEPS = f"""
+SELECT meant.key, meant.engines, s.step, s.kind, s.writer, s.num_tokens
+FROM {_MEANT} CROSS JOIN steps s ON s.run = meant.key ORDER BY meant.key, s.n
 """
 _DECIDED = f"""
-SELECT r.engines, d.policy, d.action, d.reason, d.engine, count(*)
-{FROM} JOIN decisions d ON d.run = r.key
-WHERE o.run NOT NULL AND d.action IS NOT :keep AND d.action IS NOT :mode AND {{}} GROUP BY 1, 2, 3, 4, 5
+SELECT meant.engines, d.policy, d.action, d.reason, d.engine, count(*)
+FROM {_MEANT} CROSS JOIN decisions d ON d.run = meant.key
+WHERE d.action IS NOT :keep AND d.action IS NOT :mode GROUP BY 1, 2, 3, 4, 5
 """
 
 
@@ -101,11 +99,27 @@ class Figures:
 
     def kept(self) -> list[Kept]:
         """Return the steps that stand, those that a fork began with included."""
-        found = []
-        for engines, kind, writer, steps, tokens in self._rows(_KEPT):
-            name = self._text(writer)
-            found.append(Kept(self._text(kind), name, name == self._names(engines)[-1], steps, tokens))
-        return found
+        sums: dict[tuple[int, int, int], list[int]] = {}
+        for engines, kind, writer, tokens in self._standing():
+            own = sums.setdefault((engines, kind, writer), [0, 0])
+            own[0] += 1
+            own[1] += tokens
+        return [
+            Kept(self._text(kind), self._text(writer), self._text(writer) == self._names(engines)[-1], steps, tokens)
+            for (engines, kind, writer), (steps, tokens) in sums.items()
+        ]
+
+    def _standing(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the steps that stand, run by run, as numbers of engines, kind and writer, and tokens."""
+        removed, last, standing = self._values["removed"], None, []
+        for key, engines, step, kind, writer, tokens in self._rows(_STEPS):
+            if key != last:
+                yield from standing
+                last, standing = key, []
+            del standing[step:]  # as StoredRun.kept
+            if kind != removed:
+                standing.append((engines, kind, writer, tokens))
+        yield from standing
 
     def decided(self) -> Iterator[Decided]:
         """Yield all decisions but to keep a draft, to let the cheapest engine draft, and of modes; equal ones may come

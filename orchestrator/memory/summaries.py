@@ -48,17 +48,18 @@ def listed(
     Raises UnknownName as `sieve` does.
     """
     asked = sieve(connection, texts, which, path)
-    counted = dict(
-        connection.execute(
-            f"SELECT {asked.is_left_out}, count(*) {FROM} WHERE {asked.passes} GROUP BY 1", asked.values
-        ).fetchall()
+    found = connection.execute(
+        f"SELECT r.key, {asked.is_left_out} {FROM} WHERE {asked.passes} ORDER BY {ORDERS[by]} DESC, r.key DESC",
+        asked.values,
     )
-    keys = connection.execute(
-        f"SELECT r.key {FROM} WHERE {asked.where} ORDER BY {ORDERS[by]} DESC, r.key DESC LIMIT :limit",
-        {**asked.values, "limit": limit},
-    ).fetchall()
+    keys: list[int] = []
+    counted = [0, 0]
+    for key, is_left_out in found:  # one pass, where counting apart would be a second one
+        counted[is_left_out] += 1
+        if not is_left_out and len(keys) < limit:
+            keys.append(key)
     lines = _Lines(connection, texts, asked)
-    return Listing([lines.of(key) for (key,) in keys], counted.get(0, 0), counted.get(1, 0))
+    return Listing([lines.of(key) for key in keys], *counted)
 
 
 class _Lines:

@@ -4,7 +4,7 @@ without reading what any of them says."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from json import dumps, loads
@@ -28,7 +28,7 @@ _IS_LEFT_OUT = "r.batch IN (SELECT value FROM json_each(:left_out))"
 _CLAIMS = "SELECT run, pid, started, host FROM claims"
 _BATCHES = """
 SELECT batch FROM (SELECT DISTINCT batch FROM runs) JOIN texts ON texts.id = batch
-WHERE coalesce(substr(CAST(text AS BLOB), 1, ?), x'') = ?
+WHERE coalesce(substr(CAST(text AS BLOB), 1, length(:beginning)), x'') = :beginning
 """
 _NEWEST_BATCHES = """
 SELECT text FROM (SELECT batch, max(key) AS last FROM runs GROUP BY batch ORDER BY last DESC LIMIT 5)
@@ -99,7 +99,8 @@ def sieve(connection: sqlite3.Connection, texts: Texts, which: Which, path: str)
     Raises UnknownName, listing what there is, for a policy, an engine, a batch or a run that the journal has not.
     """
     running = _running(connection)
-    left_out = [number for beginning in which.without for number in _batches(connection, beginning)]
+    beginnings = [{"beginning": each.encode("utf-8", "surrogatepass")} for each in which.without]
+    left_out = [number for each in beginnings for (number,) in connection.execute(_BATCHES, each)]
     values: dict[str, Any] = {"running": dumps([*running]), "left_out": dumps(left_out)}
     passes = ["1"]
     for name, condition, value in (
@@ -138,17 +139,17 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        known = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
-        yield _among("settings", known, which.policy, f"no run in {path} was routed by")
+        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
         yield _among("engines", known, which.engine, f"no run in {path} has an engine")
     if which.batch is not None:
-        numbers = _batches(connection, which.batch)
-        if not numbers:
+        letters = which.batch.encode("utf-8", "surrogatepass")
+        if connection.execute(f"{_BATCHES} LIMIT 1", {"beginning": letters}).fetchone() is None:
             newest = ", ".join(decoded(text) for (text,) in connection.execute(_NEWEST_BATCHES)) or "none yet"
             raise UnknownName(f"no batch in {path} begins with {which.batch!r}; the newest are {newest}")
-        yield "batch", "r.batch IN (SELECT value FROM json_each(:batch))", dumps(numbers)
+        yield "beginning", f"r.batch IN ({_BATCHES})", letters
 
 
 def _by_number(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
@@ -188,15 +189,10 @@ def _engine_names(engines: str) -> tuple[str, ...]:
     return (*described, *(can["model"] for can in described.values() if "model" in can))
 
 
-def _among(column: str, known: dict[int, tuple[str, ...]], wanted: str, lacks: str) -> _Condition:
+def _among(column: str, known: Mapping[int, tuple[str, ...]], wanted: str, lacks: str) -> _Condition:
     numbers = [number for number, names in known.items() if wanted in names]
     if not numbers:
         names = sorted({name for each in known.values() for name in each if name})
         listed = ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
         raise UnknownName(f"{lacks} {wanted!r}; there are {listed or 'none yet'}")
     return column, f"r.{column} IN (SELECT value FROM json_each(:{column}))", dumps(numbers)
-
-
-def _batches(connection: sqlite3.Connection, beginning: str) -> list[int]:
-    letters = beginning.encode("utf-8", "surrogatepass")
-    return [number for (number,) in connection.execute(_BATCHES, (len(letters), letters))]

@@ -16,7 +16,7 @@ __all__ = ["lines", "side_by_side"]
 _WIDTH = 80
 _REASONS = 10
 _UNENDED = ("running", "interrupted")
-_UNITS = {"seconds": "s", "output_tokens": "output tokens", "cost": "cost", "steps": "steps"}
+_UNITS = {"seconds": "seconds", "output_tokens": "output tokens", "cost": "cost", "steps": "steps"}
 
 
 def lines(found: Stats, reasons: int = _REASONS) -> Iterator[str]:
