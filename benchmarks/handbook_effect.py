@@ -41,8 +41,8 @@ from orchestrator.handbook.recall import Recall
 from orchestrator.intervals import Interval, paired, paired_means, wilson
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
+from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.recalling import recalled_in
 from orchestrator.types import Message, Task
 
 ARMS = ("with", "without", "shuffled")

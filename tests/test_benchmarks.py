@@ -147,6 +147,13 @@ def test_searches_of_every_kind_are_held_against_the_bar() -> None:
     assert 0 < rows["size of the index [MB]"]["median"] < rows["size of the journal [MB]"]["median"]
 
 
+def test_looking_at_a_long_run_is_held_against_the_bar_beyond_start_up() -> None:
+    rows = figures("traces")
+    assert rows["orchestrator --version [s]"]["median"] > 0
+    shown = {name: row for name, row in rows.items() if "beyond start-up" in name}
+    assert len(shown) == 4 and all(row["bar"] == 0.5 and row["median"] > 0 for row in shown.values())
+
+
 def test_replay_parts_under_another_threshold_only() -> None:
     rows = figures("replay")
     same, other = (

@@ -13,7 +13,8 @@ from orchestrator.learning.second_attempts import Attempted
 from orchestrator.learning.strategist import Learnt
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calls import TOOL
-from orchestrator.runtime.recalling import CITED, recalled_in
+from orchestrator.runtime.in_force import recalled_in
+from orchestrator.runtime.marks import CITED
 from orchestrator.types import Task
 
 __all__ = ["answer_of", "of_attempt", "of_learning", "sample_of"]

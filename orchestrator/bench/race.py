@@ -19,9 +19,9 @@ from orchestrator.memory.journal import Journal
 from orchestrator.monitors.window import moves_in
 from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.counterfactuals import compared, own_calls, own_signals
+from orchestrator.runtime.marks import RAISED
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.result import RunResult
-from orchestrator.runtime.watch import RAISED
 from orchestrator.runtime.workers import side_by_side
 from orchestrator.types import Status, Step, Task
 

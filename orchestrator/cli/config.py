@@ -47,7 +47,7 @@ def _calibrated(loaded: RunConfig) -> tuple[Any, str | None]:
     """Return the router as it will run, and what its threshold was chosen by; None for one without a threshold."""
     from orchestrator.cli.source import calibration_of
     from orchestrator.runtime.build import router_of
-    from orchestrator.runtime.calibration import UNCALIBRATED
+    from orchestrator.runtime.marks import UNCALIBRATED
 
     if (calibration := calibration_of(loaded)) is not None:
         return calibration.laid_over(router_of(loaded.router)), str(calibration)

@@ -13,6 +13,7 @@ from orchestrator.cli.trace_replay import trace_replay
 from orchestrator.cli.trace_serve import serve
 from orchestrator.cli.trace_show import show
 from orchestrator.cli.trace_stats import trace_stats
+from orchestrator.cli.trace_tail import tail
 
 __all__ = ["trace"]
 
@@ -22,5 +23,17 @@ def trace() -> None:
     """Show what runs did, step by step."""
 
 
-for command in (list_runs, show, trace_stats, trace_diff, trace_graph, html, serve, trace_replay, export, import_runs):
+for command in (
+    list_runs,
+    show,
+    tail,
+    trace_stats,
+    trace_diff,
+    trace_graph,
+    html,
+    serve,
+    trace_replay,
+    export,
+    import_runs,
+):
     trace.add_command(command)

@@ -53,16 +53,14 @@ def _print_json(found: Found, given: Mapping[str, Any]) -> None:
 
 
 def _print(found: Found) -> None:
-    from rich.console import Console
+    from orchestrator.cli.streams import printing
+    from orchestrator.runtime.paper import width_of, write
 
-    from orchestrator.cli.streams import printing, width
-
-    console = Console(highlight=False, soft_wrap=True)
-    columns = width()
+    columns = width_of()
     with printing():
         for hit in found.hits:
             for line in _lines(hit, columns):
-                console.print(line)
+                write(line, width=columns)
 
 
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:

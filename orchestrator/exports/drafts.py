@@ -47,12 +47,11 @@ from orchestrator.exports.choosing import Chosen
 from orchestrator.exports.lines import LeftOut, Line, Record, checked
 from orchestrator.handbook.prompts import with_behaviors
 from orchestrator.memory.base import StepRow, StoredRun
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calls import WRITING, completion_of
 from orchestrator.runtime.hidden import DROPPED, dropped
-from orchestrator.runtime.recalling import recalled_in
-from orchestrator.runtime.resume import leads_of
+from orchestrator.runtime.in_force import leads_of, recalled_in
+from orchestrator.runtime.marks import plain
 from orchestrator.types import Message as Said
 from orchestrator.types import StepKind
 

@@ -35,9 +35,9 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.ids import derived
 from orchestrator.memory.store import Store
+from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.opening import is_over, task_json, task_of
 from orchestrator.runtime.pipeline import Pipeline
-from orchestrator.runtime.recalling import recalled_in
 from orchestrator.runtime.result import RunResult
 from orchestrator.types import Message, Status, Task
 

@@ -52,6 +52,10 @@ _LAST_NUMBERS = [f"SELECT max(n) AS n FROM {each.table} WHERE run = :run" for ea
 _LAST_NUMBER = f"SELECT max(n) FROM ({' UNION ALL '.join(_LAST_NUMBERS)})"
 _CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host, journal) VALUES (?, ?, ?, ?, ?)"
 _OWNER = "SELECT pid, started, host, journal FROM claims WHERE run = ?"
+_CLAIMS = """
+    SELECT r.id, c.pid, c.started, c.host, c.journal FROM claims c JOIN runs r ON r.key = c.run ORDER BY r.key DESC
+"""
+_AFTER = "SELECT id FROM runs WHERE key > (SELECT key FROM runs WHERE id = ?) ORDER BY key LIMIT 1"
 _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
 _KEY = "SELECT key FROM runs WHERE id = ?"
@@ -452,6 +456,22 @@ class Journal:
         """Return everything about the run with the journal's own number `key`."""
         with self._store.reading() as connection:
             return Reader(connection, self._texts).run(key)
+
+    def changes(self) -> int:
+        """Return a number that is another one after each commit of another process; see `Store.changes`."""
+        return self._store.changes()
+
+    def going_on(self) -> list[str]:
+        """Return the ids of the runs that a process is executing, newest first."""
+        with self._store.reading() as connection:
+            claims = connection.execute(_CLAIMS).fetchall()
+        return [name for name, *owner in claims if _is_executing(*owner)]
+
+    def after(self, run_id: str) -> str | None:
+        """Return the id of the run that was begun next after this one, None where there is none."""
+        with self._store.reading() as connection:
+            found = connection.execute(_AFTER, (run_id,)).fetchone()
+        return None if found is None else found[0]
 
     def batch(self, name: str) -> list[BatchRun]:
         """Return the newest run of each task of a batch, by position; empty for an unknown batch."""

@@ -54,6 +54,15 @@ def translated(path: str) -> Iterator[None]:
         raise _ours(error, path) from error
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another one that takes its place; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Store:
     """One SQLite file, or `":memory:"`; safe with several threads and several processes.
 
@@ -80,6 +89,7 @@ class Store:
                 self.connection = open_to_read(self.path, wait_s)
             else:
                 self.connection = open_to_write(self.path, wait_s, durability)
+        self._identity = _identity(self.path)
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -102,6 +112,17 @@ class Store:
         """Hold the connection for reads that all see the same moment; no writer waits for it."""
         with self.transaction("BEGIN") as connection:
             yield connection
+
+    def changes(self) -> int:
+        """Return a number that is another one after each commit of another connection. Asking costs next to nothing.
+
+        Raises StoreError where another file has taken the place of the one that was opened, or none.
+        """
+        with self.lock, translated(self.path):
+            if _identity(self.path) != self._identity:
+                raise StoreError(f"{self.path} was moved, removed or replaced meanwhile: begin again")
+            number: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return number
 
     def close(self) -> None:
         """Let go of the file. What was committed stays."""

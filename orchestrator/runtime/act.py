@@ -16,6 +16,7 @@ from orchestrator.memory.base import EventRow
 from orchestrator.runtime.approving import approved
 from orchestrator.runtime.calling import called_in
 from orchestrator.runtime.decisions import Deny
+from orchestrator.runtime.marks import ANSWERED
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import keep_step
 from orchestrator.runtime.watch import advance
@@ -23,10 +24,8 @@ from orchestrator.tools.base import ERROR, Called, Observation, Tool
 from orchestrator.tools.own import observed
 from orchestrator.types import Step, StepKind, Stop
 
-__all__ = ["ANSWERED", "act"]
+__all__ = ["act"]
 
-ANSWERED = "answered"
-"""Kind of the event that tells the answers of several calls in one observation apart."""
 SILENT = "(no output)"
 NO_TOOL = "?"
 """Writer of an observation where no tool was called that there is."""

@@ -11,15 +11,16 @@ from dataclasses import dataclass, fields
 
 from orchestrator.decisions import Decision, Rewrite
 from orchestrator.errors import UnknownName, UserError
+from orchestrator.runtime.marks import ALTERNATIVE, BAND, plain
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.types import Step
 
-__all__ = ["ALTERNATIVE", "BAND", "Adopt", "adopted", "adopting", "alternative", "plain"]
-
-ALTERNATIVE = "alternative"
-"""Purpose of the calls that write one."""
-BAND = 1 << 20
-"""Attempts of a step that may follow each other."""
+__all__ = [
+    "Adopt",
+    "adopted",
+    "adopting",
+    "alternative",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +28,6 @@ class Adopt(Rewrite):
     """A rewrite that was written before it was decided on: the alternative `attempt` is kept as it is."""
 
     attempt: int
-
-
-def plain(attempt: int) -> int:
-    """Return the attempt that an alternative was written beside; a plain attempt is its own."""
-    return attempt % BAND
 
 
 def alternative(run: Run, draft: Step, engine: str, sample: int) -> Turn:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from orchestrator.engines.base import Drafting
 from orchestrator.memory.base import REMOVED, CallRow, DecisionRow, SignalRow, StepRow, StoredRun
 from orchestrator.routers.base import UNASKED
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.fork import inherited, origins
 from orchestrator.runtime.hidden import DROPPED, Drop, dropped
-from orchestrator.runtime.resume import leads_of
+from orchestrator.runtime.in_force import leads_of
+from orchestrator.runtime.marks import plain
 from orchestrator.types import StepKind
 
 __all__ = ["OBSERVED", "Attempt", "attempts"]

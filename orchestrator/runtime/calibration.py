@@ -34,7 +34,6 @@ from orchestrator.runtime.identity import policy_of, settings_of
 from orchestrator.runtime.pairing import Pair
 
 __all__ = [
-    "UNCALIBRATED",
     "Calibration",
     "check_calibrated",
     "check_fit",
@@ -44,9 +43,6 @@ __all__ = [
     "read",
     "uncalibrated",
 ]
-
-UNCALIBRATED = "uncalibrated: the threshold was not chosen for these engines"
-"""What a run without a calibration is marked with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

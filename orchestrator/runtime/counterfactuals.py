@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from orchestrator.memory.base import CallRow, SignalRow, StoredRun
 from orchestrator.routers.counterfactual import is_sampled
-from orchestrator.runtime.alternative import ALTERNATIVE, BAND, plain
 from orchestrator.runtime.attempts import Attempt, attempts
 from orchestrator.runtime.calls import run_seed
+from orchestrator.runtime.marks import ALTERNATIVE, BAND, plain
 
 __all__ = ["Compared", "Counterfactuals", "compared", "counterfactuals_of", "own_calls", "own_signals"]
 

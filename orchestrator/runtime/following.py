@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from orchestrator.behaviors import Behavior
 from orchestrator.handbook.recall import Recalled
 from orchestrator.memory.base import StoredRun
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import WRITING
+from orchestrator.runtime.marks import plain
 from orchestrator.runtime.recalling import note, standing
 from orchestrator.types import StepKind, Stop
 

@@ -12,9 +12,8 @@ from orchestrator.memory.base import REMOVED, DecisionRow, EventRow, RunRow, Ste
 from orchestrator.memory.ids import derived
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.calls import TOOL
-from orchestrator.runtime.moding import AGAIN, MODE
-from orchestrator.runtime.recalling import RECALLED
-from orchestrator.runtime.resume import failovers, mode_of, noticed
+from orchestrator.runtime.in_force import failovers, mode_of, noticed
+from orchestrator.runtime.marks import AGAIN, MODE, RECALLED
 from orchestrator.types import StepKind
 
 __all__ = ["FORKED", "ancestors", "fork", "inherited", "origins"]

@@ -15,6 +15,7 @@ from orchestrator.runtime.decisions import Moded, record
 from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import lasting
+from orchestrator.runtime.marks import AGAIN, MODE
 from orchestrator.runtime.run import Run, Turn
 from orchestrator.runtime.step import finish, plan, roll_back
 from orchestrator.runtime.thinking import Thinking
@@ -23,12 +24,7 @@ from orchestrator.types import Mode
 if TYPE_CHECKING:
     from orchestrator.runtime.opening import Ready
 
-__all__ = ["AGAIN", "MODE", "Abilities", "begin", "check", "choose", "enter", "lacking", "reconsider"]
-
-MODE = "mode"
-"""The door of the decision that says how much to think."""
-AGAIN = "reconsider"
-"""That of the one that says whether that was enough."""
+__all__ = ["Abilities", "begin", "check", "choose", "enter", "lacking", "reconsider"]
 
 
 def check(

@@ -34,6 +34,7 @@ from orchestrator.runtime.circumstances import difference
 from orchestrator.runtime.following import Following
 from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.fork import ancestors
+from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.lookahead import LookAhead
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.resume import restore, spent_s
@@ -230,7 +231,7 @@ def reopen(recipe: Recipe, journal: Journal, ready: Ready, stored: StoredRun, ta
         stored.run.id,
         lambda: stored.key,
         spent_s=spent_s(stored),
-        recalled=recalling.recalled_in(stored),
+        recalled=recalled_in(stored),
     )
     restore(run, stored, ancestors(journal, stored))
     if run.following is not None:

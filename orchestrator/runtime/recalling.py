@@ -34,27 +34,23 @@ from orchestrator.memory.base import EventRow, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
+from orchestrator.runtime.in_force import read
+from orchestrator.runtime.marks import CITED, RECALLED, UNCREDITED
 from orchestrator.runtime.meaning import Ranked, ranked
 from orchestrator.runtime.run import Run
 from orchestrator.runtime.tasks import fingerprint, is_correct, question_print
 from orchestrator.types import Status, Task, question_of
 
 __all__ = [
-    "CITED",
-    "RECALLED",
     "credit_late",
     "is_from",
     "note",
-    "read",
     "recall",
-    "recalled_in",
     "settle",
     "standing",
     "was_right",
 ]
 
-RECALLED, CITED, UNCREDITED = "recalled", "cited", "uncredited"
-"""Kinds of the events that say what a run was shown, what of it its text names, and why that got no credit."""
 _LOOKED_AT = 4
 """As many times more behaviors are looked at as may be shown: some are of the question itself."""
 
@@ -148,12 +144,6 @@ def note(run: Run, recalled: Recalled, step: int = 0, *, why: str = "", **more: 
     run.journal.event(EventRow(run.key, step, RECALLED, dumps(told), time()))
 
 
-def recalled_in(stored: StoredRun) -> Recalled | None:
-    """Return what a stored run was shown for its question; None where no handbook was beside it, or it had not come
-    to that."""
-    return next((read(event) for event in stored.events if event.kind == RECALLED), None)
-
-
 def standing(events: Iterable[EventRow]) -> list[tuple[int, Recalled]]:
     """Return the sets that the text of a run was written in sight of, each with the step it came into force at."""
     sets: list[tuple[int, Recalled]] = []
@@ -163,14 +153,6 @@ def standing(events: Iterable[EventRow]) -> list[tuple[int, Recalled]]:
                 sets.pop()
             sets.append((event.step, read(event)))
     return sets
-
-
-def read(event: EventRow) -> Recalled:
-    """Return what an event says that a run was shown."""
-    told = loads(event.detail)
-    known = {name: told[name] for name in Recalled._fields if name in told}
-    behaviors = tuple(Behavior(**each) for each in told["behaviors"])
-    return Recalled(**{**known, "behaviors": behaviors, "left_out": tuple(told.get("left_out", ()))})
 
 
 def settle(run: Run, reward: float | None) -> None:

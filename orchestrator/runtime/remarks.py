@@ -7,11 +7,8 @@ from json import loads
 from typing import NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.attempts import OBSERVED, Attempt
-from orchestrator.runtime.moding import AGAIN, MODE
-from orchestrator.runtime.recalling import RECALLED
-from orchestrator.runtime.watch import RAISED, UNHEARD, UNHEEDED
+from orchestrator.runtime.marks import AGAIN, MODE, RAISED, RECALLED, UNHEARD, UNHEEDED, plain
 
 __all__ = ["Remark", "is_aside", "remarks", "told_between"]
 

@@ -22,24 +22,22 @@ from orchestrator.memory.base import (
     CallIntent,
     CallResult,
     DecisionRow,
-    EventRow,
     SignalRow,
     StepRow,
     StoredRun,
 )
-from orchestrator.runtime.act import ANSWERED
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, entry_of
 from orchestrator.runtime.decisions import Moded, Planned, decision_of
 from orchestrator.runtime.hidden import dropped
-from orchestrator.runtime.moding import AGAIN, MODE, enter
-from orchestrator.runtime.run import Ending, Forced, Lead, Run
-from orchestrator.runtime.watch import LATE, RAISED, UNHEARD
-from orchestrator.runtime.write import LEAD, led
+from orchestrator.runtime.in_force import Lead, failovers, leads_of, mode_of, noticed
+from orchestrator.runtime.marks import AGAIN, ANSWERED, LATE, RAISED, plain
+from orchestrator.runtime.moding import enter
+from orchestrator.runtime.run import Ending, Forced, Run
+from orchestrator.runtime.write import led
 from orchestrator.types import Event, Mode, Signal, Status, Step, StepKind, Stop
 
-__all__ = ["failovers", "leads_of", "mode_of", "noticed", "restore", "spent_s", "step_of"]
+__all__ = ["restore", "spent_s", "step_of"]
 
 
 def restore(run: Run, stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> None:
@@ -101,18 +99,6 @@ def spent_s(stored: StoredRun) -> float:
     return sum(end - start for start, end in zip(starts, ends, strict=True))
 
 
-def failovers(stored: StoredRun) -> list[DecisionRow]:
-    """Return the failovers behind steps that stand: each step is the attempt next to its failover's.
-
-    A failed run that is tried again takes the step in hand from its first attempt. Where the engine that
-    failed then writes after all, the attempt next to its own is no longer the failover's.
-    """
-    written = {row[1:3] for row in stored.decisions if row.door == "after_draft"}
-    written.update(row[1:3] for row in stored.steps if row.kind != REMOVED)
-    taken_over = {(row.step, row.attempt - 1) for row in stored.kept()} - written
-    return [row for row in stored.decisions if row.door == "runtime" and row[1:3] in taken_over]
-
-
 def _tokenizers(stored: StoredRun) -> dict[str, str]:
     return {name: can["tokenizer"] for name, can in loads(stored.run.engines).items()}
 
@@ -124,12 +110,6 @@ def _writing_calls(stored: StoredRun) -> dict[tuple[int, int], list[CallResult]]
         if result is not None and result.status == "done" and intent.purpose in WRITING and intent.seq not in over:
             calls.setdefault((intent.step, intent.attempt), []).append(result)
     return calls
-
-
-def leads_of(stored: StoredRun) -> dict[tuple[int, int], Lead]:
-    """Return what the texts of candidates start with, by step and attempt."""
-    told = [(event.step, loads(event.detail)) for event in stored.events if event.kind == LEAD]
-    return {(step, each["attempt"]): Lead(each["text"], each["ids"]) for step, each in told}
 
 
 def answers_of(stored: StoredRun) -> dict[tuple[int, int], Sequence[int]]:
@@ -174,12 +154,6 @@ def step_of(row: StepRow, calls: list[CallResult], lead: Lead | None = None) -> 
     )
 
 
-def mode_of(stored: StoredRun) -> DecisionRow | None:
-    """Return the decision by which a run is in its mode, None where it is in none."""
-    first, again = (next((row for row in stored.decisions if row.door == door), None) for door in (MODE, AGAIN))
-    return first if first is None or again is None or again.detail == first.detail else again
-
-
 def _enter_mode(run: Run, stored: StoredRun) -> DecisionRow | None:
     """Enter the mode that the run is in; return the decision that turned it to that mode after another one."""
     row = mode_of(stored)
@@ -190,13 +164,6 @@ def _enter_mode(run: Run, stored: StoredRun) -> DecisionRow | None:
     enter(run, Mode(**mode.mode))
     run.has_reconsidered = row.door == AGAIN or row.attempt > 0  # a fork has only the mode that it began in
     return row if row.door == AGAIN else None
-
-
-def noticed(stored: StoredRun) -> list[EventRow]:
-    """Return what monitors noticed behind steps that stand."""
-    attempts = {row.step: row.attempt for row in stored.kept()}
-    raised = [(row, loads(row.detail) if row.detail else {}) for row in stored.events if row.kind != UNHEARD]
-    return [row for row, detail in raised if RAISED in detail and detail[RAISED] == attempts.get(row.step)]
 
 
 def _restore_events(run: Run, stored: StoredRun, tip: int) -> None:

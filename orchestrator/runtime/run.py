@@ -24,6 +24,7 @@ from orchestrator.monitors.base import Asking, Monitor
 from orchestrator.runtime.answer import Extractor
 from orchestrator.runtime.budget import Spender
 from orchestrator.runtime.calls import Booked, Calls
+from orchestrator.runtime.in_force import Lead
 from orchestrator.runtime.readings import Readings
 from orchestrator.runtime.result import RunResult
 from orchestrator.runtime.thinking import Thinking
@@ -48,7 +49,6 @@ __all__ = [
     "Forced",
     "Kept",
     "Known",
-    "Lead",
     "Reward",
     "Run",
     "Stored",
@@ -117,14 +117,6 @@ class Forced(NamedTuple):
     """Its steps are whole turns, as those before it were."""
     max_tokens: int | None = None
     """What its steps may have, as those before it had."""
-
-
-class Lead(NamedTuple):
-    """What a policy put at the start of a step."""
-
-    text: str
-    ids: Sequence[int]
-    """In the tokenizer of the step's writer."""
 
 
 class Ending(NamedTuple):

@@ -12,11 +12,11 @@ from orchestrator.decisions import Handoff, Plan, StopRun, handback
 from orchestrator.errors import EngineError, LimitExceeded, OrchestratorError, UserError
 from orchestrator.memory.base import REMOVED, StepRow
 from orchestrator.runtime import following
-from orchestrator.runtime.alternative import plain
 from orchestrator.runtime.calls import Booked
 from orchestrator.runtime.closing import close_thought
 from orchestrator.runtime.decisions import Planned, check_engine, record, record_once
 from orchestrator.runtime.interrupts import door
+from orchestrator.runtime.marks import plain
 from orchestrator.runtime.run import ACT, ANSWER, RECONSIDER, Ending, Forced, Kept, Run, Turn
 from orchestrator.think_tags import leaves_open
 from orchestrator.types import Mode, Status, Step, StepKind, Stop

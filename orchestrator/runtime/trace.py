@@ -24,11 +24,9 @@ class Trace:
 
     def show(self, file: IO[str] | None = None) -> None:
         """Print the timeline that `orchestrator trace show` prints, to standard output unless `file` is given."""
-        from rich.console import Console
-
         from orchestrator.runtime.fork import ancestors
+        from orchestrator.runtime.paper import width_of, write
         from orchestrator.runtime.timeline import timeline
 
-        stored = self.stored
-        console = Console(file=file, highlight=False, soft_wrap=True)
-        console.print(timeline(stored, ancestors(self._journal, stored), width=console.width))
+        stored, width = self.stored, width_of(file)
+        write(timeline(stored, ancestors(self._journal, stored), width=width), file, width=width)

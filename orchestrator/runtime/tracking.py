@@ -13,8 +13,10 @@ from json import loads
 from orchestrator.handbook.effect import Trial
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.in_force import recalled_in
+from orchestrator.runtime.marks import CITED, RECALLED
 from orchestrator.runtime.opening import task_of
-from orchestrator.runtime.recalling import CITED, RECALLED, is_from, recalled_in, was_right
+from orchestrator.runtime.recalling import is_from, was_right
 from orchestrator.runtime.tasks import question_print
 
 __all__ = ["Tally", "tallies", "trials"]

@@ -23,20 +23,12 @@ from orchestrator.runtime.foreign import brought
 from orchestrator.runtime.identity import policy_of
 from orchestrator.runtime.interrupts import door
 from orchestrator.runtime.lasting import reachable
+from orchestrator.runtime.marks import LATE, RAISED, UNHEARD, UNHEEDED
 from orchestrator.runtime.run import WATCH, Run, Turn
 from orchestrator.runtime.step import discard, end, go_on, roll_back
 from orchestrator.types import Event, History, Step, StepKind
 
-__all__ = ["LATE", "RAISED", "UNHEARD", "UNHEEDED", "advance", "hear", "heed"]
-
-RAISED = "raised"
-"""Key in the detail of an event's row that says which attempt of its step it was raised behind."""
-UNHEEDED = "unheeded"
-"""Key in it that says that nobody does anything about it: the event does nothing by itself, nor does the router."""
-LATE = "late"
-"""Key in it that says that it was heard when the next step was there."""
-UNHEARD = "unheard"
-"""Kind of the event that says why a monitor had no answer."""
+__all__ = ["advance", "hear", "heed"]
 
 
 def advance(run: Run) -> str:

@@ -11,14 +11,14 @@ from orchestrator.engines.base import Completion
 from orchestrator.engines.step_stream import is_open
 from orchestrator.memory.base import EventRow
 from orchestrator.runtime.calling import is_call
-from orchestrator.runtime.run import ANSWER, Lead, Run, Turn
+from orchestrator.runtime.in_force import Lead
+from orchestrator.runtime.marks import LEAD
+from orchestrator.runtime.run import ANSWER, Run, Turn
 from orchestrator.think_tags import CLOSES, OPENS
 from orchestrator.types import Step, StepKind, Stop
 
-__all__ = ["LEAD", "led", "write"]
+__all__ = ["led", "write"]
 
-LEAD = "lead"
-"""Kind of the event that says what a policy put at the start of a step."""
 
 STEP_TOKENS = 512
 """Tokens a step may have where neither the router nor the engine's sampling says."""

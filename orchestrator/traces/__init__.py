@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.replay import Replayed, replayed
     from orchestrator.traces.searching import Found, Hit, search
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
+    from orchestrator.traces.step import step_of
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "router_of",
     "search",
     "stats_of",
+    "step_of",
 ]
 
 _HOMES = {
@@ -65,6 +67,7 @@ _HOMES = {
     "router_of": "policy",
     "search": "searching",
     "stats_of": "stats",
+    "step_of": "step",
 }
 
 

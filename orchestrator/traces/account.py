@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import CallIntent
-from orchestrator.runtime.alternative import ALTERNATIVE, plain
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.counterfactuals import JUDGE
+from orchestrator.runtime.marks import ALTERNATIVE, plain
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import PROBE
 

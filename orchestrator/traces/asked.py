@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from orchestrator.decisions import Plan
 from orchestrator.memory.base import REMOVED, DecisionRow, StepRow
 from orchestrator.runtime.fork import inherited
-from orchestrator.runtime.moding import AGAIN, MODE
-from orchestrator.runtime.watch import RAISED, UNHEARD
+from orchestrator.runtime.marks import AGAIN, MODE, RAISED, UNHEARD
 from orchestrator.traces.by_place import Place, Record, mode_in
 from orchestrator.types import Event, History, Step, StepKind
 

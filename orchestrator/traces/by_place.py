@@ -22,8 +22,9 @@ from orchestrator.memory.base import (
 )
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, run_seed
 from orchestrator.runtime.hidden import dropped
+from orchestrator.runtime.in_force import leads_of
 from orchestrator.runtime.opening import task_of
-from orchestrator.runtime.resume import leads_of, step_of
+from orchestrator.runtime.resume import step_of
 from orchestrator.traces.policy import router_of
 from orchestrator.types import History, Mode, Step, StepKind
 

@@ -9,10 +9,10 @@ from orchestrator.doors import Choice, Trial
 from orchestrator.engines.answer_probe import braced
 from orchestrator.errors import EngineError, OrchestratorError, SignalUnavailable, UnknownName
 from orchestrator.memory.base import CallResult
-from orchestrator.runtime.alternative import BAND, plain
 from orchestrator.runtime.answer import extractor
 from orchestrator.runtime.ask import ANSWERS
 from orchestrator.runtime.calls import call_seed
+from orchestrator.runtime.marks import BAND, plain
 from orchestrator.runtime.resume import signal_of
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.types import History, Signal, Step

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from orchestrator.decisions import Decision, Keep, Plan, Rewrite, StopRun
 from orchestrator.ledger import Entry
-from orchestrator.runtime.alternative import BAND, plain
 from orchestrator.runtime.calls import WRITING, entry_of
+from orchestrator.runtime.marks import BAND, plain
 from orchestrator.traces.asked import AFTER_DRAFT, Question
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.types import Step, Stop

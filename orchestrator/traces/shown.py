@@ -22,9 +22,12 @@ from typing import Any
 from orchestrator.memory.base import CallRow, DecisionRow, SignalRow, StoredRun
 from orchestrator.runtime.attempts import Attempt
 from orchestrator.runtime.calls import WRITING, drafting_of
+from orchestrator.runtime.heading import fields
 from orchestrator.runtime.hidden import DROPPED, dropped
+from orchestrator.runtime.ledger_lines import ledger_notes, ledger_rows
 from orchestrator.runtime.remarks import Remark, is_aside, remarks, told_between
-from orchestrator.runtime.timeline import candidates, fields, ledger_notes, ledger_rows, score, untold
+from orchestrator.runtime.rows import score
+from orchestrator.runtime.timeline import candidates, untold
 from orchestrator.visible import visible
 
 __all__ = ["shown"]

@@ -12,7 +12,7 @@ from orchestrator.memory.base import DecisionRow
 from orchestrator.routers.base import draft_small, keep_all
 from orchestrator.runtime.deciding import unmeasured
 from orchestrator.runtime.identity import policy_of, settings_of
-from orchestrator.runtime.watch import LATE
+from orchestrator.runtime.marks import LATE
 from orchestrator.runtime.write import STEP_TOKENS, TURN_TOKENS
 from orchestrator.traces.asked import AFTER_DRAFT, BEFORE_STEP, Question
 from orchestrator.traces.by_place import Place, Record

@@ -14,8 +14,8 @@ from orchestrator.engines.base import Request
 from orchestrator.engines.retry import RetryPolicy
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import EngineProtocol, EngineUnavailable, UnknownName, UserError
-from orchestrator.runtime.alternative import BAND
 from orchestrator.runtime.attempts import attempts
+from orchestrator.runtime.marks import BAND
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.timeline import timeline
 from orchestrator.types import Budget, History, Status, Step

@@ -10,7 +10,7 @@ import orchestrator as orc
 from orchestrator.behaviors import Add
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
-from orchestrator.runtime.recalling import recalled_in
+from orchestrator.runtime.in_force import recalled_in
 
 WORDS = ("left", "right", "units", "tens", "sign", "order")
 
