@@ -135,7 +135,9 @@ class WordsFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            ours = Unindexed(f"{self.path} cannot be used ({error}): see that its disk has room, or remove the file")
+            is_held = code_of(error) == sqlite3.SQLITE_BUSY
+            mend = "another process is at it, search again" if is_held else "see that its disk has room, or remove it"
+            ours = Unindexed(f"{self.path} cannot be used ({error}): {mend}")
             ours.is_damaged = code_of(error) in _DAMAGE and not self.is_readonly
             raise ours from error
 

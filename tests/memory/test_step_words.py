@@ -20,12 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.memory import step_words
+from orchestrator.memory import step_index
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.step_words import StepWords
 from orchestrator.memory.store import Store
 from orchestrator.memory.wanted import Wanted
-from orchestrator.memory.words_file import discard_words, words_path
+from orchestrator.memory.words_file import WordsFile, discard_words, words_path
 
 Say = Callable[..., int]
 
@@ -270,12 +270,12 @@ def test_only_its_owner_may_read_the_index_and_nothing_is_left_beside_it(say: Sa
 
 SEARCH = """
 import sys
-from orchestrator.memory import step_words
+from orchestrator.memory import step_index
 from orchestrator.memory.step_words import StepWords
 from orchestrator.memory.store import Store
 from orchestrator.memory.wanted import Wanted
 
-step_words._BATCH_RUNS = step_words._CHUNK_RUNS = 5
+step_index._BATCH_RUNS = step_index._CHUNK_RUNS = 5
 print("begun", flush=True)
 with Store(sys.argv[1], readonly=True) as store:
     print(StepWords(store, print).find(Wanted.of("word"), 5).total, flush=True)
@@ -300,6 +300,10 @@ def test_a_search_that_is_killed_leaves_an_index_that_goes_on(say: Say, path: Pa
 def test_several_search_while_one_writes(say: Say, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         say(f"word {number}")
+    found(path, "word")
+    cleared: list[Path] = []
+    clear = WordsFile.clear
+    monkeypatch.setattr(WordsFile, "clear", lambda file: cleared.append(file.path) or clear(file))
     processes = [searching(path) for _ in range(2)]
     ended = threading.Event()
 
@@ -318,12 +322,13 @@ def test_several_search_while_one_writes(say: Say, path: Path, monkeypatch: pyte
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0 and int(said.split()[-1]) >= 100
     assert len(found(path, "word")) == 200
+    assert not cleared  # a journal that goes on is the same journal
 
 
 def test_who_waits_for_an_index_of_many_runs_is_told(say: Say, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_words, "_TOLD_RUNS", 3)
-    monkeypatch.setattr(step_words, "_BATCH_RUNS", 2)
-    monkeypatch.setattr(step_words, "_TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(step_index, "_TOLD_RUNS", 3)
+    monkeypatch.setattr(step_index, "_BATCH_RUNS", 2)
+    monkeypatch.setattr(step_index, "_TOLD_EVERY_S", 0.0)
     for _ in range(4):
         say("word")
     told: list[str] = []
