@@ -275,7 +275,7 @@ from orchestrator.memory.step_words import StepWords
 from orchestrator.memory.store import Store
 from orchestrator.memory.wanted import Wanted
 
-step_index._BATCH_RUNS = step_index._CHUNK_RUNS = 5
+step_index._BATCH_RUNS = step_index._CHUNK_RUNS = 20
 print("begun", flush=True)
 with Store(sys.argv[1], readonly=True) as store:
     print(StepWords(store, print).find(Wanted.of("word"), 5).total, flush=True)
@@ -308,7 +308,7 @@ def test_several_search_while_one_writes(say: Say, path: Path, monkeypatch: pyte
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.05):
             with Store(path, readonly=True) as store:
                 assert StepWords(store, print).find(Wanted.of("word"), 5).total >= 100
 
