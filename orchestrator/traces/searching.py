@@ -4,7 +4,7 @@
         print(hit.run, hit.step, hit.verdict, hit.text)
 
 All words must occur, in any order, whatever their case and accents; words in quotes follow each other, as those of
-`98*6` do; a `*` at the end of a word finds what begins like that.
+`98*6` do; a `*` behind two letters or more finds what begins like that.
 """
 
 from __future__ import annotations
