@@ -31,13 +31,14 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
     costs; `kept` is about the steps that stand.
     """
     from orchestrator.cli.stored import open_journal
-    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.cli.streams import counted, note, say, say_json
     from orchestrator.cli.trace_which import which_of
     from orchestrator.traces.stats import by_policy, stats_of
     from orchestrator.traces.stats_shown import lines, side_by_side
 
     which = which_of(given)
     with open_journal(given) as journal:
+        left_out = journal.listed(which, 0).left_out
         if by is None:
             found = {"": stats_of(journal, which, _now_and_then())}
         else:
@@ -50,6 +51,8 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
     else:
         for line in lines(found[""]) if by is None else side_by_side(found):
             say(line)
+    if left_out:
+        note(f"{counted(left_out, 'question')} of learners left out: --all counts them")
 
 
 def _now_and_then() -> Callable[[str], None]:

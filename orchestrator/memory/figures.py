@@ -37,8 +37,8 @@ WHERE d.action IS NOT :keep AND d.action IS NOT :mode GROUP BY 1, 2, 3, 4, 5
 class Ended(NamedTuple):
     """One run that has ended."""
 
-    largest: str
-    """The engine that is last in the pipeline's order."""
+    engines: list[str]
+    """In the pipeline's order: the largest is last."""
     seconds: float
     steps: int
     """Steps that stand."""
@@ -93,9 +93,9 @@ class Figures:
         return sorted({policy.rpartition(" ")[0] or policy for policy in found})
 
     def ended(self) -> Iterator[Ended]:
-        """Yield the runs that have ended, oldest first; memory holds one."""
+        """Yield the runs that have ended; memory holds one."""
         for engines, seconds, ledger, steps in self._rows(_ENDED):
-            yield Ended(self._names(engines)[-1], seconds, steps, ledger)
+            yield Ended(self._names(engines), seconds, steps, ledger)
 
     def kept(self) -> list[Kept]:
         """Return the steps that stand, those that a fork began with included."""
@@ -111,7 +111,8 @@ class Figures:
 
     def _standing(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield the steps that stand, run by run, as numbers of engines, kind and writer, and tokens."""
-        removed, last, standing = self._values["removed"], None, []
+        removed, last = self._values["removed"], None
+        standing: list[tuple[int, int, int, int]] = []
         for key, engines, step, kind, writer, tokens in self._rows(_STEPS):
             if key != last:
                 yield from standing

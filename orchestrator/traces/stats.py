@@ -172,29 +172,31 @@ class _Ledgers:
         self.runs = 0
         self.output_tokens = 0
         self.large_tokens = 0
+        self._engines: dict[str, None] = {}
+        """In the order of pipelines; tools and embedders, which ledgers have too, are in none."""
         self._sums: dict[tuple[str, str, str], list[float]] = {}
         self._values = {name: array("d") for name in _PER_RUN}
 
     def add(self, run: Ended) -> None:
-        rows = loads(run.ledger)
         output_tokens, cost = 0, 0.0
-        for row in rows:
+        for row in loads(run.ledger):
             numbers = [row.get(name, 0) for name in Spending._fields[3:]]
             key = row["engine"], row.get("purpose", ""), row.get("fate", "")
             sums = self._sums.get(key)
             self._sums[key] = numbers if sums is None else [a + b for a, b in zip(sums, numbers, strict=True)]
             output_tokens += row["output_tokens"]
             cost += row.get("cost", 0.0)
-            if row["engine"] == run.largest:
+            if row["engine"] == run.engines[-1]:
                 self.large_tokens += row["output_tokens"]
         self.runs += 1
         self.output_tokens += output_tokens
+        self._engines |= dict.fromkeys(run.engines)
         for name, value in zip(_PER_RUN, (run.seconds, output_tokens, cost, run.steps), strict=True):
             self._values[name].append(value)
 
     def spending(self) -> tuple[Spending, ...]:
-        engines = list(dict.fromkeys(engine for engine, _, _ in self._sums))  # ledgers have them cheapest first
-        rows = sorted(self._sums.items(), key=lambda item: (engines.index(item[0][0]), item[0]))
+        order = [*self._engines, *sorted({engine for engine, _, _ in self._sums} - {*self._engines})]
+        rows = sorted(self._sums.items(), key=lambda item: (order.index(item[0][0]), item[0]))
         return tuple(Spending(*key, *numbers) for key, numbers in rows)  # type: ignore[arg-type]
 
     def percentiles(self) -> dict[str, Percentiles]:

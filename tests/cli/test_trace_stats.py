@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from orchestrator.memory.base import LEARNS
+from orchestrator.memory.journal import Journal
+from orchestrator.memory.store import Store
+
 Call = Callable[..., Result]
 
 
@@ -61,3 +65,17 @@ def test_filters_are_those_of_the_list(orchestrator: Call, ran: list[str]) -> No
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no run is like that\n")
     done = orchestrator("trace", "stats", "--policy", "rsd")
     assert done.exit_code == 2 and "there are random, specreason" in done.stderr
+
+
+def test_questions_of_learners_are_left_out_and_counted_unless_asked_for(
+    orchestrator: Call, ran: list[str], home: Path
+) -> None:
+    with Store(home / "journal.db") as store:
+        journal = Journal(store)
+        stored = journal.run(ran[0]).run
+        journal.open_run(stored._replace(id="asked", batch=f"{LEARNS}x"))
+    done = orchestrator("trace", "stats", "--json")
+    assert json.loads(done.stdout)["runs"] == 2
+    assert done.stderr == "1 question of learners left out: --all counts them\n"
+    done = orchestrator("trace", "stats", "--json", "--all")
+    assert (json.loads(done.stdout)["runs"], done.stderr) == (3, "")

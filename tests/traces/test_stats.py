@@ -134,6 +134,15 @@ def test_who_wrote_goes_by_the_engines_of_each_run(journal: Journal) -> None:
     assert found.cost == 12.0
 
 
+def test_engines_stand_in_the_pipelines_order_also_where_the_cheapest_did_nothing_at_first(journal: Journal) -> None:
+    key = journal.open_run(RunRow("first", None, "", 0, TASK, "{}", '{"small": {}, "large": {}}', 1.7e9))
+    row = {"engine": "large", "purpose": "draft", "fate": "used", "output_tokens": 7}
+    journal.outcome(OutcomeRow(key, "completed", "2", "", "", 1.0, json.dumps([row]), 1.7e9))
+    journal.commit()
+    add(journal)
+    assert list(dict.fromkeys(each.engine for each in stats_of(journal).spending)) == ["small", "large"]
+
+
 def test_a_step_that_was_replaced_or_taken_away_is_in_no_share(journal: Journal) -> None:
     key = add(journal)
     for row in (
