@@ -40,8 +40,8 @@ def step_of(stored: StoredRun, ancestors: Sequence[StoredRun], step: int) -> dic
     tried = candidates(stored, ancestors)
     steps = 1 + max((each.step for each in tried), default=-1)
     if not 0 <= step < steps:
-        has = f"it has steps 0 to {steps - 1}" if steps else "it has none yet"
-        raise UserError(f"run {stored.run.id} has no step {step}: {has}")
+        has = {0: "none yet", 1: "step 0 alone"}.get(steps, f"steps 0 to {steps - 1}")
+        raise UserError(f"run {stored.run.id} has no step {step}: it has {has}")
     wrote = {each.origin for each in tried if each.step == step}
     homes = [each for each in (*ancestors, stored) if each is stored or each.run.id in wrote]
     told: dict[str, Any] = {"run": stored.run.id, "step": step, "steps": steps}

@@ -116,7 +116,7 @@ def _call(each: Mapping[str, Any]) -> Iterator[str]:
     yield _ending(each)
     if each["drafts"] is not None:
         drafting = Drafting(each["drafts"], each["drafted"] or 0, each["accepted"] or 0)
-        yield f"{each['drafts']} drafts of {each['drafted']} tokens, {each['accepted']} accepted: {drafting}"
+        yield f"{each['drafts']} draft{'' if each['drafts'] == 1 else 's'} verified: {drafting}"
     if each["error"]:
         yield f"error: {_line(each['error'])}"
     if each["text"] and each["purpose"] not in WRITING:
