@@ -61,7 +61,7 @@ browser: setup
 	$(BIN)/pytest -q -m browser
 
 bench: setup
-	for each in step_cost throughput http_overhead http_client start_up journal drafters overlap router_training decisions monitors classified handbook replay list_runs traces; do $(BIN)/python benchmarks/$$each.py || exit; done
+	for each in step_cost throughput http_overhead http_client start_up journal drafters overlap router_training decisions monitors classified handbook replay list_runs traces search; do $(BIN)/python benchmarks/$$each.py || exit; done
 
 # What the pocket pair can do, measured again on held-out tasks.
 POCKET := ../orchestrator/engines/pocket/pocket

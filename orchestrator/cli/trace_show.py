@@ -17,7 +17,9 @@ __all__ = ["show"]
 
 
 @click.command("show", epilog="Example: orchestrator trace show last --only escalated")
-@click.argument("name", metavar="[RUN|last]", default="last")
+@click.argument("name", metavar="[RUN|last]", required=False)
+@click.option("--grep", metavar="WORDS", help='Search all runs, or RUN: words, "a phrase", begin*; all must occur.')
+@click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True, help="Of --grep: texts to show.")
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="Everything about step N, the first one is 0.")
 @click.option(
     "--only",
@@ -32,21 +34,33 @@ __all__ = ["show"]
 )
 @config_flag
 @db_flag
-def show(name: str, step: int | None, only: Only | None, as_json: bool, **given: Any) -> None:
+def show(
+    name: str | None, grep: str | None, number: int, step: int | None, only: Only | None, as_json: bool, **given: Any
+) -> None:
     """Show one run: every step, who wrote it and why, what was discarded, and the ledger.
 
     RUN is an id or the beginning of one. `x` marks a draft that does not stand. Each engine has its colour, where
     there is colour: on a terminal, unless NO_COLOR is set.
+
+    --grep shows what was asked, written, turned away included, and answered that holds all of the words, the newest
+    first. The first search makes an index beside the journal, which takes a while where there are many runs.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.errors import UserError
     from orchestrator.runtime.fork import ancestors
     from orchestrator.runtime.paper import width_of
 
+    if grep is not None:
+        from orchestrator.cli.trace_grep import show_hits
+
+        if only or step is not None:
+            raise UserError(f"--grep searches all steps: leave out {'--only' if only else '--step'}")
+        show_hits(name, grep, number, as_json=as_json, given=given)
+        return
     if only and (as_json or step is not None):
         raise UserError(f"--only {only} leaves out lines of a timeline: leave out {'--json' if as_json else '--step'}")
     with open_journal(given) as journal:
-        run = journal.run(name)
+        run = journal.run(name or "last")
         forked_from = ancestors(journal, run)
     if as_json:
         from orchestrator.cli.streams import say_json

@@ -31,6 +31,7 @@ _FLAGS = (
     click.option("--cost", metavar="LOW..HIGH", help="Only runs that cost so much; one end may be left out: 0.5.."),
     click.option("--seconds", metavar="LOW..HIGH", help="Only runs that took so long."),
     click.option("--tokens", metavar="LOW..HIGH", help="Only runs of so many output tokens, discarded ones included."),
+    click.option("--grep", metavar="WORDS", help='Only runs in which all of the words are: words, "a phrase", begin*.'),
     click.option("--forks-of", metavar="RUN", help="Only runs that were forked from this one."),
     click.option(
         "--all", "is_all", is_flag=True, help="Questions of learners too: they are left out unless asked for."
@@ -46,9 +47,10 @@ def which_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def which_of(given: Mapping[str, Any]) -> Which:
-    """Return what the filters say. Raises UserError for a time or a span that is none."""
+    """Return what the filters say. Raises UserError for a time, a span or a search that is none."""
     from math import inf
 
+    from orchestrator.cli.trace_grep import grepped
     from orchestrator.memory.base import LEARNS
     from orchestrator.memory.which import Which
 
@@ -63,6 +65,7 @@ def which_of(given: Mapping[str, Any]) -> Which:
         seconds=_span("--seconds", given["seconds"]),
         output_tokens=_span("--tokens", given["tokens"]),
         forks_of=given["forks_of"],
+        keys=None if given["grep"] is None else grepped(given["grep"], given),
         without=() if given["is_all"] else (LEARNS,),
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
     from orchestrator.traces.run import Run, of
+    from orchestrator.traces.searching import Found, Hit, search
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.step import step_of
     from orchestrator.traces.stored_ledger import StoredLedger
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidate",
     "Diff",
+    "Found",
+    "Hit",
     "OneStep",
     "Replayed",
     "Run",
@@ -49,6 +52,7 @@ __all__ = [
     "read",
     "replayed",
     "router_of",
+    "search",
     "stats_of",
     "step_of",
 ]
@@ -56,6 +60,8 @@ __all__ = [
 _HOMES = {
     "Candidate": "candidate",
     "Diff": "diff",
+    "Found": "searching",
+    "Hit": "searching",
     "OneStep": "what_if",
     "Replayed": "replay",
     "Run": "run",
@@ -78,6 +84,7 @@ _HOMES = {
     "read": "jsonl",
     "replayed": "replay",
     "router_of": "policy",
+    "search": "searching",
     "stats_of": "stats",
     "step_of": "step",
 }

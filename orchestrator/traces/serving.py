@@ -1,7 +1,8 @@
 """The journal in a browser of this machine: its runs, candidates, decisions and calls, with search, filters and facets.
 
 Datasette shows the tables. What is ours are the journal's views, a link from each row to the page of its run, and a
-guard: a page from elsewhere that lets its own name point at this machine gets no answer.
+guard: a page from elsewhere that lets its own name point at this machine gets no answer. Its full-text search is ours
+as well, since views have no index of words.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import OrchestratorError, UserError
+from orchestrator.errors import OrchestratorError, StoreError, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.memory.views import VIEWS, open_views
 from orchestrator.traces.html_page import html
+from orchestrator.traces.serving_search import FORM, HITS, searched
 
 __all__ = ["DATABASE", "application"]
 
@@ -60,8 +62,8 @@ def application(path: str | Path) -> Application:
     ).rich = None  # else it draws the variables of every frame where a page is not found
     if not pm.has_plugin(_PLUGIN):
         pm.register(_plugin(), name=_PLUGIN)
-    tables = {name: {"description": said, "facets": facets} for name, (said, facets) in _ABOUT.items()}
-    about = {"title": "Traces", "databases": {DATABASE: {"tables": tables}}}
+    tables = {name: {"description_html": f"{said}{FORM}", "facets": facets} for name, (said, facets) in _ABOUT.items()}
+    about = {"title": "Traces", "databases": {DATABASE: {"description_html": FORM, "tables": tables}}}
     datasette = Datasette([], settings=_SETTINGS, metadata=about)
     datasette.add_database(_database(datasette, str(path)), name=DATABASE)
     return _guarded(datasette.app())
@@ -106,6 +108,16 @@ def _plugin() -> Any:
         except OrchestratorError as error:
             return Response.text(str(error), status=404 if isinstance(error, UserError) else 503)
 
+    async def hits(request: Any, datasette: Any) -> Any:
+        """Answer with what holds the words that are asked for."""
+        try:
+            path, query = datasette.get_database(DATABASE).path, request.args.get("q") or ""
+            told = await to_thread(searched, path, query)
+        except StoreError as error:
+            return Response.text(str(error), status=503)
+        template = datasette.jinja_env.from_string(HITS)
+        return Response.html(await datasette.render_template(template, told, request=request))
+
     class Plugin:
         @staticmethod
         @hookimpl  # type: ignore[untyped-decorator]
@@ -119,7 +131,7 @@ def _plugin() -> Any:
         @staticmethod
         @hookimpl  # type: ignore[untyped-decorator]
         def register_routes() -> list[tuple[str, Any]]:
-            return [(r"^/-/run/(?P<name>[0-9a-z]+)(?:/(?P<other>[0-9a-z]+))?$", page)]
+            return [(r"^/-/search$", hits), (r"^/-/run/(?P<name>[0-9a-z]+)(?:/(?P<other>[0-9a-z]+))?$", page)]
 
     return Plugin
 

@@ -105,7 +105,9 @@ def test_filters_that_name_nothing_are_one_line(orchestrator: Call, listed: Path
         assert done.exit_code == 2 and told in done.stderr and done.stderr.count("\n") == 1
 
 
-NONE = dict.fromkeys(("status", "policy", "engine", "batch", "since", "until", "cost", "seconds", "tokens", "forks_of"))
+NONE = dict.fromkeys(
+    ("status", "policy", "engine", "batch", "since", "until", "cost", "seconds", "tokens", "grep", "forks_of")
+)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,21 @@ async def test_a_run_in_the_list_says_what_the_journal_says(pipeline: orc.Pipeli
     assert row["output_tokens"] == result.ledger.total().output_tokens
 
 
+async def test_all_runs_are_searched_from_a_form_on_every_table(pipeline: orc.Pipeline, path: Path) -> None:
+    run_id = (await pipeline.arun("What?")).run_id
+    answer = application(path)
+    for page in ("/traces", "/traces/all_runs"):
+        assert 'action="/-/search"' in (await get(answer, page))[1]
+    status, page = await get(answer, "/-/search?q=STEP")
+    assert status == 200 and "1 of 1, newest first" in page and f'href="/-/run/{run_id}#step-0"' in page
+    assert "&lt;b&gt;<mark>Step</mark>&lt;/b&gt; \\udc80" in page and "<b>Step" not in page
+    for query, said in (("absent", "0 of 0"), ("%3Cscript%3E+absent", "0 of 0"), ("%2B", "nothing to search for")):
+        status, page = await get(answer, f"/-/search?q={query}")
+        assert status == 200 and said in page and "<script>+absent" not in page and "<script> absent" not in page
+    assert (await get(answer, "/-/search"))[0] == 200
+    assert (await get(answer, "/-/search?q=step", "evil.example"))[0] == 421
+
+
 async def test_nobody_is_answered_who_came_by_another_name(pipeline: orc.Pipeline, path: Path) -> None:
     await pipeline.arun("What?")
     answer = application(path)
