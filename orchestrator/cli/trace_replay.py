@@ -40,8 +40,10 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
     if sum([bool(names), given["is_all"], given["batch"] is not None]) != 1:
         raise UserError("name the runs to replay, or give --all or --batch NAME: one of the three")
     if given["what_if"] is not None:
-        if given["router"] is not None or given["threshold"] is not None or given["is_live"]:
-            raise UserError("--what-if asks each run's own router at several values: leave out --router and the like")
+        if given["threshold"] is not None or given["is_live"]:
+            raise UserError(
+                "--what-if asks a router at several values, and no engine: leave out --threshold, --engines"
+            )
         _what_if(names, given)
     elif given["is_live"]:
         from orchestrator.cli.interrupt import run_until_done
@@ -71,12 +73,11 @@ def _runs(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) ->
             yield journal.run(name)
 
 
-def _router(stored: StoredRun, given: Mapping[str, Any]) -> Any:
+def _router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     from orchestrator import policies
     from orchestrator.cli.source import named_of
     from orchestrator.traces.policy import router_of
 
-    options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
     if given["router"] is None:
         return router_of(stored, **options)
     name, own = named_of(given["router"], "--router")
@@ -88,11 +89,12 @@ def _routers(given: Mapping[str, Any]) -> Any:
     from json import loads
 
     made: dict[str, Any] = {}
+    options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
 
     def router(stored: StoredRun) -> Any:
         named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
         if named not in made:
-            made[named] = _router(stored, given)
+            made[named] = _router(stored, given, options)
         return made[named]
 
     return router
@@ -103,15 +105,14 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
-    from orchestrator.runtime.fork import ancestors
     from orchestrator.traces.many import Together
-    from orchestrator.traces.replay import replayed
+    from orchestrator.traces.tree import followed
 
     together, router, left_out = Together(), _routers(given), 0
     with open_journal(given) as journal:
         for stored in _runs(journal, names, given):
             try:
-                made = replayed(stored, router(stored), ancestors(journal, stored))
+                made = followed(journal, stored, router(stored))
             except UserError as error:
                 if names:
                     raise
@@ -132,13 +133,19 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
 
 
 def _line(made: Replayed) -> str:
+    from orchestrator.cli.streams import counted, width
     from orchestrator.visible import first_words
 
+    if made.lacks is not None and not made.lacks.now:
+        begin = f"{made.run:<16}  cannot tell from step {made.lacks.step} on: "
+        return begin + first_words(made.lacks.reason, max(width() - len(begin), 20))
     begin = f"{made.run:<16} {len(made.alike):>4} alike {made.left:>4} left"
     if made.parted is None:
         return f"{begin}  unchanged"
-    told = f"{made.parted.then} -> {made.parted.now}" if made.flips else f"cannot tell: {made.parted.reason}"
-    return f"{begin}  step {made.parted.step}: {first_words(told, 36)}"
+    told = f"{made.parted.then} -> {made.parted.now}"
+    if made.path and made.is_known:
+        told = f"{counted(len(made.path), 'turn')} in the tree, answer {made.answer or 'none'}"
+    return f"{begin}  step {made.parted.step}: {first_words(told, 33)}"
 
 
 def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
@@ -151,7 +158,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
 
     option, values = values_of(given["what_if"], given["steps"])
     with open_journal(given) as journal:
-        found = one_step(_runs(journal, names, given), option, values)
+        runs = _runs(journal, names, given)
+        found = one_step(runs, option, values, journal=journal, router=lambda run, asked: _router(run, given, asked))
     if given["as_json"]:
         for each in found:
             say_json({"option": option, "kind": "one-step counterfactual", **asdict(each), "flips": each.flips})
@@ -159,6 +167,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     for line in table(option, found):
         say(line)
     note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
+    if any(each.ended > each.unchanged for each in found):
+        note("ended, right: of whole runs, those that would change followed in their trees")
 
 
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
+    from orchestrator.traces.tree import followed
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "RunRecord",
     "diff_of",
     "drawn_as",
+    "followed",
     "frame",
     "graph_of",
     "html",
@@ -41,6 +43,7 @@ _HOMES = {
     "RunRecord": "record",
     "diff_of": "diff",
     "drawn_as": "drawn",
+    "followed": "tree",
     "frame": "frames",
     "graph_of": "graph",
     "html": "html",
