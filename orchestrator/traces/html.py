@@ -33,7 +33,8 @@ def html(journal: Journal, name: str, other: str | None = None) -> str:
     forked = [ancestors(journal, run) for run in runs]
     told: dict[str, Any] = {"runs": [shown(run, own) for run, own in zip(runs, forked, strict=True)]}
     if len(runs) == 2:
-        told["parting"] = parting(runs[0], runs[1], *forked)
+        parted = parting(runs[0], runs[1], *forked)
+        told["parting"] = parted and [parted.step, parted.why]
     return drawn(told)
 
 
