@@ -168,7 +168,9 @@ def values_of(written: str, number: int) -> tuple[str, list[float]]:
         low = high = float("nan")
     if not option.strip() or not (isfinite(low) and isfinite(high) and low < high):
         raise UserError(f"--what-if {written!r}: write it as threshold=0.5..0.9, the lower end first")
-    return option.strip(), [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
+    values = [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
+    is_whole = all(value.is_integer() for value in values)  # an option may take nothing else
+    return option.strip(), [int(value) for value in values] if is_whole else values
 
 
 def table(option: str, found: Sequence[OneStep]) -> Iterator[str]:

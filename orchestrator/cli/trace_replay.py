@@ -59,6 +59,8 @@ def _runs(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) ->
     from orchestrator.memory.base import LEARNS
 
     if given["is_all"]:
+        if not journal.counts()["runs"]:
+            raise UnknownName("the journal holds no run yet: run something first")
         for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
             yield journal.at(line.key)
     elif given["batch"] is not None:
@@ -154,12 +156,17 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.replay_report import table, values_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.errors import UserError
     from orchestrator.traces.what_if import one_step
 
     option, values = values_of(given["what_if"], given["steps"])
+    refused: dict[str, int] = {}
     with open_journal(given) as journal:
-        runs = _runs(journal, names, given)
+        runs = _routed(_runs(journal, names, given), {option: values[0]}, names, given, refused)
         found = one_step(runs, option, values, journal=journal, router=lambda run, asked: _router(run, given, asked))
+    if refused and not found[0].runs:
+        raise UserError(next(iter(refused)))
+    _note_refused(refused)
     if given["as_json"]:
         for each in found:
             say_json({"option": option, "kind": "one-step counterfactual", **asdict(each), "flips": each.flips})
@@ -169,6 +176,43 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
     if any(each.ended > each.unchanged for each in found):
         note("ended, right: of whole runs, those that would change followed in their trees")
+
+
+def _routed(
+    runs: Iterator[StoredRun],
+    options: Mapping[str, Any],
+    names: tuple[str, ...],
+    given: Mapping[str, Any],
+    refused: dict[str, int],
+) -> Iterator[StoredRun]:
+    """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
+    how many were routed alike."""
+    from json import loads
+
+    from orchestrator.errors import UserError
+
+    known: dict[str, str] = {}
+    for stored in runs:
+        named = str(loads(stored.run.settings).get("router"))
+        if named not in known:
+            known[named] = ""
+            try:
+                _router(stored, given, options)
+            except UserError as error:
+                if names or given["router"] is not None:
+                    raise
+                known[named] = str(error)
+        if why := known[named]:
+            refused[why] = refused.get(why, 0) + 1
+        else:
+            yield stored
+
+
+def _note_refused(refused: Mapping[str, int]) -> None:
+    from orchestrator.cli.streams import counted, note
+
+    for why, number in refused.items():
+        note(f"left out: {why}" + (f", and {counted(number - 1, 'run')} like it" if number > 1 else ""))
 
 
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
@@ -182,7 +226,9 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     pipeline, _ = await open_source({name: given[name] for name in kept})
     async with pipeline:
         router = _routers(given)
-        for stored in list(_runs(pipeline.journal, names, given)):
+        options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
+        refused: dict[str, int] = {}
+        for stored in list(_routed(_runs(pipeline.journal, names, given), options, names, given, refused)):
             asked = router(stored)
             made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
             if made.parted is None:
@@ -196,3 +242,4 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                 say_json(told)
             else:
                 say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")
+        _note_refused(refused)
