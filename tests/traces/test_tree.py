@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import count
 from json import loads
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +146,44 @@ def test_a_tree_has_at_most_two_to_its_depth_runs_and_grows_on_where_it_was_left
         calls = [len(pipeline.journal.at(each.key).calls) for each in pipeline.journal.each_run()]
         assert grown(pipeline, tree=3).branches == 7
         assert [len(pipeline.journal.at(each.key).calls) for each in pipeline.journal.each_run()] == calls
+
+
+class Ended(BaseException):
+    """As if somebody ended the process."""
+
+
+def test_interrupted_again_and_again_a_tree_grows_to_the_same_runs(tmp_path: Path) -> None:
+    def stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
+        runs = [pipeline.journal.at(each.key) for each in pipeline.journal.each_run()]
+        return {each.run.id: (each.run.parent, each.run.batch, text(each), done(each)) for each in runs}
+
+    def done(run: StoredRun) -> list[Any]:
+        results = [(call.intent[2:6], call.intent.digest) for call in run.calls if call.result and call.result.text]
+        return sorted(results)
+
+    def dying(write: Callable[[Request], str]) -> Callable[[Request], str]:
+        left = count(5, -1)
+
+        def answer(request: Request) -> str:
+            if next(left) <= 0:
+                raise Ended
+            return write(request)
+
+        return answer
+
+    engines, deaths = scripts(is_drawn=False), 0
+    with made("small", **engines) as pipeline:
+        grown(pipeline)
+        whole = stored(pipeline)
+    while True:
+        try:
+            with made("small", db=tmp_path / "j.db", **{**engines, "small": dying(engines["small"])}) as pipeline:
+                grown(pipeline)
+                assert stored(pipeline) == whole
+                break
+        except Ended:
+            deaths += 1
+    assert deaths >= 2
 
 
 def test_a_branch_repeats_no_call_and_is_shown_as_what_it_is() -> None:
