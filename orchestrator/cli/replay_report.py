@@ -59,7 +59,7 @@ def _path(made: Replayed) -> Iterator[str]:
         return
     yield f"went on  in the stored tree, at {len(made.path)} steps"
     for each in made.path[:_STEPS]:
-        yield f"         step {each.parted.step}: {each.parted.then} -> {each.parted.now}, run {each.run}"
+        yield f"         step {each.parted.step}: {_turn(each.parted)}, run {each.run}"
     if len(made.path) > _STEPS:
         yield f"         and {len(made.path) - _STEPS} more: --json has all"
     if made.lacks is not None:
@@ -77,12 +77,18 @@ def _parted(word: str, parted: Parted) -> Iterator[str]:
     numbers = ""
     if parted.threshold is not None and parted.margin is not None:
         numbers = f", {parted.threshold + parted.margin:.3g} against {parted.threshold:.3g}"
-    yield f"{word:<8} step {parted.step}: {parted.then} -> {parted.now}{numbers}"
+    yield f"{word:<8} step {parted.step}: {_turn(parted)}{numbers}"
     yield f"         {first_words(parted.reason, _WORDS)}"
     if parted.other is None:
         yield "         nobody wrote the step that would stand"
     else:
         yield f"         {parted.other.num_tokens} tokens: {first_words(parted.other.text, _WORDS - 16)}"
+
+
+def _turn(parted: Parted) -> str:
+    from orchestrator.visible import first_words
+
+    return first_words(f"{parted.then} -> {parted.now}", 40)
 
 
 def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +10,6 @@ import click
 from orchestrator.cli.source import engine_flags
 
 if TYPE_CHECKING:
-    from orchestrator.memory.base import StoredRun
-    from orchestrator.memory.journal import Journal
     from orchestrator.traces.replay import Replayed
 
 __all__ = ["trace_replay"]
@@ -34,6 +32,8 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
     RUN is an id or the beginning of one. What is known ends where a run parts from what is stored: nobody knows what
     would have been written behind that. With --what-if every decision is made by itself, behind what the run had kept
     by then: a one-step counterfactual, whose flips do not add up to a run.
+
+    Runs of `collect --tree` are followed behind where they part, to the answer that the policy would have had.
     """
     from orchestrator.errors import UserError
 
@@ -53,66 +53,18 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
         _replay(names, given)
 
 
-def _runs(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
-    """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
-    from orchestrator.errors import UnknownName
-    from orchestrator.memory.base import LEARNS
-
-    if given["is_all"]:
-        if not journal.counts()["runs"]:
-            raise UnknownName("the journal holds no run yet: run something first")
-        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
-            yield journal.at(line.key)
-    elif given["batch"] is not None:
-        batches = journal.batches(given["batch"])
-        if not batches:
-            known = ", ".join(journal.batches("")[:5]) or "none yet"
-            raise UnknownName(f"no batch begins with {given['batch']!r}; the newest are {known}")
-        for each in journal.batch(batches[0]):
-            yield journal.at(each.key)
-    else:
-        for name in names:
-            yield journal.run(name)
-
-
-def _router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    from orchestrator import policies
-    from orchestrator.cli.source import named_of
-    from orchestrator.traces.policy import router_of
-
-    if given["router"] is None:
-        return router_of(stored, **options)
-    name, own = named_of(given["router"], "--router")
-    return policies.router(name, {**own, **options}, "--router")
-
-
-def _routers(given: Mapping[str, Any]) -> Any:
-    """Return what gives a run its router, made once for all runs that were routed alike."""
-    from json import loads
-
-    made: dict[str, Any] = {}
-    options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
-
-    def router(stored: StoredRun) -> Any:
-        named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
-        if named not in made:
-            made[named] = _router(stored, given, options)
-        return made[named]
-
-    return router
-
-
 def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.replay_report import lines_of, plain, summary
+    from orchestrator.cli.replayed_runs import routers, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
     from orchestrator.traces.many import Together
     from orchestrator.traces.tree import followed
 
-    together, router, left_out = Together(), _routers(given), 0
+    together, router, left_out = Together(), routers(given), 0
     with open_journal(given) as journal:
-        for stored in _runs(journal, names, given):
+        for stored in runs_of(journal, names, given):
             try:
                 made = followed(journal, stored, router(stored))
             except UserError as error:
@@ -154,6 +106,7 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.replay_report import table, values_of
+    from orchestrator.cli.replayed_runs import note_refused, routable, router, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
@@ -162,11 +115,11 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     option, values = values_of(given["what_if"], given["steps"])
     refused: dict[str, int] = {}
     with open_journal(given) as journal:
-        runs = _routed(_runs(journal, names, given), {option: values[0]}, names, given, refused)
-        found = one_step(runs, option, values, journal=journal, router=lambda run, asked: _router(run, given, asked))
+        runs = routable(runs_of(journal, names, given), {option: values[0]}, names, given, refused)
+        found = one_step(runs, option, values, journal=journal, router=lambda run, asked: router(run, given, asked))
     if refused and not found[0].runs:
         raise UserError(next(iter(refused)))
-    _note_refused(refused)
+    note_refused(refused)
     if given["as_json"]:
         for each in found:
             say_json({"option": option, "kind": "one-step counterfactual", **asdict(each), "flips": each.flips})
@@ -178,44 +131,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
         note("ended, right: of whole runs, those that would change followed in their trees")
 
 
-def _routed(
-    runs: Iterator[StoredRun],
-    options: Mapping[str, Any],
-    names: tuple[str, ...],
-    given: Mapping[str, Any],
-    refused: dict[str, int],
-) -> Iterator[StoredRun]:
-    """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
-    how many were routed alike."""
-    from json import loads
-
-    from orchestrator.errors import UserError
-
-    known: dict[str, str] = {}
-    for stored in runs:
-        named = str(loads(stored.run.settings).get("router"))
-        if named not in known:
-            known[named] = ""
-            try:
-                _router(stored, given, options)
-            except UserError as error:
-                if names or given["router"] is not None:
-                    raise
-                known[named] = str(error)
-        if why := known[named]:
-            refused[why] = refused.get(why, 0) + 1
-        else:
-            yield stored
-
-
-def _note_refused(refused: Mapping[str, int]) -> None:
-    from orchestrator.cli.streams import counted, note
-
-    for why, number in refused.items():
-        note(f"left out: {why}" + (f", and {counted(number - 1, 'run')} like it" if number > 1 else ""))
-
-
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    from orchestrator.cli.replayed_runs import note_refused, options_of, routable, routers, runs_of
     from orchestrator.cli.source import open_source
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.runtime.fork import ancestors
@@ -225,10 +142,10 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     kept = ("config", "pipeline", "small", "large", "db")
     pipeline, _ = await open_source({name: given[name] for name in kept})
     async with pipeline:
-        router = _routers(given)
-        options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
+        router = routers(given)
         refused: dict[str, int] = {}
-        for stored in list(_routed(_runs(pipeline.journal, names, given), options, names, given, refused)):
+        runs = runs_of(pipeline.journal, names, given)
+        for stored in list(routable(runs, options_of(given), names, given, refused)):
             asked = router(stored)
             made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
             if made.parted is None:
@@ -242,4 +159,4 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                 say_json(told)
             else:
                 say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")
-        _note_refused(refused)
+        note_refused(refused)
