@@ -95,7 +95,7 @@ def _line(made: Replayed) -> str:
         return begin + first_words(made.lacks.reason, max(width() - len(begin), 20))
     begin = f"{made.run:<16} {len(made.alike):>4} alike {made.left:>4} left"
     if made.parted is None:
-        return f"{begin}  unchanged"
+        return f"{begin}  unchanged" + ("" if made.is_known else " as far as it goes")
     told = f"{made.parted.then} -> {made.parted.now}"
     if made.path and made.is_known:
         told = f"{counted(len(made.path), 'turn')} in the tree, answer {made.answer or 'none'}"
