@@ -44,6 +44,13 @@ __all__ = ["collect"]
 @click.option(
     "--logprobs", default=5, type=click.IntRange(0, 100), show_default=True, help="Alternatives per token of drafts."
 )
+@click.option(
+    "--tree",
+    default=0,
+    type=click.IntRange(0, 16),
+    metavar="DEPTH",
+    help="Go on from the other candidate, too, at each of the first DEPTH steps.",
+)
 @click.option("--tasks", type=click.IntRange(1), show_default="400", help="Of a workload.")
 @click.option("--split", metavar="NAME", help="Of a workload; its first one, which is train, unless given.")
 @click.option("--task-seed", type=int, show_default="0", help="Of the draw of a workload's tasks.")
@@ -63,6 +70,10 @@ def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
     own mistakes, too, and learns to judge behind them from `mixed`, where each run draws a share of
     steps for the large engine.
 
+    With --tree every choice among the first DEPTH steps is tried both ways and followed to an answer:
+    up to 2^DEPTH runs of a task. `trace replay` then tells what any threshold would have answered. Rows
+    are made of the tasks' own runs only.
+
     Exit code: 1 if a run failed, else 4 if a budget ended one, else 0. After Ctrl-C 130.
     """
     from orchestrator.cli.interrupt import Interrupted, run_until_done
@@ -78,6 +89,7 @@ def collect(ctx: click.Context, /, what: tuple[str, ...], **given: Any) -> int:
 async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from orchestrator.cli.progress import RunBar
     from orchestrator.cli.source import open_source
+    from orchestrator.cli.streams import note
     from orchestrator.learning.collecting import Collection
     from orchestrator.learning.files import check_out
     from orchestrator.learning.rows import export
@@ -97,7 +109,10 @@ async def _collect(what: tuple[str, ...], given: Mapping[str, Any]) -> int:
     )
     pipeline, concurrency = await open_source(given)
     async with pipeline:
-        collection = Collection(pipeline, tasks, policy, scorers)
+        collection = Collection(pipeline, tasks, policy, scorers, tree=given["tree"])
+        if given["tree"] and not given["quiet"]:
+            most = 2 ** given["tree"]
+            note(f"a tree of depth {given['tree']}: at most {most} runs a task, {most * len(collection)} in all")
         bar = RunBar(len(collection), is_quiet=given["quiet"])
         try:
             await collection.run(concurrency, bar.advance)
@@ -149,8 +164,9 @@ def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mappi
     from orchestrator.learning.metrics import plain
     from orchestrator.learning.report import FEW
 
-    found = summaries[given["scorer"]]
-    counted = {name: getattr(collection, name) for name in ("unscored", "unfinished", "failed", "over_budget")}
+    found, runs = summaries[given["scorer"]], len(collection) + collection.branches
+    names = ("unscored", "unfinished", "failed", "over_budget", *(["branches"] if given["tree"] else []))
+    counted = {name: getattr(collection, name) for name in names}
     left_out = {
         "not every candidate has a score": collection.unscored,
         "not every candidate was written": collection.unfinished,
@@ -167,8 +183,10 @@ def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mappi
         for why, number in left_out.items():
             if number:
                 say(f"{number} drafts gave no row: {why}")
+        if given["tree"]:
+            say(f"{runs} runs of {len(collection)} tasks: {collection.branches} branches, which give no rows")
         if collection.over_budget:
-            say(f"{collection.over_budget} runs of {len(collection)} were ended by a budget")
+            say(f"{collection.over_budget} runs of {runs} were ended by a budget")
     if given["quiet"]:
         return
     drafts = found.steps + sum(left_out.values())
@@ -179,7 +197,7 @@ def _tell(collection: Collection, summaries: Mapping[str, Summary], given: Mappi
         note(f"{collection.failed} runs failed; the same command tries them again")
     if collection.over_budget:
         note(
-            f"{collection.over_budget} runs of {len(collection)} were ended by a budget, and what would have followed "
+            f"{collection.over_budget} runs of {runs} were ended by a budget, and what would have followed "
             "is not collected: raise --budget-tokens, or the limit that `orchestrator trace` names, and collect anew"
         )
     if found.steps < FEW:

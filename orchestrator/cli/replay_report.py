@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from math import isfinite
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["lines_of", "plain", "summary", "table", "values_of"]
 
 _WORDS = 68
 _REASONS = 5
+_STEPS = 8
 
 
 def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
@@ -29,31 +31,64 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     if made.parted is None:
         yield "parted   nowhere: text, answer and decisions are as they were"
     else:
-        yield from _parted(made.parted)
+        yield from _parted("parted", made.parted)
+        yield from _path(made)
+    if made.lacks is not None:
         yield f"left     {made.left} decisions that the record cannot tell about"
     answer = "none" if made.answer is None else first_words(made.answer, _WORDS)
-    yield f"answer   {answer if made.is_known else 'not known'}"
+    source = " (from the tree)" if made.path else ""
+    yield f"answer   {answer + _grade(stored, made) + source if made.is_known else 'not known'}"
+    if made.lacks is None and not made.is_known:
+        yield f"         {made.unknown}"
     yield ""
-    yield "paid for " + ("until there" if made.parted else "in all") + (", at most" if made.is_bound else "")
+    where = "in all" if made.lacks is None else "until there"
+    yield "paid for " + where + (", at most" if made.is_bound else "") + source
     yield from _account(stored, made)
 
 
-def _parted(parted: Parted) -> Iterator[str]:
+def _grade(stored: StoredRun, made: Replayed) -> str:
+    from orchestrator.runtime.tasks import is_correct
+
+    gold = loads(stored.run.task)["answer"]
+    return "" if gold is None else ", right" if is_correct(made.answer, gold) else ", wrong"
+
+
+def _path(made: Replayed) -> Iterator[str]:
+    """Yield where a replay went on in a stored tree, and where that ended."""
+    if not made.path:
+        return
+    yield f"went on  in the stored tree, at {len(made.path)} steps"
+    for each in made.path[:_STEPS]:
+        yield f"         step {each.parted.step}: {_turn(each.parted)}, run {each.run}"
+    if len(made.path) > _STEPS:
+        yield f"         and {len(made.path) - _STEPS} more: --json has all"
+    if made.lacks is not None:
+        yield from _parted("ends", made.lacks)
+
+
+def _parted(word: str, parted: Parted) -> Iterator[str]:
     from orchestrator.visible import first_words
 
     if not parted.now:
-        yield f"parted   step {parted.step}: {parted.then} then; now it cannot be told"
-        yield f"         {first_words(parted.reason, _WORDS)}"
+        yield f"{word:<8} step {parted.step}: {parted.then} then; now it cannot be told"
+        for line in wrap(first_words(parted.reason, 4 * _WORDS), _WORDS):
+            yield f"         {line}"
         return
     numbers = ""
     if parted.threshold is not None and parted.margin is not None:
         numbers = f", {parted.threshold + parted.margin:.3g} against {parted.threshold:.3g}"
-    yield f"parted   step {parted.step}: {parted.then} -> {parted.now}{numbers}"
+    yield f"{word:<8} step {parted.step}: {_turn(parted)}{numbers}"
     yield f"         {first_words(parted.reason, _WORDS)}"
     if parted.other is None:
         yield "         nobody wrote the step that would stand"
     else:
         yield f"         {parted.other.num_tokens} tokens: {first_words(parted.other.text, _WORDS - 16)}"
+
+
+def _turn(parted: Parted) -> str:
+    from orchestrator.visible import first_words
+
+    return first_words(f"{parted.then} -> {parted.now}", 40)
 
 
 def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:
@@ -80,10 +115,6 @@ def _rows(stored: StoredRun, made: Replayed) -> list[dict[str, Any]]:
 
 def plain(stored: StoredRun, made: Replayed) -> dict[str, Any]:
     """Return a replay as JSON data."""
-    parted = made.parted and made.parted._asdict()
-    if parted and parted["other"] is not None:
-        other = parted["other"]
-        parted["other"] = {"writer": other.writer, "text": other.text, "num_tokens": other.num_tokens}
     return {
         "run": made.run,
         "then": made.then,
@@ -91,13 +122,23 @@ def plain(stored: StoredRun, made: Replayed) -> dict[str, Any]:
         "alike": len(made.alike),
         "flips": made.flips,
         "is_undecided": made.is_undecided,
-        "parted": parted,
+        "parted": made.parted and _plain(made.parted),
+        "from_the_tree": [{"run": each.run, **_plain(each.parted)} for each in made.path],
+        "lacks": made.lacks and _plain(made.lacks),
         "left": made.left,
         "is_known": made.is_known,
+        "unknown": made.unknown,
         "answer": made.answer,
         "is_bound": made.is_bound,
         "ledger": _rows(stored, made),
     }
+
+
+def _plain(parted: Parted) -> dict[str, Any]:
+    told, other = parted._asdict(), parted.other
+    if other is not None:
+        told["other"] = {"writer": other.writer, "text": other.text, "num_tokens": other.num_tokens}
+    return told
 
 
 def summary(all_of: Together) -> Iterator[str]:
@@ -112,9 +153,14 @@ def summary(all_of: Together) -> Iterator[str]:
     if len(all_of.reasons) > _REASONS:
         yield f"  and {len(all_of.reasons) - _REASONS} other reasons: --json has all"
     tokens = ", ".join(f"{engine} {count}" for engine, count in all_of.output_tokens.items())
-    yield f"output tokens until they part: {tokens or 'none'}"
+    yield f"output tokens as far as that is known: {tokens or 'none'}"
+    if all_of.followed:
+        yield f"from the tree: {all_of.followed} runs went on in branches of theirs"
     if all_of.graded:
         yield f"right: {all_of.right} of the {all_of.graded} runs whose end is known and whose task has an answer"
+        yield f"  as they ran: {all_of.then} of the same {all_of.graded}"
+    if all_of.known < all_of.runs:
+        yield f"  not decided to the end: {all_of.runs - all_of.known} of {all_of.runs} runs"
 
 
 def values_of(written: str, number: int) -> tuple[str, list[float]]:
@@ -128,21 +174,25 @@ def values_of(written: str, number: int) -> tuple[str, list[float]]:
         low = high = float("nan")
     if not option.strip() or not (isfinite(low) and isfinite(high) and low < high):
         raise UserError(f"--what-if {written!r}: write it as threshold=0.5..0.9, the lower end first")
-    return option.strip(), [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
+    values = [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
+    is_whole = all(value.is_integer() for value in values)  # an option may take nothing else
+    return option.strip(), [int(value) for value in values] if is_whole else values
 
 
 def table(option: str, found: Sequence[OneStep]) -> Iterator[str]:
     """Yield a line for each value of an option."""
     has_cost = any(each.cost for each in found)
+    has_trees = any(each.ended > each.unchanged for each in found)
     yield (
-        f"{option[:10]:>10} {'flips':>6} {'to keep':>8} {'to rewrite':>11} {'unknown':>8} {'unchanged runs':>15} "
-        f"{'right':>6}" + (f" {'cost':>10}" if has_cost else "")
+        f"{option[:10]:>10} {'flips':>6} {'to keep':>8} {'to rewrite':>11} {'unknown':>8} "
+        f"{'ended runs' if has_trees else 'unchanged runs':>15} {'right':>6}" + (f" {'cost':>10}" if has_cost else "")
     )
     for each in found:
         right = f"{each.right / each.graded:.0%}" if each.graded else "-"
         yield (
             f"{each.value:>10g} {each.flips:>6} {each.to_keep:>8} {each.to_rewrite:>11} {each.undecided:>8} "
-            f"{each.unchanged:>6} of {each.runs:<5} {right:>6}" + (f" {each.cost:>+10.4g}" if has_cost else "")
+            f"{each.ended if has_trees else each.unchanged:>6} of {each.runs:<5} {right:>6}"
+            + (f" {each.cost:>+10.4g}" if has_cost else "")
         )
         yield from _alone(each)
 

@@ -32,10 +32,12 @@ def trace_diff(ours: str, theirs: str, as_json: bool, **given: Any) -> None:
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import say, say_json
+    from orchestrator.runtime.fork import ancestors
     from orchestrator.traces.diff import diff_of
 
     with open_journal(given) as journal:
-        found = diff_of(journal.run(ours), journal.run(theirs))
+        first, second = journal.run(ours), journal.run(theirs)
+        found = diff_of(first, second, ancestors(journal, first), ancestors(journal, second))
     if as_json:
         say_json(_plain(found))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +10,6 @@ import click
 from orchestrator.cli.source import engine_flags
 
 if TYPE_CHECKING:
-    from orchestrator.memory.base import StoredRun
-    from orchestrator.memory.journal import Journal
     from orchestrator.traces.replay import Replayed
 
 __all__ = ["trace_replay"]
@@ -34,14 +32,18 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
     RUN is an id or the beginning of one. What is known ends where a run parts from what is stored: nobody knows what
     would have been written behind that. With --what-if every decision is made by itself, behind what the run had kept
     by then: a one-step counterfactual, whose flips do not add up to a run.
+
+    Runs of `collect --tree` are followed behind where they part, to the answer that the policy would have had.
     """
     from orchestrator.errors import UserError
 
     if sum([bool(names), given["is_all"], given["batch"] is not None]) != 1:
         raise UserError("name the runs to replay, or give --all or --batch NAME: one of the three")
     if given["what_if"] is not None:
-        if given["router"] is not None or given["threshold"] is not None or given["is_live"]:
-            raise UserError("--what-if asks each run's own router at several values: leave out --router and the like")
+        if given["threshold"] is not None or given["is_live"]:
+            raise UserError(
+                "--what-if asks a router at several values, and no engine: leave out --threshold, --engines"
+            )
         _what_if(names, given)
     elif given["is_live"]:
         from orchestrator.cli.interrupt import run_until_done
@@ -51,67 +53,20 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
         _replay(names, given)
 
 
-def _runs(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
-    """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
-    from orchestrator.errors import UnknownName
-    from orchestrator.memory.base import LEARNS
-
-    if given["is_all"]:
-        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
-            yield journal.at(line.key)
-    elif given["batch"] is not None:
-        batches = journal.batches(given["batch"])
-        if not batches:
-            known = ", ".join(journal.batches("")[:5]) or "none yet"
-            raise UnknownName(f"no batch begins with {given['batch']!r}; the newest are {known}")
-        for each in journal.batch(batches[0]):
-            yield journal.at(each.key)
-    else:
-        for name in names:
-            yield journal.run(name)
-
-
-def _router(stored: StoredRun, given: Mapping[str, Any]) -> Any:
-    from orchestrator import policies
-    from orchestrator.cli.source import named_of
-    from orchestrator.traces.policy import router_of
-
-    options = {} if given["threshold"] is None else {"threshold": given["threshold"]}
-    if given["router"] is None:
-        return router_of(stored, **options)
-    name, own = named_of(given["router"], "--router")
-    return policies.router(name, {**own, **options}, "--router")
-
-
-def _routers(given: Mapping[str, Any]) -> Any:
-    """Return what gives a run its router, made once for all runs that were routed alike."""
-    from json import loads
-
-    made: dict[str, Any] = {}
-
-    def router(stored: StoredRun) -> Any:
-        named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
-        if named not in made:
-            made[named] = _router(stored, given)
-        return made[named]
-
-    return router
-
-
 def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.replay_report import lines_of, plain, summary
+    from orchestrator.cli.replayed_runs import routers, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
-    from orchestrator.runtime.fork import ancestors
     from orchestrator.traces.many import Together
-    from orchestrator.traces.replay import replayed
+    from orchestrator.traces.tree import followed
 
-    together, router = Together(), _routers(given)
+    together, router = Together(), routers(given)
     with open_journal(given) as journal:
-        for stored in _runs(journal, names, given):
+        for stored in runs_of(journal, names, given):
             try:
-                made = replayed(stored, router(stored), ancestors(journal, stored))
+                made = followed(journal, stored, router(stored))
             except UserError as error:
                 if names:
                     raise
@@ -132,26 +87,39 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
 
 
 def _line(made: Replayed) -> str:
+    from orchestrator.cli.streams import counted, width
     from orchestrator.visible import first_words
 
+    if made.lacks is not None and not made.lacks.now:
+        begin = f"{made.run:<16}  cannot tell from step {made.lacks.step} on: "
+        return begin + first_words(made.lacks.reason, max(width() - len(begin), 20))
     begin = f"{made.run:<16} {len(made.alike):>4} alike {made.left:>4} left"
     if made.parted is None:
-        return f"{begin}  unchanged"
-    told = f"{made.parted.then} -> {made.parted.now}" if made.flips else f"cannot tell: {made.parted.reason}"
-    return f"{begin}  step {made.parted.step}: {first_words(told, 36)}"
+        return f"{begin}  unchanged" + ("" if made.is_known else " as far as it goes")
+    told = f"{made.parted.then} -> {made.parted.now}"
+    if made.path and made.is_known:
+        told = f"{counted(len(made.path), 'turn')} in the tree, answer {made.answer or 'none'}"
+    return f"{begin}  step {made.parted.step}: {first_words(told, 33)}"
 
 
 def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.replay_report import table, values_of
+    from orchestrator.cli.replayed_runs import note_refused, routable, router, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.errors import UserError
     from orchestrator.traces.what_if import one_step
 
     option, values = values_of(given["what_if"], given["steps"])
+    refused: dict[str, int] = {}
     with open_journal(given) as journal:
-        found = one_step(_runs(journal, names, given), option, values)
+        runs = routable(runs_of(journal, names, given), {option: values[0]}, names, given, refused)
+        found = one_step(runs, option, values, journal=journal, router=lambda run, asked: router(run, given, asked))
+    if refused and not found[0].runs:
+        raise UserError(next(iter(refused)))
+    note_refused(refused)
     if given["as_json"]:
         for each in found:
             say_json({"option": option, "kind": "one-step counterfactual", **asdict(each), "flips": each.flips})
@@ -159,9 +127,12 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     for line in table(option, found):
         say(line)
     note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
+    if any(each.ended > each.unchanged for each in found):
+        note("ended, right: of whole runs, those that would change followed in their trees")
 
 
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    from orchestrator.cli.replayed_runs import note_refused, options_of, routable, routers, runs_of
     from orchestrator.cli.source import open_source
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.runtime.fork import ancestors
@@ -171,8 +142,10 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     kept = ("config", "pipeline", "small", "large", "db")
     pipeline, _ = await open_source({name: given[name] for name in kept})
     async with pipeline:
-        router = _routers(given)
-        for stored in list(_runs(pipeline.journal, names, given)):
+        router = routers(given)
+        refused: dict[str, int] = {}
+        runs = runs_of(pipeline.journal, names, given)
+        for stored in list(routable(runs, options_of(given), names, given, refused)):
             asked = router(stored)
             made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
             if made.parted is None:
@@ -186,3 +159,4 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                 say_json(told)
             else:
                 say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")
+        note_refused(refused)

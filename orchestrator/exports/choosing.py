@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.exports.lines import LeftOut
-from orchestrator.learning.looks import OWN, REVERSED
+from orchestrator.learning.looks import OWN, REVERSED, TREE
 from orchestrator.learning.second_attempts import BATCHES
 from orchestrator.memory.base import BatchRun, RunRow, StoredRun
 from orchestrator.memory.journal import Journal
@@ -21,10 +21,11 @@ from orchestrator.types import Status, Task
 __all__ = ["ASIDE", "REVERSED", "SPLITS", "WHOLE", "Chosen", "Wanted", "chosen", "lines_of"]
 
 SPLITS = ("train", "calibration", "report", "all")
-ASIDE = BATCH, TIME, QUESTION, SECOND, TRACE = (
+ASIDE = BATCH, TIME, QUESTION, BRANCH, SECOND, TRACE = (
     "they are of another batch",
     "they began at another time",
     "they are questions of a learner, and no tasks",
+    "they are branches of collected trees: what was kept there, nobody chose",
     "they are second attempts",
     "they are traces of `export reverse`",
 )
@@ -128,6 +129,8 @@ def _unfit(journal: Journal, each: BatchRun, wanted: Wanted) -> str:
 def _unasked(journal: Journal, run: RunRow) -> str:
     """Return why a run, or the one that a fork goes back to, is no answer to a user's task; empty if it is."""
     while run.parent is not None:
+        if run.batch.startswith(TREE):
+            return BRANCH
         run = journal.run(run.parent).run
     if run.batch == REVERSED:
         return TRACE

@@ -18,12 +18,14 @@ from orchestrator.runtime.resume import step_of
 from orchestrator.runtime.tasks import fingerprint, is_correct
 from orchestrator.types import History, Status
 
-__all__ = ["ASKED", "OWN", "REVERSED", "Look", "Watched", "prefixes", "watched"]
+__all__ = ["ASKED", "OWN", "REVERSED", "TREE", "Look", "Watched", "prefixes", "watched"]
 
 ASKED = "train-monitor:"
 """How the batches begin whose runs are questions about other runs: nothing is learnt from those."""
 REVERSED = "reversed"
 """How the batch begins in which `export reverse` writes traces."""
+TREE = f"{LEARNS}tree:"
+"""How the batch begins in which `collect --tree` runs branches: none is ever the newest run, or gives rows."""
 OWN = (LEARNS, ASKED, REVERSED)
 """How the batches of runs begin that are no tasks of the user's, but questions and traces of ours."""
 

@@ -30,8 +30,8 @@ __all__ = [
 
 
 LEARNS = "learn "
-"""How the batch of a run begins that is a question of a strategist or a judge: no newest run is ever one of those, as
-long as there is any other."""
+"""How the batch of a run begins that is a question of a strategist or a judge, or a branch of a tree: no newest run is
+ever one of those, as long as there is any other."""
 REMOVED = "removed"
 """Kind of a step row that only takes away."""
 

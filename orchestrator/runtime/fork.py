@@ -14,11 +14,13 @@ from orchestrator.memory.journal import Journal
 from orchestrator.runtime.calls import TOOL
 from orchestrator.runtime.in_force import failovers, mode_of, noticed
 from orchestrator.runtime.marks import AGAIN, MODE, RECALLED
-from orchestrator.types import StepKind
+from orchestrator.types import Step, StepKind
 
-__all__ = ["FORKED", "ancestors", "fork", "inherited", "origins"]
+__all__ = ["FORKED", "ancestors", "branch", "branch_id", "fork", "inherited", "origins"]
 
 FORKED = "forked"
+_INSTEAD = "instead"
+"""In the detail of FORKED: the last step that a branch begins with is one that its parent did not keep."""
 
 
 def fork(
@@ -38,17 +40,45 @@ def fork(
     if to_step < 0:
         raise UserError(f"run {stored.run.id} cannot be entered at step {to_step}: steps count from 0")
     child = derived(stored.run.id, str(to_step), settings)
-    begun = journal.stored(child)
+    row = stored.run._replace(id=child, parent=stored.run.id, batch="", settings=settings, engines=engines)
+    kept = stored.kept()[:to_step]
+    return _begin(journal, stored, row, kept, to_step, _again(stored, to_step, once))
+
+
+def branch(journal: Journal, stored: StoredRun, other: Step, *, batch: str) -> str:
+    """Store a child of `stored` that stands on `other`, a candidate that it did not keep; return the child's id.
+
+    It begins with the kept steps before that one. Settings are the same, and so are the draws: it goes on as the run
+    would have behind that step. Asked for again it is the same child.
+    """
+    child, index = branch_id(stored, other), other.index
+    row = stored.run._replace(id=child, parent=stored.run.id, batch=batch)
+    written = (other.kind.value, other.writer, other.text, other.stop.value, other.num_tokens, other.seconds)
+    kept = [*stored.kept()[:index], StepRow(stored.key, index, other.attempt, *written)]
+    told = {_INSTEAD: other.attempt, "reason": f"step {index} is {other.writer}'s, which that run did not keep"}
+    return _begin(journal, stored, row, kept, index + 1, told)
+
+
+def branch_id(stored: StoredRun, other: Step) -> str:
+    """Return the id of the branch of `stored` that stands on `other`, whether there is one or not."""
+    return derived(stored.run.id, "branch", str(other.index), str(other.attempt))
+
+
+def _begin(
+    journal: Journal, stored: StoredRun, child: RunRow, kept: Sequence[StepRow], to_step: int, told: dict[str, Any]
+) -> str:
+    """Store a child that begins with the steps `kept`, and what is in force behind them; return its id."""
+    begun, parent = journal.stored(child.id), stored.run
     if begun is not None and any(row.kind == FORKED for row in begun.events):
-        return child
-    parent = stored.run
-    key = begun.key if begun else journal.open_run(_child(parent, child, settings=settings, engines=engines))
+        return child.id
+    key = begun.key if begun else journal.open_run(child._replace(created_s=time()))
+    places = {(row.step, row.attempt) for row in kept}
     for decision in failovers(stored):
-        if decision.step < to_step:  # it stays degraded
+        if (decision.step, decision.attempt + 1) in places:  # it stays degraded
             journal.decision(decision._replace(run=key))
     if to_step and (mode := mode_of(stored)) is not None:  # its steps were written in it
         journal.decision(mode._replace(run=key, step=0, attempt=int(mode.door == AGAIN), door=MODE))
-    for decision in _in_force(stored, to_step, goes_on=settings == parent.settings):
+    for decision in _in_force(stored, to_step, goes_on=child.settings == parent.settings):
         journal.decision(decision._replace(run=key))
     for event in stored.events:
         if event.kind == RECALLED and event.step < max(to_step, 1):  # its steps were written in sight of it
@@ -56,12 +86,12 @@ def fork(
     for event in noticed(stored):
         if event.step < to_step - 1:  # behind the last one monitors look again
             journal.event(event._replace(run=key))
-    for step in stored.kept()[:to_step]:
+    for step in kept:
         journal.step(step._replace(run=key))
-    journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id, **_again(stored, to_step, once)}), time()))
+    journal.event(EventRow(key, to_step, FORKED, dumps({"parent": parent.id, **told}), time()))
     journal.commit(key)
     journal.release(key)  # whoever opens it claims it
-    return child
+    return child.id
 
 
 def _again(stored: StoredRun, to_step: int, once: Collection[str]) -> dict[str, Any]:
@@ -98,10 +128,6 @@ def _in_force(stored: StoredRun, to_step: int, *, goes_on: bool) -> list[Decisio
     return list(standing.values())
 
 
-def _child(parent: RunRow, name: str, *, settings: str, engines: str) -> RunRow:
-    return parent._replace(id=name, parent=parent.id, batch="", settings=settings, engines=engines, created_s=time())
-
-
 def ancestors(journal: Journal, stored: StoredRun) -> list[StoredRun]:
     """Return the runs that `stored` was forked from, oldest first; the calls behind its first steps are theirs."""
     found: list[StoredRun] = []
@@ -122,4 +148,9 @@ def origins(stored: StoredRun, ancestors: Sequence[StoredRun]) -> dict[tuple[int
     for each in (*ancestors, stored):
         own = each.steps[len(inherited(each)) :]
         found.update({(row.step, row.attempt): each.run.id for row in own if row.kind != REMOVED})
+        if each.run.parent is not None and any(
+            row.kind == FORKED and _INSTEAD in loads(row.detail) for row in each.events
+        ):
+            other = inherited(each)[-1]
+            found[other.step, other.attempt] = each.run.parent
     return found

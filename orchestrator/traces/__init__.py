@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.stats import Stats, Which, by_policy, stats_of
     from orchestrator.traces.step import step_of
     from orchestrator.traces.stored_ledger import StoredLedger
+    from orchestrator.traces.tree import followed
     from orchestrator.traces.what_if import OneStep, one_step
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "by_policy",
     "diff_of",
     "drawn_as",
+    "followed",
     "frame",
     "graph_of",
     "html",
@@ -74,6 +76,7 @@ _HOMES = {
     "by_policy": "stats",
     "diff_of": "diff",
     "drawn_as": "drawn",
+    "followed": "tree",
     "frame": "frames",
     "graph_of": "graph",
     "html": "html_page",

@@ -31,15 +31,17 @@ class Spent(NamedTuple):
 def spent(
     record: Record, heard: Collection[tuple[str, Place]], standing: Collection[Place], until: float = inf
 ) -> Spent:
-    """Return the account of the calls before number `until`.
+    """Return the account of the calls before number `until`, behind the step that the record takes to stand if any.
 
     `heard` is what the policy asked for; what writes, calls tools or answers monitors is the run's, whoever routes.
-    Written text is used where it is `standing`, else discarded.
+    Written text is used where it is `standing`, else discarded. A policy that has a step rewritten, and did not ask
+    what is written beside the draft, would have had it written then: that is its purpose.
     """
     ledger, is_bound = Ledger(tuple(record.engines)), False
+    since = -1 if record.instead is None else record.instead.index
     asked = _Asked(record, heard)
     for intent, result in record.stored.calls:
-        if intent.seq >= until:
+        if intent.seq >= until or intent.step <= since:
             continue
         share = asked.share(intent, is_standing=(intent.step, intent.attempt) in standing)
         if share == 0 or result is None:
@@ -49,7 +51,8 @@ def spent(
         stands = intent.purpose not in WRITING or (intent.step, intent.attempt) in standing
         fate = Fate.USED if stands and intent.seq not in record.over else Fate.DISCARDED
         fate = {"done": fate, "failed": Fate.FAILED}.get(result.status, Fate.INTERRUPTED)
-        ledger.add(intent.engine, intent.purpose, fate, entry_of(result))
+        is_rewrite = intent.purpose == ALTERNATIVE and (intent.engine, (intent.step, intent.attempt)) not in heard
+        ledger.add(intent.engine, "rewrite" if is_rewrite else intent.purpose, fate, entry_of(result))
     return Spent(ledger, is_bound)
 
 

@@ -43,8 +43,9 @@ class Question(NamedTuple):
 
 
 def questions(record: Record) -> Iterator[Question]:
-    """Yield what the run asked its router, without what a fork began with."""
-    return _Walk(record).questions()
+    """Yield what the run asked its router, without what a fork began with or what is before a step taken to stand."""
+    since = -1 if record.instead is None else record.instead.index
+    return (question for question in _Walk(record).questions() if question.place[0] > since)
 
 
 class _Walk:
@@ -167,8 +168,7 @@ class _Walk:
             history.events = [event for event in history.events if event.step < row.step]
             history.window = min(history.window, row.step)
             return
-        kept = self._record.step((row.step, row.attempt))
-        assert kept is not None
+        kept = self._record.standing(row)
         history.steps.append(kept)
         self._count(kept, 1)
         history.events += self._events.get((row.step, row.attempt), [])

@@ -21,6 +21,7 @@ from orchestrator.memory.base import (
     StoredRun,
 )
 from orchestrator.runtime.calls import TOOL, WRITING, completion_of, run_seed
+from orchestrator.runtime.fork import inherited
 from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.in_force import leads_of
 from orchestrator.runtime.opening import task_of
@@ -41,8 +42,17 @@ class Record:
     everything else. The kind of a draft that never stood is not stored: it is given as a thought.
     """
 
-    def __init__(self, stored: StoredRun, ancestors: Sequence[StoredRun] = (), *, logprobs: int = 0) -> None:
+    def __init__(
+        self,
+        stored: StoredRun,
+        ancestors: Sequence[StoredRun] = (),
+        *,
+        logprobs: int = 0,
+        instead: Step | None = None,
+    ) -> None:
         self.stored = stored
+        self.instead = instead
+        """A candidate of the same text as the kept step, in whose place it is taken to stand; asked is behind it."""
         self.settings: dict[str, Any] = loads(stored.run.settings)
         self.engines: dict[str, Any] = loads(stored.run.engines)
         specs = self.settings["engines"]
@@ -58,6 +68,8 @@ class Record:
         """Alternatives per token that steps are read with from here on."""
         self._calls: dict[Place, list[CallRow]] = {}
         self._leads: dict[Place, Any] = {}
+        self.begun_with = len(inherited(stored))
+        """Steps that it began with as a fork."""
         for each in (*ancestors, stored):
             if any(event.kind == "lead" for event in each.events):
                 self._leads.update(leads_of(each))
@@ -68,7 +80,7 @@ class Record:
         found: dict[Place, list[CallRow]] = {}
         for call in stored.calls:
             intent = call.intent
-            if intent.seq in over:
+            if intent.seq in over or (stored is not self.stored and intent.step >= self.begun_with):
                 continue
             place = intent.step, intent.attempt
             found.setdefault(place, []).append(call)
@@ -141,6 +153,14 @@ class Record:
         if step.logprobs is None:
             return replace(step, logprobs=[]) if any(each.logprobs for each in done) else step
         return replace(step, logprobs=[each._replace(top=each.top[: self.logprobs]) for each in step.logprobs])
+
+    def standing(self, row: StepRow) -> Step:
+        """Return the step of a kept row, or what is taken to stand in its place."""
+        if self.instead is not None and self.instead.index == row.step:
+            return self.instead
+        kept = self.step((row.step, row.attempt))
+        assert kept is not None
+        return kept
 
     def error(self, place: Place) -> str:
         """Return why nothing was written at a place, empty where no call there failed."""

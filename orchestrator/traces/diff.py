@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from typing import Any, NamedTuple
 
-from orchestrator.memory.base import DecisionRow, StepRow, StoredRun
+from orchestrator.memory.base import DecisionRow, StoredRun
+from orchestrator.traces.parting import Divergence, decisions_of, is_other, parting
 
-__all__ = ["Deciding", "Diff", "Divergence", "Spending", "diff_of"]
-
-
-class Divergence(NamedTuple):
-    """The first step, or decision, at which the runs are not alike."""
-
-    step: int
-    what: str
-    """`text`, `writer`, `decision`, or `length` where one run has the step and the other has not."""
-    ours: str
-    """Of the first run; empty where it has none."""
-    theirs: str
+__all__ = ["Deciding", "Diff", "Spending", "diff_of"]
 
 
 class Deciding(NamedTuple):
@@ -35,7 +25,7 @@ class Deciding(NamedTuple):
     @property
     def is_other(self) -> bool:
         """Whether something else was done, and not only by other numbers."""
-        return _done(self.ours) != _done(self.theirs)
+        return is_other((self.step, self.attempt, self.door), self.ours, self.theirs)
 
 
 class Spending(NamedTuple):
@@ -61,7 +51,7 @@ class Diff(NamedTuple):
     settings: tuple[str, ...]
     """What differs in what shaped the runs, by the names of the settings."""
     first: Divergence | None
-    """None where all kept steps and all decisions are alike."""
+    """None where all candidates and all decisions are alike."""
     decisions: tuple[Deciding, ...]
     spending: tuple[Spending, ...]
     """In the order of the first run's engines; empty for a run that has not ended."""
@@ -70,9 +60,15 @@ class Diff(NamedTuple):
     """How they ended; `unfinished` where one has not."""
 
 
-def diff_of(ours: StoredRun, theirs: StoredRun) -> Diff:
-    """Return what differs between two stored runs."""
-    decisions = tuple(_decisions(ours, theirs))
+def diff_of(
+    ours: StoredRun,
+    theirs: StoredRun,
+    our_ancestors: Sequence[StoredRun] = (),
+    their_ancestors: Sequence[StoredRun] = (),
+) -> Diff:
+    """Return what differs between two stored runs; the ancestors are the runs that each was forked from, oldest
+    first: of the steps that a fork began with they say what was decided, while spending is each run's own."""
+    decisions = tuple(_decisions(decisions_of(ours, our_ancestors), decisions_of(theirs, their_ancestors)))
     before, after = loads(ours.run.settings), loads(theirs.run.settings)
     differing = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     asked = [loads(run.run.task)["messages"] for run in (ours, theirs)]
@@ -81,7 +77,7 @@ def diff_of(ours: StoredRun, theirs: StoredRun) -> Diff:
         theirs.run.id,
         asked[0] == asked[1],
         tuple(differing),
-        _first(ours, theirs, decisions),
+        parting(ours, theirs, our_ancestors, their_ancestors),
         decisions,
         tuple(_spending(ours, theirs)),
         (_answer(ours), _answer(theirs)),
@@ -89,43 +85,17 @@ def diff_of(ours: StoredRun, theirs: StoredRun) -> Diff:
     )
 
 
-def _first(ours: StoredRun, theirs: StoredRun, decisions: tuple[Deciding, ...]) -> Divergence | None:
-    found = next(_steps(ours.kept(), theirs.kept()), None)
-    other = min((each for each in decisions if each.is_other), key=lambda each: each.step, default=None)
-    if other is None or (found is not None and found.step < other.step):
-        return found
-    return Divergence(other.step, "decision", _said(other.ours), _said(other.theirs))
-
-
-def _steps(ours: list[StepRow], theirs: list[StepRow]) -> Iterator[Divergence]:
-    for index in range(max(len(ours), len(theirs))):
-        pair = [rows[index] if index < len(rows) else None for rows in (ours, theirs)]
-        if None in pair:
-            yield Divergence(index, "length", *(row.text if row else "" for row in pair))
-        for what in ("text", "writer"):
-            mine, other = (getattr(row, what, None) for row in pair)
-            if mine is not None and other is not None and mine != other:
-                yield Divergence(index, what, mine, other)
-
-
-def _decisions(ours: StoredRun, theirs: StoredRun) -> Iterator[Deciding]:
-    mine, other = ({row[1:4]: row for row in run.decisions} for run in (ours, theirs))
-    for key in sorted({*mine, *other}, key=lambda key: (key[0], key[1])):
-        pair = mine.get(key), other.get(key)
+def _decisions(
+    ours: Mapping[tuple[int, int, str], DecisionRow], theirs: Mapping[tuple[int, int, str], DecisionRow]
+) -> Iterator[Deciding]:
+    for door in sorted({*ours, *theirs}, key=lambda door: door[:2]):
+        pair = ours.get(door), theirs.get(door)
         if _seen(pair[0]) != _seen(pair[1]):
-            yield Deciding(*key, *pair)
-
-
-def _done(row: DecisionRow | None) -> tuple[str, str]:
-    return ("", "") if row is None else (row.action, row.engine)
+            yield Deciding(*door, *pair)
 
 
 def _seen(row: DecisionRow | None) -> Any:
     return None if row is None else (row.action, row.engine, row.threshold, row.margin)
-
-
-def _said(row: DecisionRow | None) -> str:
-    return "" if row is None else f"{row.action} {row.engine}".strip()
 
 
 def _spending(ours: StoredRun, theirs: StoredRun) -> Iterator[Spending]:

@@ -42,7 +42,8 @@ def page_of(*runs: tuple[StoredRun, Sequence[StoredRun]]) -> str:
     told: dict[str, Any] = {"runs": [shown(run, own) for run, own in runs]}
     if len(runs) == 2:
         (ours, our_ancestors), (theirs, their_ancestors) = runs
-        told["parting"] = parting(ours, theirs, our_ancestors, their_ancestors)
+        parted = parting(ours, theirs, our_ancestors, their_ancestors)
+        told["parting"] = parted and [parted.step, parted.why]
     return drawn(told)
 
 

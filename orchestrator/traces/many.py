@@ -31,13 +31,17 @@ class Together:
     reasons: Counter[str] = field(default_factory=Counter)
     """What the record lacks -> in how many runs."""
     output_tokens: Counter[str] = field(default_factory=Counter)
-    """By engine, up to where each run parts."""
+    """By engine, as far as each run is decided."""
+    followed: int = 0
+    """Runs that went on in a stored tree."""
     known: int = 0
     """Runs whose end is known."""
     graded: int = 0
     """Of these, runs whose task has a gold answer."""
     right: int = 0
     """Of these, runs with the right answer."""
+    then: int = 0
+    """Of the graded runs, those with the right answer as they ran."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Runs that are in none of these sums, because nobody can decide them again -> why."""
 
@@ -49,12 +53,14 @@ class Together:
         self.undecided += made.is_undecided
         self.alike += len(made.alike)
         self.left += made.left
-        if made.parted is not None and made.is_undecided:
-            self.reasons[made.parted.reason] += 1
+        if made.lacks is not None and not made.lacks.now:
+            self.reasons[made.lacks.reason] += 1
         for engine, _, _, entry in made.ledger:
             self.output_tokens[engine] += entry.output_tokens
         gold = loads(stored.run.task)["answer"]
+        self.followed += bool(made.path)
         self.known += made.is_known
         if made.is_known and gold is not None:
             self.graded += 1
             self.right += is_correct(made.answer, gold)
+            self.then += stored.outcome is not None and is_correct(stored.outcome.answer, gold)

@@ -2,8 +2,9 @@
 
 The run's own drafts, scores and histories are given to the router, one question after another. While it answers as
 was answered then, the run stays what it was. The first other answer is where the two part: what it would have led to
-is known for that one step where it was written beside the draft, and for nothing behind it. So a replay says what was
-decided alike, where it parted or could not be decided and why, and what the policy would have paid for until there.
+is known for that one step where it was written beside the draft, and for nothing behind it, unless a stored tree goes
+on there (tree.py). So a replay says what was decided alike, where it parted or could not be decided and why, and what
+the policy would have paid for until there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from json import loads
 from typing import Any, NamedTuple
 
-from orchestrator.decisions import Decision, Keep, Plan, StopRun, keep
+from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.doors import Needs
 from orchestrator.ledger import Ledger
 from orchestrator.memory.base import StoredRun
@@ -27,7 +28,7 @@ from orchestrator.traces.policy import router_of
 from orchestrator.traces.verdict import Verdict, decided, told_of
 from orchestrator.types import Status, Step
 
-__all__ = ["Parted", "Replayed", "areplayed", "replayed"]
+__all__ = ["Followed", "Parted", "Replayed", "areplayed", "replayed"]
 
 
 class Parted(NamedTuple):
@@ -48,6 +49,14 @@ class Parted(NamedTuple):
     """The step that would stand; None where nobody wrote it."""
 
 
+class Followed(NamedTuple):
+    """Where a replay went on behind a step that the run did not keep."""
+
+    parted: Parted
+    run: str
+    """The branch that stands on it; the run itself, where what it kept has the same text."""
+
+
 class Replayed(NamedTuple):
     """What a policy makes of one stored run."""
 
@@ -58,18 +67,28 @@ class Replayed(NamedTuple):
     alike: Sequence[Verdict]
     """What was decided as it is stored, in order; the reasons may differ."""
     parted: Parted | None
-    """None where nothing parted."""
+    """The first that is not alike; None where nothing parted."""
     left: int
     """Decisions that the record cannot tell about: the one that parted, if it could not be made, and all behind it."""
     ledger: Ledger
     """What the policy would have paid for until there, discarded work included; without prices."""
     is_bound: bool
     """Something in it may be another policy's, see traces/account.py."""
-    is_known: bool
-    """How it ends is known: nothing parted, or what parted ends the run. Not where the run's budget ended it and this
-    policy would have had some left."""
+    unknown: str
+    """Why nobody knows how it ends; empty where that is known: nothing parted, or what parted ends the run."""
     answer: str | None
-    """Where that is known."""
+    """Where its end is known, and there is one."""
+    text: str | None
+    """All that it would have written, where its end is known."""
+    path: Sequence[Followed] = ()
+    """Where it went on in a stored tree, in order."""
+    lacks: Parted | None = None
+    """Where what is known ends; None where everything was decided."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how it ends."""
+        return not self.unknown
 
     @property
     def flips(self) -> bool:
@@ -85,15 +104,18 @@ class Replayed(NamedTuple):
 def replayed(stored: StoredRun, router: Any = None, ancestors: Sequence[StoredRun] = ()) -> Replayed:
     """Return what `router`, by default the run's own, makes of a stored run; `ancestors` are oldest first.
 
-    A router that learns is not asked: what it knew is no part of a run. Raises UserError for a router that names
-    engines which the run has not.
+    A router that learns is not asked: what it knew then is no part of a run, so nothing can be told. Raises UserError
+    for a router that names engines which the run has not.
     """
     return run_sync(areplayed(stored, router_of(stored) if router is None else router, ancestors))
 
 
-async def areplayed(stored: StoredRun, router: Any, ancestors: Sequence[StoredRun] = ()) -> Replayed:
-    """As `replayed`, where an event loop runs."""
-    record = Record(stored, ancestors, logprobs=getattr(router, "needs", Needs()).logprobs)
+async def areplayed(
+    stored: StoredRun, router: Any, ancestors: Sequence[StoredRun] = (), *, instead: Step | None = None
+) -> Replayed:
+    """As `replayed`, where an event loop runs. `instead` is a candidate of the same text as a kept step: it is taken
+    to stand, and only what is behind it is asked."""
+    record = Record(stored, ancestors, logprobs=getattr(router, "needs", Needs()).logprobs, instead=instead)
     names = stored.run.id, _policy(record), str(policy_of(router))
     alike: list[Verdict] = []
     heard: set[tuple[str, Place]] = set()
@@ -111,22 +133,30 @@ async def areplayed(stored: StoredRun, router: Any, ancestors: Sequence[StoredRu
                 continue
             made = verdict.made
             parted = _parted(record, question, made)
-        known = _known(record, question, parted, made)
-        account = _until(record, question, parted, made, heard)
+        unknown, answer, text = _known(record, question, parted, made)
+        account = _until(record, question, parted, heard)
         left = int(made is None and question.row is not None) + sum(each.row is not None for each in asked)
-        return Replayed(*names, alike, parted, left, *account, *known)
+        left, lacks = (left, parted) if unknown else (0, None)
+        return Replayed(*names, alike, parted, left, *account, unknown, answer, text, lacks=lacks)
     account = spent(record, heard, {(row.step, row.attempt) for row in stored.kept()})
-    is_known = _is_over(stored, account.ledger)
-    answer = stored.outcome.answer if stored.outcome and is_known else None
-    return Replayed(*names, alike, None, 0, *account, is_known, answer)
+    unknown = _unknown(record, account.ledger)
+    if unknown or stored.outcome is None:
+        return Replayed(*names, alike, None, 0, *account, unknown, None, None)
+    text = "".join(row.text for row in stored.kept())
+    return Replayed(*names, alike, None, 0, *account, "", stored.outcome.answer, text)
 
 
-def _is_over(stored: StoredRun, ledger: Ledger) -> bool:
-    """Return whether a run that decides all alike has ended, too: not where its budget ended it, and less is spent."""
-    if stored.outcome is None or stored.outcome.status != Status.BUDGET:
-        return stored.outcome is not None
+def _unknown(record: Record, ledger: Ledger) -> str:
+    """Return why a run that decides all alike has not ended, too: its budget ended it, and less is spent now."""
+    stored = record.stored
+    if stored.outcome is None:
+        return f"run {stored.run.id} has not ended"
+    if stored.outcome.status != Status.BUDGET:
+        return ""
+    steps = record.settings["budget"]["steps"]
     paid: int = sum(row["output_tokens"] for row in loads(stored.outcome.ledger))
-    return ledger.total().output_tokens == paid
+    is_alike = ledger.total().output_tokens == paid or (steps is not None and len(stored.kept()) >= steps)
+    return "" if is_alike else f"its budget ended run {stored.run.id}, and this policy would have some left"
 
 
 def _policy(record: Record) -> str:
@@ -147,26 +177,28 @@ def _parted(record: Record, question: Question, made: Decision | Plan) -> Parted
     return Parted(*question.place, question.door, then, told_of(made), made.reason, threshold, margin, other)
 
 
-def _known(record: Record, question: Question, parted: Parted, made: Decision | Plan | None) -> tuple[bool, str | None]:
-    """Return whether the run is over with what parted, and its answer then."""
-    if made is None or parted.other is None or not ends(record, parted.other, made):
-        return False, None
+def _known(
+    record: Record, question: Question, parted: Parted, made: Decision | Plan | None
+) -> tuple[str, str | None, str | None]:
+    """Return why the run is not over with what parted, empty where it is, and its answer and text then."""
+    if made is None:
+        return parted.reason, None, None
+    if parted.other is None:
+        return f"{parted.now} at step {parted.step}: nobody wrote what would stand", None, None
+    if not ends(record, parted.other, made):
+        return f"{parted.now} at step {parted.step}: no stored run goes on behind it", None, None
     text = "".join(step.text for step in question.history.steps) + parted.other.text
     try:
-        return True, StoredAsk(record, question.history, 0).answer_in(text)
-    except Undecided:
-        return False, None
+        return "", StoredAsk(record, question.history, 0).answer_in(text), text
+    except Undecided as missing:
+        return str(missing), None, None
 
 
-def _until(
-    record: Record, question: Question, parted: Parted, made: Decision | Plan | None, heard: set[tuple[str, Place]]
-) -> tuple[Ledger, bool]:
+def _until(record: Record, question: Question, parted: Parted, heard: set[tuple[str, Place]]) -> tuple[Ledger, bool]:
     """Return the account up to a question, whose history is the run's at that moment, with what parted, if known."""
     standing = {(step.index, step.attempt) for step in question.history.steps}
     if parted.other is not None:
-        place = parted.other.index, parted.other.attempt
-        standing.add(place)
-        heard = heard if isinstance(made, Keep | StopRun) else {*heard, (parted.other.writer, place)}
+        standing.add((parted.other.index, parted.other.attempt))
     is_plan = question.door != AFTER_DRAFT
     account = spent(record, heard, standing, first_call_behind(record, question.place, is_plan=is_plan))
     return account.ledger, account.is_bound

@@ -43,7 +43,7 @@ async def decided(record: Record, router: Any, question: Question) -> Verdict:
     """Return what `router` answers. Raises Undecided where the record does not hold what it needs, and UserError for
     a router that names engines which the run has not, or answers what is no decision."""
     if hasattr(router, "after_run"):
-        raise Undecided(f"{policy_of(router).name} learns from how runs end: what it knew is no part of a run's record")
+        raise Undecided(f"{policy_of(router).name} learns: name another router")  # what it knew then is not stored
     ask = StoredAsk(record, question.history, question.place[1])
     made: Decision | Plan
     if question.door == BEFORE_STEP:

@@ -2,12 +2,13 @@
 
 A one-step counterfactual on the stored prefix: every decision is made again behind what the run had kept by then, as
 if all decisions before it had been the stored ones. So flips do not add up to a run: only a run without any keeps its
-text and its answer, and of the others nothing is said behind the first.
+text and its answer. What the others would have answered is said where they have a stored tree: that is no one-step
+counterfactual, but each run decided to its end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
 from typing import Any
@@ -16,6 +17,7 @@ from orchestrator.decisions import Decision, Keep, Plan, Rewrite
 from orchestrator.doors import Needs
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
+from orchestrator.memory.journal import Journal
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.asked import Question, questions
@@ -24,6 +26,7 @@ from orchestrator.traces.offline import Undecided
 from orchestrator.traces.other import other_step, saved, written
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.prices import costs_of
+from orchestrator.traces.tree import afollowed
 from orchestrator.traces.verdict import decided
 
 __all__ = ["OneStep", "one_step"]
@@ -57,6 +60,8 @@ class OneStep:
     runs: int = 0
     unchanged: int = 0
     """Runs without a flip or an open decision: they keep text and answer."""
+    ended: int = 0
+    """Runs whose end is known: the unchanged ones, and those that a stored tree leads to an end."""
     right: int = 0
     """Of these, runs with the right answer."""
     graded: int = 0
@@ -68,26 +73,32 @@ class OneStep:
         return self.to_rewrite + self.to_keep + self.to_other
 
 
-def one_step(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
-    """Return what each value of `option` does to the decisions of stored runs; their routers are their own otherwise.
+def one_step(
+    runs: Iterable[StoredRun],
+    option: str,
+    values: Sequence[Any],
+    *,
+    journal: Journal | None = None,
+    router: Callable[[StoredRun, Mapping[str, Any]], Any] | None = None,
+) -> list[OneStep]:
+    """Return what each value of `option` does to the decisions of stored runs.
 
-    Raises UserError for a run whose router cannot be made again, or has no such option, or not with that value.
+    `router` makes a run's router with options; it is the run's own otherwise. With the runs' `journal` their trees are
+    followed. Raises UserError for a run whose router cannot be made again, or has no such option, or not with that
+    value.
     """
-    return run_sync(_one_step(runs, option, values))
-
-
-async def _one_step(runs: Iterable[StoredRun], option: str, values: Sequence[Any]) -> list[OneStep]:
+    make = router or (lambda stored, options: router_of(stored, **options))
     found = [OneStep(value=value) for value in values]
     made: dict[str, list[Any]] = {}
     for stored in runs:
         named = str(loads(stored.run.settings).get("router"))
-        routers = made.get(named) or [router_of(stored, **{option: value}) for value in values]
-        made[named] = routers
-        await _add(stored, routers, found)
+        if named not in made:
+            made[named] = [make(stored, {option: value}) for value in values]
+        run_sync(_add(stored, made[named], found, journal))
     return found
 
 
-async def _add(stored: StoredRun, routers: Sequence[Any], found: Sequence[OneStep]) -> None:
+async def _add(stored: StoredRun, routers: Sequence[Any], found: Sequence[OneStep], journal: Journal | None) -> None:
     needs = [getattr(router, "needs", Needs()) for router in routers]
     record = Record(stored, logprobs=max(each.logprobs for each in needs))
     costs = costs_of(loads(stored.outcome.ledger) if stored.outcome else [])
@@ -103,10 +114,13 @@ async def _add(stored: StoredRun, routers: Sequence[Any], found: Sequence[OneSte
             each.decisions += question.row is not None
             if not verdict.is_alike:
                 _count(each, record, question, verdict.made, costs)
-    for each, counted in zip(found, before, strict=True):
+    for router, each, counted in zip(routers, found, before, strict=True):
         each.runs += 1
         if (each.flips, each.undecided) == counted and stored.outcome is not None:
-            _grade(each, stored)
+            each.unchanged += 1
+            _grade(each, stored, stored.outcome.answer)
+        elif journal is not None and (made := await afollowed(journal, stored, router)).is_known:
+            _grade(each, stored, made.answer)
 
 
 def _count(each: OneStep, record: Record, question: Question, made: Decision | Plan, costs: Any) -> None:
@@ -134,10 +148,9 @@ def _book(each: OneStep, engine: str, entry: Entry, sign: int, cost: float | Non
     each.unpriced += cost is None
 
 
-def _grade(each: OneStep, stored: StoredRun) -> None:
-    assert stored.outcome is not None
-    each.unchanged += 1
+def _grade(each: OneStep, stored: StoredRun, answer: str | None) -> None:
+    each.ended += 1
     gold = loads(stored.run.task)["answer"]
     if gold is not None:
         each.graded += 1
-        each.right += is_correct(stored.outcome.answer, gold)
+        each.right += is_correct(answer, gold)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
+
+from orchestrator.memory.store import Store
 
 Call = Callable[..., Result]
 
@@ -54,7 +58,7 @@ def test_json_tells_of_each_run(orchestrator: Call, ran: str) -> None:
 
 def test_what_cannot_be_decided_is_listed_with_why(orchestrator: Call, ran: str) -> None:
     done = orchestrator("trace", "replay", "--all", "--router", "specreason:reading='average'")
-    assert done.stdout.endswith("step 0: cannot tell: judge-average did not …\n")
+    assert done.stdout == f"{ran}  cannot tell from step 0 on: judge-average did not score small…\n"
     assert "1 runs: 0 unchanged, 0 part by another decision, 1 cannot be told" in done.stderr
     assert "1 x judge-average did not score small's step 0" in done.stderr
 
@@ -104,7 +108,7 @@ def test_what_if_counts_flips_at_each_value(orchestrator: Call, ran: str) -> Non
         (["last", "--what-if", "threshold=9..1"], "the lower end first"),
         (["last", "--what-if", "threshold"], "write it as threshold=0.5..0.9"),
         (["last", "--what-if", "threshold=nan..1"], "the lower end first"),
-        (["last", "--what-if", "threshold=1..2", "--threshold", "3"], "leave out --router and the like"),
+        (["last", "--what-if", "threshold=1..2", "--threshold", "3"], "leave out --threshold, --engines"),
         (["last", "--threshold", "11"], "threshold"),
         (["last", "--router", "nobody"], "nobody"),
         (["nonsense"], "the nearest are"),
@@ -117,6 +121,70 @@ def test_a_command_that_cannot_be_followed_is_one_line(
     assert done.exit_code == 2
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_of_many_runs_those_whose_router_has_no_such_option_are_left_out_of_what_if(
+    orchestrator: Call, ran: str
+) -> None:
+    for _ in range(2):
+        assert orchestrator("run", "Compute 1 + 2.", "--router", "small", "--quiet").exit_code == 0
+    what = ("--what-if", "first_n=0..2", "--steps", "3")
+    many = orchestrator("trace", "replay", "--all", *what, "--json")
+    assert many.exit_code == 0, many.stderr
+    assert [json.loads(line)["runs"] for line in many.stdout.splitlines()] == [1, 1, 1]
+    assert many.stderr.count("\n") == 1 and ", and 1 run like it" in many.stderr
+    alone = orchestrator("trace", "replay", "last", *what)
+    assert (alone.exit_code, alone.stderr.count("\n")) == (2, 1)
+
+
+def test_a_journal_without_a_run_is_said_to_be_one(orchestrator: Call, here: Path) -> None:
+    Store(here / "none.db").close()
+    for what in ([], ["--what-if", "threshold=1..9"]):
+        done = orchestrator("trace", "replay", "--all", *what, "--db", "none.db")
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "holds no run yet" in done.stderr
+
+
+def test_a_learner_s_runs_are_named_one_by_one_with_what_to_do(orchestrator: Call) -> None:
+    for _ in range(2):
+        assert orchestrator("run", "Compute 1 + 2.", "--router", "linucb", "--quiet").exit_code == 0
+    done = orchestrator("trace", "replay", "--all")
+    assert done.stdout.count("cannot tell from step 0 on: linucb learns: name another router\n") == 2
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def spent(ledger: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [
+        tuple(row[name] for name in ("engine", "purpose", "fate", "calls", "prompt_tokens", "output_tokens"))
+        for row in ledger
+    ]
+
+
+def test_a_tree_gives_the_answers_of_other_thresholds(orchestrator: Call, pipeline: str) -> None:
+    with open("tasks.jsonl", "w") as file:
+        file.write('{"prompt": "What is 6*7?", "answer": "42"}\n')
+    command = ("collect", "tasks.jsonl", "--pipeline", pipeline, "--scorer", "judge", "--logprobs", "0", "--tree", "3")
+    collected = orchestrator(*command)
+    assert collected.exit_code == 0, collected.stderr
+    assert "a tree of depth 3: at most 8 runs a task, 8 in all" in collected.stderr
+    assert "8 runs of 1 tasks: 7 branches, which give no rows" in collected.stdout
+    assert json.loads(orchestrator(*command, "--json", "--quiet").stdout)["branches"] == 7
+    real = orchestrator("run", "What is 6*7?", "--pipeline", pipeline, "--json", "--quiet")
+    [root] = [line.split()[0] for line in orchestrator("trace", "replay", "--batch", "collect").stdout.splitlines()]
+    done = orchestrator("trace", "replay", root, "--router", "specreason")
+    assert "answer   42, right (from the tree)" in done.stdout
+    assert "paid for in all (from the tree)" in done.stdout
+    shown = json.loads(orchestrator("trace", "show", json.loads(real.stdout)["run_id"], "--json").stdout)
+    paid = spent(shown["outcome"]["ledger"])
+    told = json.loads(orchestrator("trace", "replay", root, "--router", "specreason", "--json").stdout)
+    assert spent(told["ledger"]) == paid
+    assert (told["answer"], told["lacks"], told["unknown"]) == ("42", None, "") and told["from_the_tree"]
+    many = orchestrator("trace", "replay", "--batch", "collect", "--router", "specreason:threshold=10")
+    assert "from the tree: 1 runs went on" in many.stderr and "not decided to the end: 1 of 1 runs" in many.stderr
+    values = orchestrator(
+        *("trace", "replay", root, "--router", "specreason", "--what-if", "threshold=0..8", "--steps", "2", "--json")
+    )
+    assert [(each["ended"], each["right"]) for each in map(json.loads, values.stdout.splitlines())] == [(1, 1), (1, 1)]
 
 
 def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pipeline: str) -> None:

@@ -126,7 +126,7 @@ def test_two_runs_stand_side_by_side_and_where_they_part_is_marked(browser: Chro
     browser.open(page((hasty, careful), (hasty, lambda request: "9")))
     assert browser.read("document.querySelectorAll('li.parting').length") == 1
     assert browser.read("document.querySelector('.parted').textContent") == (
-        "the runs part at step 1: another step is kept"
+        "the runs part at step 1: rewrite large is decided in the first, keep in the second"
     )
     sides = browser.read(
         "[...document.querySelectorAll('li.parting > div')].map(each => each.querySelectorAll('.step').length)"

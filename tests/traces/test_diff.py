@@ -6,7 +6,8 @@ import pytest
 from replayable import made, ran, script
 
 from orchestrator.memory.base import StoredRun
-from orchestrator.routers import LargeOnly, SmallOnly, SpecReason
+from orchestrator.routers import LargeOnly, Random, SmallOnly, SpecReason
+from orchestrator.runtime.fork import ancestors, fork
 from orchestrator.traces.diff import diff_of
 
 
@@ -57,6 +58,32 @@ def test_a_run_that_is_shorter_parts_where_it_ends() -> None:
     first = diff_of(run, run._replace(steps=run.steps[:-1])).first
     assert first is not None
     assert (first.step, first.what, first.theirs) == (len(run.steps) - 1, "length", "")
+
+
+def test_a_fork_parts_from_its_parent_behind_what_it_began_with() -> None:
+    with made(SpecReason(threshold=5)) as pipeline:
+        parent = pipeline.journal.run(pipeline.run("q").run_id)
+        name = fork(pipeline.journal, parent, 2, settings=parent.run.settings, engines=parent.run.engines)
+        begun = pipeline.journal.run(name)
+        behind = ancestors(pipeline.journal, begun)
+        first = diff_of(parent, begun, (), behind).first
+        assert first is not None and (first.step, first.what, first.theirs) == (2, "length", "")
+        pipeline.run("q", run_id=name)
+        found = diff_of(parent, pipeline.journal.run(name), (), behind)
+        assert (found.first, found.decisions) == (None, ())
+
+
+def test_a_plan_that_only_one_policy_gives_a_reason_for_is_no_divergence() -> None:
+    found = diff_of(ran(SmallOnly()), ran(Random(large_share=0.0)))
+    assert found.decisions and found.first is None
+
+
+def test_the_same_step_after_other_candidates_is_a_divergence() -> None:
+    run = ran(SpecReason(threshold=10))
+    bare = run._replace(calls=[call for call in run.calls if call.intent.purpose != "draft" or call.intent.step != 1])
+    first = diff_of(run, bare).first
+    assert first is not None
+    assert (first.step, first.what, first.ours, first.theirs) == (1, "candidates", "small rejected", "large kept")
 
 
 def test_another_task_is_said_to_be_one_and_a_run_without_an_end_has_no_spending() -> None:

@@ -174,9 +174,13 @@ def test_two_runs_part_where_they_first_tried_something_else(routed: orc.Pipelin
         third = other.journal.run(other.run("What?").run_id)
         parted = parting(first, third)
         assert parted is not None
-        assert (parted.step, parted.why) == (1, "another step is kept")
+        assert (parted.step, parted.what, parted.why) == (
+            1,
+            "decision",
+            "rewrite large is decided in the first, keep in the second",
+        )
     shorter = first._replace(steps=first.steps[:2], calls=[call for call in first.calls if call.intent.step < 2])
-    assert parting(shorter, first) == (2, f"only run {first.run.id} goes on")
+    assert (cut := parting(shorter, first)) and (cut.step, cut.why) == (2, "only the second run goes on")
     page = told(html(routed.journal, first.run.id, again.run.id))
     assert [run["id"] for run in page["runs"]] == [first.run.id, again.run.id] and page["parting"] is None
 
@@ -217,7 +221,7 @@ def test_a_fork_shows_the_steps_it_began_with_and_the_calls_of_the_run_that_wrot
     assert [call["purpose"] for call in page["items"][1]["calls"]] == ["rewrite"]
     assert page["status"] == "unfinished" and ["fork of", parent.run.id] in page["fields"]
     both = told(html(routed.journal, parent.run.id, child))
-    assert both["parting"] == [2, f"only run {parent.run.id} goes on"]
+    assert both["parting"] == [2, "only the first run goes on"]
 
 
 def test_what_a_handbook_showed_and_what_was_cited_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ import pytest
 
 import orchestrator as orc
 from orchestrator import policies
+from orchestrator.learning.collecting import Collection
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers import RSD, AnswerGate, Entropy, Hybrid, SpecReason, SpeculativeThinking
+from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
+from orchestrator.runtime.portal import run_sync
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.replay import replayed
+from orchestrator.traces.tree import followed
+from orchestrator.types import Task
 
 pytestmark = pytest.mark.embedded
 
@@ -59,3 +65,27 @@ def test_every_decision_of_the_pair_is_reproduced(router: Any, runs: dict[str, l
 def test_the_router_that_a_run_names_is_the_one_that_ran(runs: dict[str, list[StoredRun]]) -> None:
     for router in ROUTERS[:-1]:
         assert router_of(runs[repr(router)][0]) == router
+
+
+def test_a_tree_of_the_pair_gives_what_running_each_threshold_gives() -> None:
+    with Pipeline(orc.engines.pocket_pair(), "small", granularity="fused", db=":memory:") as pipeline:
+        task = Task.of("Compute 31*9 - 45.")
+        collection = Collection(pipeline, [task], Collect(scorer="judge", logprobs=0), tree=6)
+        run_sync(collection.run(1))
+        tree = pipeline.journal.run(collection.run_ids[0])
+        followed_to_an_end = 0
+        for threshold in (0, 7, 9, 10):
+            router = SpecReason(threshold=threshold)
+            found = followed(pipeline.journal, tree, router)
+            real = pipeline.journal.run(pipeline.but(router=router).run(task).run_id)
+            assert real.outcome is not None
+            assert found.is_known, found.unknown
+            assert (found.text, found.answer) == ("".join(row.text for row in real.kept()), real.outcome.answer)
+            names = ("engine", "purpose", "fate", "calls", "prompt_tokens", "output_tokens")
+            told, paid = (
+                [[row[name] for name in names] for row in rows]
+                for rows in (found.ledger.rows(), loads(real.outcome.ledger))
+            )
+            assert told == paid
+            followed_to_an_end += bool(found.path)
+        assert followed_to_an_end

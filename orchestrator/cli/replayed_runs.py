@@ -1,0 +1,104 @@
+"""Which stored runs does `trace replay` decide again, and by which router?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.memory.base import StoredRun
+    from orchestrator.memory.journal import Journal
+
+__all__ = ["note_refused", "options_of", "routable", "router", "routers", "runs_of"]
+
+
+def runs_of(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
+    """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
+    from orchestrator.errors import UnknownName
+    from orchestrator.memory.base import LEARNS
+
+    if given["is_all"]:
+        if not journal.counts()["runs"]:
+            raise UnknownName("the journal holds no run yet: run something first")
+        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
+            yield journal.at(line.key)
+    elif given["batch"] is not None:
+        batches = journal.batches(given["batch"])
+        if not batches:
+            known = ", ".join(journal.batches("")[:5]) or "none yet"
+            raise UnknownName(f"no batch begins with {given['batch']!r}; the newest are {known}")
+        for each in journal.batch(batches[0]):
+            yield journal.at(each.key)
+    else:
+        for name in names:
+            yield journal.run(name)
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the flags change about a router's options."""
+    return {} if given["threshold"] is None else {"threshold": given["threshold"]}
+
+
+def router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Return the router for a run, with `options` besides its own. Raises UserError where it cannot be made."""
+    from orchestrator import policies
+    from orchestrator.cli.source import named_of
+    from orchestrator.traces.policy import router_of
+
+    if given["router"] is None:
+        return router_of(stored, **options)
+    name, own = named_of(given["router"], "--router")
+    return policies.router(name, {**own, **options}, "--router")
+
+
+def routers(given: Mapping[str, Any]) -> Callable[[StoredRun], Any]:
+    """Return what gives a run its router, made once for all runs that were routed alike."""
+    from json import loads
+
+    made: dict[str, Any] = {}
+
+    def made_for(stored: StoredRun) -> Any:
+        named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
+        if named not in made:
+            made[named] = router(stored, given, options_of(given))
+        return made[named]
+
+    return made_for
+
+
+def routable(
+    runs: Iterator[StoredRun],
+    options: Mapping[str, Any],
+    names: tuple[str, ...],
+    given: Mapping[str, Any],
+    refused: dict[str, int],
+) -> Iterator[StoredRun]:
+    """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
+    how many were routed alike."""
+    from json import loads
+
+    from orchestrator.errors import UserError
+
+    known: dict[str, str] = {}
+    for stored in runs:
+        named = str(loads(stored.run.settings).get("router"))
+        if named not in known:
+            known[named] = ""
+            try:
+                router(stored, given, options)
+            except UserError as error:
+                if names or given["router"] is not None:
+                    raise
+                known[named] = str(error)
+        if why := known[named]:
+            refused[why] = refused.get(why, 0) + 1
+        else:
+            yield stored
+
+
+def note_refused(refused: Mapping[str, int]) -> None:
+    """Say on stderr what was left out, a line for each reason."""
+    from orchestrator.cli.streams import counted, note
+
+    for why, number in refused.items():
+        note(f"left out: {why}" + (f", and {counted(number - 1, 'run')} like it" if number > 1 else ""))
