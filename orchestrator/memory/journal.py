@@ -38,7 +38,7 @@ from orchestrator.memory.base import (
     StoredRun,
 )
 from orchestrator.memory.owners import Owner, is_alive, this_process
-from orchestrator.memory.reading import Reader, find, find_exactly
+from orchestrator.memory.reading import Reader, find, find_exactly, named
 from orchestrator.memory.rows import LAYOUTS, RUNS, TABLES, Layout
 from orchestrator.memory.store import Store
 from orchestrator.memory.summaries import SUMMARIES, batch_of, summary
@@ -54,6 +54,7 @@ _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
 _KEY = "SELECT key FROM runs WHERE id = ?"
 _NEXT = "SELECT min(key) FROM runs WHERE key > ?"
+_PRUNED = "SELECT max(number) FROM prunings"
 
 _HOPELESS = (
     sqlite3.IntegrityError,
@@ -85,6 +86,7 @@ class Journal:
         self._store = store
         self._texts = Texts()
         self._next: dict[int, int] = {}
+        self._pruned: int | None = None
         self._name = secrets.token_hex(8)
         self._executing: set[int] = set()
         self._broken: dict[int, StoreError] = {}
@@ -97,6 +99,7 @@ class Journal:
         """
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 if connection.execute(_KEY, (row.id,)).fetchone():
                     raise RunTaken(f"run {row.id} has been begun already: wait for whoever executes it")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
@@ -116,6 +119,7 @@ class Journal:
         """
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 if connection.execute(_KEY, (stored.run.id,)).fetchone():
                     raise RunTaken(f"run {stored.run.id} is in {self._store.path} already")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, stored.run)).lastrowid
@@ -184,14 +188,16 @@ class Journal:
         with self._learning() as connection:
             given = learning.reward_of(connection, run)
             if given is not None:
-                name = connection.execute(_ID, (run,)).fetchone()[0]
-                raise UserError(f"run {name} has its reward, {given:g}, and keeps it: a run is rewarded once")
+                raise UserError(
+                    f"run {named(connection, run)} has its reward, {given:g}, and keeps it: a run is rewarded once"
+                )
             self._learn(connection, run, value, lessons)
 
     @contextmanager
     def _learning(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 yield connection
         except BaseException:
             self._forget()
@@ -291,6 +297,7 @@ class Journal:
             rows = self._waiting[:]  # a copy: other threads may note more while these are written
             try:
                 with self._store.transaction() as connection:
+                    self._notice(connection)
                     for row in rows:
                         if row.run not in self._broken:
                             self._write(connection, row)
@@ -311,6 +318,7 @@ class Journal:
         met: dict[int, StoreError] = {}
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 for run, theirs in by_run.items():
                     connection.execute("SAVEPOINT run")
                     try:
@@ -336,9 +344,16 @@ class Journal:
         return error
 
     def _forget(self) -> None:
-        """Drop what was remembered of the file: the transaction it came from was undone."""
+        """Drop what was remembered of the file: the transaction it came from was undone, or something was pruned."""
         self._texts.forget()
         self._next.clear()
+
+    def _notice(self, connection: sqlite3.Connection) -> None:
+        """Forget the file's numbers if something was pruned since the last transaction: their rows may be gone."""
+        number = connection.execute(_PRUNED).fetchone()[0]
+        if number != self._pruned:
+            self._forget()
+            self._pruned = number
 
     def _write(self, connection: sqlite3.Connection, row: Any) -> None:
         layout = LAYOUTS[type(row)]
@@ -372,9 +387,9 @@ class Journal:
             self._write_waiting()  # what the run noted before it knew is dropped, not taken for new
         claimant = self._claimant()
         with self._store.transaction() as connection:
+            name = named(connection, run)
             held = connection.execute(_OWNER, (run,)).fetchone()
             if held is not None and held != claimant and _is_executing(*held):
-                name = connection.execute(_ID, (run,)).fetchone()[0]
                 raise RunTaken(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
             connection.execute(_CLAIM, (run, *claimant))
             self._next.pop(run, None)  # another process may have written rows since we did
