@@ -9,6 +9,7 @@ from orchestrator.cli.trace_export import export, import_runs
 from orchestrator.cli.trace_graph import trace_graph
 from orchestrator.cli.trace_html import html
 from orchestrator.cli.trace_list import list_runs
+from orchestrator.cli.trace_prune import prune_runs
 from orchestrator.cli.trace_replay import trace_replay
 from orchestrator.cli.trace_serve import serve
 from orchestrator.cli.trace_show import show
@@ -21,5 +22,5 @@ def trace() -> None:
     """Show what runs did, step by step."""
 
 
-for command in (list_runs, show, trace_diff, trace_graph, html, serve, trace_replay, export, import_runs):
+for command in (list_runs, show, trace_diff, trace_graph, html, serve, trace_replay, export, import_runs, prune_runs):
     trace.add_command(command)

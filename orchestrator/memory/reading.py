@@ -25,7 +25,7 @@ from orchestrator.memory.base import (
 from orchestrator.memory.rows import LAYOUTS, RUNS, Layout
 from orchestrator.memory.texts import Texts
 
-__all__ = ["Reader", "find", "find_exactly", "named"]
+__all__ = ["Reader", "find", "find_exactly", "gone", "named"]
 
 _NEWEST = f"""
     SELECT coalesce(
@@ -86,8 +86,13 @@ def named(connection: sqlite3.Connection, key: int) -> str:
     """Return the id of the run with this number. Raises StoreError where it was pruned after it was found."""
     row = connection.execute(_ID, (key,)).fetchone()
     if row is None:
-        raise StoreError(f"run number {key} is gone: it was pruned meanwhile")
+        raise gone(key)
     return str(row[0])
+
+
+def gone(key: int) -> StoreError:
+    """Return what to raise for the number of a run that is not there."""
+    return StoreError(f"there is no run number {key} any more: it was pruned meanwhile")
 
 
 def _pruned(connection: sqlite3.Connection) -> str:
@@ -154,8 +159,10 @@ class Reader:
         return BatchRun(key, self._run_row(key), outcomes[-1] if outcomes else None)
 
     def _run_row(self, key: int) -> RunRow:
-        named(self._connection, key)
-        row: RunRow = self._rows(RUNS, key)[0]
+        rows = self._rows(RUNS, key)
+        if not rows:
+            raise gone(key)
+        row: RunRow = rows[0]
         return row
 
     def _rows(self, layout: Layout, key: int) -> list[Any]:

@@ -244,9 +244,9 @@ def test_a_number_of_a_run_is_never_given_again(
     prune_by(store, TAKE_ALL)
     key = add("again")
     assert key > 3
-    with pytest.raises(StoreError, match="pruned meanwhile"):
+    with pytest.raises(StoreError, match="pruned"):
         journal.claim(2)
-    with pytest.raises(StoreError, match="pruned meanwhile"):
+    with pytest.raises(StoreError, match="pruned"):
         journal.at(2)
     with pytest.raises(StoreError):
         journal.reward(2, 1.0)

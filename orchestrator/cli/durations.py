@@ -1,0 +1,37 @@
+"""How long: `45s`, `10m`, `12h`, `30d` or `2w` as people type it, in seconds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+__all__ = ["DURATION", "seconds"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_WRITTEN = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", re.ASCII)
+
+
+def seconds(text: str) -> float:
+    """Return how many seconds `text` names, such as 2592000.0 for `30d`. Raises ValueError for any other text."""
+    found = _WRITTEN.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r:.40} is no duration: write a number and s, m, h, d or w, such as 30d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
+"""The type of an option that takes a duration; its value is in seconds."""

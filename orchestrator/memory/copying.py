@@ -1,0 +1,86 @@
+"""Copy a journal beside whoever writes it, and give back the space that a pruning left."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from orchestrator.errors import RunTaken, StoreError, UserError
+from orchestrator.memory.pruning import Pruning, live_claims
+from orchestrator.memory.store import Store, translated
+from orchestrator.memory.unused_texts import sweep
+
+__all__ = ["backup", "vacuum"]
+
+_PAGES = 2000
+
+
+def backup(store: Store, target: Path) -> tuple[int, int]:
+    """Copy the journal as it is at this moment; return the copy's bytes and runs.
+
+    Writers do not wait. The copy is for its owner only, and has its name when it is whole: a process that dies leaves
+    `target` unmade, and a `.part` beside it. Raises UserError where something has that name.
+    """
+    if os.path.lexists(target):
+        raise UserError(f"{target} is there already, and is never overwritten: choose another name")
+    part = target.with_name(f"{target.name}.{token_hex(4)}.part")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}: choose another place") from error
+    try:
+        with translated(str(target)):
+            runs = _copied(store, part)
+        _named(part, target)
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{part}{suffix}")
+    return os.stat(target).st_size, runs
+
+
+def _copied(store: Store, part: Path) -> int:
+    """Copy into `part`, onto the disk; return the number of runs. The read transaction keeps it to one moment."""
+    with store.reading() as connection, closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        runs: int = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+        connection.backup(copy, pages=_PAGES)
+        return runs
+
+
+def _named(part: Path, target: Path) -> None:
+    """Give a whole copy its name, unless something has taken that meanwhile."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise UserError(f"{target} was made by somebody else meanwhile: choose another name") from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise UserError(f"{target} was made by somebody else meanwhile: choose another name") from None
+        os.rename(part, target)
+
+
+def vacuum(store: Store) -> tuple[int, int]:
+    """Take texts that nothing refers to, and give back what is free; return the bytes of the files before and after.
+
+    For a while the disk holds the file twice, and whoever writes waits. Raises RunTaken while a run is executed.
+    """
+    with store.reading() as connection:
+        claims = live_claims(connection)
+    if claims:
+        pids = ", ".join(str(pid) for pid in sorted(set(claims.values())))
+        raise RunTaken(f"{len(claims)} runs of {store.path} are being executed by process {pids}: wait for their end")
+    before = _bytes(store)
+    sweep(store, Pruning(store, "vacuum"))
+    with store.lock, translated(store.path):
+        store.connection.execute("VACUUM")
+        store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return before, _bytes(store)
+
+
+def _bytes(store: Store) -> int:
+    return sum(os.path.getsize(f"{store.path}{each}") for each in ("", "-wal") if os.path.exists(f"{store.path}{each}"))
