@@ -109,6 +109,11 @@ def _plain(planned: Plan) -> dict[str, Any]:
 
 def _is_agreed(planned: Plan) -> bool:
     """Ask the person at the terminal; where there is none, nobody agrees."""
-    if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
-        return False
-    return click.confirm(f"Take {len(planned.keys)} runs away for good?", err=True)
+    from orchestrator.cli.streams import counted
+
+    return is_terminal() and click.confirm(f"Take {counted(len(planned.keys), 'run')} away for good?", err=True)
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can read on stderr and type on stdin."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

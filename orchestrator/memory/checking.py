@@ -21,7 +21,7 @@ _MOST = 5
 _RESTORE = "take a copy of before, or save what can be read with `trace export --all`"
 _COUNTS = "prompt_tokens, output_tokens, large_tokens"
 _DIFFER = f"""
-    SELECT count(*) FROM (
+    SELECT count(DISTINCT run) FROM (
         SELECT run, {_COUNTS} FROM main.totals UNION SELECT run, {_COUNTS} FROM ({TOTALS})
         EXCEPT SELECT * FROM (SELECT run, {_COUNTS} FROM main.totals INTERSECT SELECT run, {_COUNTS} FROM ({TOTALS})))
 """
@@ -90,7 +90,7 @@ def _links(connection: sqlite3.Connection) -> Iterator[Finding]:
     for table, _, missing, _ in connection.execute("PRAGMA main.foreign_key_check"):
         broken[table, missing] = broken.get((table, missing), 0) + 1
     for (table, missing), number in broken.items():
-        yield Finding("bad", "links", f"{number} rows of {table} refer to {missing} that are not there: {_RESTORE}")
+        yield Finding("bad", "links", f"{_many(number, 'row')} of {table} without their row of {missing}: {_RESTORE}")
 
 
 def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
         select = f"SELECT count(*) FROM {table} WHERE {column} NOT NULL AND {column} NOT IN (SELECT id FROM texts)"
         (number,) = connection.execute(select).fetchone()
         if number:
-            yield Finding("bad", "texts", f"{number} rows of {table} refer to a {column} that is not there: {_RESTORE}")
+            yield Finding("bad", "texts", f"{_many(number, 'row')} of {table} without their {column}: {_RESTORE}")
 
 
 def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:
         return
     (number,) = connection.execute(_DIFFER).fetchone()
     if number:
-        yield Finding("bad", "totals", f"those of {number} runs differ from their ledgers: believe `trace show`")
+        yield Finding("bad", "totals", f"those of {_many(number, 'run')} differ from the ledgers: believe `trace show`")
 
 
 def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -114,7 +114,7 @@ def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
     for run, pid in stale[:_MOST]:
         yield Finding("note", "claims", f"process {pid} died over run {run}: `run --resume` goes on with it")
     if len(stale) > _MOST:
-        yield Finding("note", "claims", f"and over {len(stale) - _MOST} more runs")
+        yield Finding("note", "claims", f"and others over {_many(len(stale) - _MOST, 'more run')}")
 
 
 def _pruning(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -130,3 +130,7 @@ def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA main.user_version").fetchone()[0]
     return version
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -73,7 +73,7 @@ def vacuum(store: Store) -> tuple[int, int]:
         claims = live_claims(connection)
     if claims:
         pids = ", ".join(str(pid) for pid in sorted(set(claims.values())))
-        raise RunTaken(f"{len(claims)} runs of {store.path} are being executed by process {pids}: wait for their end")
+        raise RunTaken(f"a run of {store.path} is being executed by process {pids}: wait for its end")
     before = _bytes(store)
     sweep(store, Pruning(store, "vacuum"))
     with store.lock, translated(store.path):

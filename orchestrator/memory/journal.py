@@ -426,6 +426,11 @@ class Journal:
             key = find_exactly(connection, run_id)
             return None if key is None else Reader(connection, self._texts).run(key)
 
+    def holds(self, run_id: str) -> bool:
+        """Return whether there is a run with exactly this id."""
+        with self._store.reading() as connection:
+            return find_exactly(connection, run_id) is not None
+
     def runs(self, limit: int = 20, status: str | None = None, *, without: tuple[str, ...] = ()) -> list[RunSummary]:
         """Return up to `limit` runs, newest first; only those with `status` if one is given, and none of a batch whose
         name begins with one of `without`."""

@@ -153,7 +153,10 @@ def plan(store: Store, rules: Rules, now_s: float | None = None) -> Plan:
     """
     with store.reading() as connection:
         named = {find(connection, name, store.path) for name in rules.runs}
-        runs = [_Found(*row[:3], decoded(row[3]), row[4], row[5] or "interrupted") for row in connection.execute(_RUNS)]
+        runs = [
+            _Found(key, run_id, parent, decoded(batch), created_s, decoded(status or "interrupted"))
+            for key, run_id, parent, batch, created_s, status in connection.execute(_RUNS)
+        ]
         chosen = _chosen(runs, rules, named, time() if now_s is None else now_s)
         numbers = {run.id: run.key for run in runs}
         parents = {run.key: numbers[run.parent] for run in runs if run.parent in numbers}
@@ -311,17 +314,17 @@ def _take_some(
     connection: sqlite3.Connection, pruning: Pruning, planned: Plan, waiting: list[int], stayed: set[int]
 ) -> None:
     """Take runs from the end of `waiting` for as long as a transaction may last, at least one."""
-    until_s, taken = monotonic() + _HELD_S, []
+    until_s, num_taken = monotonic() + _HELD_S, 0
     needed = _needed_since(connection, planned)
-    while waiting and (not taken or monotonic() < until_s):
+    while waiting and (not num_taken or monotonic() < until_s):
         key = waiting.pop()
         if key in needed or key in stayed:
             stayed.add(key)
             stayed.update(() if key not in planned.parents else (planned.parents[key],))
         else:
-            taken.append(key)
+            num_taken += 1
             _take(connection, key, planned.taught.get(key, ()))
-    pruning.note(connection, len(taken))
+    pruning.note(connection, num_taken)
 
 
 def _needed_since(connection: sqlite3.Connection, planned: Plan) -> set[int]:

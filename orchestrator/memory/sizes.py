@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class Size(NamedTuple):
     files: Mapping[str, int]
     """Name -> bytes of every file whose name begins with the journal's, the journal first."""
     tables: Mapping[str, Weight]
-    """The heaviest first; those of the search for words count to `behavior_words` and `retired_words`."""
+    """The heaviest first; an index of words is one, with everything it is made of."""
     texts: int
     """What texts weigh, each once."""
     free: int
@@ -38,7 +38,10 @@ class Size(NamedTuple):
     """Runs that were ever pruned."""
 
 
-_TABLES = "SELECT name, tbl_name FROM main.sqlite_master WHERE type = 'table' AND sql NOT NULL"
+_TABLES = """
+    SELECT name, sql LIKE 'CREATE VIRTUAL%' FROM main.sqlite_master
+    WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_sqlite%' ESCAPE '\\'
+"""
 _BYTES = """
     SELECT tbl_name, sum(pgsize) FROM dbstat('main', 1) AS page
     JOIN main.sqlite_master AS named ON named.name = page.name GROUP BY tbl_name
@@ -49,15 +52,12 @@ def size_of(store: Store) -> Size:
     """Measure the file of `store`, and the files beside it."""
     with store.reading() as connection:
         bytes_of = _table_bytes(connection)
-        names = [name for name, _ in connection.execute(_TABLES) if not name.startswith("sqlite_")]
-        tables = {
-            name: Weight(
-                connection.execute(f'SELECT count(*) FROM main."{name}"').fetchone()[0],
-                None if bytes_of is None else bytes_of.get(name, 0),
-            )
-            for name in names
-            if not name.endswith("_terms")  # a view of the words, without rows of its own
-        }
+        tables: dict[str, Weight] = {}
+        for name, index in _names(connection):
+            rows = 0 if index != name and not name.endswith("_docsize") else _rows(connection, name)
+            known = tables.get(index, Weight(0, None))
+            own = None if bytes_of is None else (known.bytes or 0) + bytes_of.get(name, 0)
+            tables[index] = Weight(known.rows + rows, own)
         pages, page_bytes = (
             connection.execute(f"PRAGMA main.{name}").fetchone()[0] for name in ("freelist_count", "page_size")
         )
@@ -69,6 +69,20 @@ def size_of(store: Store) -> Size:
             connection.execute("SELECT min(created_s) FROM runs").fetchone()[0],
             connection.execute("SELECT ifnull(sum(runs), 0) FROM prunings").fetchone()[0],
         )
+
+
+def _names(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Yield every table that has rows, and the index of words that it is a part of, or itself."""
+    found = connection.execute(_TABLES).fetchall()
+    indexes = [name for name, is_virtual in found if is_virtual]
+    for name, is_virtual in found:
+        if not is_virtual:
+            yield name, next((index for index in indexes if name.startswith(f"{index}_")), name)
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> int:
+    count: int = connection.execute(f'SELECT count(*) FROM main."{table}"').fetchone()[0]
+    return count
 
 
 def _table_bytes(connection: sqlite3.Connection) -> dict[str, int] | None:
