@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.durations import DURATION
+from orchestrator.cli.durations import in_seconds
 from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ _WAIT_S = 60.0
 
 @click.command("prune", epilog="Example: orchestrator trace prune --older-than 30d --keep-last 100")
 @click.argument("names", metavar="[RUN|last]...", nargs=-1)
-@click.option("--older-than", type=DURATION, help="Runs that began longer ago than this, such as 30d or 12h.")
+@click.option(
+    "--older-than", metavar="AGE", callback=in_seconds, help="Runs that began longer ago, such as 30d or 12h."
+)
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="All but the newest N of what is chosen.")
 @click.option("--status", type=click.Choice(_STATUSES), help="Runs that ended, or stand, like this.")
 @click.option("--batch", help="Runs of this batch.")
