@@ -83,7 +83,7 @@ def prune_runs(
     if as_json:
         say_json({**_plain(planned), "pruned": done.runs, "texts": done.texts, "stayed": done.stayed})
     else:
-        since = f"; {done.stayed} stayed, they are needed by now" if done.stayed else ""
+        since = f"; {done.stayed} stayed, they changed, or are needed by now" if done.stayed else ""
         say(
             f"pruned {counted(done.runs, 'run')} and {counted(done.texts, 'text')}{since}: `db vacuum` gives space back"
         )
@@ -105,7 +105,7 @@ def _plain(planned: Plan) -> dict[str, Any]:
         "steps": planned.steps,
         "bytes": planned.bytes,
         "stays": dict(planned.stays),
-        "rules": planned.why,
+        "rules": str(planned.rules),
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps, loads
 from time import monotonic, sleep, time
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from orchestrator.memory.texts import Texts, decoded
 from orchestrator.memory.unused_texts import sweep
 from orchestrator.visible import visible
 
-__all__ = ["EXECUTED", "FORKED", "TAUGHT", "Plan", "Pruned", "Pruning", "Rules", "live_claims", "plan", "prune"]
+__all__ = ["EXECUTED", "FORKED", "TAUGHT", "Plan", "Pruned", "Pruning", "Rules", "live_claims", "plan", "prune", "take"]
 
 EXECUTED = "being executed"
 FORKED = "a run that stays is a fork of it"
@@ -88,7 +88,9 @@ class Plan(NamedTuple):
     """What their rows and texts weigh, about."""
     stays: Mapping[str, int]
     """Why runs that the rules choose stay -> how many."""
-    why: str
+    rules: Rules
+    """With whole ids."""
+    now_s: float
     parents: Mapping[int, int]
     """A run among `keys` -> the run it was forked from."""
     taught: Mapping[int, tuple[int, ...]]
@@ -105,7 +107,7 @@ class Pruned(NamedTuple):
     texts: int
     """Texts that nothing referred to any more, those of earlier prunings included."""
     stayed: int
-    """Planned runs that stayed: since the plan they are executed, or something depends on them."""
+    """Planned runs that stayed: since the plan they are executed, or changed, or something depends on them."""
 
 
 class _Found(NamedTuple):
@@ -153,11 +155,12 @@ def plan(store: Store, rules: Rules, now_s: float | None = None) -> Plan:
     """
     with store.reading() as connection:
         named = {find(connection, name, store.path) for name in rules.runs}
+        now_s = time() if now_s is None else now_s
         runs = [
             _Found(key, run_id, parent, decoded(batch), created_s, decoded(status or "interrupted"))
             for key, run_id, parent, batch, created_s, status in connection.execute(_RUNS)
         ]
-        chosen = _chosen(runs, rules, named, time() if now_s is None else now_s)
+        chosen = _chosen(runs, rules, named, now_s)
         numbers = {run.id: run.key for run in runs}
         parents = {run.key: numbers[run.parent] for run in runs if run.parent in numbers}
         if rules.with_forks:
@@ -174,7 +177,8 @@ def plan(store: Store, rules: Rules, now_s: float | None = None) -> Plan:
             keys,
             *_weight(connection, keys),
             {why: sum(1 for each in stays.values() if each == why) for why in sorted(set(stays.values()))},
-            str(rules),
+            replace(rules, runs=tuple(run.id for run in runs if run.key in named)),
+            now_s,
             {key: parents[key] for key in keys if key in parents},
             taught,
             max(numbers.values(), default=0),
@@ -292,13 +296,19 @@ def prune(store: Store, planned: Plan) -> Pruned:
     Give it a store of its own: whoever shares it waits until all is done. Raises StoreLocked where another process
     prunes, too.
     """
-    pruning = Pruning(store, planned.why, planned.newest_run)
-    stayed: set[int] = set()
+    again = plan(store, planned.rules, planned.now_s)  # it may be long since somebody was asked
+    agreed = set(planned.keys)
+    return take(store, again._replace(keys=tuple(key for key in again.keys if key in agreed)), len(planned.keys))
+
+
+def take(store: Store, planned: Plan, asked: int) -> Pruned:
+    """Take what was planned a moment ago; `asked` runs were to go at first."""
+    pruning = Pruning(store, str(planned.rules), planned.newest_run)
+    waiting, stayed = list(reversed(planned.keys)), set[int]()
     # With them on SQLite looks through all states for each run; what refers to it goes in the same transaction.
     with store.lock:
         store.connection.execute("PRAGMA foreign_keys = OFF")
         try:
-            waiting = list(reversed(planned.keys))
             while waiting:
                 began_s = monotonic()
                 with store.transaction() as connection:
@@ -307,7 +317,7 @@ def prune(store: Store, planned: Plan) -> Pruned:
             texts = sweep(store, pruning)
         finally:
             store.connection.execute("PRAGMA foreign_keys = ON")
-    return Pruned(pruning.runs, texts, len(stayed.intersection(planned.keys)))
+    return Pruned(pruning.runs, texts, asked - pruning.runs)
 
 
 def _take_some(

@@ -52,18 +52,19 @@ def sweep(store: Store, pruning: Pruning) -> int:
         pruning.note(connection)
         for statement in _WATCH:
             connection.execute(statement)
-    try:
-        with store.reading():
-            for statement in (*_UNMARK, *_MARK):
-                connection.execute(statement)
-        return _taken(store, pruning)
-    finally:
-        for statement in _UNMARK:
+    for statement in _UNMARK:
+        connection.execute(statement)
+    with store.reading():
+        for statement in _MARK:
             connection.execute(statement)
-        with store.transaction():
-            pruning.note(connection)
-            for statement in _UNWATCH:
-                connection.execute(statement)
+    num_taken = _taken(store, pruning)
+    for statement in _UNMARK:
+        connection.execute(statement)
+    with store.transaction():
+        pruning.note(connection)
+        for statement in _UNWATCH:
+            connection.execute(statement)
+    return num_taken
 
 
 def _taken(store: Store, pruning: Pruning) -> int:

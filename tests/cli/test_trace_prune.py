@@ -103,6 +103,21 @@ def test_what_is_executed_is_said_to_stay(orchestrator: Call, ran: list[str], ho
         journal.close()
 
 
+def test_a_handbook_names_a_run_that_is_gone_and_says_so(orchestrator: Call, ran: list[str], home: Path) -> None:
+    from orchestrator.behaviors import Add
+    from orchestrator.memory.handbook import Handbook
+    from orchestrator.memory.store import Store
+
+    with Store(home / "journal.db") as store:
+        Handbook(store).apply([Add("behavior_check", "Check the sum.", run=ran[0])])
+    arguments = ("handbook", "show", "behavior_check", "--handbook", str(home / "journal.db"))
+    assert f"from run {ran[0]}\n" in orchestrator(*arguments).stdout
+    assert orchestrator("trace", "prune", ran[0], "--yes").exit_code == 0
+    result = orchestrator(*arguments)
+    assert result.exit_code == 0
+    assert f"from run {ran[0]}, which the journal does not hold (any more)\n" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("0s", 0), ("45s", 45), ("10m", 600), ("1.5h", 5400), ("30d", 30 * 86400), ("2w", 14 * 86400), (" 1d ", 86400)],

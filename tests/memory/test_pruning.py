@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from orchestrator.errors import StoreError, StoreLocked, UnknownName, UserError
 from orchestrator.memory.base import LEARNED, Lesson, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
-from orchestrator.memory.pruning import EXECUTED, FORKED, TAUGHT, Pruned, Pruning, Rules, plan, prune
+from orchestrator.memory.pruning import EXECUTED, FORKED, TAUGHT, Plan, Pruned, Pruning, Rules, plan, prune, take
 from orchestrator.memory.rows import TEXT_COLUMNS
 from orchestrator.memory.store import Store
 from orchestrator.memory.unused_texts import WANTED, sweep
@@ -177,16 +178,39 @@ def test_a_parent_stays_as_long_as_a_fork_of_it_unless_the_family_is_taken(store
     assert [*everything(store)] == ["b"]
 
 
+@pytest.mark.parametrize("how", [prune, lambda store, found: take(store, found, len(found.keys))])
 def test_what_came_to_depend_on_a_run_since_the_plan_saves_it(
-    store: Store, journal: Journal, make: SimpleNamespace, add: Any
+    store: Store, journal: Journal, make: SimpleNamespace, add: Any, how: Callable[[Store, Plan], Pruned]
 ) -> None:
     keys = {name: add(name) for name in ("aa", "ab", "ac", "ad")}
     found = plan(store, TAKE_ALL, NOW_S)
     journal.claim(keys["aa"])
     journal.open_run(make.run(id="child", parent="ab"))
     journal.reward(keys["ac"], 1.0, [Lesson("p", lambda run, reward, state: {"n": 1})])
-    assert prune(store, found) == (1, 2, 3)
+    assert how(store, found) == (1, 2, 3)
     assert [*everything(store)] == ["aa", "ab", "ac", "child"]
+    assert_sound(store.connection)
+
+
+def test_a_run_that_no_rule_chooses_any_more_stays(
+    store: Store, journal: Journal, make: SimpleNamespace, add: Any
+) -> None:
+    keys = [add("aa", status="failed"), add("ab", status="failed")]
+    found = plan(store, Rules(status="failed"), NOW_S)
+    add("ac", status="failed")  # nobody was asked about this one
+    journal.claim(keys[0])
+    journal.outcome(make.outcome(run=keys[0], status="completed"))  # it was resumed meanwhile
+    journal.commit()
+    assert prune(store, found)._replace(texts=0) == (1, 0, 1)
+    assert [*everything(store)] == ["aa", "ac"]
+
+
+def test_last_is_the_run_that_was_the_last_when_somebody_was_asked(store: Store, add: Any) -> None:
+    add("aa")
+    found = plan(store, Rules(runs=("last",)), NOW_S)
+    add("ab")
+    assert prune(store, found).runs == 1
+    assert [*everything(store)] == ["ab"]
 
 
 def test_what_routers_learned_stays_whole_and_so_does_what_kept_runs_began_with(
@@ -379,7 +403,7 @@ def test_what_stays_reads_back_as_it_was_and_its_ancestors_are_there(
 
 PRUNER = """
 import os, signal, sys
-from orchestrator.memory.pruning import Rules, plan, prune
+from orchestrator.memory.pruning import Rules, plan, prune, take
 from orchestrator.memory.store import Store
 
 path, keep_last, last_statement = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
