@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import sqlite3
 from contextlib import closing, suppress
+from glob import escape
 from pathlib import Path
-from secrets import token_hex
 
 from orchestrator.errors import RunTaken, StoreError, UserError
+from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.pruning import Pruning, live_claims
 from orchestrator.memory.store import Store, translated
 from orchestrator.memory.unused_texts import sweep
@@ -22,11 +24,13 @@ def backup(store: Store, target: Path) -> tuple[int, int]:
     """Copy the journal as it is at this moment; return the copy's bytes and runs.
 
     Writers do not wait. The copy is for its owner only, and has its name when it is whole: a process that dies leaves
-    `target` unmade, and a `.part` beside it. Raises UserError where something has that name.
+    `target` unmade, and a `.part` beside it, which the next copy of that name removes. Raises UserError where something
+    has that name.
     """
     if os.path.lexists(target):
         raise UserError(f"{target} is there already, and is never overwritten: choose another name")
-    part = target.with_name(f"{target.name}.{token_hex(4)}.part")
+    _sweep_parts(target)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
@@ -36,10 +40,22 @@ def backup(store: Store, target: Path) -> tuple[int, int]:
             runs = _copied(store, part)
         _named(part, target)
     finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.unlink(f"{part}{suffix}")
+        _remove(part)
     return os.stat(target).st_size, runs
+
+
+def _sweep_parts(target: Path) -> None:
+    """Remove the parts of copies whose process died."""
+    for part in target.parent.glob(f"{escape(target.name)}.*.part"):
+        pid = part.name.split(".")[-2]
+        if pid.isdecimal() and not is_alive(Owner(int(pid), "", platform.node())):
+            _remove(part)
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{part}{suffix}")
 
 
 def _copied(store: Store, part: Path) -> int:

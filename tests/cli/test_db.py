@@ -126,6 +126,27 @@ def test_a_file_that_is_bent_or_cut_is_told_without_a_traceback(orchestrator: Ca
                 assert result.exit_code == 2 or "bad " in result.stdout
 
 
+def test_a_file_of_an_older_version_is_looked_at_as_it_is(orchestrator: Call, file: Path) -> None:
+    changed(
+        file,
+        "DROP TRIGGER outcomes_added",
+        "DROP TABLE totals",
+        "DROP TABLE prunings",
+        "DELETE FROM _sqlite_migrations WHERE name = 'm007_traces'",
+        "PRAGMA user_version = 6",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    before = file.read_bytes()
+    result = orchestrator("db", "check", "--full")
+    assert result.exit_code == 0 and "note  schema   the older 6: the next `run` brings it to 7" in result.stdout
+    assert json.loads(orchestrator("db", "size", "--json").stdout)["tables"]["runs"]["rows"] == 2
+    assert "2 runs would go" in orchestrator("trace", "prune", "--keep-last", "0", "--dry-run").stdout
+    assert orchestrator("db", "backup", "copy.db").exit_code == 0
+    assert file.read_bytes() == before
+    assert orchestrator("trace", "prune", "--keep-last", "1", "--yes").exit_code == 0
+    assert "ok    schema   the newest, 7" in orchestrator("db", "check").stdout
+
+
 def test_a_newer_file_a_foreign_one_and_none_are_one_line(orchestrator: Call, file: Path, here: Path) -> None:
     (here / "text.db").write_text("no database " * 100)
     changed(file, "PRAGMA user_version = 99")
@@ -228,6 +249,13 @@ def test_a_backup_that_is_killed_leaves_no_file_of_that_name(file: Path, here: P
         else:
             num_killed += 1
     assert num_killed
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script, "db", "backup", "copy.db", "--db", str(file)], cwd=here
+        ).returncode
+        == 0
+    )
+    assert [path.name for path in here.glob("copy*")] == ["copy.db"]  # the parts are gone
 
 
 def test_vacuum_gives_back_what_pruned_runs_left_and_leaves_the_rest(orchestrator: Call, file: Path) -> None:
