@@ -25,7 +25,7 @@ from orchestrator.memory.reading import find
 from orchestrator.memory.rows import LAYOUTS
 from orchestrator.memory.store import Store
 from orchestrator.memory.texts import Texts, decoded
-from orchestrator.memory.unused_texts import sweep
+from orchestrator.memory.unused_texts import HELD_S, sweep
 from orchestrator.visible import visible
 
 __all__ = ["EXECUTED", "FORKED", "TAUGHT", "Plan", "Pruned", "Pruning", "Rules", "live_claims", "plan", "prune", "take"]
@@ -34,8 +34,8 @@ EXECUTED = "being executed"
 FORKED = "a run that stays is a fork of it"
 TAUGHT = "a router's state was learned from it"
 
-_HELD_S = 0.02
-"""Seconds that a transaction takes, about: a writer beside it waits no longer than its own next try."""
+_LOG_PAGES = 1000
+"""A pruning moves the log into the file before it is so long that a writer would have to: that takes long."""
 _ROW_BYTES = 64
 """Bytes of a row beside its texts, about."""
 
@@ -308,6 +308,7 @@ def take(store: Store, planned: Plan, asked: int) -> Pruned:
     # With them on SQLite looks through all states for each run; what refers to it goes in the same transaction.
     with store.lock:
         store.connection.execute("PRAGMA foreign_keys = OFF")
+        store.connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         try:
             while waiting:
                 began_s = monotonic()
@@ -324,7 +325,7 @@ def _take_some(
     connection: sqlite3.Connection, pruning: Pruning, planned: Plan, waiting: list[int], stayed: set[int]
 ) -> None:
     """Take runs from the end of `waiting` for as long as a transaction may last, at least one."""
-    until_s, num_taken = monotonic() + _HELD_S, 0
+    until_s, num_taken = monotonic() + HELD_S, 0
     needed = _needed_since(connection, planned)
     while waiting and (not num_taken or monotonic() < until_s):
         key = waiting.pop()

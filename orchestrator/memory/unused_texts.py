@@ -17,7 +17,7 @@ from orchestrator.memory.store import Store
 if TYPE_CHECKING:
     from orchestrator.memory.pruning import Pruning
 
-__all__ = ["WANTED", "sweep"]
+__all__ = ["HELD_S", "WANTED", "sweep"]
 
 WANTED = "wanted_texts"
 """Table and trigger that are there while texts are swept; left by a process that died, the next sweep makes them anew.
@@ -42,7 +42,8 @@ _TAKE = f"""
     DELETE FROM texts WHERE id IN (SELECT id FROM unused WHERE id > ? AND id <= ?)
         AND id NOT IN (SELECT id FROM {WANTED})
 """
-_HELD_S = 0.02
+HELD_S = 0.01
+"""Seconds that a transaction takes, about; as long is left to others behind it: a writer waits little."""
 
 
 def sweep(store: Store, pruning: Pruning) -> int:
@@ -79,5 +80,5 @@ def _taken(store: Store, pruning: Pruning) -> int:
             pruning.note(connection)
             num_taken += connection.execute(_TAKE, (last, upto)).rowcount
         took_s = monotonic() - began_s
-        last, some = upto, max(1, min(2 * some, int(some * _HELD_S / max(took_s, 1e-6))))
+        last, some = upto, max(1, min(2 * some, int(some * HELD_S / max(took_s, 1e-6))))
         sleep(took_s)
