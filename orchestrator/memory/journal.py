@@ -95,13 +95,16 @@ class Journal:
     def open_run(self, row: RunRow) -> int:
         """Store a run at once, claimed for this journal, and return its number, which its other rows carry.
 
-        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile.
+        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile, and
+        StoreError where the run it was forked from was pruned meanwhile.
         """
         try:
             with self._store.transaction() as connection:
                 self._notice(connection)
                 if connection.execute(_KEY, (row.id,)).fetchone():
                     raise RunTaken(f"run {row.id} has been begun already: wait for whoever executes it")
+                if row.parent is not None and find_exactly(connection, row.parent) is None:
+                    raise StoreError(f"run {row.parent} is gone, so it cannot be forked: it was pruned meanwhile")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
                 assert key is not None
                 connection.execute(_CLAIM, (key, *self._claimant()))

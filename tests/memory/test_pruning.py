@@ -276,6 +276,12 @@ def test_a_number_of_a_run_is_never_given_again(
         journal.reward(2, 1.0)
 
 
+def test_a_run_that_was_pruned_meanwhile_is_not_forked(journal: Journal, make: SimpleNamespace) -> None:
+    with pytest.raises(StoreError, match="run aa is gone"):
+        journal.open_run(make.run(id="child", parent="aa"))
+    assert journal.counts()["runs"] == journal.counts()["texts"] == 0
+
+
 def test_whoever_misses_a_run_is_told_of_prunings(store: Store, journal: Journal, add: Any) -> None:
     add("aa")
     sweep(store, Pruning(store, "nothing"))
