@@ -11,7 +11,7 @@ from orchestrator.cli.durations import in_seconds
 from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
-    from orchestrator.memory.pruning import Plan
+    from orchestrator.memory.pruning_plan import Plan
 
 __all__ = ["prune_runs"]
 
@@ -60,7 +60,8 @@ def prune_runs(
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import counted, say, say_json
     from orchestrator.errors import UserError
-    from orchestrator.memory.pruning import Rules, plan, prune
+    from orchestrator.memory.pruning import prune
+    from orchestrator.memory.pruning_plan import Rules, plan
     from orchestrator.memory.store import Store
 
     rules = Rules(
