@@ -25,6 +25,10 @@ __all__ = ["COMMANDS", "LazyGroup", "app"]
 COMMANDS = {
     "run": ("orchestrator.cli.run:run", "Run a question or a file of tasks."),
     "trace": ("orchestrator.cli.trace:trace", "Show what runs did, step by step."),
+    "db": (
+        "orchestrator.cli.db:db",
+        "Look after the journal's file: how big it is, whether it is sound, a copy, its space back.",
+    ),
     "export": ("orchestrator.cli.exports:export", "Make training data of stored runs."),
     "reward": ("orchestrator.cli.reward:reward", "Say afterwards what a run was worth."),
     "second-attempt": (

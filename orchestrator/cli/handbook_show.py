@@ -41,7 +41,7 @@ def show(behavior: str, as_json: bool, **given: Any) -> None:
         return
     say(f"{found.id}  {found.name}  {_state(found)}")
     say(f"   {'avoid: ' if found.polarity == 'do_not' else ''}{found.instruction}")
-    source = f"run {found.run}" if found.run else "somebody's own"
+    source = f"run {found.run}{_gone(found.run, given)}" if found.run else "somebody's own"
     say(f"   section {found.section or '-'}, from {source}")
     effects = f"{found.helpful} helpful, {found.harmful} harmful, {found.neutral} neutral"
     say(f"   used in {counted(found.uses, 'run')}: {effects}")
@@ -73,6 +73,17 @@ def _state(behavior: Behavior) -> str:
     if behavior.is_active:
         return "active"
     return f"retired, {behavior.merged_into} took its place" if behavior.merged_into else "retired"
+
+
+def _gone(run: str, given: Mapping[str, Any]) -> str:
+    """Return what to say of a run that the journal does not hold; nothing where it does, or there is no journal."""
+    from orchestrator.cli.stored import open_journal
+
+    try:
+        with open_journal(given) as journal:
+            return "" if journal.holds(run) else ", which the journal does not hold (any more)"
+    except StoreError:
+        return ""
 
 
 def _runs(found: Behavior, book: Handbook, given: Mapping[str, Any]) -> tuple[Tally, list[Trial]]:

@@ -9,6 +9,7 @@ from orchestrator.cli.trace_export import export, import_runs
 from orchestrator.cli.trace_graph import trace_graph
 from orchestrator.cli.trace_html import html
 from orchestrator.cli.trace_list import list_runs
+from orchestrator.cli.trace_prune import prune_runs
 from orchestrator.cli.trace_replay import trace_replay
 from orchestrator.cli.trace_serve import serve
 from orchestrator.cli.trace_show import show
@@ -35,5 +36,6 @@ for command in (
     trace_replay,
     export,
     import_runs,
+    prune_runs,
 ):
     trace.add_command(command)

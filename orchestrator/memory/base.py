@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
+    "LEARNED",
     "LEARNS",
     "REMOVED",
     "BatchRun",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 
+LEARNED = "learned"
+"""Kind of the event that says which version of what a policy had learned a run began with."""
 LEARNS = "learn "
 """How the batch of a run begins that is a question of a strategist or a judge, or a branch of a tree: no newest run is
 ever one of those, as long as there is any other."""

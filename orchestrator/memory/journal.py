@@ -39,7 +39,7 @@ from orchestrator.memory.base import (
 )
 from orchestrator.memory.figures import Figures
 from orchestrator.memory.owners import Owner, is_alive, this_process
-from orchestrator.memory.reading import Reader, find, find_exactly
+from orchestrator.memory.reading import Reader, find, find_exactly, named
 from orchestrator.memory.rows import LAYOUTS, RUNS, TABLES, Layout
 from orchestrator.memory.store import Store
 from orchestrator.memory.summaries import Listing, listed
@@ -64,6 +64,7 @@ _BEFORE = "SELECT max(key) FROM runs WHERE key < ?"
 _NUMBER_OF_RUNS = "SELECT count(*) FROM runs"
 
 _BEHIND_ALL = 2**63 - 1
+_PRUNED = "SELECT max(number) FROM prunings"
 
 _HOPELESS = (
     sqlite3.IntegrityError,
@@ -95,6 +96,7 @@ class Journal:
         self._store = store
         self._texts = Texts()
         self._next: dict[int, int] = {}
+        self._pruned: int | None = None
         self._name = secrets.token_hex(8)
         self._executing: set[int] = set()
         self._broken: dict[int, StoreError] = {}
@@ -103,12 +105,16 @@ class Journal:
     def open_run(self, row: RunRow) -> int:
         """Store a run at once, claimed for this journal, and return its number, which its other rows carry.
 
-        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile.
+        Raises RunTaken where there is one of that id, such as one that another process has begun meanwhile, and
+        StoreError where the run it was forked from was pruned meanwhile.
         """
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 if connection.execute(_KEY, (row.id,)).fetchone():
                     raise RunTaken(f"run {row.id} has been begun already: wait for whoever executes it")
+                if row.parent is not None and find_exactly(connection, row.parent) is None:
+                    raise StoreError(f"run {row.parent} is gone, so it cannot be forked: it was pruned meanwhile")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, row)).lastrowid
                 assert key is not None
                 connection.execute(_CLAIM, (key, *self._claimant()))
@@ -126,6 +132,7 @@ class Journal:
         """
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 if connection.execute(_KEY, (stored.run.id,)).fetchone():
                     raise RunTaken(f"run {stored.run.id} is in {self._store.path} already")
                 key = connection.execute(RUNS.insert, self._values(connection, RUNS, stored.run)).lastrowid
@@ -194,14 +201,16 @@ class Journal:
         with self._learning() as connection:
             given = learning.reward_of(connection, run)
             if given is not None:
-                name = connection.execute(_ID, (run,)).fetchone()[0]
-                raise UserError(f"run {name} has its reward, {given:g}, and keeps it: a run is rewarded once")
+                raise UserError(
+                    f"run {named(connection, run)} has its reward, {given:g}, and keeps it: a run is rewarded once"
+                )
             self._learn(connection, run, value, lessons)
 
     @contextmanager
     def _learning(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 yield connection
         except BaseException:
             self._forget()
@@ -301,6 +310,7 @@ class Journal:
             rows = self._waiting[:]  # a copy: other threads may note more while these are written
             try:
                 with self._store.transaction() as connection:
+                    self._notice(connection)
                     for row in rows:
                         if row.run not in self._broken:
                             self._write(connection, row)
@@ -321,6 +331,7 @@ class Journal:
         met: dict[int, StoreError] = {}
         try:
             with self._store.transaction() as connection:
+                self._notice(connection)
                 for run, theirs in by_run.items():
                     connection.execute("SAVEPOINT run")
                     try:
@@ -346,9 +357,16 @@ class Journal:
         return error
 
     def _forget(self) -> None:
-        """Drop what was remembered of the file: the transaction it came from was undone."""
+        """Drop what was remembered of the file: the transaction it came from was undone, or something was pruned."""
         self._texts.forget()
         self._next.clear()
+
+    def _notice(self, connection: sqlite3.Connection) -> None:
+        """Forget the file's numbers if something was pruned since the last transaction: their rows may be gone."""
+        number = connection.execute(_PRUNED).fetchone()[0]
+        if number != self._pruned:
+            self._forget()
+            self._pruned = number
 
     def _write(self, connection: sqlite3.Connection, row: Any) -> None:
         layout = LAYOUTS[type(row)]
@@ -382,9 +400,9 @@ class Journal:
             self._write_waiting()  # what the run noted before it knew is dropped, not taken for new
         claimant = self._claimant()
         with self._store.transaction() as connection:
+            name = named(connection, run)
             held = connection.execute(_OWNER, (run,)).fetchone()
             if held is not None and held != claimant and _is_executing(*held):
-                name = connection.execute(_ID, (run,)).fetchone()[0]
                 raise RunTaken(f"run {name} is being executed by process {held[0]}: wait for it or end it first")
             connection.execute(_CLAIM, (run, *claimant))
             self._next.pop(run, None)  # another process may have written rows since we did
@@ -420,6 +438,11 @@ class Journal:
         with self._store.reading() as connection:
             key = find_exactly(connection, run_id)
             return None if key is None else Reader(connection, self._texts).run(key)
+
+    def holds(self, run_id: str) -> bool:
+        """Return whether there is a run with exactly this id."""
+        with self._store.reading() as connection:
+            return find_exactly(connection, run_id) is not None
 
     def runs(self, limit: int = 20, status: str | None = None, *, without: tuple[str, ...] = ()) -> list[RunSummary]:
         """Return up to `limit` runs, newest first; only those with `status` if one is given, and none of a batch whose

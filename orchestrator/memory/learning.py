@@ -12,7 +12,7 @@ from json import dumps, loads
 from time import time
 from typing import Any
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import Learned
 from orchestrator.memory.texts import Texts
 
@@ -26,12 +26,16 @@ _GIVEN = "SELECT value FROM rewards WHERE run = ?"
 
 
 def learned_by(connection: sqlite3.Connection, texts: Texts, policy: str, version: int | None = None) -> Learned:
-    """Return what `policy` had learned at `version`, by default the newest; nothing where it is unknown."""
+    """Return what `policy` had learned at `version`, by default the newest; nothing where it is unknown.
+
+    Raises UnknownName for a version that was pruned with the run it was learned from.
+    """
     number = texts.find(connection, policy)
-    if version is None:
-        row = connection.execute(_NEWEST, (number,)).fetchone()
-    else:
+    newest = row = connection.execute(_NEWEST, (number,)).fetchone()
+    if version is not None:
         row = connection.execute(_VERSION, (number, version)).fetchone()
+        if row is None and newest is not None and 0 < version < newest[0]:
+            raise UnknownName(f"version {version} of what {policy} had learned is gone: it was pruned")
     return Learned(0, {}) if row is None else Learned(row[0], loads(row[1]))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from orchestrator.errors import UnknownName, UserError
+from orchestrator.errors import StoreError, UnknownName, UserError
 from orchestrator.memory.base import (
     LEARNS,
     BatchRun,
@@ -24,7 +25,7 @@ from orchestrator.memory.base import (
 from orchestrator.memory.rows import LAYOUTS, RUNS, Layout
 from orchestrator.memory.texts import Texts
 
-__all__ = ["Reader", "find", "find_exactly"]
+__all__ = ["Reader", "find", "find_exactly", "gone", "named"]
 
 _NEWEST = f"""
     SELECT coalesce(
@@ -33,6 +34,8 @@ _NEWEST = f"""
         (SELECT max(key) FROM runs))
 """
 _BY_ID = "SELECT key FROM runs WHERE id = ?"
+_ID = "SELECT id FROM runs WHERE key = ?"
+_PRUNED = "SELECT ifnull(sum(runs), 0), max(at_s) FROM prunings WHERE runs > 0"
 _BY_PREFIX = "SELECT key, id FROM runs WHERE id >= :prefix AND id < :prefix || '~' ORDER BY id LIMIT :limit"
 _RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
 _IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
@@ -62,7 +65,7 @@ def find(connection: sqlite3.Connection, name: str, path: str) -> int:
         recent = [row[0] for row in connection.execute(_RECENT_IDS)]
         near = get_close_matches(wanted, recent, _MAX_LISTED, cutoff=0.0)
         known = f"the nearest are {', '.join(near)}" if near else "it holds no run yet"
-        raise UnknownName(f"no run {name!r} in {path}; {known}")
+        raise UnknownName(f"no run {name!r} in {path}; {known}{_pruned(connection)}")
     if len(matches) > 1:
         listed = ", ".join(run_id for _, run_id in matches[:_MAX_LISTED])
         more = ", ..." if len(matches) > _MAX_LISTED else ""
@@ -77,6 +80,28 @@ def find_exactly(connection: sqlite3.Connection, run_id: str) -> int | None:
     except UnicodeEncodeError:  # a lone surrogate, which no id holds
         return None
     return None if row is None else row[0]
+
+
+def named(connection: sqlite3.Connection, key: int) -> str:
+    """Return the id of the run with this number. Raises StoreError where it was pruned after it was found."""
+    row = connection.execute(_ID, (key,)).fetchone()
+    if row is None:
+        raise gone(key)
+    return str(row[0])
+
+
+def gone(key: int) -> StoreError:
+    """Return what to raise for the number of a run that is not there."""
+    return StoreError(f"there is no run number {key} any more: it was pruned meanwhile")
+
+
+def _pruned(connection: sqlite3.Connection) -> str:
+    """Return what to say to whoever misses a run; nothing where none was ever pruned."""
+    num_runs, at_s = connection.execute(_PRUNED).fetchone()
+    if not num_runs:
+        return ""
+    runs = "1 run was" if num_runs == 1 else f"{num_runs} runs were"
+    return f"; {runs} pruned, the last on {datetime.fromtimestamp(at_s):%Y-%m-%d}"
 
 
 def _matches(connection: sqlite3.Connection, prefix: str) -> list[tuple[int, str]]:
@@ -134,7 +159,10 @@ class Reader:
         return BatchRun(key, self._run_row(key), outcomes[-1] if outcomes else None)
 
     def _run_row(self, key: int) -> RunRow:
-        row: RunRow = self._rows(RUNS, key)[0]
+        rows = self._rows(RUNS, key)
+        if not rows:
+            raise gone(key)
+        row: RunRow = rows[0]
         return row
 
     def _rows(self, layout: Layout, key: int) -> list[Any]:

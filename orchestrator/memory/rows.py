@@ -15,7 +15,7 @@ from orchestrator.memory.base import (
     StepRow,
 )
 
-__all__ = ["LAYOUTS", "RUNS", "TABLES", "Layout"]
+__all__ = ["LAYOUTS", "RUNS", "TABLES", "TEXT_COLUMNS", "Layout"]
 
 
 class Layout(NamedTuple):
@@ -45,7 +45,10 @@ def _layout(record: type[Any], table: str, *texts: str, order: str = "n", key: s
     )
 
 
-RUNS = _layout(RunRow, "runs", "batch", "task", "settings", "engines", order="key", key="key")
+_RUNS = _layout(RunRow, "runs", "batch", "task", "settings", "engines", order="key", key="key")
+_KEY = "1 + max((SELECT ifnull(max(key), 0) FROM runs), (SELECT ifnull(max(number), 0) FROM prunings))"
+RUNS = _RUNS._replace(insert=_RUNS.insert.replace("(", "(key, ", 1).replace("(?", f"({_KEY}, ?", 1))
+"""A run's number is never given again: a pruning has a number that is higher than those of the runs it takes."""
 _LAYOUTS = (
     _layout(CallIntent, "intents", "purpose", "engine", order="seq"),
     _layout(CallResult, "results", "status", "text", "stop", "stop_text", "error", "logprobs", order="seq"),
@@ -60,4 +63,10 @@ LAYOUTS: dict[type[Any], Layout] = {layout.record: layout for layout in _LAYOUTS
 """Every record a run writes while it goes on, by its type."""
 
 TABLES = ("runs", *(layout.table for layout in _LAYOUTS), "states", "rewards", "texts")
-"""Tables that only ever grow."""
+"""Tables that only a pruning takes anything from."""
+
+TEXT_COLUMNS = (
+    *((layout.table, layout.record._fields[place]) for layout in (RUNS, *_LAYOUTS) for place in layout.texts),
+    ("states", "policy"),
+)
+"""Every table and column that holds numbers of texts."""

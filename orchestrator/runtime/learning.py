@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from orchestrator import config, modes, registry, routers
 from orchestrator.engines.base import Capabilities
 from orchestrator.errors import UserError
-from orchestrator.memory.base import DecisionRow, EventRow, Lesson, StoredRun
+from orchestrator.memory.base import LEARNED, DecisionRow, EventRow, Lesson, StoredRun
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime import build, identity, recalling
@@ -44,8 +44,6 @@ __all__ = [
 
 ROUTER, MODE = "router", "mode"
 """Who learns."""
-LEARNED = "learned"
-"""Kind of the event that says which version a run had."""
 THOUGHT = "thought"
 """Kind of the event that says in which mode a run ended, and how much it had thought."""
 UNREWARDED = "unrewarded"

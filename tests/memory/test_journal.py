@@ -614,7 +614,7 @@ def test_a_run_of_a_journal_that_was_closed_or_dropped_may_be_claimed_by_the_nex
 
 
 def test_claiming_a_run_that_does_not_exist_is_an_error(journal: Journal) -> None:
-    with pytest.raises(StoreError, match="FOREIGN KEY"):
+    with pytest.raises(StoreError, match="no run number 12345"):
         journal.claim(12345)
 
 

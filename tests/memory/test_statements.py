@@ -10,14 +10,17 @@ from orchestrator.memory.store import Store
 
 STEP = [
     "BEGIN IMMEDIATE",
+    "SELECT max(number) FROM prunings",
     "INSERT INTO intents",
     "COMMIT",
     "BEGIN IMMEDIATE",
+    "SELECT max(number) FROM prunings",
     "INSERT INTO texts",
     "INSERT INTO results",
     "INSERT INTO intents",
     "COMMIT",
     "BEGIN IMMEDIATE",
+    "SELECT max(number) FROM prunings",
     "INSERT INTO results",
     "INSERT INTO signals",
     "INSERT INTO decisions",
