@@ -158,7 +158,7 @@ def _run(
     status = draw.choice(STATUSES)
     answer = once(str(key)) if status == "completed" else None
     rows["outcomes"].append(
-        (key, n, again(status), answer, again(""), again(""), draw.random() * 20, once(json.dumps(ledger)), at_s + 20)
+        (key, n, again(status), answer, again(""), again(""), draw.random() * 20, again(json.dumps(ledger)), at_s + 20)
     )
 
 

@@ -6,15 +6,15 @@ import re
 
 import click
 
-__all__ = ["in_seconds", "seconds"]
+__all__ = ["WRITTEN", "in_seconds", "seconds"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_WRITTEN = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", re.ASCII)
+WRITTEN = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", re.ASCII)
 
 
 def seconds(text: str) -> float:
     """Return how many seconds `text` names, such as 2592000.0 for `30d`. Raises ValueError for any other text."""
-    found = _WRITTEN.fullmatch(text.strip())
+    found = WRITTEN.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r:.40} is no duration: write a number and s, m, h, d or w, such as 30d")
     return float(found[1]) * _UNITS[found[2]]

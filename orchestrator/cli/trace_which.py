@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["which_flags", "which_of"]
 
 _STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 _FLAGS = (
     click.option("--status", type=click.Choice(_STATUSES), help="Only runs that ended, or stand, like this."),
@@ -75,10 +72,12 @@ def _moment(flag: str, written: str, *, is_end: bool = False) -> float:
     from datetime import datetime, timedelta
     from time import time
 
+    from orchestrator.cli.durations import WRITTEN, seconds
     from orchestrator.errors import UserError
 
-    if ago := _AGO.fullmatch(written.strip().removesuffix("ago").strip()):
-        return time() - float(ago[1]) * _SECONDS[ago[2]]
+    ago = written.strip().removesuffix("ago").strip()
+    if WRITTEN.fullmatch(ago):
+        return time() - seconds(ago)
     try:
         when = datetime.fromisoformat(written.strip())
         is_day = len(written.strip()) <= len("2026-11-27")

@@ -17,6 +17,7 @@ from orchestrator.memory.pruning_plan import Plan, live_claims, plan
 from orchestrator.memory.rows import LAYOUTS
 from orchestrator.memory.store import Store
 from orchestrator.memory.unused_texts import HELD_S, sweep
+from orchestrator.memory.words_file import discard_words
 from orchestrator.visible import visible
 
 __all__ = ["Pruned", "Pruning", "prune", "take"]
@@ -97,6 +98,7 @@ def take(store: Store, planned: Plan, asked: int) -> Pruned:
                 sleep(monotonic() - began_s)
             texts = sweep(store, pruning)
         finally:
+            discard_words(store.path)  # it tells what was in runs that are gone; whoever searches makes it anew
             store.connection.execute("PRAGMA foreign_keys = ON")
     return Pruned(pruning.runs, texts, asked - pruning.runs)
 

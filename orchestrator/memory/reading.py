@@ -25,7 +25,7 @@ from orchestrator.memory.base import (
 from orchestrator.memory.rows import LAYOUTS, RUNS, Layout
 from orchestrator.memory.texts import Texts
 
-__all__ = ["Reader", "find", "find_exactly", "gone", "named"]
+__all__ = ["Reader", "find", "find_exactly", "gone", "named", "pruned"]
 
 _NEWEST = f"""
     SELECT coalesce(
@@ -65,7 +65,8 @@ def find(connection: sqlite3.Connection, name: str, path: str) -> int:
         recent = [row[0] for row in connection.execute(_RECENT_IDS)]
         near = get_close_matches(wanted, recent, _MAX_LISTED, cutoff=0.0)
         known = f"the nearest are {', '.join(near)}" if near else "it holds no run yet"
-        raise UnknownName(f"no run {name!r} in {path}; {known}{_pruned(connection)}")
+        missing = f"; {were}" if (were := pruned(connection)) else ""
+        raise UnknownName(f"no run {name!r} in {path}; {known}{missing}")
     if len(matches) > 1:
         listed = ", ".join(run_id for _, run_id in matches[:_MAX_LISTED])
         more = ", ..." if len(matches) > _MAX_LISTED else ""
@@ -95,13 +96,13 @@ def gone(key: int) -> StoreError:
     return StoreError(f"there is no run number {key} any more: it was pruned meanwhile")
 
 
-def _pruned(connection: sqlite3.Connection) -> str:
+def pruned(connection: sqlite3.Connection) -> str:
     """Return what to say to whoever misses a run; nothing where none was ever pruned."""
     num_runs, at_s = connection.execute(_PRUNED).fetchone()
     if not num_runs:
         return ""
     runs = "1 run was" if num_runs == 1 else f"{num_runs} runs were"
-    return f"; {runs} pruned, the last on {datetime.fromtimestamp(at_s):%Y-%m-%d}"
+    return f"{runs} pruned, the last on {datetime.fromtimestamp(at_s):%Y-%m-%d}"
 
 
 def _matches(connection: sqlite3.Connection, prefix: str) -> list[tuple[int, str]]:

@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from orchestrator.memory.base import REMOVED, RunSummary
+from orchestrator.memory.reading import pruned
 from orchestrator.memory.texts import Texts, decoded
 from orchestrator.memory.which import FROM, Sieve, Which, policy_in, sieve
 
@@ -38,6 +39,8 @@ class Listing(NamedTuple):
     """How many there are to list."""
     left_out: int
     """How many more there would be but for `Which.without`."""
+    pruned: str
+    """What was pruned, and when last, as one says it; empty where nothing ever was."""
 
 
 def listed(
@@ -59,7 +62,7 @@ def listed(
         if not is_left_out and len(keys) < limit:
             keys.append(key)
     lines = _Lines(connection, texts, asked)
-    return Listing([lines.of(key) for key in keys], *counted)
+    return Listing([lines.of(key) for key in keys], counted[0], counted[1], pruned(connection))
 
 
 class _Lines:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import config
 from orchestrator.errors import UserError
-from orchestrator.memory.base import LEARNS, RunSummary
+from orchestrator.memory.base import LEARNS
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import DEFAULT_NAME, Store
+from orchestrator.memory.summaries import Listing
+from orchestrator.memory.which import Which
 from orchestrator.runtime.displayed import Displayed
+from orchestrator.traces.at_a_glance import Columns
 from orchestrator.traces.diff import Diff
 from orchestrator.traces.frames import frame
 from orchestrator.traces.jsonl import records
 from orchestrator.traces.many import Together
 from orchestrator.traces.run import Run
+from orchestrator.traces.searching import Found, search
+from orchestrator.traces.stats import Stats, stats_of
 from orchestrator.traces.what_if import OneStep, one_step
-from orchestrator.visible import first_words, visible
+from orchestrator.visible import visible
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Traces", "open"]
 
 _NEWEST = 20
+_USERS = Which(without=(LEARNS,))
 
 
 class Traces(Displayed):
@@ -72,6 +77,22 @@ class Traces(Displayed):
         """Return whether there is a run with exactly this id."""
         return isinstance(run_id, str) and self._journal.stored(run_id) is not None
 
+    def runs(self, which: Which | None = None, limit: int = _NEWEST, by: str = "started") -> Listing:
+        """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
+
+        By default all but the questions of learners are meant. Raises UnknownName for a policy, an engine, a batch or a
+        run that there is not.
+        """
+        return self._journal.listed(which or _USERS, limit, by)
+
+    def stats(self, which: Which | None = None) -> Stats:
+        """Return what the runs that are meant come to together; as `runs`."""
+        return stats_of(self._journal, which or _USERS)
+
+    def search(self, query: str, *, limit: int = _NEWEST) -> Found:
+        """Return what of all runs holds every word and "phrase" of `query`; see `orc.traces.search`."""
+        return search(self.path, query, limit=limit)
+
     def frame(self, table: str = "runs", *, content: bool = False) -> DataFrame:
         """Return all runs, oldest first, as a pandas DataFrame, without secrets; see `orc.traces.frame`."""
         return frame(records(self._journal), table, content=content)
@@ -98,7 +119,7 @@ class Traces(Displayed):
 
         Raises UserError for a run whose router cannot be made again, or has no such option.
         """
-        return one_step((run.stored for run in self._asked()), option, values)
+        return one_step((run.stored for run in self._asked()), option, values, journal=self._journal)
 
     def _asked(self) -> Iterator[Run]:
         return (run for run in self if not run.stored.run.batch.startswith(LEARNS))
@@ -108,11 +129,13 @@ class Traces(Displayed):
         from rich.text import Text
 
         number = len(self)
-        newest = self._journal.runs(_NEWEST)
+        newest = self._journal.runs(_NEWEST, without=(LEARNS,))
+        columns = Columns(has_cost=any(run.cost for run in newest), width=width)
         head = f"{number:,} run{'' if number == 1 else 's'} in {visible(str(self.path))}"
-        lines = [Text(head, "bold"), *_table(newest, width)]
+        lines = [Text(head, "bold"), Text(columns.titles(), "dim")] if newest else [Text(head, "bold")]
+        lines += [Text("".join(columns.cells(run))) for run in newest]
         if number > len(newest):
-            lines.append(Text(f"… {number - len(newest):,} older", "dim"))
+            lines.append(Text(f"… {number - len(newest):,} more", "dim"))
         return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
     def close(self) -> None:
@@ -140,16 +163,3 @@ def open(path: str | PathLike[str] | None = None) -> Traces:
     elif Path(path).is_dir():
         path = Path(path) / DEFAULT_NAME
     return Traces(path)
-
-
-def _table(newest: Sequence[RunSummary], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    if newest:
-        yield Text(f"{'run':<16}  {'started':<16} {'status':<11} {'steps':>5} {'large':>5} {'s':>6}  asked", "dim")
-    for run in newest:
-        started = f"{datetime.fromtimestamp(run.created_s).astimezone():%Y-%m-%d %H:%M}"
-        share = "-" if run.large_share is None else f"{run.large_share:.0%}"
-        seconds = "-" if run.seconds is None else f"{run.seconds:.1f}"
-        line = f"{run.id:<16}  {started:<16} {run.status:<11} {run.steps:>5} {share:>5} {seconds:>6}  "
-        yield Text(line + first_words(run.question, max(width - len(line), 13)))

@@ -21,8 +21,9 @@ from orchestrator.traces.html_page import page_of, write_page
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.record import Call, Decision, Event, RunRecord, Signal, recorded
 from orchestrator.traces.redact import HidesNothing
-from orchestrator.traces.replay import Replayed, replayed
+from orchestrator.traces.replay import Replayed
 from orchestrator.traces.stored_ledger import StoredLedger, ledger_of
+from orchestrator.traces.tree import followed
 from orchestrator.traces.what_if import OneStep, one_step
 from orchestrator.visible import first_words
 
@@ -179,14 +180,16 @@ class Run(Trace):
     def replay(self, router: Any = None, **options: Any) -> Replayed:
         """Return what a router, or one by its name with `options`, would have decided; no engine is asked.
 
+        Behind where it parts it is followed in the tree of a `collect --tree`, where there is one.
+
         Without `router` its own decides again, with other `options`, such as `threshold=5`. Raises UserError where that
         cannot be made again, and for options that the router has not.
         """
-        return replayed(self.stored, router_for(self.stored, router, options), self.forked_from)
+        return followed(self.journal, self.stored, router_for(self.stored, router, options))
 
     def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
         """Return how many of its decisions flip at each value of an option of its router, each decision by itself."""
-        return one_step([self.stored], option, values)
+        return one_step([self.stored], option, values, journal=self.journal)
 
     def record(self) -> RunRecord:
         """Return it as an export has it: without secrets."""

@@ -43,6 +43,7 @@ def test_with_yes_they_go_and_whoever_misses_them_is_told(orchestrator: Call, ra
     assert listed(orchestrator) == ran[2:]
     assert "2 runs were pruned, the last on " in orchestrator("trace", "show", ran[0]).stderr
     assert "2 runs were pruned" in orchestrator("db", "size").stdout
+    assert "2 runs were pruned, the last on " in orchestrator("trace", "list").stderr
     assert orchestrator("db", "check", "--full").exit_code == 0
 
 
