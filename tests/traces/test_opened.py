@@ -334,7 +334,7 @@ def test_a_journal_of_many_runs_shows_the_newest_and_how_many_more(tmp_path: Pat
             journal.open_run(row._replace(id=f"r{number}"))
     with orc.traces.open(tmp_path) as opened:
         lines = printed(opened).splitlines()
-    assert len(lines) == 2 + 20 + 1 and lines[-1].strip() == "… 1,001 older"
+    assert len(lines) == 2 + 20 + 1 and lines[-1].strip() == "… 1,001 more"
     assert lines[0].startswith("1,021 runs in ")
 
 
