@@ -138,7 +138,7 @@ def test_what_there_is_not_names_what_there_is(kept: Journal, asked: dict[str, A
 
 
 def test_an_empty_journal_has_no_policy_and_no_run(journal: Journal) -> None:
-    assert journal.listed(Which(without=(LEARNS,))) == ([], 0, 0)
+    assert journal.listed(Which(without=(LEARNS,))) == ([], 0, 0, "")
     with pytest.raises(UserError, match="there are none yet"):
         journal.listed(Which(policy="random"))
 
