@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED
 from orchestrator.memory.texts import Texts
-from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in
+from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in, unversioned
 
 __all__ = ["Decided", "Ended", "Figures", "Kept"]
 
@@ -47,12 +47,11 @@ class Ended(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Steps that stand, of one kind and writer, in runs that have ended."""
+    """Steps that stand, of one kind, in runs that have ended; equal ones come in several parts."""
 
     kind: str
-    writer: str
     is_large: bool
-    """The writer is the largest engine."""
+    """The largest engine wrote them."""
     steps: int
     tokens: int
 
@@ -89,8 +88,7 @@ class Figures:
 
     def policies(self) -> list[str]:
         """Return the names of the routers, without versions, in order."""
-        found = {policy_in(self._text(settings)) for (settings,) in self._rows(_SETTINGS)}
-        return sorted({policy.rpartition(" ")[0] or policy for policy in found})
+        return sorted({unversioned(policy_in(self._text(settings))) for (settings,) in self._rows(_SETTINGS)})
 
     def ended(self) -> Iterator[Ended]:
         """Yield the runs that have ended; memory holds one."""
@@ -105,7 +103,7 @@ class Figures:
             own[0] += 1
             own[1] += tokens
         return [
-            Kept(self._text(kind), self._text(writer), self._text(writer) == self._names(engines)[-1], steps, tokens)
+            Kept(self._text(kind), self._text(writer) == self._names(engines)[-1], steps, tokens)
             for (engines, kind, writer), (steps, tokens) in sums.items()
         ]
 

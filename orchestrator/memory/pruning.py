@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from orchestrator.errors import StoreLocked
 from orchestrator.memory.base import CallIntent, CallResult
-from orchestrator.memory.pruning_plan import Plan, live_claims, plan
+from orchestrator.memory.owners import live_claims
+from orchestrator.memory.pruning_plan import Plan, plan
 from orchestrator.memory.rows import LAYOUTS
 from orchestrator.memory.store import Store
 from orchestrator.memory.unused_texts import HELD_S, sweep

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.memory.base import LEARNED, CallResult, EventRow, OutcomeRow, StepRow
-from orchestrator.memory.owners import Owner, is_alive
+from orchestrator.memory.owners import live_claims
 from orchestrator.memory.reading import find
 from orchestrator.memory.rows import LAYOUTS
 from orchestrator.memory.store import Store
 from orchestrator.memory.texts import Texts, decoded
 
-__all__ = ["EXECUTED", "FORKED", "TAUGHT", "Plan", "Rules", "live_claims", "plan"]
+__all__ = ["EXECUTED", "FORKED", "TAUGHT", "Plan", "Rules", "plan"]
 
 EXECUTED = "being executed"
 FORKED = "a run that stays is a fork of it"
@@ -107,7 +107,6 @@ _RUNS = """
     LEFT JOIN outcomes o ON o.run = r.key AND o.n = (SELECT max(n) FROM outcomes WHERE run = r.key)
     LEFT JOIN texts status ON status.id = o.status ORDER BY r.key DESC
 """
-_CLAIMS = "SELECT run, pid, started, host FROM claims"
 _STATES = "SELECT rowid, policy, version, run FROM states ORDER BY policy, version"
 _BEGAN_WITH = "SELECT events.run, texts.text FROM events JOIN texts ON texts.id = events.detail WHERE events.kind = ?"
 _GOING = "(SELECT value FROM json_each(?1))"
@@ -119,11 +118,6 @@ _HEAVY = {
     LAYOUTS[OutcomeRow].table: "ledger",
 }
 """Where a run's own texts are; the others are names that runs share."""
-
-
-def live_claims(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return the runs that are being executed, by number, with the id of the process."""
-    return {run: pid for run, pid, *rest in connection.execute(_CLAIMS) if is_alive(Owner(pid, *rest))}
 
 
 def plan(store: Store, rules: Rules, now_s: float | None = None) -> Plan:

@@ -6,17 +6,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from json import dumps, loads
 from math import inf
 from typing import Any, NamedTuple
 
 from orchestrator.errors import UnknownName
-from orchestrator.memory.owners import Owner, is_alive
+from orchestrator.memory.owners import live_claims
 from orchestrator.memory.reading import find
 from orchestrator.memory.texts import Texts, decoded
 
-__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
+__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve", "unversioned"]
 
 FROM = """
 FROM runs r
@@ -25,7 +24,6 @@ LEFT JOIN totals t ON t.run = r.key
 """
 IS_RUNNING = "r.key IN (SELECT value FROM json_each(:running))"
 _IS_LEFT_OUT = "r.batch IN (SELECT value FROM json_each(:left_out))"
-_CLAIMS = "SELECT run, pid, started, host FROM claims"
 _BATCHES = """
 SELECT batch FROM (SELECT DISTINCT batch FROM runs) JOIN texts ON texts.id = batch
 WHERE coalesce(substr(CAST(text AS BLOB), 1, length(:beginning)), x'') = :beginning
@@ -98,7 +96,7 @@ def sieve(connection: sqlite3.Connection, texts: Texts, which: Which, path: str)
 
     Raises UnknownName, listing what there is, for a policy, an engine, a batch or a run that the journal has not.
     """
-    running = _running(connection)
+    running = frozenset(live_claims(connection))
     beginnings = [{"beginning": each.encode("utf-8", "surrogatepass")} for each in which.without]
     left_out = [number for each in beginnings for (number,) in connection.execute(_BATCHES, each)]
     values: dict[str, Any] = {"running": dumps([*running]), "left_out": dumps(left_out)}
@@ -119,9 +117,9 @@ def policy_in(settings: str) -> str:
     return str(router.get("policy", "") if isinstance(router, dict) else router)
 
 
-def _running(connection: sqlite3.Connection) -> frozenset[int]:
-    lives = cache(is_alive)  # runs that one process left have one owner
-    return frozenset(run for run, *owner in connection.execute(_CLAIMS) if lives(Owner(*owner)))
+def unversioned(policy: str) -> str:
+    """Return the name alone of a policy, which is `name version`."""
+    return policy.rpartition(" ")[0] or policy
 
 
 _Condition = tuple[str, str, Any]
@@ -139,7 +137,7 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        policies = {number: (unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
         yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
@@ -178,10 +176,6 @@ def _distinct(connection: sqlite3.Connection, column: str) -> list[tuple[int, st
     """Return number and text of everything that a column of `runs` holds."""
     found = connection.execute(f"SELECT id, text FROM texts WHERE id IN (SELECT DISTINCT {column} FROM runs)")
     return [(number, decoded(text)) for number, text in found]
-
-
-def _unversioned(policy: str) -> str:
-    return policy.rpartition(" ")[0] or policy
 
 
 def _engine_names(engines: str) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ __all__ = ["lines", "side_by_side"]
 
 _WIDTH = 80
 _REASONS = 10
-_UNENDED = ("running", "interrupted")
 _UNITS = {"seconds": "seconds", "output_tokens": "output tokens", "cost": "cost", "steps": "steps"}
 
 
