@@ -1,10 +1,10 @@
-"""Text of models and strangers, made harmless to a terminal and visible to its reader."""
+"""What people read: text of engines and strangers, made harmless to a terminal and visible, and how many of what."""
 
 from __future__ import annotations
 
 from unicodedata import category
 
-__all__ = ["first_words", "visible"]
+__all__ = ["counted", "first_words", "visible"]
 
 _HARMLESS = {"\n", "\t", "\u200c", "\u200d"}  # joiners belong to Persian words and to emoji
 
@@ -26,6 +26,11 @@ def first_words(text: str, limit: int) -> str:
     # What is cut off is not looked at: steps can be long and their first words are short.
     line = " ".join(visible(text[: 8 * limit].strip()).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of what: `1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _is_harmless(letter: str) -> bool:

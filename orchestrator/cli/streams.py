@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.errors import UserError
-from orchestrator.visible import visible
+from orchestrator.visible import counted, visible
 
 __all__ = [
     "Unwritable",
@@ -93,11 +93,6 @@ def say(text: str) -> None:
 def width() -> int:
     """Return the columns that a line of a list may have: the terminal's, or 80 where there is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NARROW
-
-
-def counted(number: int, noun: str) -> str:
-    """Return how many there are of what."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def to_json(value: Any) -> str:

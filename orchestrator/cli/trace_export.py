@@ -133,11 +133,11 @@ def _write_tables(out: Path | None, runs: Iterable[RunRecord], kind: str, *, con
 
 
 def _send(runs: Iterable[RunRecord], endpoint: str | None, *, content: bool) -> None:
-    from orchestrator.cli.streams import note
+    from orchestrator.cli.streams import counted, note
     from orchestrator.traces.otlp import send
 
     number = send(runs, endpoint, content=content)
-    note(f"{number} run{'' if number == 1 else 's'} sent")
+    note(f"{counted(number, 'run')} sent")
 
 
 @contextmanager

@@ -16,9 +16,13 @@ from orchestrator.runtime.in_force import leads_of
 from orchestrator.runtime.marks import plain
 from orchestrator.types import StepKind
 
-__all__ = ["OBSERVED", "Attempt", "attempts"]
+__all__ = ["STANDS", "STOOD", "Attempt", "attempts"]
 
-OBSERVED = "observed"
+_OBSERVED = "observed"
+STANDS = ("kept", "inherited", _OBSERVED)
+"""Verdicts on what is one of the run's steps."""
+STOOD = (*STANDS, "rolled back")
+"""And on what once was."""
 _PURPOSES = {"rewrite": "replaces draft", "alternative": "written beside the draft", "answer": "asked to answer"}
 
 
@@ -75,7 +79,7 @@ def _observed(stored: StoredRun) -> Iterator[tuple[tuple[int, int], Attempt]]:
     for place, (action, row) in enumerate(pairwise(stored.steps), 1):
         if row.kind == StepKind.OBSERVATION and place >= begun_with:
             stands = (row.step, row.attempt) in standing
-            yield (action.step, action.attempt), _observation(row, OBSERVED if stands else "rolled back")
+            yield (action.step, action.attempt), _observation(row, _OBSERVED if stands else "rolled back")
 
 
 def _observation(row: StepRow, verdict: str) -> Attempt:

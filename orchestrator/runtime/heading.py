@@ -15,7 +15,7 @@ from orchestrator.runtime.counterfactuals import counterfactuals_of
 from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.marks import CITED, RECALLED, UNCALIBRATED
 from orchestrator.runtime.rows import letters
-from orchestrator.visible import first_words
+from orchestrator.visible import counted, first_words
 
 __all__ = ["begun", "ended", "field_lines", "fields", "heading", "title"]
 
@@ -36,8 +36,7 @@ def title(stored: StoredRun) -> Text:
     outcome = stored.outcome
     status = outcome.status if outcome else "unfinished"
     line = Text.assemble(("run ", "bold"), (stored.run.id, "bold"), "  ", (status, STATUS.get(status, "red")))
-    kept = len(stored.kept())
-    line.append(f"  {kept} step{'' if kept == 1 else 's'}")
+    line.append(f"  {counted(len(stored.kept()), 'step')}")
     if outcome:
         line.append(f"  {outcome.seconds:.1f} s")
     return line

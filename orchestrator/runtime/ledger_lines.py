@@ -14,7 +14,7 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.calls import WRITING, entry_of
 from orchestrator.runtime.colours import engine_colours
 from orchestrator.runtime.hidden import dropped, hidden
-from orchestrator.visible import first_words
+from orchestrator.visible import counted, first_words
 
 __all__ = ["ledger_lines", "ledger_notes", "ledger_rows"]
 
@@ -43,7 +43,7 @@ def ledger_lines(stored: StoredRun) -> Iterator[Text]:
     if "overlap" in loads(stored.run.settings):
         taken, num_dropped, seconds = hidden(stored)
         yield Text(
-            f"overlap: {_counted(taken, 'text')} begun early, {_counted(num_dropped, 'call')} dropped, "
+            f"overlap: {counted(taken, 'text')} begun early, {counted(num_dropped, 'call')} dropped, "
             f"{seconds:.2f} s hidden"
         )
 
@@ -137,7 +137,3 @@ def _unfinished(stored: StoredRun) -> Ledger:
             fate = Fate.USED if stands else Fate.DISCARDED
         ledger.add(intent.engine, intent.purpose, fate, entry_of(result))
     return ledger
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -7,14 +7,14 @@ from json import loads
 from typing import NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
-from orchestrator.runtime.attempts import OBSERVED, Attempt
+from orchestrator.runtime.attempts import STOOD, Attempt
 from orchestrator.runtime.marks import AGAIN, MODE, RAISED, RECALLED, UNHEARD, UNHEEDED, plain
+from orchestrator.visible import counted
 
 __all__ = ["Remark", "is_aside", "remarks", "told_between"]
 
 ASIDE = (MODE, AGAIN, "on_events", "exit", "handover")
 """Doors of decisions that are about no candidate of a step."""
-_ONCE_KEPT = ("kept", "inherited", OBSERVED, "rolled back")
 _UNHEEDED = "; nothing is done about it"
 _SAYS = {"handback": "handed back", "conclude": "thought closed", "stop": "stop", "keep": "went on"}
 
@@ -79,7 +79,7 @@ def _decided(stored: StoredRun, tried: Sequence[Attempt], places: Mapping[int, l
         if is_aside(row.door):
             earlier = [place for place in places.get(row.step, ()) if plain(tried[place].attempt) < row.attempt]
             start = max(max(earlier, default=-1) + 1, went_back)
-            kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in _ONCE_KEPT]
+            kept = [place for place in places.get(row.step - 1, ()) if tried[place].verdict in STOOD]
             behind = next((place + 1 for place in kept if place >= start), start)
             went_back = behind if "to_step" in row.detail else went_back
             yield Remark(behind, _said(row), row.reason)
@@ -91,14 +91,10 @@ def _said(row: DecisionRow) -> str:
         case "mode":
             return f"mode {detail['name']}"
         case "handoff":
-            turns = f" for {_turns(detail['turns'])}" if detail.get("turns") else ""
+            turns = f" for {counted(detail['turns'], 'turn')}" if detail.get("turns") else ""
             return f"to {row.engine}{turns}"
         case "rollback":
             return f"back to step {detail['to_step']}"
         case "approve" | "deny" if "tool" in detail:
             return f"{row.action} {detail['tool']}"
     return _SAYS.get(row.action, row.action)
-
-
-def _turns(number: int) -> str:
-    return f"{number} turn{'' if number == 1 else 's'}"

@@ -14,15 +14,12 @@ from rich.cells import cell_len
 from rich.text import Span, Text
 
 from orchestrator.memory.base import DecisionRow, SignalRow
-from orchestrator.runtime.attempts import OBSERVED, Attempt
+from orchestrator.runtime.attempts import STANDS, Attempt
 from orchestrator.runtime.colours import VERDICTS
 from orchestrator.runtime.remarks import Remark
 from orchestrator.visible import first_words, visible
 
-__all__ = ["STANDS", "letters", "number", "reading", "row", "score", "titles"]
-
-STANDS = ("kept", "inherited", OBSERVED)
-"""Verdicts on what stands; every other one is marked with an `x`."""
+__all__ = ["letters", "number", "reading", "row", "score", "titles"]
 
 _REMARK_LINES = 4
 _NAMED = 8  # letters of an engine's name that fit its column

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.memory.base import REMOVED, StoredRun
-from orchestrator.runtime.attempts import Attempt
+from orchestrator.runtime.attempts import STANDS, Attempt
 from orchestrator.runtime.hidden import DROPPED
 from orchestrator.runtime.remarks import is_aside
 from orchestrator.runtime.timeline import candidates
@@ -53,7 +53,7 @@ class Candidate:
     @property
     def stands(self) -> bool:
         """Whether it is one of the run's steps."""
-        return self.verdict in ("kept", "inherited", "observed")
+        return self.verdict in STANDS
 
 
 def candidates_of(

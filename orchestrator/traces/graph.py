@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.memory.base import StoredRun
 from orchestrator.monitors.failed_steps import failed_of
 from orchestrator.monitors.window import moves_in
-from orchestrator.runtime.attempts import Attempt, attempts
+from orchestrator.runtime.attempts import STANDS, STOOD, Attempt, attempts
 from orchestrator.traces.by_place import Record
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["END", "START", "graph_of", "with_pipeline"]
 
 START, END = "start", "end"
-_STOOD = ("kept", "inherited", "observed", "rolled back")
 
 
 def graph_of(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> DiGraph:
@@ -54,9 +53,9 @@ def graph_of(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> DiGraph:
     for each in attempts(stored, ancestors):
         number = numbers[each.step] = numbers.get(each.step, -1) + 1
         node, before = f"{each.step}.{number}", ([START, *standing])[min(each.step, len(standing))]
-        stands = each.verdict in ("kept", "inherited", "observed")
+        stands = each.verdict in STANDS
         made.add_node(node, **_fields(each), given_up=stands and each.step in given_up)
-        has_stood = each.verdict in _STOOD
+        has_stood = each.verdict in STOOD
         if has_stood and len(standing) > each.step:
             made.add_edge(standing[-1], before, kind="back")
             made.graph["went_back"].append((len(standing) - 1, each.step))

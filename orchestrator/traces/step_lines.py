@@ -10,12 +10,13 @@ from rich.text import Text
 
 from orchestrator.engines.base import Drafting
 from orchestrator.memory.base import StoredRun
+from orchestrator.runtime.attempts import STANDS
 from orchestrator.runtime.calls import WRITING
 from orchestrator.runtime.colours import VERDICTS, engine_colours
 from orchestrator.runtime.paper import folded
-from orchestrator.runtime.rows import STANDS, letters, number
+from orchestrator.runtime.rows import letters, number
 from orchestrator.traces.step import step_of
-from orchestrator.visible import visible
+from orchestrator.visible import counted, visible
 
 __all__ = ["step_text"]
 
@@ -116,7 +117,7 @@ def _call(each: Mapping[str, Any]) -> Iterator[str]:
     yield _ending(each)
     if each["drafts"] is not None:
         drafting = Drafting(each["drafts"], each["drafted"] or 0, each["accepted"] or 0)
-        yield f"{each['drafts']} draft{'' if each['drafts'] == 1 else 's'} verified: {drafting}"
+        yield f"{counted(each['drafts'], 'draft')} verified: {drafting}"
     if each["error"]:
         yield f"error: {_line(each['error'])}"
     if each["text"] and each["purpose"] not in WRITING:
@@ -150,8 +151,7 @@ def _counterfactual(each: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cost(each: Mapping[str, Any]) -> str:
-    tokens = each["output_tokens"]
-    return f"{tokens} token{'' if tokens == 1 else 's'}  {1000 * each['seconds']:.0f} ms"
+    return f"{counted(each['output_tokens'], 'token')}  {1000 * each['seconds']:.0f} ms"
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
