@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 
-from orchestrator.cli.streams import note
+from orchestrator.cli.streams import can_ask, note
 from orchestrator.runtime.run import Approval
 from orchestrator.visible import visible
 
@@ -31,7 +31,7 @@ class Person:
         """Return one if somebody can read on stderr and type on stdin."""
         if sys.platform == "win32":  # its terminals cannot be waited for beside other work
             return None
-        return cls(aside) if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() else None
+        return cls(aside) if can_ask() else None
 
     async def __call__(self, approval: Approval) -> bool:
         """Return whether the person lets the tool be called; the end of input is no."""

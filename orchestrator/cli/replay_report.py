@@ -8,6 +8,11 @@ from math import isfinite
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import UserError
+from orchestrator.runtime.tasks import is_correct
+from orchestrator.traces.prices import costs_of
+from orchestrator.visible import first_words
+
 if TYPE_CHECKING:
     from orchestrator.memory.base import StoredRun
     from orchestrator.traces.many import Together
@@ -23,8 +28,6 @@ _STEPS = 8
 
 def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     """Yield what there is to say about the replay of one run."""
-    from orchestrator.visible import first_words
-
     yield f"run      {made.run}, decided by {first_words(made.then, _WORDS)}"
     yield f"now      {first_words(made.policy, _WORDS)}"
     yield f"alike    {len(made.alike)} decisions"
@@ -47,8 +50,6 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
 
 
 def _grade(stored: StoredRun, made: Replayed) -> str:
-    from orchestrator.runtime.tasks import is_correct
-
     gold = loads(stored.run.task)["answer"]
     return "" if gold is None else ", right" if is_correct(made.answer, gold) else ", wrong"
 
@@ -67,8 +68,6 @@ def _path(made: Replayed) -> Iterator[str]:
 
 
 def _parted(word: str, parted: Parted) -> Iterator[str]:
-    from orchestrator.visible import first_words
-
     if not parted.now:
         yield f"{word:<8} step {parted.step}: {parted.then} then; now it cannot be told"
         for line in wrap(first_words(parted.reason, 4 * _WORDS), _WORDS):
@@ -86,14 +85,10 @@ def _parted(word: str, parted: Parted) -> Iterator[str]:
 
 
 def _turn(parted: Parted) -> str:
-    from orchestrator.visible import first_words
-
     return first_words(f"{parted.then} -> {parted.now}", 40)
 
 
 def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:
-    from orchestrator.visible import first_words
-
     rows = _rows(stored, made)
     has_cost = any(row["cost"] for row in rows)
     head = f"{'engine':<8} {'purpose':<11} {'fate':<11} {'calls':>6} {'prompt':>8} {'output':>8}"
@@ -106,8 +101,6 @@ def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:
 
 def _rows(stored: StoredRun, made: Replayed) -> list[dict[str, Any]]:
     """Return the account with costs, None where the run's ledger does not tell its prices."""
-    from orchestrator.traces.prices import costs_of
-
     cost = costs_of(loads(stored.outcome.ledger) if stored.outcome else [])
     costs = [cost(engine, entry) for engine, _, _, entry in made.ledger]
     return [{**row, "cost": each} for row, each in zip(made.ledger.without_seconds(), costs, strict=True)]
@@ -165,8 +158,6 @@ def summary(all_of: Together) -> Iterator[str]:
 
 def values_of(written: str, number: int) -> tuple[str, list[float]]:
     """Return the option and the values of `OPTION=LOW..HIGH`, both ends included. Raises UserError for what is none."""
-    from orchestrator.errors import UserError
-
     option, _, span = written.partition("=")
     try:
         low, high = map(float, span.split(".."))

@@ -19,6 +19,7 @@ from orchestrator.visible import counted, visible
 __all__ = [
     "Unwritable",
     "abandon",
+    "can_ask",
     "counted",
     "fail",
     "note",
@@ -93,6 +94,11 @@ def say(text: str) -> None:
 def width() -> int:
     """Return the columns that a line of a list may have: the terminal's, or 80 where there is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NARROW
+
+
+def can_ask() -> bool:
+    """Return whether somebody can read on stderr and type on stdin."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def to_json(value: Any) -> str:

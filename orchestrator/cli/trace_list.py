@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["list_runs"]
 
-_STYLES = {"completed": "green", "running": "cyan", "failed": "red"}
 _ORDERS = ("started", "cost", "seconds", "tokens")
 
 
@@ -78,9 +77,10 @@ def _show(runs: list[RunSummary]) -> None:
     from rich.text import Text
 
     from orchestrator.cli.streams import printing
+    from orchestrator.runtime.colours import STATUS
 
     console = Console(highlight=False, soft_wrap=True)
     with printing():
         for run in runs:
             begin, status, rest = columns.cells(run)
-            console.print(Text.assemble(begin, (status, _STYLES.get(run.status, "yellow")), rest))
+            console.print(Text.assemble(begin, (status, STATUS.get(run.status, "red")), rest))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.durations import in_seconds
 from orchestrator.cli.source import config_flag, db_flag
+from orchestrator.cli.trace_which import STATUSES
 
 if TYPE_CHECKING:
     from orchestrator.memory.pruning_plan import Plan
 
 __all__ = ["prune_runs"]
 
-_STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "interrupted")
 _WAIT_S = 60.0
 
 
@@ -25,7 +24,7 @@ _WAIT_S = 60.0
     "--older-than", metavar="AGE", callback=in_seconds, help="Runs that began longer ago, such as 30d or 12h."
 )
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="All but the newest N of what is chosen.")
-@click.option("--status", type=click.Choice(_STATUSES), help="Runs that ended, or stand, like this.")
+@click.option("--status", type=click.Choice(STATUSES), help="Runs that ended, or stand, like this.")
 @click.option("--batch", help="Runs of this batch.")
 @click.option("--with-forks", is_flag=True, help="And the forks of what is chosen.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -112,11 +111,6 @@ def _plain(planned: Plan) -> dict[str, Any]:
 
 def _is_agreed(planned: Plan) -> bool:
     """Ask the person at the terminal; where there is none, nobody agrees."""
-    from orchestrator.cli.streams import counted
+    from orchestrator.cli.streams import can_ask, counted
 
-    return is_terminal() and click.confirm(f"Take {counted(len(planned.keys), 'run')} away for good?", err=True)
-
-
-def is_terminal() -> bool:
-    """Return whether somebody can read on stderr and type on stdin."""
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    return can_ask() and click.confirm(f"Take {counted(len(planned.keys), 'run')} away for good?", err=True)

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
     from orchestrator.memory.which import Span, Which
 
-__all__ = ["which_flags", "which_of"]
+__all__ = ["STATUSES", "which_flags", "which_of"]
 
-_STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
+STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "interrupted")
+"""How runs that nobody executes ended, or stand."""
 
 _FLAGS = (
-    click.option("--status", type=click.Choice(_STATUSES), help="Only runs that ended, or stand, like this."),
+    click.option(
+        "--status", type=click.Choice([*STATUSES, "running"]), help="Only runs that ended, or stand, like this."
+    ),
     click.option("--policy", metavar="NAME", help="Only runs that this router routed."),
     click.option("--engine", metavar="NAME", help="Only runs that had this engine, by its name or what it serves."),
     click.option("--batch", metavar="NAME", help="Only runs of batches whose names begin like this."),

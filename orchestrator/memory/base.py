@@ -215,6 +215,11 @@ class StoredRun(NamedTuple):
     events: Sequence[EventRow]
     outcome: OutcomeRow | None
 
+    @property
+    def status(self) -> str:
+        """How it ended: a `Status`, or `unfinished` where it has no outcome: it is executed, or was interrupted."""
+        return self.outcome.status if self.outcome else "unfinished"
+
     def kept(self) -> list[StepRow]:
         """Return the steps that stand, in order."""
         standing: list[StepRow] = []

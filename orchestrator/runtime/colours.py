@@ -14,7 +14,14 @@ __all__ = ["ENGINES", "STATUS", "VERDICTS", "engine_colours"]
 
 ENGINES = ("#0087ff", "#d75f00", "#af5fd7", "#008787", "#d7005f", "#878700")
 """Of the cheapest engine first; with more engines than colours they begin again. All are of the 256 of terminals."""
-STATUS = {"completed": "green", "degraded": "yellow", "no_answer": "yellow", "budget": "yellow"}
+STATUS = {
+    "completed": "green",
+    "running": "cyan",
+    "degraded": "yellow",
+    "no_answer": "yellow",
+    "budget": "yellow",
+    "interrupted": "yellow",
+}
 """Of runs; every other status is red."""
 VERDICTS = {"kept": "green", "inherited": "green", "failed": "red", "rejected": "yellow", "rolled back": "yellow"}
 """The others have none."""

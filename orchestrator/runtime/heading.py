@@ -33,12 +33,11 @@ def heading(stored: StoredRun, width: int) -> Iterator[Text]:
 
 def title(stored: StoredRun) -> Text:
     """Return the first line: which run, how it ended, how many steps stand and how long it took."""
-    outcome = stored.outcome
-    status = outcome.status if outcome else "unfinished"
-    line = Text.assemble(("run ", "bold"), (stored.run.id, "bold"), "  ", (status, STATUS.get(status, "red")))
+    style = STATUS.get(stored.status, "red")
+    line = Text.assemble(("run ", "bold"), (stored.run.id, "bold"), "  ", (stored.status, style))
     line.append(f"  {counted(len(stored.kept()), 'step')}")
-    if outcome:
-        line.append(f"  {outcome.seconds:.1f} s")
+    if stored.outcome:
+        line.append(f"  {stored.outcome.seconds:.1f} s")
     return line
 
 

@@ -81,7 +81,7 @@ def diff_of(
         decisions,
         tuple(_spending(ours, theirs)),
         (_answer(ours), _answer(theirs)),
-        (_status(ours), _status(theirs)),
+        (ours.status, theirs.status),
     )
 
 
@@ -118,7 +118,3 @@ def _sums(run: StoredRun) -> dict[tuple[str, str], dict[str, Any]]:
 
 def _answer(run: StoredRun) -> str | None:
     return run.outcome.answer if run.outcome else None
-
-
-def _status(run: StoredRun) -> str:
-    return run.outcome.status if run.outcome else "unfinished"

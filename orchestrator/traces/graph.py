@@ -42,7 +42,7 @@ def graph_of(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> DiGraph:
     outcome = stored.outcome
     made = networkx.DiGraph(
         run=stored.run.id,
-        status=outcome.status if outcome else "unfinished",
+        status=stored.status,
         answer=outcome.answer if outcome else None,
         went_back=[],
     )

@@ -67,7 +67,7 @@ class Run(Trace):
     @property
     def status(self) -> str:
         """A `Status`, or `unfinished` where it never ended: it was running when it was read, or was interrupted."""
-        return self._told.outcome.status if self._told.outcome else "unfinished"
+        return self.stored.status
 
     @property
     def reason(self) -> str:

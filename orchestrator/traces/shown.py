@@ -45,7 +45,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
     outcome = stored.outcome
     told: dict[str, Any] = {
         "id": stored.run.id,
-        "status": outcome.status if outcome else "unfinished",
+        "status": stored.status,
         "steps": len(stored.kept()),
         "seconds": outcome.seconds if outcome else None,
         "answer": outcome.answer if outcome else None,

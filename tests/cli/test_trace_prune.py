@@ -51,7 +51,7 @@ def test_with_yes_they_go_and_whoever_misses_them_is_told(orchestrator: Call, ra
 def test_at_a_terminal_it_asks(
     orchestrator: Call, ran: list[str], monkeypatch: pytest.MonkeyPatch, typed: str, left: int
 ) -> None:
-    monkeypatch.setattr("orchestrator.cli.trace_prune.is_terminal", lambda: True)
+    monkeypatch.setattr("orchestrator.cli.streams.can_ask", lambda: True)
     result = CliRunner().invoke(app, ["trace", "prune", ran[0]], input=typed, prog_name="orchestrator")
     assert "Take 1 run away for good? [y/N]" in result.stderr
     assert (result.exit_code == 0) == (left == 2)
