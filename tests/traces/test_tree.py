@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator.traces.html import html
 from replayable import draw, made, ran, script
 
 from orchestrator.engines.base import Request
@@ -28,6 +27,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.timeline import candidates
 from orchestrator.tools import tool
+from orchestrator.traces.html_page import html
 from orchestrator.traces.record import recorded
 from orchestrator.traces.replay import replayed
 from orchestrator.traces.tree import followed
