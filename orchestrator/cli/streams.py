@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.errors import UserError
+from orchestrator.runtime.width import width_of
 from orchestrator.visible import counted, visible
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "width",
     "writing",
 ]
-
-_NARROW = 80
 
 
 class Unwritable(UserError):
@@ -92,8 +90,8 @@ def say(text: str) -> None:
 
 
 def width() -> int:
-    """Return the columns that a line of a list may have: the terminal's, or 80 where there is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NARROW
+    """Return the columns that a line of a list may have: those of a timeline."""
+    return width_of()
 
 
 def can_ask() -> bool:

@@ -1,32 +1,20 @@
-"""What a timeline is printed on: how wide it is, whether it takes colour, and which letters it has."""
+"""What a timeline is printed on: whether it takes colour, which letters it has, and how long its lines are."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable
-from os import environ
 from typing import IO
 
 from rich.cells import cell_len
 from rich.text import Text
 
+from orchestrator.runtime.width import width_of
+
 __all__ = ["MIN_WIDTH", "folded", "laid_out", "width_of", "write"]
 
 MIN_WIDTH = 60
 """Columns that a timeline is made for, at least."""
-
-_USUAL = 80
-
-
-def width_of(file: IO[str] | None = None) -> int:
-    """Return the columns of a line: COLUMNS if it is set, else the terminal's, or 80 where there is none or it does not
-    know; `file` is standard output unless it is given."""
-    file = file or sys.stdout
-    if file.isatty():
-        return shutil.get_terminal_size((_USUAL, 24)).columns
-    told = environ.get("COLUMNS", "")
-    return int(told) if told.isdecimal() and int(told) else _USUAL
 
 
 def write(text: Text, file: IO[str] | None = None, *, width: int) -> None:

@@ -185,7 +185,7 @@ class Run(Trace):
         Without `router` its own decides again, with other `options`, such as `threshold=5`. Raises UserError where that
         cannot be made again, and for options that the router has not.
         """
-        return followed(self.journal, self.stored, router_for(self.stored, router, options))
+        return followed(self.journal, self.stored, _router_for(self.stored, router, options))
 
     def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
         """Return how many of its decisions flip at each value of an option of its router, each decision by itself."""
@@ -212,7 +212,7 @@ def of(result: RunResult) -> Run:
     return Run(result.trace.journal, result.trace.stored)
 
 
-def router_for(stored: StoredRun, router: Any, options: Mapping[str, Any]) -> Any:
+def _router_for(stored: StoredRun, router: Any, options: Mapping[str, Any]) -> Any:
     """Return the router that decides a stored run again: its own, one by its name, or the one that is given.
 
     Raises UserError for options of a router that has been made already.

@@ -57,6 +57,14 @@ def test_questions_of_learners_are_left_out_and_counted_unless_asked_for(orchest
     assert done.stderr == "4 of 5 runs: -n lists more\n"
 
 
+def test_a_line_in_a_pipe_is_as_wide_as_columns_says(
+    orchestrator: Call, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for told, width in (("", 80), ("no number", 80), ("100", 100)):
+        monkeypatch.setenv("COLUMNS", told)
+        assert {len(line) for line in orchestrator("trace", "list").stdout.splitlines()[1:]} == {width}
+
+
 def test_a_column_of_costs_is_there_where_any_run_has_one(orchestrator: Call, listed: Path) -> None:
     head, *lines = orchestrator("trace", "list").stdout.splitlines()
     assert head.split() == ["run", "started", "status", "steps", "large", "s", "cost", "asked"]
