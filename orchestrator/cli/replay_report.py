@@ -8,6 +8,7 @@ from math import isfinite
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.spans import span
 from orchestrator.errors import UserError
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.prices import costs_of
@@ -158,9 +159,9 @@ def summary(all_of: Together) -> Iterator[str]:
 
 def values_of(written: str, number: int) -> tuple[str, list[float]]:
     """Return the option and the values of `OPTION=LOW..HIGH`, both ends included. Raises UserError for what is none."""
-    option, _, span = written.partition("=")
+    option, _, ends = written.partition("=")
     try:
-        low, high = map(float, span.split(".."))
+        low, high = span(ends)
     except ValueError:
         low = high = float("nan")
     if not option.strip() or not (isfinite(low) and isfinite(high) and low < high):

@@ -96,18 +96,13 @@ def _epoch(when: datetime) -> float:
 
 
 def _span(flag: str, written: str | None) -> Span | None:
-    from math import inf
-
+    from orchestrator.cli.spans import span
     from orchestrator.errors import UserError
     from orchestrator.memory.which import Span
 
-    if written is None:
-        return None
-    low, dots, high = written.partition("..")
     try:
-        span = Span(float(low) if low.strip() else -inf, float(high) if high.strip() else inf)
+        return None if written is None else Span(*span(written))
     except ValueError:
-        span = Span(inf, -inf)
-    if not dots or written.strip() == ".." or not span.low <= span.high:
-        raise UserError(f"{flag} {written!r}: write it as 0.5..2, the lower end first; 0.5.. and ..2 have one end")
-    return span
+        raise UserError(
+            f"{flag} {written!r}: write it as 0.5..2, the lower end first; 0.5.. and ..2 have one end"
+        ) from None
