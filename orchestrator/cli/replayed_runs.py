@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from json import loads
 from typing import TYPE_CHECKING, Any
-
-from orchestrator import policies
-from orchestrator.cli.source import named_of
-from orchestrator.cli.streams import counted, note
-from orchestrator.errors import UnknownName, UserError
-from orchestrator.memory.base import LEARNS
-from orchestrator.traces.policy import router_of
 
 if TYPE_CHECKING:
     from orchestrator.memory.base import StoredRun
@@ -22,10 +14,13 @@ __all__ = ["note_refused", "options_of", "routable", "router", "routers", "runs_
 
 def runs_of(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
     """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
+    from orchestrator.errors import UnknownName
+    from orchestrator.memory.base import LEARNS
+
     if given["is_all"]:
-        if not (number := journal.number_of_runs()):
+        if not journal.counts()["runs"]:
             raise UnknownName("the journal holds no run yet: run something first")
-        for line in reversed(journal.runs(limit=number, without=(LEARNS,))):
+        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
             yield journal.at(line.key)
     elif given["batch"] is not None:
         batches = journal.batches(given["batch"])
@@ -46,6 +41,10 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """Return the router for a run, with `options` besides its own. Raises UserError where it cannot be made."""
+    from orchestrator import policies
+    from orchestrator.cli.source import named_of
+    from orchestrator.traces.policy import router_of
+
     if given["router"] is None:
         return router_of(stored, **options)
     name, own = named_of(given["router"], "--router")
@@ -54,6 +53,8 @@ def router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, An
 
 def routers(given: Mapping[str, Any]) -> Callable[[StoredRun], Any]:
     """Return what gives a run its router, made once for all runs that were routed alike."""
+    from json import loads
+
     made: dict[str, Any] = {}
 
     def made_for(stored: StoredRun) -> Any:
@@ -74,6 +75,10 @@ def routable(
 ) -> Iterator[StoredRun]:
     """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
     how many were routed alike."""
+    from json import loads
+
+    from orchestrator.errors import UserError
+
     known: dict[str, str] = {}
     for stored in runs:
         named = str(loads(stored.run.settings).get("router"))
@@ -93,5 +98,7 @@ def routable(
 
 def note_refused(refused: Mapping[str, int]) -> None:
     """Say on stderr what was left out, a line for each reason."""
+    from orchestrator.cli.streams import counted, note
+
     for why, number in refused.items():
         note(f"left out: {why}" + (f", and {counted(number - 1, 'run')} like it" if number > 1 else ""))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["prune_runs"]
 
+_STATUSES = tuple(each for each in STATUSES if each != "running")  # those stay
 _WAIT_S = 60.0
 
 
@@ -24,7 +25,7 @@ _WAIT_S = 60.0
     "--older-than", metavar="AGE", callback=in_seconds, help="Runs that began longer ago, such as 30d or 12h."
 )
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="All but the newest N of what is chosen.")
-@click.option("--status", type=click.Choice(STATUSES), help="Runs that ended, or stand, like this.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Runs that ended, or stand, like this.")
 @click.option("--batch", help="Runs of this batch.")
 @click.option("--with-forks", is_flag=True, help="And the forks of what is chosen.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["STATUSES", "which_flags", "which_of"]
 
-STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "interrupted")
-"""How runs that nobody executes ended, or stand."""
+STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
+"""How runs ended, or stand."""
 
 _FLAGS = (
-    click.option(
-        "--status", type=click.Choice([*STATUSES, "running"]), help="Only runs that ended, or stand, like this."
-    ),
+    click.option("--status", type=click.Choice(STATUSES), help="Only runs that ended, or stand, like this."),
     click.option("--policy", metavar="NAME", help="Only runs that this router routed."),
     click.option("--engine", metavar="NAME", help="Only runs that had this engine, by its name or what it serves."),
     click.option("--batch", metavar="NAME", help="Only runs of batches whose names begin like this."),

@@ -13,7 +13,6 @@ from orchestrator.memory.rows import TEXT_COLUMNS
 from orchestrator.memory.store import Store
 from orchestrator.memory.totals import TOTALS
 from orchestrator.memory.unused_texts import WANTED
-from orchestrator.visible import counted
 
 __all__ = ["Finding", "check"]
 
@@ -91,7 +90,7 @@ def _links(connection: sqlite3.Connection) -> Iterator[Finding]:
     for table, _, missing, _ in connection.execute("PRAGMA main.foreign_key_check"):
         broken[table, missing] = broken.get((table, missing), 0) + 1
     for (table, missing), number in broken.items():
-        yield Finding("bad", "links", f"{counted(number, 'row')} of {table} without their row of {missing}: {_RESTORE}")
+        yield Finding("bad", "links", f"{_many(number, 'row')} of {table} without their row of {missing}: {_RESTORE}")
 
 
 def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -99,7 +98,7 @@ def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
         select = f"SELECT count(*) FROM {table} WHERE {column} NOT NULL AND {column} NOT IN (SELECT id FROM texts)"
         (number,) = connection.execute(select).fetchone()
         if number:
-            yield Finding("bad", "texts", f"{counted(number, 'row')} of {table} without their {column}: {_RESTORE}")
+            yield Finding("bad", "texts", f"{_many(number, 'row')} of {table} without their {column}: {_RESTORE}")
 
 
 def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -107,9 +106,7 @@ def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:
         return
     (number,) = connection.execute(_DIFFER).fetchone()
     if number:
-        yield Finding(
-            "bad", "totals", f"those of {counted(number, 'run')} differ from the ledgers: believe `trace show`"
-        )
+        yield Finding("bad", "totals", f"those of {_many(number, 'run')} differ from the ledgers: believe `trace show`")
 
 
 def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -117,7 +114,7 @@ def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
     for run, pid in stale[:_MOST]:
         yield Finding("note", "claims", f"process {pid} died over run {run}: `run --resume` goes on with it")
     if len(stale) > _MOST:
-        yield Finding("note", "claims", f"and others over {counted(len(stale) - _MOST, 'more run')}")
+        yield Finding("note", "claims", f"and others over {_many(len(stale) - _MOST, 'more run')}")
 
 
 def _pruning(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -133,3 +130,7 @@ def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA main.user_version").fetchone()[0]
     return version
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

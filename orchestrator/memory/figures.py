@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED
 from orchestrator.memory.texts import Texts
-from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in, unversioned
+from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in
 
 __all__ = ["Decided", "Ended", "Figures", "Kept"]
 
@@ -88,7 +88,8 @@ class Figures:
 
     def policies(self) -> list[str]:
         """Return the names of the routers, without versions, in order."""
-        return sorted({unversioned(policy_in(self._text(settings))) for (settings,) in self._rows(_SETTINGS)})
+        found = {policy_in(self._text(settings)) for (settings,) in self._rows(_SETTINGS)}
+        return sorted({policy.rpartition(" ")[0] or policy for policy in found})
 
     def ended(self) -> Iterator[Ended]:
         """Yield the runs that have ended; memory holds one."""

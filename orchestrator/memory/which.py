@@ -15,7 +15,7 @@ from orchestrator.memory.owners import live_claims
 from orchestrator.memory.reading import find
 from orchestrator.memory.texts import Texts, decoded
 
-__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve", "unversioned"]
+__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
 
 FROM = """
 FROM runs r
@@ -117,11 +117,6 @@ def policy_in(settings: str) -> str:
     return str(router.get("policy", "") if isinstance(router, dict) else router)
 
 
-def unversioned(policy: str) -> str:
-    """Return the name alone of a policy, which is `name version`."""
-    return policy.rpartition(" ")[0] or policy
-
-
 _Condition = tuple[str, str, Any]
 """A parameter's name, what is asked of a row, and the parameter."""
 
@@ -137,7 +132,7 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        policies = {number: (unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
         yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
@@ -176,6 +171,10 @@ def _distinct(connection: sqlite3.Connection, column: str) -> list[tuple[int, st
     """Return number and text of everything that a column of `runs` holds."""
     found = connection.execute(f"SELECT id, text FROM texts WHERE id IN (SELECT DISTINCT {column} FROM runs)")
     return [(number, decoded(text)) for number, text in found]
+
+
+def _unversioned(policy: str) -> str:
+    return policy.rpartition(" ")[0] or policy
 
 
 def _engine_names(engines: str) -> tuple[str, ...]:
