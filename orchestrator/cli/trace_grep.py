@@ -66,12 +66,11 @@ def _print(found: Found) -> None:
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:
     from rich.text import Text
 
-    from orchestrator.runtime.attempts import STANDS
     from orchestrator.traces.searching import snippet
     from orchestrator.visible import first_words
 
     place = hit.what if hit.step is None else f"step {hit.step}"
-    stands = hit.verdict in (None, *STANDS)
+    stands = hit.verdict in (None, "kept", "inherited", "observed")
     verdict = (hit.verdict or "") if stands else f"x {hit.verdict}"
     yield Text(f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip(), "dim")
     indent = "       " if stands else "       | "
