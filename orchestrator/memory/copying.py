@@ -10,8 +10,9 @@ from glob import escape
 from pathlib import Path
 
 from orchestrator.errors import RunTaken, StoreError, UserError
-from orchestrator.memory.owners import Owner, is_alive, live_claims
+from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.pruning import Pruning
+from orchestrator.memory.running import live_claims
 from orchestrator.memory.store import Store, translated
 from orchestrator.memory.unused_texts import sweep
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Owner", "is_alive", "live_claims", "this_process"]
-
-_CLAIMS = "SELECT run, pid, started, host FROM claims"
+__all__ = ["Owner", "is_alive", "this_process"]
 
 
 class Owner(NamedTuple):
@@ -61,9 +58,3 @@ def is_alive(owner: Owner) -> bool:
     except PermissionError:
         pass  # it lives and belongs to someone else
     return not owner.started or _started(owner.pid) == owner.started
-
-
-def live_claims(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return the runs of a journal that are being executed, by number, with the id of the process."""
-    lives = cache(is_alive)  # runs that one process left have one owner
-    return {run: pid for run, pid, *rest in connection.execute(_CLAIMS) if lives(Owner(pid, *rest))}

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from orchestrator.errors import StoreLocked
 from orchestrator.memory.base import CallIntent, CallResult
-from orchestrator.memory.owners import live_claims
 from orchestrator.memory.pruning_plan import Plan, plan
 from orchestrator.memory.rows import LAYOUTS
+from orchestrator.memory.running import live_claims
 from orchestrator.memory.store import Store
 from orchestrator.memory.unused_texts import HELD_S, sweep
 from orchestrator.memory.words_file import discard_words

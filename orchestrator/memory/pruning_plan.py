@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from orchestrator.errors import UserError
 from orchestrator.memory.base import LEARNED, CallResult, EventRow, OutcomeRow, StepRow
-from orchestrator.memory.owners import live_claims
 from orchestrator.memory.reading import find
 from orchestrator.memory.rows import LAYOUTS
+from orchestrator.memory.running import live_claims
 from orchestrator.memory.store import Store
 from orchestrator.memory.texts import Texts, decoded
 

@@ -11,8 +11,8 @@ from math import inf
 from typing import Any, NamedTuple
 
 from orchestrator.errors import UnknownName
-from orchestrator.memory.owners import live_claims
 from orchestrator.memory.reading import find
+from orchestrator.memory.running import live_claims
 from orchestrator.memory.texts import Texts, decoded
 
 __all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
