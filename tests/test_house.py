@@ -120,6 +120,14 @@ def test_a_door_leads_to_its_room(door: str) -> None:
     assert target == ROOT / "orchestrator" / door
 
 
+def test_the_map_names_files_that_are_there() -> None:
+    rows = re.findall(r"^\| `(\w+)/` \| (.*) \|$", (ROOT / "AGENTS.md").read_text(), re.MULTILINE)
+    assert [room for room, _ in rows] == ["memory", "runtime", "traces", "cli"]
+    for room, said in rows:
+        for name in re.findall(r"`([\w*]+\.py)`", said):
+            assert [*(ROOT / "orchestrator" / room).glob(name)], f"AGENTS.md: {room} has no {name}"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_says_what_it_is_and_exports_what_exists(name: str) -> None:
     module = import_module(name)
