@@ -33,6 +33,8 @@ SEARCHES = {
     "a rare phrase of frequent words": '"baba ceba diba foba"',
     "a phrase with numbers": '"how much is 77"',
     "the beginning of words": "wuwu*",
+    "the beginning of one word in twenty": "ba*",
+    "two such beginnings": "ba* ce*",
 }
 
 

@@ -66,13 +66,15 @@ def _print(found: Found) -> None:
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:
     from rich.text import Text
 
+    from orchestrator.runtime.paper import folded
     from orchestrator.traces.searching import snippet
     from orchestrator.visible import first_words
 
     place = hit.what if hit.step is None else f"step {hit.step}"
     stands = hit.verdict in (None, "kept", "inherited", "observed")
     verdict = (hit.verdict or "") if stands else f"x {hit.verdict}"
-    yield Text(f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip(), "dim")
+    head = f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip()
+    yield from folded(Text(head, "dim"), columns)
     indent = "       " if stands else "       | "
     line = Text(indent)
     for piece, is_marked in snippet(hit, columns - len(indent) - 2):

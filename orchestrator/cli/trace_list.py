@@ -54,11 +54,11 @@ def _remarks(found: Listing) -> Iterator[str]:
     from orchestrator.cli.streams import counted
 
     if not found.matching:
-        yield "no run is like that" if not found.left_out else "no run is like that but questions of learners"
+        yield "no run is like that" if not found.left_out else "no run is like that but runs of learners"
     elif len(found.runs) < found.matching:
         yield f"{len(found.runs):,} of {found.matching:,} runs: -n lists more"
     if found.left_out:
-        yield f"{counted(found.left_out, 'question')} of learners left out: --all lists them"
+        yield f"{counted(found.left_out, 'run')} of learners left out: --all lists them"
     if found.pruned:
         yield found.pruned
 

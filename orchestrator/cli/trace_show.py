@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
+_SHOWN = 20
+
 
 @click.command("show", epilog="Example: orchestrator trace show last --only escalated")
 @click.argument("name", metavar="[RUN|last]", required=False)
 @click.option("--grep", metavar="WORDS", help='Search all runs, or RUN: words, "a phrase", begin*; all must occur.')
-@click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True, help="Of --grep: texts to show.")
+@click.option("-n", "number", type=click.IntRange(1), help="Of --grep: texts to show.  [default: 20]")
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="Everything about step N, the first one is 0.")
 @click.option(
     "--only",
@@ -35,7 +37,13 @@ __all__ = ["show"]
 @config_flag
 @db_flag
 def show(
-    name: str | None, grep: str | None, number: int, step: int | None, only: Only | None, as_json: bool, **given: Any
+    name: str | None,
+    grep: str | None,
+    number: int | None,
+    step: int | None,
+    only: Only | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Show one run: every step, who wrote it and why, what was discarded, and the ledger.
 
@@ -55,12 +63,14 @@ def show(
 
         if only or step is not None:
             raise UserError(f"--grep searches all steps: leave out {'--only' if only else '--step'}")
-        show_hits(name, grep, number, as_json=as_json, given=given)
+        show_hits(name, grep, number or _SHOWN, as_json=as_json, given=given)
         return
+    if number is not None:
+        raise UserError("-n is how much of a --grep to show: say what to search for, or leave it out")
     if only and (as_json or step is not None):
         raise UserError(f"--only {only} leaves out lines of a timeline: leave out {'--json' if as_json else '--step'}")
     with open_journal(given) as journal:
-        run = journal.run(name or "last")
+        run = journal.run("last" if name is None else name)
         forked_from = ancestors(journal, run)
     if as_json:
         from orchestrator.cli.streams import say_json

@@ -52,7 +52,7 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
         for line in lines(found[""]) if by is None else side_by_side(found):
             say(line)
     if left_out:
-        note(f"{counted(left_out, 'question')} of learners left out: --all counts them")
+        note(f"{counted(left_out, 'run')} of learners left out: --all counts them")
 
 
 def _now_and_then() -> Callable[[str], None]:

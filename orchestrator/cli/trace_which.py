@@ -32,7 +32,7 @@ _FLAGS = (
     click.option("--grep", metavar="WORDS", help='Only runs in which all of the words are: words, "a phrase", begin*.'),
     click.option("--forks-of", metavar="RUN", help="Only runs that were forked from this one."),
     click.option(
-        "--all", "is_all", is_flag=True, help="Questions of learners too: they are left out unless asked for."
+        "--all", "is_all", is_flag=True, help="Runs of learners too: their questions, and branches of `collect --tree`."
     ),
 )
 

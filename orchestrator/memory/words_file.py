@@ -23,7 +23,7 @@ _FORMAT = 1
 _WAIT_S = 60.0
 """How long to wait for another process that indexes: it lets go every few hundred runs."""
 _TABLES = (
-    "CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, tokenize = 'ascii')",
+    "CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, tokenize = 'ascii', prefix = '2')",
     "CREATE TABLE runs (run INTEGER PRIMARY KEY, seq, open, n, told, has_ended)",
     "CREATE TABLE about (generation, first, last)",
     f"PRAGMA application_id = {_APPLICATION_ID}",

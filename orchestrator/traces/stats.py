@@ -123,7 +123,7 @@ class Stats:
 
 
 def stats_of(journal: Journal, which: Which | None = None, tell: Callable[[str], None] | None = None) -> Stats:
-    """Return what the runs that are meant come to together; by default all but the questions of learners.
+    """Return what the runs that are meant come to together; by default all but those of learners.
 
     `tell` is told now and then what has been read. Raises UnknownName for a policy, an engine, a batch or a run that
     the journal has not.

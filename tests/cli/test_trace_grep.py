@@ -91,3 +91,18 @@ def test_what_looks_like_a_query_is_words(orchestrator: Call, ran: list[str], wo
     done = orchestrator("trace", "show", "--grep", words)
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith("nothing holds ")
+
+
+def test_lines_of_a_narrow_terminal_go_on_in_the_next_ones(
+    orchestrator: Call, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = orchestrator("trace", "show", "--grep", "compute").stdout
+    assert max(map(len, shown.splitlines())) <= 30
+    assert "rejected" in shown.replace("\n", "")
+
+
+def test_how_much_of_a_search_is_no_word_on_a_run(orchestrator: Call, ran: list[str]) -> None:
+    done = orchestrator("trace", "show", "-n", "5")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "error: -n is how much of a --grep to show: say what to search for, or leave it out\n"

@@ -13,11 +13,11 @@ from click.testing import Result
 
 from orchestrator.cli import stored, trace_list
 from orchestrator.cli.trace_which import which_of
-from orchestrator.config import FILE_NAME
-from orchestrator.errors import UserError
+from orchestrator.config import FILE_NAME, load
+from orchestrator.errors import BadConfig, UserError
 from orchestrator.memory.base import LEARNS, OutcomeRow, RunRow
 from orchestrator.memory.journal import Journal
-from orchestrator.memory.store import Store
+from orchestrator.memory.store import Store, default_db
 from orchestrator.memory.summaries import ORDERS
 from orchestrator.memory.which import Span
 
@@ -29,7 +29,7 @@ ENGINES = '{"small": {}, "large": {}}'
 
 @pytest.fixture
 def listed(home: Path) -> Path:
-    """Three runs of a user, the last one unfinished, and two questions of a learner; returns the file."""
+    """Three runs of a user, the last one unfinished, and two of a learner; returns the file."""
     home.mkdir(parents=True, exist_ok=True)
     path = home / "journal.db"
     with Store(path) as store:
@@ -48,10 +48,10 @@ def listed(home: Path) -> Path:
     return path
 
 
-def test_questions_of_learners_are_left_out_and_counted_unless_asked_for(orchestrator: Call, listed: Path) -> None:
+def test_runs_of_learners_are_left_out_and_counted_unless_asked_for(orchestrator: Call, listed: Path) -> None:
     done = orchestrator("trace", "list")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", *(f"{n:016}" for n in (3, 1, 0))]
-    assert done.stderr == "2 questions of learners left out: --all lists them\n"
+    assert done.stderr == "2 runs of learners left out: --all lists them\n"
     done = orchestrator("trace", "list", "--all", "-n", "4")
     assert len(done.stdout.splitlines()) == 5
     assert done.stderr == "4 of 5 runs: -n lists more\n"
@@ -87,7 +87,7 @@ def test_where_nothing_matches_there_is_one_line_and_no_error(orchestrator: Call
     assert (done.exit_code, done.stdout) == (0, "")
     done = orchestrator("trace", "list", "--batch", LEARNS)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr.splitlines()[0] == "no run is like that but questions of learners"
+    assert done.stderr.splitlines()[0] == "no run is like that but runs of learners"
 
 
 def test_json_tells_policy_tokens_and_cost(orchestrator: Call, listed: Path) -> None:
@@ -168,6 +168,43 @@ def test_no_time_is_refused(written: str) -> None:
 def test_what_is_said_twice_is_said_alike() -> None:
     assert stored._CONFIG == FILE_NAME
     assert tuple(ORDERS) == trace_list._ORDERS
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "[run]", '[run]\ndb = "a.db"', '[run]\ndb = "${JOURNAL}"', '[run]\ndb = "~/a.db"'],
+)
+def test_the_journal_is_the_one_that_the_whole_configuration_names(
+    here: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("JOURNAL", "b.db")
+    (here / "folder").mkdir()
+    for file in (here / FILE_NAME, here / "folder" / FILE_NAME):
+        file.write_text(written)
+    for config in (None, here / "folder" / FILE_NAME):
+        assert Path(stored.journal_path({"db": None, "config": config})) == Path(load(config).run.db or default_db())
+
+
+@pytest.mark.parametrize(
+    "written", ["[run", "run = 3", "[run]\ndb = 3", '[run]\ndb = ""', "schema_version = 9", "#" * (1 << 20) + "#"]
+)
+def test_a_configuration_that_names_no_journal_says_what_is_wrong(here: Path, written: str) -> None:
+    (here / FILE_NAME).write_text(written)
+    with pytest.raises(BadConfig, match=FILE_NAME):
+        stored.journal_path({"db": None, "config": None})
+
+
+def test_what_runs_need_of_a_configuration_is_not_needed_to_list_them(listed: Path) -> None:
+    import subprocess
+    import sys
+
+    (Path() / FILE_NAME).write_text(f'[engines.small]\napi_key = "${{NOT_SET}}"\n[run]\ndb = "{listed}"\n')
+    program = (
+        "import sys, orchestrator.cli as cli\ntry: cli.main()\nfinally: print('orchestrator.config' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "trace", "list"], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "2 runs of learners left out: --all lists them\n"
+    assert len(done.stdout.splitlines()) == 5 and done.stdout.endswith("False\n")
 
 
 def test_statuses_are_coloured_in_a_terminal_that_has_colours(listed: Path) -> None:

@@ -218,3 +218,11 @@ def test_what_knows_no_letters_but_ascii_is_told_everything_in_ascii(orchestrato
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii() and b"\\xe9\\xe9" in done.stdout and b"..." in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_an_empty_name_is_not_the_newest_run(orchestrator: Call, pipeline: str) -> None:
+    for _ in range(2):
+        orchestrator("run", "What is 6*7?", "--pipeline", pipeline, "--quiet")
+    done = orchestrator("trace", "show", "")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: '' is the beginning of several runs: ")

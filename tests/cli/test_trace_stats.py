@@ -67,7 +67,7 @@ def test_filters_are_those_of_the_list(orchestrator: Call, ran: list[str]) -> No
     assert done.exit_code == 2 and "there are random, specreason" in done.stderr
 
 
-def test_questions_of_learners_are_left_out_and_counted_unless_asked_for(
+def test_runs_of_learners_are_left_out_and_counted_unless_asked_for(
     orchestrator: Call, ran: list[str], home: Path
 ) -> None:
     with Store(home / "journal.db") as store:
@@ -76,6 +76,6 @@ def test_questions_of_learners_are_left_out_and_counted_unless_asked_for(
         journal.open_run(stored._replace(id="asked", batch=f"{LEARNS}x"))
     done = orchestrator("trace", "stats", "--json")
     assert json.loads(done.stdout)["runs"] == 2
-    assert done.stderr == "1 question of learners left out: --all counts them\n"
+    assert done.stderr == "1 run of learners left out: --all counts them\n"
     done = orchestrator("trace", "stats", "--json", "--all")
     assert (json.loads(done.stdout)["runs"], done.stderr) == (3, "")
