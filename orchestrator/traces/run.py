@@ -39,7 +39,7 @@ _WORDS = 40
 class Run(Trace):
     """One run as it was when it was read; a notebook shows its timeline.
 
-    Texts are what they were, secrets included: `record` and `frame` are to give away. Its parents, and so a fork's
+    Texts are what they were, secrets included: `record`, `frame` and `html` are to give away. Its parents, and so a fork's
     first steps, are read when they are asked for: the journal must be open then.
     """
 
@@ -162,7 +162,7 @@ class Run(Trace):
     def html(self, path: str | PathLike[str] | None = None, *, beside: Run | None = None) -> str:
         """Return the page of `orchestrator trace html`, beside another run's if that is given; write it to a new file.
 
-        Raises UserError if there is a file at `path`.
+        It is without secrets. Raises UserError if there is a file at `path`.
         """
         page = page_of(*((each.stored, each.forked_from) for each in (self, beside) if each is not None))
         if path is not None:
