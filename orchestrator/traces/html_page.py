@@ -4,7 +4,8 @@ No text of a run can become part of the page. It travels as JSON in which `<`, `
 holds a `</script>` or a `<!--`; the script puts it into text nodes only; and the page's own policy lets the browser run
 this script and this style, by their hashes, and fetch nothing.
 
-A page is sent around, so it is drawn from what an export would have of the run: secrets are `[redacted]`, see redact.py.
+A page is sent around, so it is drawn from what an export would have of the run: secrets are `[redacted]`, see
+redact.py.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ _WORDS = 40
 class Run(Trace):
     """One run as it was when it was read; a notebook shows its timeline.
 
-    Texts are what they were, secrets included: `record`, `frame` and `html` are to give away. Its parents, and so a fork's
-    first steps, are read when they are asked for: the journal must be open then.
+    Texts are what they were, secrets included: `record`, `frame` and `html` are to give away. Its parents, and so a
+    fork's first steps, are read when they are asked for: the journal must be open then.
     """
 
     def __init__(self, journal: Journal, stored: StoredRun) -> None:

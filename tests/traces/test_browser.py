@@ -166,6 +166,25 @@ def test_it_is_dark_where_the_reader_wants_it_dark_and_prints_without_its_tools(
     browser.ask("Emulation.setEmulatedMedia", media="", features=[])
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_telephone_shows_it_without_scrolling_sideways_and_nothing_over_anything(
+    browser: Chromium, page: Callable[..., str], runs: int
+) -> None:
+    browser.ask("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
+    browser.open(page(*[(hasty, careful)] * runs))
+    browser.read("document.querySelector('.tools button').click()")
+    assert browser.read("document.documentElement.scrollWidth") == 400
+    over = browser.read(
+        """[...document.querySelectorAll('summary')].flatMap(head => {
+            const boxes = [...head.children].map(each => each.getBoundingClientRect()).filter(each => each.width);
+            return boxes.filter((a, n) => boxes.slice(n + 1).some(b =>
+                a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+        }).length"""
+    )
+    assert over == 0
+    browser.ask("Emulation.clearDeviceMetricsOverride")
+
+
 def longer(run: StoredRun, times: int) -> StoredRun:
     """Return a run as if it had gone on like that: its steps come again and again."""
     steps, calls = len(run.kept()), len(run.calls)

@@ -162,6 +162,7 @@ function head(run) {
     make("dl", { class: "tiles" }, tiles.filter(Boolean).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
     map(run),
     facts(run.fields.filter(([name]) => RECALLED.has(name) || (run.status !== "completed" && ENDED.has(name)))),
+    run.handbook && make("details", { open: true }, make("summary", { class: "soft" }, "what the handbook had for it"), facts(run.handbook)),
     make("details", {}, make("summary", { class: "soft" }, "how it was run"),
       facts(run.fields.filter(([name]) => name !== "asked" && name !== "answer" && !RECALLED.has(name))),
       make("h3", {}, "Settings"), make("pre", { class: "text" }, JSON.stringify(run.settings ?? {}, null, 2))));
