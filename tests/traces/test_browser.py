@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,3 +237,16 @@ def test_a_thousand_steps_are_small_quick_and_smooth(browser: Chromium, tmp_path
     )
     assert (browser.busy_s() - opened) / 40 <= 1 / 20
     assert browser.trouble == []
+
+
+def test_the_benchmark_holds_both_figures_against_their_bars() -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "page.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(benchmark), "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["size"]["is_met"] and rows["until it is ready, wall"]["bar"] == 1
