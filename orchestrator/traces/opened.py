@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import config
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import LEARNS
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import DEFAULT_NAME, Store
-from orchestrator.memory.summaries import Listing
+from orchestrator.memory.summaries import ORDERS, Listing
 from orchestrator.memory.which import Which
 from orchestrator.runtime.displayed import Displayed
 from orchestrator.traces.at_a_glance import Columns
@@ -80,9 +80,11 @@ class Traces(Displayed):
     def runs(self, which: Which | None = None, limit: int = _NEWEST, by: str = "started") -> Listing:
         """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
 
-        By default all but the questions of learners are meant. Raises UnknownName for a policy, an engine, a batch or a
-        run that there is not.
+        `by` is `started`, `cost`, `seconds` or `tokens`. By default all but the questions of learners are meant. Raises
+        UnknownName for another `by`, and for a policy, an engine, a batch or a run that there is not.
         """
+        if by not in ORDERS:
+            raise UnknownName(f"runs go by one of {', '.join(ORDERS)}, not by {by!r:.40}")
         return self._journal.listed(which or _USERS, limit, by)
 
     def stats(self, which: Which | None = None) -> Stats:

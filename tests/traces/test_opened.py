@@ -113,6 +113,12 @@ def test_runs_come_newest_first_and_a_writer_does_not_wait_for_them(tmp_path: Pa
             assert found + [run.id for run in looking] == ids[::-1]  # what came since is no part of it
 
 
+def test_runs_go_by_what_they_can_go_by(traces: Traces) -> None:
+    assert [run.id for run in traces.runs(by="tokens").runs] != []
+    with pytest.raises(UnknownName, match="one of started, cost, seconds, tokens, not by 'size'"):
+        traces.runs(by="size")
+
+
 def test_what_is_closed_says_so_and_what_was_read_stays(db: Path) -> None:
     opened = orc.traces.open(db)
     run, fork = opened["one"], next(run for run in opened if run.stored.run.parent)
