@@ -175,7 +175,8 @@ class Run(Trace):
 
     def diff(self, other: Trace | str) -> Diff:
         """Return where it parts from another run, given as such or by its name, and what each cost."""
-        return diff_of(self.stored, self.journal.run(other) if isinstance(other, str) else other.stored)
+        theirs = Run(self.journal, self.journal.run(other)) if isinstance(other, str) else other
+        return diff_of(self.stored, theirs.stored, self.forked_from, theirs.forked_from)
 
     def replay(self, router: Any = None, **options: Any) -> Replayed:
         """Return what a router, or one by its name with `options`, would have decided; no engine is asked.

@@ -245,6 +245,15 @@ def test_what_is_made_of_a_run_is_what_the_functions_make_of_it(traces: Traces, 
     assert list(one.frame("steps")["step"]) == [each.step for each in one.steps]
 
 
+def test_a_fork_differs_from_its_parent_as_the_command_line_says(traces: Traces) -> None:
+    """What was decided about the steps that it began with lies in its parent."""
+    fork, parent = next(run for run in traces if run.parent), traces["one"]
+    found = fork.diff(parent)
+    assert found == orc.traces.diff_of(fork.stored, parent.stored, fork.forked_from, parent.forked_from)
+    assert found != orc.traces.diff_of(fork.stored, parent.stored)
+    assert traces.diff(fork.id, "one") == found
+
+
 def test_a_run_is_decided_again_by_its_own_router_another_one_or_one_by_its_name() -> None:
     with judged("7", db=":memory:") as made:
         run = orc.traces.of(made.run("q"))
