@@ -24,6 +24,7 @@ from orchestrator.traces.run import Run
 from orchestrator.traces.searching import Found, search
 from orchestrator.traces.stats import Stats, stats_of
 from orchestrator.traces.what_if import OneStep, one_step
+from orchestrator.types import Status
 from orchestrator.visible import visible
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["Traces", "open"]
 
 _NEWEST = 20
 _USERS = Which(without=(LEARNS,))
+_STATUSES = (*Status, "running", "interrupted")
 
 
 class Traces(Displayed):
@@ -81,15 +83,15 @@ class Traces(Displayed):
         """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
 
         `by` is `started`, `cost`, `seconds` or `tokens`. By default all but the questions of learners are meant. Raises
-        UnknownName for another `by`, and for a policy, an engine, a batch or a run that there is not.
+        UnknownName for another `by`, and for a status, a policy, an engine, a batch or a run that there is not.
         """
         if by not in ORDERS:
             raise UnknownName(f"runs go by one of {', '.join(ORDERS)}, not by {by!r:.40}")
-        return self._journal.listed(which or _USERS, limit, by)
+        return self._journal.listed(_meant(which), limit, by)
 
     def stats(self, which: Which | None = None) -> Stats:
         """Return what the runs that are meant come to together; as `runs`."""
-        return stats_of(self._journal, which or _USERS)
+        return stats_of(self._journal, _meant(which))
 
     def search(self, query: str, *, limit: int = _NEWEST) -> Found:
         """Return what of all runs holds every word and "phrase" of `query`; see `orc.traces.search`."""
@@ -152,6 +154,12 @@ class Traces(Displayed):
 
     def __repr__(self) -> str:
         return f"<traces in {visible(str(self.path))}>"
+
+
+def _meant(which: Which | None) -> Which:
+    if which is not None and which.status not in (None, *_STATUSES):
+        raise UnknownName(f"no run has the status {which.status!r:.40}; there are {', '.join(_STATUSES)}")
+    return which or _USERS
 
 
 def open(path: str | PathLike[str] | None = None) -> Traces:

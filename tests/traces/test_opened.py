@@ -117,6 +117,10 @@ def test_runs_go_by_what_they_can_go_by(traces: Traces) -> None:
     assert [run.id for run in traces.runs(by="tokens").runs] != []
     with pytest.raises(UnknownName, match="one of started, cost, seconds, tokens, not by 'size'"):
         traces.runs(by="size")
+    assert [run.id for run in traces.runs(orc.traces.Which(status="failed")).runs] == ["two"]
+    for ask in (traces.runs, traces.stats):
+        with pytest.raises(UnknownName, match="no run has the status 'fine'; there are completed, "):
+            ask(orc.traces.Which(status="fine"))
 
 
 def test_what_is_closed_says_so_and_what_was_read_stays(db: Path) -> None:
