@@ -13,7 +13,7 @@ from orchestrator.memory.base import LEARNS
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import DEFAULT_NAME, Store
 from orchestrator.memory.summaries import ORDERS, Listing
-from orchestrator.memory.which import Which
+from orchestrator.memory.which import Span, Which
 from orchestrator.runtime.displayed import Displayed
 from orchestrator.traces.at_a_glance import Columns
 from orchestrator.traces.diff import Diff
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.text import Text
 
-__all__ = ["Traces", "open"]
+__all__ = ["Listing", "Span", "Traces", "open"]
 
 _NEWEST = 20
 _USERS = Which(without=(LEARNS,))
