@@ -59,6 +59,10 @@ async def get(answer: Any, address: str, host: str = "127.0.0.1:8010", method: s
         said.append(message)
 
     await answer(scope, receive, send)
+    if said[0]["status"] != 421:
+        assert {(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"frame-ancestors 'none'")} <= {
+            *said[0]["headers"]
+        }
     return said[0]["status"], b"".join(each.get("body", b"") for each in said).decode()
 
 
@@ -77,6 +81,12 @@ async def test_runs_and_candidates_are_rows_with_links_and_their_texts_are_harml
     status, page = await get(answer, f"/-/run/{run_id}")
     assert status == 200 and run_id in page and "Content-Security-Policy" in page
     assert (await get(answer, f"/-/run/{run_id}/{run_id}"))[0] == 200
+
+
+async def test_the_page_of_a_run_has_no_secrets(pipeline: orc.Pipeline, path: Path) -> None:
+    run_id = (await pipeline.arun("Is sk-proj-4f9aK2mQ8xLw7Zt1Vb a key?")).run_id
+    status, page = await get(application(path), f"/-/run/{run_id}")
+    assert status == 200 and "Is [redacted] a key?" in page and "sk-proj" not in page
 
 
 @pytest.mark.parametrize("view", VIEWS)
