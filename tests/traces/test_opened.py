@@ -251,6 +251,13 @@ def test_what_is_made_of_a_run_is_what_the_functions_make_of_it(traces: Traces, 
     assert list(one.frame("steps")["step"]) == [each.step for each in one.steps]
 
 
+def test_a_ledger_is_shown_as_below_the_timeline(traces: Traces) -> None:
+    run = traces["one"]
+    shown = printed(run.ledger)
+    assert shown.startswith("engine   purpose") and shown.rstrip() in printed(run)
+    assert "<pre" in run.ledger._repr_html_()
+
+
 def test_a_fork_differs_from_its_parent_as_the_command_line_says(traces: Traces) -> None:
     """What was decided about the steps that it began with lies in its parent."""
     fork, parent = next(run for run in traces if run.parent), traces["one"]
