@@ -31,6 +31,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 _OURS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"frame-ancestors 'none'")]
 _PLUGIN = "orchestrator"
+_COUNT_MS = 500
+"""How long a page waits for how many rows there are; behind that it does without."""
 _SETTINGS = {
     "allow_download": False,
     "default_page_size": 50,
@@ -81,6 +83,11 @@ def _database(datasette: Any, path: str) -> Any:
             connection = open_views(path)
             self._all_file_connections.append(connection)
             return connection
+
+        async def execute(self, sql: str, *given: Any, **options: Any) -> Any:
+            if sql.startswith("select count(*) from "):  # of all rows of a page's table, which can be millions
+                options.setdefault("custom_time_limit", _COUNT_MS)
+            return await super().execute(sql, *given, **options)
 
         async def table_names(self) -> list[str]:
             return []

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -164,3 +165,14 @@ def test_what_is_missing_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "datasette.app", None)
     with pytest.raises(UserError, match=r"pip install 'reasoning-orchestrator\[serve\]'"):
         application(tmp_path / "none.db")
+
+
+async def test_a_page_does_not_wait_for_the_number_of_very_many_rows(
+    pipeline: orc.Pipeline, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = (await pipeline.arun("What?")).run_id
+    assert "1 row" in (await get(application(path), "/traces/all_runs"))[1]
+    monkeypatch.setattr("orchestrator.memory.views._said", lambda text: sleep(0.05) or text)
+    monkeypatch.setattr("orchestrator.traces.serving._COUNT_MS", 1)
+    status, page = await get(application(path), "/traces/all_runs?_nofacet=1")
+    assert status == 200 and run_id in page and "1 row" not in page
