@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
                 page.write_text(html(pipeline.journal, runs[0]), encoding="utf-8")
                 two = html(pipeline.journal, *runs)
         browser.open(f"{page.as_uri()}#{OPENED}")
-        browser.picture(folder / "trace.png", height=1240)
+        browser.picture(folder / "trace.png", height=1330)
         page.write_text(two, encoding="utf-8")
         browser.open(page.as_uri())
         browser.picture(folder / "two-runs.png", height=1180, dark=True)

@@ -21,14 +21,16 @@ __all__ = ["html"]
 def html(name: str, other: str | None, out: Path, **given: Any) -> None:
     """Write a run as one page that needs no network; with OTHER two runs side by side.
 
-    Everything is in the file: questions, texts and settings too. So give it only to whom you would give those.
+    Secrets become [redacted], as in an export. All else is in the file: questions, texts and settings too. So
+    give it only to whom you would give those.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note
+    from orchestrator.cli.trace_export import redactor
     from orchestrator.traces.html_page import html as page_of
     from orchestrator.traces.html_page import write_page
 
     with open_journal(given) as journal:
-        page = page_of(journal, name, other)
+        page = page_of(journal, name, other, redactor(given))
     write_page(page, out)
     note(f"open {out} in a browser")

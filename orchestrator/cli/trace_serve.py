@@ -18,9 +18,10 @@ _HOST = "127.0.0.1"
 @config_flag
 @db_flag
 def serve(port: int, **given: Any) -> None:
-    """Show all runs in a browser, with search, filters and a page for each; it only reads.
+    """Show all runs in a browser, with search, filters and a page for each; the journal is only read.
 
-    It answers this machine alone, whoever is logged in to it. Needs the extra `serve`, which brings Datasette.
+    It answers this machine alone, whoever is logged in to it. Tables and searches have what the journal has; in
+    the page of a run secrets are [redacted]. Needs the extra `serve`, which brings Datasette.
     """
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import note

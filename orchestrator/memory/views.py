@@ -33,7 +33,6 @@ def _is(number: str, *words: str) -> str:
 
 
 _RUN = "(SELECT id FROM runs AS named WHERE named.key = {0}.run) AS run"
-_LEDGER = f"json_each({_raw('outcomes.ledger')})"
 _LAST_STEP = f"""
     SELECT step + 1 - ({_is("kind", REMOVED)}) FROM steps WHERE steps.run = runs.key ORDER BY n DESC LIMIT 1
 """
@@ -45,12 +44,12 @@ VIEWS = {
             said(coalesce(json_extract({_raw("settings")}, '$.router.policy'),
                 json_extract({_raw("settings")}, '$.router'))) AS policy,
             coalesce(({_LAST_STEP}), 0) AS steps, {_text("outcomes.answer")} AS answer,
-            (SELECT sum(json_extract(value, '$.output_tokens')) FROM {_LEDGER}) AS output_tokens,
-            (SELECT round(sum(json_extract(value, '$.cost')), 6) FROM {_LEDGER}) AS cost,
+            totals.output_tokens, round(totals.cost, 6) AS cost,
             round(outcomes.seconds, 3) AS seconds,
             said(json_extract({_raw("task")}, '$.messages[#-1][1]')) AS asked, parent
         FROM runs LEFT JOIN outcomes ON outcomes.run = runs.key
             AND outcomes.n = (SELECT max(n) FROM outcomes AS last WHERE last.run = runs.key)
+            LEFT JOIN totals ON totals.run = runs.key
         ORDER BY runs.key DESC
     """,
     "candidates": f"""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.html_page import html
     from orchestrator.traces.jsonl import import_runs, read
     from orchestrator.traces.many import Together
-    from orchestrator.traces.opened import Traces, open
+    from orchestrator.traces.opened import Listing, Span, Traces, open
     from orchestrator.traces.policy import router_of
     from orchestrator.traces.record import RunRecord
     from orchestrator.traces.replay import Replayed, replayed
@@ -31,10 +31,12 @@ __all__ = [
     "Diff",
     "Found",
     "Hit",
+    "Listing",
     "OneStep",
     "Replayed",
     "Run",
     "RunRecord",
+    "Span",
     "Stats",
     "StoredLedger",
     "Together",
@@ -64,10 +66,12 @@ _HOMES = {
     "Diff": "diff",
     "Found": "searching",
     "Hit": "searching",
+    "Listing": "opened",
     "OneStep": "what_if",
     "Replayed": "replay",
     "Run": "run",
     "RunRecord": "record",
+    "Span": "opened",
     "Stats": "stats",
     "StoredLedger": "stored_ledger",
     "Together": "many",

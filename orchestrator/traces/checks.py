@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.errors import UserError
 from orchestrator.memory.base import REMOVED
 from orchestrator.traces.record import RunRecord
+from orchestrator.traces.restored import stored_of
+from orchestrator.traces.shown import shown
 from orchestrator.types import Status
 
-__all__ = ["wrong_with"]
+__all__ = ["unshowable", "wrong_with"]
 
 _DESCRIBED = ("server", "model")
 _CAME = ("text", "ids", "stop", "stop_text", "output_tokens", "uncertain", "seconds", "error")
@@ -35,6 +38,18 @@ def wrong_with(run: RunRecord) -> str:
     if [(row.step, row.attempt, row.text) for row in standing] != [(s.step, s.attempt, s.text) for s in run.steps]:
         return "steps: not those that stand of `written`"
     return _wrong_calls(run) or _wrong_outcome(run)
+
+
+def unshowable(run: RunRecord) -> str:
+    """Return what `trace show` would miss in the details of decisions and events; empty if all is there.
+
+    They are what whoever wrote them liked, so nothing but showing them tells.
+    """
+    try:
+        shown(stored_of(run))
+    except (AttributeError, LookupError, TypeError, UserError, ValueError) as error:
+        return f"a detail of its decisions or events is none of ours ({type(error).__name__}: {error!s:.60})"
+    return ""
 
 
 def _wrong_calls(run: RunRecord) -> str:

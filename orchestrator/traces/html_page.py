@@ -3,6 +3,9 @@
 No text of a run can become part of the page. It travels as JSON in which `<`, `>` and `&` are escaped, so no text
 holds a `</script>` or a `<!--`; the script puts it into text nodes only; and the page's own policy lets the browser run
 this script and this style, by their hashes, and fetch nothing.
+
+A page is sent around, so it is drawn from what an export would have of the run: secrets are `[redacted]`, see
+redact.py.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from orchestrator.memory.base import StoredRun
 from orchestrator.memory.journal import Journal
 from orchestrator.runtime.fork import ancestors
 from orchestrator.traces.parting import parting
+from orchestrator.traces.record import recorded
+from orchestrator.traces.redact import Redactor
+from orchestrator.traces.restored import stored_of
 from orchestrator.traces.shown import shown
 
 __all__ = ["drawn", "html", "page_of", "write_page"]
@@ -28,20 +34,25 @@ __all__ = ["drawn", "html", "page_of", "write_page"]
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def html(journal: Journal, name: str, other: str | None = None) -> str:
+def html(journal: Journal, name: str, other: str | None = None, hide: Redactor | None = None) -> str:
     """Return the page of the run called `name`, beside the one called `other` if that is given; pure ASCII data.
 
-    Raises UnknownName or UserError, as `Journal.run` does.
+    `hide` finds the secrets, as in `page_of`. Raises UnknownName or UserError, as `Journal.run` does.
     """
     runs = [journal.run(each) for each in (name, other) if each is not None]
-    return page_of(*((run, ancestors(journal, run)) for run in runs))
+    return page_of(*((run, ancestors(journal, run)) for run in runs), hide=hide)
 
 
-def page_of(*runs: tuple[StoredRun, Sequence[StoredRun]]) -> str:
-    """Return the page of one run or of two side by side, each with the runs that it was forked from, oldest first."""
-    told: dict[str, Any] = {"runs": [shown(run, own) for run, own in runs]}
-    if len(runs) == 2:
-        (ours, our_ancestors), (theirs, their_ancestors) = runs
+def page_of(*runs: tuple[StoredRun, Sequence[StoredRun]], hide: Redactor | None = None) -> str:
+    """Return the page of one run or of two side by side, each with the runs that it was forked from, oldest first.
+
+    `hide` finds the secrets, by default also those that the environment of this process holds.
+    """
+    hide = hide or Redactor()
+    clean = [_without_secrets([*own, run], hide) for run, own in runs]
+    told: dict[str, Any] = {"runs": [shown(run, own) for *own, run in clean]}
+    if len(clean) == 2:
+        (*our_ancestors, ours), (*their_ancestors, theirs) = clean
         parted = parting(ours, theirs, our_ancestors, their_ancestors)
         told["parting"] = parted and [parted.step, parted.why]
     return drawn(told)
@@ -66,6 +77,11 @@ def drawn(told: Mapping[str, Any]) -> str:
     for mark, part in (*parts.items(), ("@@DATA@@", dumps(told, allow_nan=False).translate(_ESCAPES))):
         page = page.replace(mark, part)  # the data comes last: no mark in it is ever replaced
     return page
+
+
+def _without_secrets(line: Sequence[StoredRun], hide: Redactor) -> list[StoredRun]:
+    """Return a run behind those that it was forked from, as an export has them."""
+    return [stored_of(recorded(each, line[:place], hide)) for place, each in enumerate(line)]
 
 
 def _policy(style: str, script: str) -> str:

@@ -20,7 +20,7 @@ from orchestrator.errors import RunTaken, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.fork import ancestors
-from orchestrator.traces.checks import wrong_with
+from orchestrator.traces.checks import unshowable, wrong_with
 from orchestrator.traces.record import RunRecord, recorded
 from orchestrator.traces.redact import Redactor
 from orchestrator.traces.restored import stored_of
@@ -98,6 +98,8 @@ def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
                 f"{path}: run {run.id} is a fork of {run.parent}, which is neither before it nor in the journal: "
                 "export that one, too"
             )
+        if wrong := unshowable(run):
+            raise UserError(f"{path}: run {run.id} could not be shown: {wrong}")
         before.add(run.id)
     imported = Imported(0, [], [])
     for run in read(path):

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import config
-from orchestrator.errors import UserError
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import LEARNS
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import DEFAULT_NAME, Store
-from orchestrator.memory.summaries import Listing
-from orchestrator.memory.which import Which
+from orchestrator.memory.summaries import ORDERS, Listing
+from orchestrator.memory.which import Span, Which
 from orchestrator.runtime.displayed import Displayed
 from orchestrator.traces.at_a_glance import Columns
 from orchestrator.traces.diff import Diff
@@ -24,16 +24,18 @@ from orchestrator.traces.run import Run
 from orchestrator.traces.searching import Found, search
 from orchestrator.traces.stats import Stats, stats_of
 from orchestrator.traces.what_if import OneStep, one_step
+from orchestrator.types import Status
 from orchestrator.visible import visible
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.text import Text
 
-__all__ = ["Traces", "open"]
+__all__ = ["Listing", "Span", "Traces", "open"]
 
 _NEWEST = 20
 _USERS = Which(without=(LEARNS,))
+_STATUSES = (*Status, "running", "interrupted")
 
 
 class Traces(Displayed):
@@ -80,14 +82,16 @@ class Traces(Displayed):
     def runs(self, which: Which | None = None, limit: int = _NEWEST, by: str = "started") -> Listing:
         """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
 
-        By default all but the questions of learners are meant. Raises UnknownName for a policy, an engine, a batch or a
-        run that there is not.
+        `by` is `started`, `cost`, `seconds` or `tokens`. By default all but the questions of learners are meant. Raises
+        UnknownName for another `by`, and for a status, a policy, an engine, a batch or a run that there is not.
         """
-        return self._journal.listed(which or _USERS, limit, by)
+        if by not in ORDERS:
+            raise UnknownName(f"runs go by one of {', '.join(ORDERS)}, not by {by!r:.40}")
+        return self._journal.listed(_meant(which), limit, by)
 
     def stats(self, which: Which | None = None) -> Stats:
         """Return what the runs that are meant come to together; as `runs`."""
-        return stats_of(self._journal, which or _USERS)
+        return stats_of(self._journal, _meant(which))
 
     def search(self, query: str, *, limit: int = _NEWEST) -> Found:
         """Return what of all runs holds every word and "phrase" of `query`; see `orc.traces.search`."""
@@ -150,6 +154,12 @@ class Traces(Displayed):
 
     def __repr__(self) -> str:
         return f"<traces in {visible(str(self.path))}>"
+
+
+def _meant(which: Which | None) -> Which:
+    if which is not None and which.status not in (None, *_STATUSES):
+        raise UnknownName(f"no run has the status {which.status!r:.40}; there are {', '.join(_STATUSES)}")
+    return which or _USERS
 
 
 def open(path: str | PathLike[str] | None = None) -> Traces:

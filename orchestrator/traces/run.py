@@ -39,8 +39,8 @@ _WORDS = 40
 class Run(Trace):
     """One run as it was when it was read; a notebook shows its timeline.
 
-    Texts are what they were, secrets included: `record` and `frame` are to give away. Its parents, and so a fork's
-    first steps, are read when they are asked for: the journal must be open then.
+    Texts are what they were, secrets included: `record`, `frame` and `html` are to give away. Its parents, and so a
+    fork's first steps, are read when they are asked for: the journal must be open then.
     """
 
     def __init__(self, journal: Journal, stored: StoredRun) -> None:
@@ -162,7 +162,7 @@ class Run(Trace):
     def html(self, path: str | PathLike[str] | None = None, *, beside: Run | None = None) -> str:
         """Return the page of `orchestrator trace html`, beside another run's if that is given; write it to a new file.
 
-        Raises UserError if there is a file at `path`.
+        It is without secrets. Raises UserError if there is a file at `path`.
         """
         page = page_of(*((each.stored, each.forked_from) for each in (self, beside) if each is not None))
         if path is not None:
@@ -175,7 +175,8 @@ class Run(Trace):
 
     def diff(self, other: Trace | str) -> Diff:
         """Return where it parts from another run, given as such or by its name, and what each cost."""
-        return diff_of(self.stored, self.journal.run(other) if isinstance(other, str) else other.stored)
+        theirs = Run(self.journal, self.journal.run(other)) if isinstance(other, str) else other
+        return diff_of(self.stored, theirs.stored, self.forked_from, theirs.forked_from)
 
     def replay(self, router: Any = None, **options: Any) -> Replayed:
         """Return what a router, or one by its name with `options`, would have decided; no engine is asked.

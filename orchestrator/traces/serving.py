@@ -1,8 +1,9 @@
 """The journal in a browser of this machine: its runs, candidates, decisions and calls, with search, filters and facets.
 
 Datasette shows the tables. What is ours are the journal's views, a link from each row to the page of its run, and a
-guard: a page from elsewhere that lets its own name point at this machine gets no answer. Its full-text search is ours
-as well, since views have no index of words.
+guard: a page from elsewhere that lets its own name point at this machine gets no answer, none may frame what is shown,
+and no browser takes an engine's text for another kind of file than it is sent as. Its full-text search is ours as well,
+since views have no index of words.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ DATABASE = "traces"
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 _OURS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"frame-ancestors 'none'")]
 _PLUGIN = "orchestrator"
+_COUNT_MS = 500
+"""How long a page waits for how many rows there are; behind that it does without."""
 _SETTINGS = {
     "allow_download": False,
     "default_page_size": 50,
@@ -79,6 +83,11 @@ def _database(datasette: Any, path: str) -> Any:
             connection = open_views(path)
             self._all_file_connections.append(connection)
             return connection
+
+        async def execute(self, sql: str, *given: Any, **options: Any) -> Any:
+            if sql.startswith("select count(*) from "):  # of all rows of a page's table, which can be millions
+                options.setdefault("custom_time_limit", _COUNT_MS)
+            return await super().execute(sql, *given, **options)
 
         async def table_names(self) -> list[str]:
             return []
@@ -148,6 +157,12 @@ def _guarded(answer: Application) -> Application:
             await send({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"this answers at 127.0.0.1 only"})
             return
-        await answer(scope, receive, send)
+        await answer(scope, receive, lambda message: send(_headed(message)))
 
     return guarded
+
+
+def _headed(message: Any) -> Any:
+    if message["type"] != "http.response.start":
+        return message
+    return {**message, "headers": [*message.get("headers", ()), *_HEADERS]}

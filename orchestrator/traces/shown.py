@@ -3,6 +3,7 @@
     id, status          `unfinished` where there is no outcome
     fields              [name, value] of everything that is said above the steps; a name is empty where its line goes on
     engines             names, in the pipeline's order: the largest is last
+    handbook            [name, instruction] of what a handbook found for the question, the `left out` and `withheld` too
     items               candidates of steps and the remarks between them, in the order they were begun in
     noticed             what monitors saw and what was decided aside: mode, on_events, exit, ...
     events              what else happened to the run
@@ -24,6 +25,7 @@ from orchestrator.runtime.attempts import Attempt
 from orchestrator.runtime.calls import WRITING, drafting_of
 from orchestrator.runtime.heading import fields
 from orchestrator.runtime.hidden import DROPPED, dropped
+from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.ledger_lines import ledger_notes, ledger_rows
 from orchestrator.runtime.remarks import Remark, is_aside, remarks, told_between
 from orchestrator.runtime.rows import score
@@ -42,7 +44,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
     rows = ledger_rows(stored)
     homes = {each.run.id: Home(each) for each in (*ancestors, stored)}
     items = [_candidate(each, homes[each.origin or stored.run.id]) for each in tried]
-    outcome = stored.outcome
+    outcome, recalled = stored.outcome, recalled_in(stored)
     told: dict[str, Any] = {
         "id": stored.run.id,
         "status": stored.status,
@@ -51,6 +53,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
         "answer": outcome.answer if outcome else None,
         "fields": fields(stored),
         "engines": list(loads(stored.run.engines)),
+        "handbook": [[each.name, each.instruction] for each in recalled.behaviors] if recalled else [],
         "items": _between(items, remarks(stored, tried)),
         "noticed": sorted(_noticed(stored), key=lambda each: each["step"]),
         "events": [{"step": event.step, "kind": event.kind, "reason": why} for event, why in untold(stored)],

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
-from orchestrator.runtime.ledger_lines import ledger_rows
+from orchestrator.runtime.displayed import Displayed
+from orchestrator.runtime.ledger_lines import ledger_lines, ledger_rows
+from orchestrator.runtime.paper import laid_out
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["StoredLedger", "ledger_of"]
 
@@ -16,8 +21,8 @@ _SUMS = tuple(each.name for each in fields(Entry))
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLedger:
-    """The ledger of a run as its journal has it, discarded work included."""
+class StoredLedger(Displayed):
+    """The ledger of a run as its journal has it, discarded work included; a notebook shows it as `trace show` does."""
 
     rows: Sequence[Mapping[str, Any]]
     """One per engine, purpose and fate; of a run that has not ended what it has used so far, calls in flight left out.
@@ -26,6 +31,8 @@ class StoredLedger:
     """In the pipeline's order: the largest is last."""
     cost: float | None
     """In the unit of the prices, 0 without prices; None until the run has ended, as prices are only then applied."""
+    lines: Sequence[Text] = field(repr=False, compare=False)
+    """As `trace show` prints it, in at least 60 columns."""
 
     def total(self, *, engine: str | None = None, purpose: str | None = None, fate: str | None = None) -> Entry:
         """Return the sums over everything that matches; None matches all."""
@@ -35,6 +42,10 @@ class StoredLedger:
             if all(value is None or row[name] == value for name, value in wanted.items()):
                 sums.add(Entry(**{name: row[name] for name in _SUMS if name in row}))  # old ones counted less
         return sums
+
+    def drawn(self, width: int) -> Text:
+        """Return its lines as one text."""
+        return laid_out((line.copy() for line in self.lines), width)
 
     @property
     def large_share(self) -> float:
@@ -46,4 +57,5 @@ class StoredLedger:
 def ledger_of(stored: StoredRun, engines: Sequence[str]) -> StoredLedger:
     """Return the ledger of a stored run, whose engines these are."""
     rows = ledger_rows(stored)
-    return StoredLedger(rows, engines, sum(row["cost"] for row in rows) if stored.outcome else None)
+    cost = sum(row["cost"] for row in rows) if stored.outcome else None
+    return StoredLedger(rows, engines, cost, [line for line in ledger_lines(stored) if line.plain])

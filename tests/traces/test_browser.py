@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +169,25 @@ def test_it_is_dark_where_the_reader_wants_it_dark_and_prints_without_its_tools(
     browser.ask("Emulation.setEmulatedMedia", media="", features=[])
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_telephone_shows_it_without_scrolling_sideways_and_nothing_over_anything(
+    browser: Chromium, page: Callable[..., str], runs: int
+) -> None:
+    browser.ask("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
+    browser.open(page(*[(hasty, careful)] * runs))
+    browser.read("document.querySelector('.tools button').click()")
+    assert browser.read("document.documentElement.scrollWidth") == 400
+    over = browser.read(
+        """[...document.querySelectorAll('summary')].flatMap(head => {
+            const boxes = [...head.children].map(each => each.getBoundingClientRect()).filter(each => each.width);
+            return boxes.filter((a, n) => boxes.slice(n + 1).some(b =>
+                a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+        }).length"""
+    )
+    assert over == 0
+    browser.ask("Emulation.clearDeviceMetricsOverride")
+
+
 def longer(run: StoredRun, times: int) -> StoredRun:
     """Return a run as if it had gone on like that: its steps come again and again."""
     steps, calls = len(run.kept()), len(run.calls)
@@ -215,3 +237,16 @@ def test_a_thousand_steps_are_small_quick_and_smooth(browser: Chromium, tmp_path
     )
     assert (browser.busy_s() - opened) / 40 <= 1 / 20
     assert browser.trouble == []
+
+
+def test_the_benchmark_holds_both_figures_against_their_bars() -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "page.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(benchmark), "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["size"]["is_met"] and rows["until it is ready, wall"]["bar"] == 1

@@ -229,7 +229,9 @@ def test_what_a_handbook_showed_and_what_was_cited_is_told(tmp_path: Path) -> No
         book = Handbook(store)
         book.apply([Add("behavior_sum", "Add the numbers from left to right.")])
         with pipeline([r"By behavior_sum, \boxed{3}."], router="small", handbook=book) as made:
-            fields = dict(shown(made.journal.run(made.run("Add the numbers 1 and 2.").run_id))["fields"])
+            page = shown(made.journal.run(made.run("Add the numbers 1 and 2.").run_id))
+    fields = dict(page["fields"])
+    assert page["handbook"] == [["behavior_sum", "Add the numbers from left to right."]]
     assert fields["shown"].startswith("behavior_sum, by ")
     assert fields["cited"] == "behavior_sum"
 

@@ -113,6 +113,18 @@ def test_runs_come_newest_first_and_a_writer_does_not_wait_for_them(tmp_path: Pa
             assert found + [run.id for run in looking] == ids[::-1]  # what came since is no part of it
 
 
+def test_runs_go_by_what_they_can_go_by(traces: Traces) -> None:
+    assert [run.id for run in traces.runs(by="tokens").runs] != []
+    with pytest.raises(UnknownName, match="one of started, cost, seconds, tokens, not by 'size'"):
+        traces.runs(by="size")
+    assert traces.runs(orc.traces.Which(status="failed")).runs[0].id == "two"
+    long = orc.traces.Which(seconds=orc.traces.Span(low=3600))
+    assert traces.runs(long) == orc.traces.Listing([], 0, 0, "")
+    for ask in (traces.runs, traces.stats):
+        with pytest.raises(UnknownName, match="no run has the status 'fine'; there are completed, "):
+            ask(orc.traces.Which(status="fine"))
+
+
 def test_what_is_closed_says_so_and_what_was_read_stays(db: Path) -> None:
     opened = orc.traces.open(db)
     run, fork = opened["one"], next(run for run in opened if run.stored.run.parent)
@@ -237,6 +249,22 @@ def test_what_is_made_of_a_run_is_what_the_functions_make_of_it(traces: Traces, 
     with pytest.raises(UserError, match="no table 'step'"):
         one.frame("step")
     assert list(one.frame("steps")["step"]) == [each.step for each in one.steps]
+
+
+def test_a_ledger_is_shown_as_below_the_timeline(traces: Traces) -> None:
+    run = traces["one"]
+    shown = printed(run.ledger)
+    assert shown.startswith("engine   purpose") and shown.rstrip() in printed(run)
+    assert "<pre" in run.ledger._repr_html_()
+
+
+def test_a_fork_differs_from_its_parent_as_the_command_line_says(traces: Traces) -> None:
+    """What was decided about the steps that it began with lies in its parent."""
+    fork, parent = next(run for run in traces if run.parent), traces["one"]
+    found = fork.diff(parent)
+    assert found == orc.traces.diff_of(fork.stored, parent.stored, fork.forked_from, parent.forked_from)
+    assert found != orc.traces.diff_of(fork.stored, parent.stored)
+    assert traces.diff(fork.id, "one") == found
 
 
 def test_a_run_is_decided_again_by_its_own_router_another_one_or_one_by_its_name() -> None:

@@ -158,6 +158,31 @@ def test_a_line_that_is_no_run_is_refused_by_its_place_and_nothing_is_imported(
     assert f"{file}:3: no run of `trace export`" in str(raised.value) and said in str(raised.value)
 
 
+def event(kind: str, **detail: Any) -> dict[str, Any]:
+    return {"step": 0, "kind": kind, "detail": detail, "at_s": 1.0}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda run: [each.update(detail={}) for each in run["decisions"] if each["door"] == "mode"],
+        lambda run: run["events"].append(event("recalled")),
+        lambda run: run["events"].append(event("recalled", by="words", behaviors=[{"name": "-"}])),
+        lambda run: run["events"].append(event("lead", text="So")),
+    ],
+)
+def test_a_run_that_no_timeline_could_show_is_not_imported(
+    runs: dict[str, RunRecord], tmp_path: Path, spoil: Callable[[dict[str, Any]], object]
+) -> None:
+    file = tmp_path / "runs.jsonl"
+    one = runs["one"].model_dump(mode="json")
+    spoil(one)
+    file.write_text(json.dumps(one) + "\n")
+    done = call("trace", "import", file, "--db", tmp_path / "other.db")
+    assert done.exit_code == 2 and "run one could not be shown: a detail of its decisions or events" in done.stderr
+    assert list(read(tmp_path / "other.db")) == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

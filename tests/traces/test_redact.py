@@ -149,7 +149,7 @@ def planted(runs: dict[str, RunRecord], tmp_path: Path, monkeypatch: pytest.Monk
             for name in {"text", "stop_text", "error", "reason", "unit", "policy"} & set(row):
                 row[name] = spoken
             if "detail" in row:
-                row["detail"] = {"reason": spoken, "note": [spoken], "password": "hunter2hunter2"}
+                row["detail"] |= {"reason": spoken, "note": [spoken], "password": "hunter2hunter2"}
     for call in one["calls"]:
         call["ids"] = list(spoken.encode())
         call["logprobs"] = [[1, spoken, -0.5, []]]
@@ -162,7 +162,7 @@ def planted(runs: dict[str, RunRecord], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("content", [False, True])
-@pytest.mark.parametrize("kind", ["jsonl", "otel", "inspect", "csv", "parquet", "show"])
+@pytest.mark.parametrize("kind", ["jsonl", "otel", "inspect", "csv", "parquet", "show", "html"])
 def test_no_planted_secret_comes_out_in_any_format(
     planted: tuple[Path, list[str]], tmp_path: Path, kind: str, content: bool
 ) -> None:
@@ -174,6 +174,8 @@ def test_no_planted_secret_comes_out_in_any_format(
     if kind == "show":
         done = CliRunner().invoke(app, ["trace", "show", "one", "--json", "--db", str(path)])
         out.write_text(done.stdout)
+    elif kind == "html":
+        done = CliRunner().invoke(app, ["trace", "html", "one", "one", "--out", str(out), "--db", str(path)])
     else:
         asked = ["trace", "export", "--all", "--format", kind, "--out", str(out), "--db", str(path), *flags]
         done = CliRunner().invoke(app, asked)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -59,6 +60,10 @@ async def get(answer: Any, address: str, host: str = "127.0.0.1:8010", method: s
         said.append(message)
 
     await answer(scope, receive, send)
+    if said[0]["status"] != 421:
+        assert {(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"frame-ancestors 'none'")} <= {
+            *said[0]["headers"]
+        }
     return said[0]["status"], b"".join(each.get("body", b"") for each in said).decode()
 
 
@@ -77,6 +82,12 @@ async def test_runs_and_candidates_are_rows_with_links_and_their_texts_are_harml
     status, page = await get(answer, f"/-/run/{run_id}")
     assert status == 200 and run_id in page and "Content-Security-Policy" in page
     assert (await get(answer, f"/-/run/{run_id}/{run_id}"))[0] == 200
+
+
+async def test_the_page_of_a_run_has_no_secrets(pipeline: orc.Pipeline, path: Path) -> None:
+    run_id = (await pipeline.arun("Is sk-proj-4f9aK2mQ8xLw7Zt1Vb a key?")).run_id
+    status, page = await get(application(path), f"/-/run/{run_id}")
+    assert status == 200 and "Is [redacted] a key?" in page and "sk-proj" not in page
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -154,3 +165,14 @@ def test_what_is_missing_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "datasette.app", None)
     with pytest.raises(UserError, match=r"pip install 'reasoning-orchestrator\[serve\]'"):
         application(tmp_path / "none.db")
+
+
+async def test_a_page_does_not_wait_for_the_number_of_very_many_rows(
+    pipeline: orc.Pipeline, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = (await pipeline.arun("What?")).run_id
+    assert "1 row" in (await get(application(path), "/traces/all_runs"))[1]
+    monkeypatch.setattr("orchestrator.memory.views._said", lambda text: sleep(0.05) or text)
+    monkeypatch.setattr("orchestrator.traces.serving._COUNT_MS", 1)
+    status, page = await get(application(path), "/traces/all_runs?_nofacet=1")
+    assert status == 200 and run_id in page and "1 row" not in page

@@ -4,7 +4,6 @@
 const told = JSON.parse(document.getElementById("data").textContent);
 const runs = told.runs;
 const STANDS = new Set(["kept", "inherited", "observed"]);
-const TURNED_AWAY = new Set(["rejected", "rolled back", "failed", "not taken", "dropped"]);
 const RECALLED = new Set(["shown", "withheld", "left out", "cited", "made up"]);
 const ENDED = new Set(["ended", "error"]);
 const SVG = "http://www.w3.org/2000/svg";
@@ -163,6 +162,7 @@ function head(run) {
     make("dl", { class: "tiles" }, tiles.filter(Boolean).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
     map(run),
     facts(run.fields.filter(([name]) => RECALLED.has(name) || (run.status !== "completed" && ENDED.has(name)))),
+    run.handbook && make("details", { open: true }, make("summary", { class: "soft" }, "what the handbook had for it"), facts(run.handbook)),
     make("details", {}, make("summary", { class: "soft" }, "how it was run"),
       facts(run.fields.filter(([name]) => name !== "asked" && name !== "answer" && !RECALLED.has(name))),
       make("h3", {}, "Settings"), make("pre", { class: "text" }, JSON.stringify(run.settings ?? {}, null, 2))));
@@ -181,8 +181,8 @@ function map(run) {
     bar.addEventListener("click", () => go(each.id));
     return bar;
   });
-  const fallen = tried.filter((each) => TURNED_AWAY.has(each.verdict)).length;
-  const said = `${tried.length} candidates in the order they were written, as wide as their tokens; ${fallen} of them, below, do not stand`;
+  const fallen = tried.filter((each) => !STANDS.has(each.verdict)).length;
+  const said = `${tried.length} candidates in the order they were written, as wide as their tokens${fallen ? `; ${fallen} of them, below, do not stand` : ""}`;
   const writers = [...new Set(tried.map((each) => each.writer))];
   const keys = writers.map((each) => make("span", { class: who(run, each) }, make("span", { class: "key" }), each));
   return [draw("svg", { class: "map", viewBox: "0 0 1000 44", preserveAspectRatio: "none", role: "img", "aria-label": said }, bars),
