@@ -15,6 +15,7 @@ from orchestrator.memory.pruning import Pruning
 from orchestrator.memory.pruning_plan import live_claims
 from orchestrator.memory.store import Store, translated
 from orchestrator.memory.unused_texts import sweep
+from orchestrator.memory.words_file import discard_words
 
 __all__ = ["backup", "vacuum"]
 
@@ -84,7 +85,8 @@ def _named(part: Path, target: Path) -> None:
 def vacuum(store: Store) -> tuple[int, int]:
     """Take texts that nothing refers to, and give back what is free; return the bytes of the files before and after.
 
-    For a while the disk holds the file twice, and whoever writes waits. Raises RunTaken while a run is executed.
+    The index of words beside it goes, too: the next search makes it anew. For a while the disk holds the file twice,
+    and whoever writes waits. Raises RunTaken while a run is executed.
     """
     with store.reading() as connection:
         claims = live_claims(connection)
@@ -93,6 +95,7 @@ def vacuum(store: Store) -> tuple[int, int]:
         raise RunTaken(f"a run of {store.path} is being executed by process {pids}: wait for its end")
     before = _bytes(store)
     sweep(store, Pruning(store, "vacuum"))
+    discard_words(store.path)  # a pruning that was killed left in it what it took
     with store.lock, translated(store.path):
         store.connection.execute("VACUUM")
         store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
