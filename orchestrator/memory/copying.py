@@ -10,6 +10,7 @@ from glob import escape
 from pathlib import Path
 
 from orchestrator.errors import RunTaken, StoreError, UserError
+from orchestrator.memory.opening import code_of
 from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.pruning import Pruning
 from orchestrator.memory.pruning_plan import live_claims
@@ -39,7 +40,7 @@ def backup(store: Store, target: Path) -> tuple[int, int]:
         raise StoreError(f"{target} cannot be written: {error.strerror}: choose another place") from error
     try:
         with translated(str(target)):
-            runs = _copied(store, part)
+            runs = _copied(store, part, target)
         _named(part, target)
     finally:
         _remove(part)
@@ -60,11 +61,16 @@ def _remove(part: Path) -> None:
             os.unlink(f"{part}{suffix}")
 
 
-def _copied(store: Store, part: Path) -> int:
+def _copied(store: Store, part: Path, target: Path) -> int:
     """Copy into `part`, onto the disk; return the number of runs. The read transaction keeps it to one moment."""
     with store.reading() as connection, closing(sqlite3.connect(part, isolation_level=None)) as copy:
         runs: int = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        connection.backup(copy, pages=_PAGES)
+        try:
+            connection.backup(copy, pages=_PAGES)
+        except sqlite3.OperationalError as error:  # of which of the two files it does not say
+            if code_of(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise StoreError(f"{store.path} cannot be copied to {target}: {error}: see that there is room") from error
         return runs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import sqlite3
 import threading
@@ -230,6 +231,25 @@ def test_while_a_writer_holds_the_file_all_read_it(orchestrator: Call, file: Pat
         connection.execute("UPDATE runs SET position = 7")
         for name, result in told(orchestrator, file, READERS).items():
             assert result.exit_code == 0, (name, result.output)
+
+
+def test_where_the_disk_is_full_all_is_read_and_what_cannot_be_written_is_one_line(
+    orchestrator: Call, file: Path
+) -> None:
+    before = file.read_bytes()
+    names = {name: written for name, written in COMMANDS.items() if "{out}" not in written or name == "backup"}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        results = told(orchestrator, file, names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for name, result in results.items():
+        is_writing = name in (*WRITERS, "backup")
+        assert result.exit_code == (2 if is_writing else 0), (name, result.output)
+        assert not is_writing or "room" in result.stderr, (name, result.output)
+    assert file.read_bytes() == before
+    assert orchestrator("trace", "prune", "last", "--yes", "--db", str(file)).exit_code == 0
 
 
 @pytest.mark.parametrize("command", NAMING)
