@@ -39,6 +39,8 @@ def _ours(error: BaseException, path: str) -> StoreError:
         return StoreLocked(f"{path} is locked by another process: wait for it or choose another file with --db")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreReadOnly(f"{path} may not be written ({error}): give write access or choose another file with --db")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(f"{path} may not be read ({error}): give read access or choose another file with --db")
     if code == sqlite3.SQLITE_NOTADB:
         return StoreCorrupt(NO_DATABASE.format(path))
     if _NO_UTF8 in str(error):
