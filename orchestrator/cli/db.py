@@ -31,6 +31,9 @@ def db() -> None:
 def check(full: bool, as_json: bool, **given: Any) -> int:
     """Check that the journal is sound; it may be written meanwhile, and nothing is changed.
 
+    Every text is compared with what was stored. The index of words beside the journal is not looked at: a search
+    makes it anew where it is damaged.
+
     `bad` is a flaw, `note` is worth knowing. Exit code: 0 if it is sound, 1 if not, 2 if it cannot be opened at all.
     """
     from orchestrator.cli.stored import journal_path
@@ -56,7 +59,8 @@ def check(full: bool, as_json: bool, **given: Any) -> int:
 def backup(out: Path, **given: Any) -> None:
     """Copy the journal to OUT, as it is at this moment, while others may write it.
 
-    OUT is there when it is whole, for your eyes only, and never replaces a file. Read it with --db OUT.
+    OUT is there when it is whole, for your eyes only, and never replaces a file. Read it with --db OUT. The index of
+    words is left out: the first search of OUT makes it.
     """
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import counted, say
@@ -74,7 +78,8 @@ def backup(out: Path, **given: Any) -> None:
 def vacuum(**given: Any) -> None:
     """Give back the space that pruned runs left. Not while a run is executed.
 
-    For a while the disk holds the file twice, and whoever wants to write waits.
+    For a while the disk holds the file twice, and whoever wants to write waits. The index of words goes, too: the next
+    search makes it anew.
     """
     from orchestrator.cli.stored import journal_path
     from orchestrator.cli.streams import say

@@ -26,7 +26,7 @@ _WAIT_S = 60.0
 )
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="All but the newest N of what is chosen.")
 @click.option("--status", type=click.Choice(_STATUSES), help="Runs that ended, or stand, like this.")
-@click.option("--batch", help="Runs of this batch.")
+@click.option("--batch", metavar="NAME", help="Runs of batches whose names begin like this.")
 @click.option("--with-forks", is_flag=True, help="And the forks of what is chosen.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from json import dumps
 from typing import NamedTuple
 
 from orchestrator.errors import StoreCorrupt
@@ -11,6 +12,7 @@ from orchestrator.memory.opening import SCHEMA
 from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.rows import TEXT_COLUMNS
 from orchestrator.memory.store import Store
+from orchestrator.memory.texts import digest
 from orchestrator.memory.totals import TOTALS
 from orchestrator.memory.unused_texts import WANTED
 
@@ -18,7 +20,8 @@ __all__ = ["Finding", "check"]
 
 _MOST = 5
 """Flaws of a kind that are told one by one."""
-_RESTORE = "take a copy of before, or save what can be read with `trace export --all`"
+_RESTORE = "take a copy of before, or save what can be read with `trace export RUN...`"
+_TAKE_AWAY = "take a copy of before, or the runs away with `trace prune RUN...`"
 _COUNTS = "prompt_tokens, output_tokens, large_tokens"
 _DIFFER = f"""
     SELECT count(DISTINCT run) FROM (
@@ -63,7 +66,7 @@ def check(store: Store, *, full: bool = False) -> Iterator[Finding]:
 _SOUND = {
     "pages": "every page can be read",
     "links": "every row belongs to a run that is there",
-    "texts": "every text that a row refers to is there",
+    "texts": "every text that a row refers to is there, as it was stored",
     "totals": "what runs came to agrees with their ledgers",
     "claims": "no process died over a run",
     "pruning": "none was cut short",
@@ -99,6 +102,24 @@ def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
         (number,) = connection.execute(select).fetchone()
         if number:
             yield Finding("bad", "texts", f"{_many(number, 'row')} of {table} without their {column}: {_RESTORE}")
+    rows = connection.execute("SELECT id, digest, CAST(text AS BLOB) FROM texts")
+    changed = [number for number, name, text in rows if digest(text) != name]
+    if changed:
+        runs = _runs_with(connection, changed)
+        listed = ", ".join(runs[:_MOST]) + (f" and {len(runs) - _MOST} more" if len(runs) > _MOST else "")
+        whose = f"in {_many(len(runs), 'run')}, {listed}" if runs else "in no run"
+        yield Finding("bad", "texts", f"{_many(len(changed), 'text')} not as stored, {whose}: {_TAKE_AWAY}")
+
+
+def _runs_with(connection: sqlite3.Connection, texts: list[int]) -> list[str]:
+    """Return the ids of the runs that refer to any of these texts, the oldest first."""
+    some = "(SELECT value FROM json_each(?1))"
+    found = " UNION ".join(
+        f"SELECT {'key' if table == 'runs' else 'run'} FROM {table} WHERE {column} IN {some}"
+        for table, column in TEXT_COLUMNS
+    )
+    select = f"SELECT id FROM runs WHERE key IN ({found}) ORDER BY key"
+    return [run for (run,) in connection.execute(select, (dumps(texts),))]
 
 
 def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -10,11 +10,13 @@ from glob import escape
 from pathlib import Path
 
 from orchestrator.errors import RunTaken, StoreError, UserError
+from orchestrator.memory.opening import code_of
 from orchestrator.memory.owners import Owner, is_alive
 from orchestrator.memory.pruning import Pruning
 from orchestrator.memory.running import live_claims
 from orchestrator.memory.store import Store, translated
 from orchestrator.memory.unused_texts import sweep
+from orchestrator.memory.words_file import discard_words
 
 __all__ = ["backup", "vacuum"]
 
@@ -38,7 +40,7 @@ def backup(store: Store, target: Path) -> tuple[int, int]:
         raise StoreError(f"{target} cannot be written: {error.strerror}: choose another place") from error
     try:
         with translated(str(target)):
-            runs = _copied(store, part)
+            runs = _copied(store, part, target)
         _named(part, target)
     finally:
         _remove(part)
@@ -59,11 +61,16 @@ def _remove(part: Path) -> None:
             os.unlink(f"{part}{suffix}")
 
 
-def _copied(store: Store, part: Path) -> int:
+def _copied(store: Store, part: Path, target: Path) -> int:
     """Copy into `part`, onto the disk; return the number of runs. The read transaction keeps it to one moment."""
     with store.reading() as connection, closing(sqlite3.connect(part, isolation_level=None)) as copy:
         runs: int = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        connection.backup(copy, pages=_PAGES)
+        try:
+            connection.backup(copy, pages=_PAGES)
+        except sqlite3.OperationalError as error:  # of which of the two files it does not say
+            if code_of(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise StoreError(f"{store.path} cannot be copied to {target}: {error}: see that there is room") from error
         return runs
 
 
@@ -84,7 +91,8 @@ def _named(part: Path, target: Path) -> None:
 def vacuum(store: Store) -> tuple[int, int]:
     """Take texts that nothing refers to, and give back what is free; return the bytes of the files before and after.
 
-    For a while the disk holds the file twice, and whoever writes waits. Raises RunTaken while a run is executed.
+    The index of words beside it goes, too: the next search makes it anew. For a while the disk holds the file twice,
+    and whoever writes waits. Raises RunTaken while a run is executed.
     """
     with store.reading() as connection:
         claims = live_claims(connection)
@@ -93,6 +101,7 @@ def vacuum(store: Store) -> tuple[int, int]:
         raise RunTaken(f"a run of {store.path} is being executed by process {pids}: wait for its end")
     before = _bytes(store)
     sweep(store, Pruning(store, "vacuum"))
+    discard_words(store.path)  # a pruning that was killed left in it what it took
     with store.lock, translated(store.path):
         store.connection.execute("VACUUM")
         store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

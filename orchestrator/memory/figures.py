@@ -9,7 +9,7 @@ from json import loads
 from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED
-from orchestrator.memory.texts import Texts
+from orchestrator.memory.texts import Texts, proven
 from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in
 
 __all__ = ["Decided", "Ended", "Figures", "Kept"]
@@ -17,7 +17,7 @@ __all__ = ["Decided", "Ended", "Figures", "Kept"]
 _STATUSES = f"SELECT CASE WHEN {IS_RUNNING} THEN -1 ELSE o.status END, count(*) {FROM} WHERE {{}} GROUP BY 1"
 _SETTINGS = f"SELECT DISTINCT r.settings {FROM} WHERE {{}}"
 _ENDED = f"""
-SELECT r.engines, o.seconds, ledger.text,
+SELECT r.engines, o.seconds, ledger.id, ledger.digest, ledger.text,
     coalesce((SELECT s.step + (s.kind IS NOT :removed) FROM steps s WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1), 0)
 {FROM} JOIN texts ledger ON ledger.id = o.ledger WHERE {{}}
 """
@@ -93,8 +93,8 @@ class Figures:
 
     def ended(self) -> Iterator[Ended]:
         """Yield the runs that have ended; memory holds one."""
-        for engines, seconds, ledger, steps in self._rows(_ENDED):
-            yield Ended(self._names(engines), seconds, steps, ledger)
+        for engines, seconds, number, digest, ledger, steps in self._rows(_ENDED):
+            yield Ended(self._names(engines), seconds, steps, proven(number, digest, ledger))
 
     def kept(self) -> list[Kept]:
         """Return the steps that stand, those that a fork began with included."""

@@ -107,10 +107,19 @@ def open_to_read(path: str, wait_s: float) -> sqlite3.Connection:
     try:
         return _reader(path, "mode=rw" if may_write else "mode=ro", wait_s)
     except sqlite3.OperationalError as error:
-        is_unable = code_of(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if not is_unable or os.path.exists(f"{path}-wal"):
+        # Of a full disk it is an IOERR: there is no room for a side file, and an empty log may be there by now.
+        is_unable = code_of(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+        if not is_unable or _has_log(path):
             raise
         return _reader(path, "mode=ro&immutable=1", wait_s)
+
+
+def _has_log(path: str) -> bool:
+    """Return whether something may stand in the log alone."""
+    try:
+        return os.stat(f"{path}-wal").st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _reader(path: str, mode: str, wait_s: float) -> sqlite3.Connection:

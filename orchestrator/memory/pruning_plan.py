@@ -45,6 +45,7 @@ class Rules:
     status: str | None = None
     """A `Status`, or `interrupted`: it did not end and no process works on it."""
     batch: str | None = None
+    """How the name of the batch begins, at least one letter."""
     with_forks: bool = False
     """Take the forks of what is chosen, too; no rule by itself."""
 
@@ -53,6 +54,8 @@ class Rules:
             raise UserError(
                 "nothing says which runs to prune: give ids, or an age, a number to keep, a status, a batch"
             )
+        if self.batch == "":
+            raise UserError("batch is empty, as every name begins: give how the batch's name begins")
         if self.older_than_s is not None and not self.older_than_s >= 0:
             raise UserError(f"older_than_s is {self.older_than_s!r}: give seconds, at least 0")
         if self.keep_last is not None and self.keep_last < 0:
@@ -63,7 +66,7 @@ class Rules:
             " ".join(self.runs),
             "" if self.older_than_s is None else f"older than {self.older_than_s / 86400:g} days",
             "" if self.status is None else f"status {self.status}",
-            "" if self.batch is None else f"batch {self.batch}",
+            "" if self.batch is None else f"batches {self.batch}...",
             "" if self.keep_last is None else f"all but the newest {self.keep_last}",
         ]
         return ", ".join(filter(None, said)) + " with forks" * self.with_forks
@@ -166,7 +169,7 @@ def _chosen(runs: list[_Found], rules: Rules, named: set[int], now_s: float) -> 
         if (not named or run.key in named)
         and (latest_s is None or run.created_s <= latest_s)
         and (rules.status is None or run.status == rules.status)
-        and (rules.batch is None or run.batch == rules.batch)
+        and (rules.batch is None or run.batch.startswith(rules.batch))
     ]
     return set(found[rules.keep_last or 0 :])
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
@@ -19,6 +20,8 @@ DEFAULT_NAME = "journal.db"
 """What the file is called where nobody chose a path."""
 
 _CLOSED = "closed database"
+_NO_UTF8 = "Could not decode to UTF-8"
+"""What Python's module says, with the whole text and no code of SQLite's."""
 
 
 def default_db() -> Path:
@@ -36,10 +39,14 @@ def _ours(error: BaseException, path: str) -> StoreError:
         return StoreLocked(f"{path} is locked by another process: wait for it or choose another file with --db")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreReadOnly(f"{path} may not be written ({error}): give write access or choose another file with --db")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(f"{path} may not be read ({error}): give read access or choose another file with --db")
     if code == sqlite3.SQLITE_NOTADB:
         return StoreCorrupt(NO_DATABASE.format(path))
+    if _NO_UTF8 in str(error):
+        return _damaged(path, "a text is no UTF-8")
     if code == sqlite3.SQLITE_CORRUPT:
-        return StoreCorrupt(f"{path} is damaged ({error}) and was left untouched: {ANOTHER}")
+        return _damaged(path, str(error))
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"{path} cannot grow, the disk is full: make room, then resume")
     if isinstance(error, sqlite3.ProgrammingError) and _CLOSED in str(error):
@@ -47,6 +54,10 @@ def _ours(error: BaseException, path: str) -> StoreError:
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(f"{path} cannot be read or written ({error}): see that its disk is whole and has room")
     return StoreError(f"{path}: {error}")
+
+
+def _damaged(path: str, why: str) -> StoreCorrupt:
+    return StoreCorrupt(f"{path} is damaged ({why}) and was left untouched: see `db check`, or {ANOTHER}")
 
 
 @contextmanager
@@ -114,8 +125,11 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Hold the connection for reads that all see the same moment; no writer waits for it."""
-        with self.transaction("BEGIN") as connection:
-            yield connection
+        try:
+            with self.transaction("BEGIN") as connection:
+                yield connection
+        except (UnicodeDecodeError, JSONDecodeError) as error:  # of what was stored none is
+            raise _damaged(self.path, "a text is no UTF-8, or no JSON") from error
 
     def changes(self) -> int:
         """Return a number that is another one after each commit of another connection. Asking costs next to nothing.

@@ -18,12 +18,11 @@ ORDERS = {"started": "r.key", "cost": "t.cost", "seconds": "o.seconds", "tokens"
 
 # The last row of `steps` alone tells how many steps stand: it replaced or removed whatever lay behind it.
 _LINE = f"""
-SELECT r.id, r.parent, r.created_s, task.text, r.settings, status.text, answer.text, o.seconds,
+SELECT r.id, r.parent, r.created_s, r.task, r.settings, status.text, answer.text, o.seconds,
     t.output_tokens, t.large_tokens, t.cost,
     (SELECT s.step + (kind.text <> '{REMOVED}') FROM steps s JOIN texts kind ON kind.id = s.kind
      WHERE s.run = r.key ORDER BY s.n DESC LIMIT 1)
 {FROM}
-JOIN texts task ON task.id = r.task
 LEFT JOIN texts status ON status.id = o.status
 LEFT JOIN texts answer ON answer.id = o.answer
 WHERE r.key = ?
@@ -83,7 +82,7 @@ class _Lines:
             id=run_id,
             created_s=created_s,
             status="running" if key in self._running else status or "interrupted",
-            question=_first_words(decoded(task)),
+            question=_first_words(self._texts.read(self._connection, task)),
             steps=steps or 0,
             answer=None if answer is None else decoded(answer),
             large_share=(large / output if output else 0.0) if has_ended else None,

@@ -14,11 +14,11 @@ from typing import Any
 
 from orchestrator.memory.opening import damaged
 
-__all__ = ["Texts", "decoded"]
+__all__ = ["Texts", "decoded", "digest", "proven"]
 
 _INSERT = "INSERT INTO texts (digest, text) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"
 _FIND = "SELECT id FROM texts WHERE digest = ?"
-_READ = "SELECT text FROM texts WHERE id = ?"
+_READ = "SELECT digest, text FROM texts WHERE id = ?"
 
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_CHARS = 2048
@@ -27,6 +27,18 @@ _MAX_REMEMBERED_CHARS = 2048
 def decoded(stored: str | bytes) -> str:
     """Return the string that the column `text` stands for."""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+
+
+def digest(data: bytes) -> bytes:
+    """Return the name of a text, given its UTF-8 with surrogates passed through."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def proven(number: int, name: bytes, stored: str | bytes) -> str:
+    """Return the text of a row. Raises what SQLite does for a damaged file if it was stored otherwise."""
+    if digest(stored.encode() if isinstance(stored, str) else stored) != name:
+        raise damaged(f"text {number} is not what was stored")
+    return decoded(stored)
 
 
 class Texts:
@@ -48,13 +60,13 @@ class Texts:
 
     def _number(self, connection: sqlite3.Connection, text: str) -> int:
         data = text.encode("utf-8", "surrogatepass")
-        digest = blake2b(data, digest_size=16).digest()
+        name = digest(data)
         try:
-            cursor = connection.execute(_INSERT, (digest, text))
+            cursor = connection.execute(_INSERT, (name, text))
         except UnicodeEncodeError:
-            cursor = connection.execute(_INSERT, (digest, data))
+            cursor = connection.execute(_INSERT, (name, data))
         was_new = cursor.rowcount == 1
-        number: Any = cursor.lastrowid if was_new else connection.execute(_FIND, (digest,)).fetchone()[0]
+        number: Any = cursor.lastrowid if was_new else connection.execute(_FIND, (name,)).fetchone()[0]
         if len(text) <= _MAX_REMEMBERED_CHARS:
             if len(self._numbers) >= _MAX_REMEMBERED:
                 self._numbers.clear()
@@ -63,16 +75,18 @@ class Texts:
 
     def find(self, connection: sqlite3.Connection, text: str) -> int | None:
         """Return the number of `text`, or None if it was never stored. Writes nothing."""
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        row = connection.execute(_FIND, (digest,)).fetchone()
+        row = connection.execute(_FIND, (digest(text.encode("utf-8", "surrogatepass")),)).fetchone()
         return None if row is None else row[0]
 
     def read(self, connection: sqlite3.Connection, number: int) -> str:
-        """Return the text of a number that some row holds. Raises what SQLite does for a damaged file if it is gone."""
+        """Return the text of a number that some row holds.
+
+        Raises what SQLite does for a damaged file if it is gone, or is not what was stored.
+        """
         found = connection.execute(_READ, (number,)).fetchone()
         if found is None:
             raise damaged(f"text {number} is missing")
-        return decoded(found[0])
+        return proven(number, *found)
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that stored it was undone."""

@@ -93,6 +93,16 @@ def test_a_sound_file_is_sound_while_it_is_written(orchestrator: Call, file: Pat
             "note  claims   process 999999999 died over run",
         ),
         ("CREATE TABLE wanted_texts (id INTEGER PRIMARY KEY)", 0, "note  pruning "),
+        (
+            "UPDATE texts SET text = 'never said' WHERE id = (SELECT task FROM runs WHERE key = 1)",
+            1,
+            "bad   texts    1 text not as stored, in 1 run, ",
+        ),
+        (
+            "UPDATE texts SET text = CAST(x'ff' AS TEXT) WHERE id IN (SELECT engines FROM runs)",
+            1,
+            "bad   texts    1 text not as stored, in 2 runs, ",
+        ),
     ],
 )
 def test_each_flaw_is_one_line_with_its_mend(
@@ -270,6 +280,20 @@ def test_vacuum_gives_back_what_pruned_runs_left_and_leaves_the_rest(orchestrato
     with Store(file) as store:
         assert (Journal(store).run("last"), Handbook(store).behaviors()) == before
     assert orchestrator("db", "check", "--full").exit_code == 0
+
+
+def test_vacuum_takes_the_index_of_words_along_and_a_backup_leaves_it_out(
+    orchestrator: Call, file: Path, here: Path
+) -> None:
+    assert orchestrator("trace", "show", "--grep", "Careful").exit_code == 0
+    words = file.with_name("journal.db.words")
+    assert words.exists()
+    assert orchestrator("db", "backup", "copy.db").exit_code == 0
+    assert [each.name for each in here.glob("copy.db*")] == ["copy.db"]
+    assert orchestrator("db", "vacuum").exit_code == 0
+    assert not words.exists()
+    found = orchestrator("trace", "show", "--grep", "Careful")
+    assert "Careful" in found.stdout and words.exists()
 
 
 def test_vacuum_does_nothing_while_a_run_is_executed(orchestrator: Call, file: Path) -> None:

@@ -98,6 +98,7 @@ def add(journal: Journal, make: SimpleNamespace) -> Any:
         (Rules(status="failed"), "bd"),
         (Rules(status="interrupted"), "e"),
         (Rules(batch="one"), "ac"),
+        (Rules(batch="tw"), "bde"),
         (Rules(batch="none"), ""),
         (Rules(batch="\ud800"), ""),
         (Rules(runs=("aaaaaaaaaaaaaaaa", "d")), "ad"),
@@ -133,6 +134,7 @@ def test_no_rule_takes_no_run_and_a_name_that_is_none_is_refused(store: Store, a
         {"keep_last": -1},
         {"older_than_s": -1.0},
         {"older_than_s": float("nan")},
+        {"batch": ""},
     ):
         with pytest.raises(UserError):
             Rules(**refused)

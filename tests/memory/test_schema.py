@@ -20,6 +20,7 @@ from orchestrator.memory.opening import APPLICATION_ID, SCHEMA
 from orchestrator.memory.refusals import Refusal
 from orchestrator.memory.rows import LAYOUTS, RUNS
 from orchestrator.memory.store import Store
+from orchestrator.memory.texts import digest
 
 COLUMNS = {
     "texts": ("id INTEGER, digest BLOB NOT NULL, text  NOT NULL"),
@@ -182,7 +183,8 @@ def test_a_file_of_the_first_schema_keeps_its_calls_and_takes_new_ones(path: Pat
     MIGRATIONS.apply(Database(connection), stop_before="m002_speculation")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 1")
-    connection.execute("INSERT INTO texts VALUES (1, x'00', 'draft'), (2, x'01', 'small'), (3, x'02', 'done')")
+    for number, text in enumerate(("draft", "small", "done"), 1):
+        connection.execute("INSERT INTO texts VALUES (?, ?, ?)", (number, digest(text.encode()), text))
     connection.execute("INSERT INTO runs VALUES (1, '0000000000000001', NULL, 1, 0, 1, 1, 1, 1.0)")
     connection.execute("INSERT INTO intents VALUES (1, 0, 0, 0, 1, 2, 7, x'00', 12, 512, 1.0)")
     connection.execute("INSERT INTO results VALUES (1, 0, 3, 1, x'', 3, 3, 12, 8, 3, 0, 0.5, 0.1, 3, NULL)")
@@ -212,7 +214,7 @@ def of_schema(path: Path, number: int, stop_before: str) -> None:
     MIGRATIONS.apply(Database(connection), stop_before=stop_before)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {number}")
-    connection.execute("INSERT INTO texts VALUES (1, x'00', '{}')")
+    connection.execute("INSERT INTO texts VALUES (1, ?, '{}')", (digest(b"{}"),))
     connection.execute("INSERT INTO runs VALUES (1, '0000000000000001', NULL, 1, 0, 1, 1, 1, 1.0)")
     connection.close()
 

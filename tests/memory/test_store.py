@@ -235,6 +235,14 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_file_that_may_not_be_read_is_said_so(public: Path) -> None:
+    path = public / "journal.db"
+    Store(path).close()
+    path.chmod(0o200 if os.geteuid() else 0o600)
+    said = as_nobody(lambda: Store(path, readonly=True))
+    assert said.startswith(f"StoreError: {path} may not be read") and "give read access" in said
+
+
 def test_a_file_or_folder_that_may_not_be_written_is_said_so(public: Path) -> None:
     path = public / "journal.db"
     Store(path).close()
