@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def routers(given: Mapping[str, Any]) -> Callable[[StoredRun], Any]:
 
 def routable(
     runs: Iterator[StoredRun],
-    options: Mapping[str, Any],
+    options: Sequence[Mapping[str, Any]],
     names: tuple[str, ...],
     given: Mapping[str, Any],
     refused: dict[str, int],
 ) -> Iterator[StoredRun]:
-    """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
-    how many were routed alike."""
+    """Yield the runs whose router can be made with each of `options`; of others that nobody named, `refused` says why,
+    and how many were routed alike."""
     from json import loads
 
     from orchestrator.errors import UserError
@@ -85,7 +85,8 @@ def routable(
         if named not in known:
             known[named] = ""
             try:
-                router(stored, given, options)
+                for each in options:
+                    router(stored, given, each)
             except UserError as error:
                 if names or given["router"] is not None:
                     raise

@@ -115,7 +115,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     option, values = values_of(given["what_if"], given["steps"])
     refused: dict[str, int] = {}
     with open_journal(given) as journal:
-        runs = routable(runs_of(journal, names, given), {option: values[0]}, names, given, refused)
+        asked_with = [{option: value} for value in values]
+        runs = routable(runs_of(journal, names, given), asked_with, names, given, refused)
         found = one_step(runs, option, values, journal=journal, router=lambda run, asked: router(run, given, asked))
     if refused and not found[0].runs:
         raise UserError(next(iter(refused)))
@@ -135,9 +136,9 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.replayed_runs import note_refused, options_of, routable, routers, runs_of
     from orchestrator.cli.source import open_source
     from orchestrator.cli.streams import note, say, say_json
-    from orchestrator.runtime.fork import ancestors
-    from orchestrator.traces.going_on import gone_on
-    from orchestrator.traces.replay import areplayed
+    from orchestrator.runtime.fork import inherited
+    from orchestrator.traces.going_on import gone_on, is_open, other_settings
+    from orchestrator.traces.tree import afollowed
 
     kept = ("config", "pipeline", "small", "large", "db")
     pipeline, _ = await open_source({name: given[name] for name in kept})
@@ -145,18 +146,22 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
         router = routers(given)
         refused: dict[str, int] = {}
         runs = runs_of(pipeline.journal, names, given)
-        for stored in list(routable(runs, options_of(given), names, given, refused)):
+        for stored in list(routable(runs, [options_of(given)], names, given, refused)):
             asked = router(stored)
-            made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
-            if made.parted is None:
-                note(f"run {stored.run.id} does not part: nothing is run")
+            made = await afollowed(pipeline.journal, stored, asked)
+            if not is_open(made):
+                ends = "does not part" if made.parted is None else f"is known to end with {made.answer or 'no answer'}"
+                note(f"run {stored.run.id} {ends}: nothing is run")
                 continue
+            if others := other_settings(pipeline, stored):
+                note(f"run {stored.run.id} goes on under other settings than its own: {', '.join(others)}")
             forked = await gone_on(pipeline.but(router=asked), stored, made)
             assert forked.outcome is not None
-            told = {"run": stored.run.id, "fork": forked.run.id, "step": made.parted.step}
+            step = len(inherited(forked))
+            told = {"run": stored.run.id, "fork": forked.run.id, "step": step}
             told |= {"status": forked.outcome.status, "answer": forked.outcome.answer}
             if given["as_json"]:
                 say_json(told)
             else:
-                say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")
+                say(f"{stored.run.id} from step {step}: {forked.outcome.status}, run {forked.run.id}")
         note_refused(refused)

@@ -137,6 +137,16 @@ def test_of_many_runs_those_whose_router_has_no_such_option_are_left_out_of_what
     assert (alone.exit_code, alone.stderr.count("\n")) == (2, 1)
 
 
+def test_a_run_whose_router_takes_only_the_lower_values_of_what_if_is_left_out_too(
+    orchestrator: Call, ran: str
+) -> None:
+    assert orchestrator("run", "Compute 1 + 2.", "--router", "answer-gate", "--quiet").exit_code == 0
+    many = orchestrator("trace", "replay", "--all", "--what-if", "threshold=1..9", "--steps", "3", "--json")
+    assert many.exit_code == 0, many.stderr
+    assert [json.loads(line)["runs"] for line in many.stdout.splitlines()] == [1, 1, 1]
+    assert many.stderr.startswith("left out: ") and many.stderr.count("\n") == 1
+
+
 def test_a_journal_without_a_run_is_said_to_be_one(orchestrator: Call, here: Path) -> None:
     Store(here / "none.db").close()
     for what in ([], ["--what-if", "threshold=1..9"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 import pytest
@@ -34,7 +34,7 @@ from orchestrator.routers import (
 )
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
-from orchestrator.traces.going_on import gone_on
+from orchestrator.traces.going_on import gone_on, other_settings
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.replay import Replayed, replayed
 from orchestrator.types import Budget, History, Overlap, Step
@@ -336,9 +336,28 @@ def test_engines_go_on_from_where_a_run_parts_and_repeat_nothing_before() -> Non
     with made(other, large=scored(9, 7, 5)) as anew:
         texts = [step.text for step in anew.run("q").steps]
     assert [step.text for step in forked.kept()] == texts
-    with made(SpecReason(threshold=6)) as pipeline, pytest.raises(UserError, match="does not part"):
+    with made(SpecReason(threshold=6)) as pipeline, pytest.raises(UserError, match="nothing open"):
         stored = pipeline.journal.run(pipeline.run("q").run_id)
         run_sync(gone_on(pipeline, stored, replayed(stored)))
+
+
+def test_only_the_engines_that_wrote_a_run_go_on_with_it_and_what_else_is_other_is_named() -> None:
+    with made(SpecReason(threshold=6), large=scored(9, 7, 5)) as pipeline:
+        stored = pipeline.journal.run(pipeline.run("q").run_id)
+        other = SpecReason(threshold=5)
+        again = replayed(stored, other)
+        engines = loads(stored.run.engines)
+        engines["small"]["model"] = "another"
+        foreign = stored._replace(run=stored.run._replace(engines=dumps(engines)))
+        with pytest.raises(UserError, match="was made with 'another' as engine 'small'"):
+            run_sync(gone_on(pipeline.but(router=other), foreign, again))
+        less = stored._replace(run=stored.run._replace(engines=dumps({"small": engines["small"]})))
+        with pytest.raises(UserError, match="was made with engines small, not small, large"):
+            run_sync(gone_on(pipeline.but(router=other), less, again))
+        assert other_settings(pipeline.but(router=other, seed=7), stored) == []
+        assert other_settings(pipeline.but(router=other, budget=Budget(steps=9)), stored) == ["budget"]
+        forked = run_sync(gone_on(pipeline.but(router=other, seed=7), stored, again))
+        assert loads(forked.run.settings)["seed"] == loads(stored.run.settings)["seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
