@@ -199,7 +199,7 @@ def table(option: str, found: Sequence[OneStep]) -> Iterator[str]:
 
 def _alone(each: OneStep) -> Iterator[str]:
     if each.flips:
-        tokens = ", ".join(f"{engine} {count:+}" for engine, count in each.tokens.items()) or "none known"
+        tokens = ", ".join(f"{engine} {count:+}" for engine, count in each.tokens.items()) or "unknown"
         lacks = f"; {each.unknown} steps that nobody wrote" if each.unknown else ""
         yield f"{'':>10} flipped steps alone: {tokens} tokens{lacks}"
     for reason, times in _most(each.reasons):

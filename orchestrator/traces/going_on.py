@@ -18,6 +18,9 @@ __all__ = ["gone_on", "is_open", "other_settings"]
 _CHOSEN = ("router", "calibration", "scorers", "counterfactuals", "seed", "stop_on_answer")
 """Settings that a replay with engines changes on purpose, or takes from the run."""
 
+_FRAME = ("mode", "tools")
+"""Settings that say what a step is: half a run of each kind would be nobody's."""
+
 
 def is_open(made: Replayed) -> bool:
     """Return whether there is anything for engines to write: the replay parted, and its end is not known."""
@@ -29,11 +32,15 @@ async def gone_on(pipeline: Pipeline, stored: StoredRun, made: Replayed) -> Stor
 
     Where the replay went on in a stored tree, the last branch of it is forked. The fork begins with the kept steps
     before the one that is not known, which cost nothing again; asked for again it is the same fork, and no call is
-    repeated. Draws are the run's. Raises UserError where nothing is open, the engines are others than the run's, or
-    the run has no kept step there to go back behind, and EngineError for an engine that does not start.
+    repeated. Draws are the run's. Raises UserError where nothing is open, where engines, mode or tools are others than
+    the run's, or where it has no kept step to go back behind, and EngineError for an engine that does not start.
     """
     if not is_open(made):
         raise UserError(f"run {stored.run.id} has nothing open under {made.policy}: there is nothing to run")
+    if frame := [name for name in other_settings(pipeline, stored) if name in _FRAME]:
+        raise UserError(
+            f"run {stored.run.id} had another {' and '.join(frame)}: give the pipeline that it was made with"
+        )
     await _check_engines(pipeline, stored)
     parted = _ends(made)
     run = pipeline.journal.run(made.path[-1].run) if made.path and made.lacks is not None else stored

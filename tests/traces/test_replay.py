@@ -34,6 +34,7 @@ from orchestrator.routers import (
 )
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
+from orchestrator.tools import tool
 from orchestrator.traces.going_on import gone_on, other_settings
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.replay import Replayed, replayed
@@ -341,6 +342,12 @@ def test_engines_go_on_from_where_a_run_parts_and_repeat_nothing_before() -> Non
         run_sync(gone_on(pipeline, stored, replayed(stored)))
 
 
+@tool
+def adds(left: int, right: int) -> int:
+    """Add two numbers."""
+    return left + right
+
+
 def test_only_the_engines_that_wrote_a_run_go_on_with_it_and_what_else_is_other_is_named() -> None:
     with made(SpecReason(threshold=6), large=scored(9, 7, 5)) as pipeline:
         stored = pipeline.journal.run(pipeline.run("q").run_id)
@@ -354,6 +361,9 @@ def test_only_the_engines_that_wrote_a_run_go_on_with_it_and_what_else_is_other_
         less = stored._replace(run=stored.run._replace(engines=dumps({"small": engines["small"]})))
         with pytest.raises(UserError, match="was made with engines small, not small, large"):
             run_sync(gone_on(pipeline.but(router=other), less, again))
+        with pytest.raises(UserError, match="had another mode and tools: give the pipeline"):
+            switched = pipeline.but(router=other, mode="no_think", tools=[adds])
+            run_sync(gone_on(switched, stored, again))
         assert other_settings(pipeline.but(router=other, seed=7), stored) == []
         assert other_settings(pipeline.but(router=other, budget=Budget(steps=9)), stored) == ["budget"]
         forked = run_sync(gone_on(pipeline.but(router=other, seed=7), stored, again))
