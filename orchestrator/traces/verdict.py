@@ -17,9 +17,10 @@ from orchestrator.runtime.write import STEP_TOKENS, TURN_TOKENS
 from orchestrator.traces.asked import AFTER_DRAFT, BEFORE_STEP, Question
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
+from orchestrator.traces.other import beside
 from orchestrator.types import Step, Stop
 
-__all__ = ["Verdict", "decided", "told_of"]
+__all__ = ["Verdict", "decided", "drafted", "told_of"]
 
 _EFFECT = ("to_step", "until", "turns", "note", "status")
 """What shapes the run behind a decision, besides its action and engine."""
@@ -56,6 +57,26 @@ async def decided(record: Record, router: Any, question: Question) -> Verdict:
         made = await _about_events(record, router, question, ask)
         is_alike = isinstance(made, Keep) if question.row is None else _is_same(question.row, made)
     return Verdict(question.place, question.door, question.row, made, is_alike, frozenset(ask.heard))
+
+
+async def drafted(record: Record, router: Any, question: Question, plan: Plan) -> Step | None:
+    """Return the draft that would stand under another plan, None where nobody wrote it.
+
+    An alternative has the text of a draft by its engine where nothing is drawn, at temperature 0. The router is asked
+    about it, and has to keep it unasked: what it would ask for is not in the account.
+    """
+    is_plain = not plan.whole and not plan.lead and _limit(record, plan) == _limit(record, Plan(plan.engine))
+    if not is_plain or record.settings["engines"][plan.engine]["sampling"]["temperature"] != 0:
+        return None
+    place = beside(record, question.place, plan.engine)
+    if (step := record.step(place)) is None:
+        return None
+    ask = StoredAsk(record, question.history, place[1])
+    try:
+        made = await _about_draft(record, router, question._replace(place=place, draft=step), ask)
+    except Undecided:
+        return None
+    return step if isinstance(made, Keep) and not ask.heard else None
 
 
 def told_of(made: Decision | Plan | DecisionRow) -> str:
