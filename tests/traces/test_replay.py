@@ -202,6 +202,15 @@ def test_the_account_ends_where_the_runs_part() -> None:
     ]
 
 
+def test_what_was_drafted_ahead_and_dropped_makes_the_account_until_a_flip_a_bound() -> None:
+    stored = ran(SpecReason(threshold=6), large=scored(2, 9, 5), overlap=Overlap(ahead=2))
+    parted = replayed(stored, SpecReason(threshold=5))
+    assert parted.parted is not None and parted.parted.step > 0
+    assert parted.ledger.total(engine="small", fate="discarded").calls > 1
+    assert parted.is_bound
+    assert not replayed(stored, SpecReason(threshold=6)).is_bound
+
+
 def test_a_flip_shows_the_other_step_where_it_was_written_beside_the_draft() -> None:
     looked = ran(SpecReason(threshold=6), large=scored(9, 7, 5), counterfactuals=1.0)
     parted = replayed(looked, SpecReason(threshold=8)).parted
