@@ -88,7 +88,7 @@ def _parted(word: str, parted: Parted) -> Iterator[str]:
 def _turn(parted: Parted) -> str:
     from orchestrator.visible import first_words
 
-    return first_words(f"{parted.then} -> {parted.now}", 40)
+    return first_words(f"{parted.then} -> {parted.now}", 60)
 
 
 def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:

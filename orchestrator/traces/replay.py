@@ -25,7 +25,7 @@ from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
 from orchestrator.traces.other import ends, other_step, written
 from orchestrator.traces.policy import router_of
-from orchestrator.traces.verdict import Verdict, decided, drafted, told_of
+from orchestrator.traces.verdict import Verdict, decided, drafted, told_apart, told_of
 from orchestrator.types import Status, Step
 
 __all__ = ["Followed", "Parted", "Replayed", "areplayed", "replayed"]
@@ -38,7 +38,8 @@ class Parted(NamedTuple):
     attempt: int
     door: str
     then: str
-    """What was decided then, such as `keep` or `rewrite large`; a plan is `draft small`."""
+    """What was decided then, such as `keep` or `rewrite large`; a plan is `draft small`. Where the same is done by the
+    same engine in another way, what differs follows, as in `handoff large, until 17`."""
     now: str
     """What is decided now; empty where the record does not tell."""
     reason: str
@@ -175,8 +176,8 @@ def _then(question: Question) -> str:
 def _parted(record: Record, question: Question, made: Decision | Plan) -> Parted:
     threshold, margin = (None, None) if isinstance(made, Plan) else (made.threshold, made.margin)
     other = other_step(record, question, made)
-    then = _then(question)
-    return Parted(*question.place, question.door, then, told_of(made), made.reason, threshold, margin, other)
+    then, now = told_apart(question, made)
+    return Parted(*question.place, question.door, then, now, made.reason, threshold, margin, other)
 
 
 def _known(

@@ -20,10 +20,13 @@ from orchestrator.traces.offline import StoredAsk, Undecided
 from orchestrator.traces.other import beside
 from orchestrator.types import Step, Stop
 
-__all__ = ["Verdict", "decided", "drafted", "told_of"]
+__all__ = ["Verdict", "decided", "drafted", "told_apart", "told_of"]
 
 _EFFECT = ("to_step", "until", "turns", "note", "status")
 """What shapes the run behind a decision, besides its action and engine."""
+
+_PLANNED = ["max_tokens", "whole", "lead"]
+"""What shapes a draft, besides who writes it."""
 
 
 class Verdict(NamedTuple):
@@ -83,6 +86,23 @@ def told_of(made: Decision | Plan | DecisionRow) -> str:
     """Return an answer in two words: what is done, and by whom."""
     action = "draft" if isinstance(made, Plan) else made.action
     return f"{action} {getattr(made, 'engine', '')}".strip()
+
+
+def told_apart(question: Question, made: Decision | Plan) -> tuple[str, str]:
+    """Return what was decided then and what is now; where both do the same by the same, with what they differ in."""
+    was = question.plan or question.row or keep()
+    then, now = told_of(was), told_of(made)
+    if then != now or (question.plan is None and question.row is None):
+        return then, now
+    if isinstance(was, Plan) or isinstance(made, Plan):
+        names, before = _PLANNED, {name: getattr(was, name, None) for name in _PLANNED}
+    else:
+        names, before = _own(made), loads(getattr(was, "detail", "") or "{}")
+    others = [name for name in names if before.get(name, _default(name)) != getattr(made, name, None)]
+    ends = [
+        ", ".join(f"{name} {of(name)!r}" for name in others) for of in (before.get, lambda name: getattr(made, name))
+    ]
+    return f"{then}, {ends[0]}" if others else then, f"{now}, {ends[1]}" if others else now
 
 
 def _planned(router: Any, question: Question) -> Plan | StopRun:

@@ -202,6 +202,26 @@ def test_the_account_ends_where_the_runs_part() -> None:
     ]
 
 
+def test_what_is_done_by_the_same_engine_in_another_way_says_in_what() -> None:
+    heeded = ran(Cascade(turns=1, on_stuck="turns"), monitors=[Notes()], seed=2, budget=Budget(steps=12))
+    found = replayed(heeded, Cascade(turns=3, on_stuck="turns")).parted
+    assert found is not None
+    assert (found.then.partition(", ")[0], found.now.partition(", ")[0]) == ("handoff large", "handoff large")
+    assert found.then != found.now
+    planned = replayed(ran(SmallOnly()), Leads()).parted
+    assert planned is not None
+    assert (planned.then, planned.now) == ("draft small, lead ''", "draft small, lead 'So'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leads:
+    """Begins each draft with a word."""
+
+    def before_step(self, history: History) -> Plan:
+        """Plan it."""
+        return Plan("small", lead="So")
+
+
 def test_what_was_drafted_ahead_and_dropped_makes_the_account_until_a_flip_a_bound() -> None:
     stored = ran(SpecReason(threshold=6), large=scored(2, 9, 5), overlap=Overlap(ahead=2))
     parted = replayed(stored, SpecReason(threshold=5))
@@ -244,7 +264,7 @@ def test_what_the_record_lacks_is_named_and_nothing_is_made_up(router: Any, lack
     again = replayed(stored, router)
     assert again.parted is not None
     if lacks is None:  # a whole turn is planned where a step was
-        assert (again.parted.then, again.parted.door) == ("draft small", "before_step")
+        assert (again.parted.then, again.parted.door) == ("draft small, max_tokens 512, whole False", "before_step")
         return
     assert again.is_undecided
     assert again.parted.reason == lacks
