@@ -29,7 +29,8 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     yield f"now      {first_words(made.policy, _WORDS)}"
     yield f"alike    {len(made.alike)} decisions"
     if made.parted is None:
-        yield "parted   nowhere: text, answer and decisions are as they were"
+        is_whole = "text, answer and decisions are as they were" if made.is_known else "as far as what is known goes"
+        yield f"parted   nowhere: {is_whole}"
     else:
         yield from _parted("parted", made.parted)
         yield from _path(made)
@@ -41,7 +42,7 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     if made.lacks is None and not made.is_known:
         yield f"         {made.unknown}"
     yield ""
-    where = "in all" if made.lacks is None else "until there"
+    where = "in all" if made.lacks is None and made.is_known else "until there"
     yield "paid for " + where + (", at most" if made.is_bound else "") + source
     yield from _account(stored, made)
 

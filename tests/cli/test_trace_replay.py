@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from replayable import ran as stored_run
 
+from orchestrator.cli.replay_report import lines_of
 from orchestrator.memory.store import Store
+from orchestrator.routers import SpecReason
+from orchestrator.traces.replay import replayed
 
 Call = Callable[..., Result]
 
@@ -214,6 +218,13 @@ def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pi
     assert [step["text"] for step in shown["steps"]][1] == "Step 1: compute.\n\n"
     same = orchestrator("trace", "replay", ran, "--engines", "--pipeline", pipeline)
     assert "does not part: nothing is run" in same.stderr
+
+
+def test_a_run_that_has_not_ended_is_not_said_to_be_as_it_was() -> None:
+    half = stored_run(SpecReason(threshold=5))._replace(outcome=None)
+    shown = list(lines_of(half, replayed(half)))
+    assert "parted   nowhere: as far as what is known goes" in shown
+    assert "answer   not known" in shown and "paid for until there" in shown
 
 
 def test_of_many_runs_those_of_other_engines_are_left_out_and_what_else_is_other_is_said(
