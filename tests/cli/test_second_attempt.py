@@ -80,7 +80,9 @@ def test_another_engine_reflects_where_one_is_named(orchestrator: Call) -> None:
     (first,) = (json.loads(each)["id"] for each in orchestrator("trace", "list", "--json", *DB).stdout.splitlines())
     done = orchestrator("second-attempt", first, *coached, "--strategist", "coach", "--json")
     assert json.loads(done.stdout)["answer"] == "42", done.stderr
-    runs = [json.loads(each)["id"] for each in orchestrator("trace", "list", "--json", *DB).stdout.splitlines()]
+    runs = [
+        json.loads(each)["id"] for each in orchestrator("trace", "list", "--all", "--json", *DB).stdout.splitlines()
+    ]
     told = [json.loads(orchestrator("trace", "show", run, "--json", *DB).stdout)["steps"] for run in runs]
     assert [steps[0]["writer"] for steps in told] == ["large", "coach", "coach", "large"]
     others = orchestrator("second-attempt", first, *coached, "--json")

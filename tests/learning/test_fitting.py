@@ -226,7 +226,9 @@ def test_a_calibration_is_the_regression_with_the_slope_held_back(seed: int, cen
     scores = centre + spread * random.normal(size=200)
     pays = random.random(200) < 1 / (1 + np.exp(-(scores - centre) / spread))
     slope, intercept = calibrated(scores, pays)
-    theirs = LogisticRegression(C=1.0, max_iter=10_000, tol=1e-9).fit(scores.reshape(-1, 1), pays)
+    theirs = LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=10_000, tol=1e-9).fit(
+        scores.reshape(-1, 1), pays
+    )
     assert slope == pytest.approx(theirs.coef_[0, 0], rel=1e-3, abs=1e-5)
     assert intercept == pytest.approx(theirs.intercept_[0], rel=1e-3, abs=2e-3)
 
