@@ -33,7 +33,8 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     yield f"now      {first_words(made.policy, _WORDS)}"
     yield f"alike    {len(made.alike)} decisions"
     if made.parted is None:
-        yield "parted   nowhere: text, answer and decisions are as they were"
+        is_whole = "text, answer and decisions are as they were" if made.is_known else "as far as what is known goes"
+        yield f"parted   nowhere: {is_whole}"
     else:
         yield from _parted("parted", made.parted)
         yield from _path(made)
@@ -45,7 +46,7 @@ def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
     if made.lacks is None and not made.is_known:
         yield f"         {made.unknown}"
     yield ""
-    where = "in all" if made.lacks is None else "until there"
+    where = "in all" if made.lacks is None and made.is_known else "until there"
     yield "paid for " + where + (", at most" if made.is_bound else "") + source
     yield from _account(stored, made)
 
@@ -86,7 +87,7 @@ def _parted(word: str, parted: Parted) -> Iterator[str]:
 
 
 def _turn(parted: Parted) -> str:
-    return first_words(f"{parted.then} -> {parted.now}", 40)
+    return first_words(f"{parted.then} -> {parted.now}", 60)
 
 
 def _account(stored: StoredRun, made: Replayed) -> Iterator[str]:
@@ -191,7 +192,7 @@ def table(option: str, found: Sequence[OneStep]) -> Iterator[str]:
 
 def _alone(each: OneStep) -> Iterator[str]:
     if each.flips:
-        tokens = ", ".join(f"{engine} {count:+}" for engine, count in each.tokens.items()) or "none known"
+        tokens = ", ".join(f"{engine} {count:+}" for engine, count in each.tokens.items()) or "unknown"
         lacks = f"; {each.unknown} steps that nobody wrote" if each.unknown else ""
         yield f"{'':>10} flipped steps alone: {tokens} tokens{lacks}"
     for reason, times in _most(each.reasons):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def runs_of(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) 
     elif given["batch"] is not None:
         batches = journal.batches(given["batch"])
         if not batches:
-            known = ", ".join(journal.batches("")[:5]) or "none yet"
+            known = ", ".join(list(filter(None, journal.batches("")))[:5]) or "none yet"
             raise UnknownName(f"no batch begins with {given['batch']!r}; the newest are {known}")
         for each in journal.batch(batches[0]):
             yield journal.at(each.key)
@@ -41,24 +41,31 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def router(stored: StoredRun, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """Return the router for a run, with `options` besides its own. Raises UserError where it cannot be made."""
-    from orchestrator import policies
-    from orchestrator.cli.source import named_of
     from orchestrator.traces.policy import router_of
 
-    if given["router"] is None:
-        return router_of(stored, **options)
+    return router_of(stored, **options) if given["router"] is None else _named(given, options)
+
+
+def _named(given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    from orchestrator import policies
+    from orchestrator.cli.source import named_of
+
     name, own = named_of(given["router"], "--router")
     return policies.router(name, {**own, **options}, "--router")
 
 
 def routers(given: Mapping[str, Any]) -> Callable[[StoredRun], Any]:
-    """Return what gives a run its router, made once for all runs that were routed alike."""
+    """Return what gives a run its router, made once for all runs that were routed alike. Raises UserError for a
+    --router that cannot be made: that is no run's fault."""
     from json import loads
 
+    if given["router"] is not None:
+        named_one = _named(given, options_of(given))
+        return lambda _: named_one
     made: dict[str, Any] = {}
 
     def made_for(stored: StoredRun) -> Any:
-        named = "" if given["router"] is not None else str(loads(stored.run.settings).get("router"))
+        named = str(loads(stored.run.settings).get("router"))
         if named not in made:
             made[named] = router(stored, given, options_of(given))
         return made[named]
@@ -68,13 +75,13 @@ def routers(given: Mapping[str, Any]) -> Callable[[StoredRun], Any]:
 
 def routable(
     runs: Iterator[StoredRun],
-    options: Mapping[str, Any],
+    options: Sequence[Mapping[str, Any]],
     names: tuple[str, ...],
     given: Mapping[str, Any],
     refused: dict[str, int],
 ) -> Iterator[StoredRun]:
-    """Yield the runs whose router can be made with `options`; of others that nobody named, `refused` says why, and
-    how many were routed alike."""
+    """Yield the runs whose router can be made with each of `options`; of others that nobody named, `refused` says why,
+    and how many were routed alike."""
     from json import loads
 
     from orchestrator.errors import UserError
@@ -85,7 +92,8 @@ def routable(
         if named not in known:
             known[named] = ""
             try:
-                router(stored, given, options)
+                for each in options:
+                    router(stored, given, each)
             except UserError as error:
                 if names or given["router"] is not None:
                     raise

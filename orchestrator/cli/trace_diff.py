@@ -62,6 +62,8 @@ def _lines(found: Diff) -> Iterator[str]:
         yield f"answer {name} {'none' if answer is None else first_words(answer, _WORDS)}"
     yield from _decisions(found.decisions)
     yield from _spending(found.spending)
+    if "unfinished" in found.statuses:
+        yield "of a run that has not ended, what it used so far and no costs"
 
 
 def _decisions(decisions: tuple[Deciding, ...]) -> Iterator[str]:

@@ -10,6 +10,8 @@ import click
 from orchestrator.cli.source import engine_flags
 
 if TYPE_CHECKING:
+    from orchestrator.memory.base import StoredRun
+    from orchestrator.runtime.pipeline import Pipeline
     from orchestrator.traces.replay import Replayed
 
 __all__ = ["trace_replay"]
@@ -23,7 +25,12 @@ __all__ = ["trace_replay"]
 @click.option("--threshold", type=float, help="The router's threshold; as it was unless given.")
 @click.option("--what-if", metavar="OPTION=LOW..HIGH", help="How many decisions flip at each value, one by one.")
 @click.option("--steps", type=click.IntRange(2, 1000), default=9, show_default=True, help="Values of --what-if.")
-@click.option("--engines", "is_live", is_flag=True, help="Let engines go on from where a run parts, as a fork of it.")
+@click.option(
+    "--engines",
+    "is_live",
+    is_flag=True,
+    help="Let the run's own engines go on from where what is known ends, as a fork.",
+)
 @engine_flags
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run, or per value of --what-if.")
 def trace_replay(names: tuple[str, ...], **given: Any) -> None:
@@ -34,6 +41,9 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
     by then: a one-step counterfactual, whose flips do not add up to a run.
 
     Runs of `collect --tree` are followed behind where they part, to the answer that the policy would have had.
+
+    --engines takes the engines that a run was made with, its seed, and everything else from --pipeline or the
+    configuration: what of that is not as it was then is said, and another mode or other tools are refused.
     """
     from orchestrator.errors import UserError
 
@@ -81,6 +91,8 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                     say(line)
             else:
                 say(_line(made))
+    if not together.runs and together.left_out:
+        raise UserError("none of these runs can be decided again, for the reasons above: name a router that fits them")
     if len(names) != 1:
         for line in summary(together):
             note(line)
@@ -115,7 +127,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     option, values = values_of(given["what_if"], given["steps"])
     refused: dict[str, int] = {}
     with open_journal(given) as journal:
-        runs = routable(runs_of(journal, names, given), {option: values[0]}, names, given, refused)
+        asked_with = [{option: value} for value in values]
+        runs = routable(runs_of(journal, names, given), asked_with, names, given, refused)
         found = one_step(runs, option, values, journal=journal, router=lambda run, asked: router(run, given, asked))
     if refused and not found[0].runs:
         raise UserError(next(iter(refused)))
@@ -134,10 +147,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from orchestrator.cli.replayed_runs import note_refused, options_of, routable, routers, runs_of
     from orchestrator.cli.source import open_source
-    from orchestrator.cli.streams import note, say, say_json
-    from orchestrator.runtime.fork import ancestors
-    from orchestrator.traces.going_on import gone_on
-    from orchestrator.traces.replay import areplayed
+    from orchestrator.cli.streams import note
+    from orchestrator.errors import UserError
 
     kept = ("config", "pipeline", "small", "large", "db")
     pipeline, _ = await open_source({name: given[name] for name in kept})
@@ -145,18 +156,34 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
         router = routers(given)
         refused: dict[str, int] = {}
         runs = runs_of(pipeline.journal, names, given)
-        for stored in list(routable(runs, options_of(given), names, given, refused)):
-            asked = router(stored)
-            made = await areplayed(stored, asked, ancestors(pipeline.journal, stored))
-            if made.parted is None:
-                note(f"run {stored.run.id} does not part: nothing is run")
-                continue
-            forked = await gone_on(pipeline.but(router=asked), stored, made)
-            assert forked.outcome is not None
-            told = {"run": stored.run.id, "fork": forked.run.id, "step": made.parted.step}
-            told |= {"status": forked.outcome.status, "answer": forked.outcome.answer}
-            if given["as_json"]:
-                say_json(told)
-            else:
-                say(f"{stored.run.id} from step {made.parted.step}: {forked.outcome.status}, run {forked.run.id}")
+        for stored in list(routable(runs, [options_of(given)], names, given, refused)):
+            try:
+                await _go_on(pipeline, stored, router(stored), is_json=given["as_json"])
+            except UserError as error:
+                if names:
+                    raise
+                note(f"left out: {error}")
         note_refused(refused)
+
+
+async def _go_on(pipeline: Pipeline, stored: StoredRun, router: Any, *, is_json: bool) -> None:
+    from orchestrator.cli.streams import note, say, say_json
+    from orchestrator.runtime.fork import inherited
+    from orchestrator.traces.going_on import gone_on, is_open, other_settings
+    from orchestrator.traces.tree import afollowed
+
+    made = await afollowed(pipeline.journal, stored, router)
+    if not is_open(made):
+        ends = "does not part" if made.parted is None else f"is known to end with {made.answer or 'no answer'}"
+        note(f"run {stored.run.id} {ends}: nothing is run")
+        return
+    if others := other_settings(pipeline, stored):
+        note(f"run {stored.run.id} goes on under other settings than its own: {', '.join(others)}")
+    forked = await gone_on(pipeline.but(router=router), stored, made)
+    assert forked.outcome is not None
+    step = len(inherited(forked))
+    told = {"run": stored.run.id, "fork": forked.run.id, "step": step}
+    if is_json:
+        say_json(told | {"status": forked.outcome.status, "answer": forked.outcome.answer})
+    else:
+        say(f"{stored.run.id} from step {step}: {forked.outcome.status}, run {forked.run.id}")

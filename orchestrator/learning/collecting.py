@@ -5,6 +5,7 @@ the journal, and so are the rows of all.
 
 With a tree every run is branched, too: at each of its first steps a fork stands on the candidate that the run did not
 keep and is collected to its end, and so are its own forks. A fork's id follows from where it branches off.
+Of a handbook beside them only the task's own run credits behaviors.
 """
 
 from __future__ import annotations
@@ -58,12 +59,15 @@ class Collection:
         self._depth = tree
         settings: dict[str, Any] = json.loads(pipeline.settings)
         self._policy = policy
-        self._pipeline = pipeline.but(
-            router=policy,
-            scorers=scorers or {},
-            seed=settings["seed"],
-            stop_on_answer=settings["stop_on_answer"],
-        )
+        alike: dict[str, Any] = {
+            "router": policy,
+            "scorers": scorers or {},
+            "seed": settings["seed"],
+            "stop_on_answer": settings["stop_on_answer"],
+        }
+        self._pipeline = pipeline.but(**alike)
+        # What branches come to is no outcome of the task's: nothing is credited or learned by it a second time.
+        self._beside = pipeline.but(**alike, reward=_unknown)
         self._name = blake2b(self._pipeline.settings.encode(), digest_size=10).hexdigest()
         # A task that is there twice would give the same rows twice.
         self._tasks = list({fingerprint(task): task for task in tasks}.values())
@@ -102,14 +106,14 @@ class Collection:
 
         async def work() -> None:
             for position, (task, run_id) in waiting:
-                result = await self._run(task, run_id, position)
+                result = await self._run(self._pipeline, task, run_id, position)
                 await self._branch(task, run_id)
                 listener(result)
 
         await side_by_side(work, concurrency)
 
-    async def _run(self, task: Task, run_id: str, position: int = 0) -> RunResult:
-        result = await self._pipeline.arun(task, run_id=run_id, batch=f"collect:{self._name}", position=position)
+    async def _run(self, pipeline: Pipeline, task: Task, run_id: str, position: int = 0) -> RunResult:
+        result = await pipeline.arun(task, run_id=run_id, batch=f"collect:{self._name}", position=position)
         self.failed += result.status is Status.FAILED
         self.over_budget += result.status is Status.BUDGET
         return result
@@ -121,7 +125,7 @@ class Collection:
             stored = journal.run(waiting.popleft())
             for other in other_candidates(stored, ancestors(journal, stored), self._depth):
                 waiting.append(branch(journal, stored, other, batch=TREE + self._name))
-                await self._run(task, waiting[-1])
+                await self._run(self._beside, task, waiting[-1])
                 self.branches += 1
 
     def __len__(self) -> int:
@@ -137,3 +141,7 @@ class Collection:
                 self.unscored += found.unscored
                 self.unfinished += found.unfinished
                 yield from found.rows
+
+
+def _unknown(task: Task, answer: str | None) -> None:
+    """Say nothing of what a branch was worth."""

@@ -24,8 +24,8 @@ class Spent(NamedTuple):
     ledger: Ledger
     """Without prices; seconds are those of the stored calls."""
     is_bound: bool
-    """Something in it may be another policy's: two scorers were asked at one place, and only one of them here; or a
-    call has no result."""
+    """Something in it may be another policy's: two scorers were asked at one place, and only one of them here; what was
+    drafted ahead and dropped is in front of where the policies part; or a call has no result."""
 
 
 def spent(
@@ -47,7 +47,7 @@ def spent(
         if share == 0 or result is None:
             is_bound |= share > 0
             continue
-        is_bound |= share < 1
+        is_bound |= share < 1 or (intent.seq in record.over and until < inf)
         stands = intent.purpose not in WRITING or (intent.step, intent.attempt) in standing
         fate = Fate.USED if stands and intent.seq not in record.over else Fate.DISCARDED
         fate = {"done": fate, "failed": Fate.FAILED}.get(result.status, Fate.INTERRUPTED)

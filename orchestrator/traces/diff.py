@@ -7,6 +7,7 @@ from json import loads
 from typing import Any, NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
+from orchestrator.runtime.ledger_lines import ledger_rows
 from orchestrator.traces.parting import Divergence, decisions_of, is_other, parting
 
 __all__ = ["Deciding", "Diff", "Spending", "diff_of"]
@@ -54,7 +55,7 @@ class Diff(NamedTuple):
     """None where all candidates and all decisions are alike."""
     decisions: tuple[Deciding, ...]
     spending: tuple[Spending, ...]
-    """In the order of the first run's engines; empty for a run that has not ended."""
+    """In the order of the first run's engines; of a run that has not ended what it used so far, without costs."""
     answers: tuple[str | None, str | None]
     statuses: tuple[str, str]
     """How they ended; `unfinished` where one has not."""
@@ -109,10 +110,10 @@ def _spending(ours: StoredRun, theirs: StoredRun) -> Iterator[Spending]:
 def _sums(run: StoredRun) -> dict[tuple[str, str], dict[str, Any]]:
     """Return what a run used, by engine and purpose: the fates of it together."""
     sums: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in loads(run.outcome.ledger) if run.outcome else ():
+    for row in ledger_rows(run):
         into = sums.setdefault((row["engine"], row["purpose"]), {})
         for name in ("calls", "prompt_tokens", "output_tokens", "cost"):
-            into[name] = into.get(name, 0) + row[name]
+            into[name] = into.get(name, 0) + row.get(name, 0)
     return sums
 
 

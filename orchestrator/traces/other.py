@@ -12,7 +12,7 @@ from orchestrator.traces.asked import AFTER_DRAFT, Question
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.types import Step, Stop
 
-__all__ = ["ends", "other_step", "saved", "written"]
+__all__ = ["beside", "ends", "other_step", "saved", "written"]
 
 
 def other_step(record: Record, question: Question, made: Decision | Plan) -> Step | None:
@@ -24,8 +24,12 @@ def other_step(record: Record, question: Question, made: Decision | Plan) -> Ste
         return question.draft
     if not isinstance(made, Rewrite) or made.max_tokens is not None:
         return None
-    step, attempt = question.place
-    return record.step((step, BAND * (1 + record.writers.index(made.engine)) + plain(attempt)))
+    return record.step(beside(record, question.place, made.engine))
+
+
+def beside(record: Record, place: Place, engine: str) -> Place:
+    """Return where the first alternative of an engine to the draft at a place is."""
+    return place[0], BAND * (1 + record.writers.index(engine)) + plain(place[1])
 
 
 def written(record: Record, place: Place) -> Mapping[str, Entry]:

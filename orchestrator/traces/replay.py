@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.doors import Needs
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import StoredRun
 from orchestrator.runtime.identity import policy_of
 from orchestrator.runtime.portal import run_sync
@@ -23,9 +23,9 @@ from orchestrator.traces.account import first_call_behind, spent
 from orchestrator.traces.asked import AFTER_DRAFT, Question, questions
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
-from orchestrator.traces.other import ends, other_step
+from orchestrator.traces.other import ends, other_step, written
 from orchestrator.traces.policy import router_of
-from orchestrator.traces.verdict import Verdict, decided, told_of
+from orchestrator.traces.verdict import Verdict, decided, drafted, told_apart, told_of
 from orchestrator.types import Status, Step
 
 __all__ = ["Followed", "Parted", "Replayed", "areplayed", "replayed"]
@@ -38,7 +38,8 @@ class Parted(NamedTuple):
     attempt: int
     door: str
     then: str
-    """What was decided then, such as `keep` or `rewrite large`; a plan is `draft small`."""
+    """What was decided then, such as `keep` or `rewrite large`; a plan is `draft small`. Where the same is done by the
+    same engine in another way, what differs follows, as in `handoff large, until 17`."""
     now: str
     """What is decided now; empty where the record does not tell."""
     reason: str
@@ -133,6 +134,8 @@ async def areplayed(
                 continue
             made = verdict.made
             parted = _parted(record, question, made)
+            if isinstance(made, Plan):
+                parted = parted._replace(other=await drafted(record, router, question, made))
         unknown, answer, text = _known(record, question, parted, made)
         account = _until(record, question, parted, heard)
         left = int(made is None and question.row is not None) + sum(each.row is not None for each in asked)
@@ -173,8 +176,8 @@ def _then(question: Question) -> str:
 def _parted(record: Record, question: Question, made: Decision | Plan) -> Parted:
     threshold, margin = (None, None) if isinstance(made, Plan) else (made.threshold, made.margin)
     other = other_step(record, question, made)
-    then = _then(question)
-    return Parted(*question.place, question.door, then, told_of(made), made.reason, threshold, margin, other)
+    then, now = told_apart(question, made)
+    return Parted(*question.place, question.door, then, now, made.reason, threshold, margin, other)
 
 
 def _known(
@@ -201,4 +204,7 @@ def _until(record: Record, question: Question, parted: Parted, heard: set[tuple[
         standing.add((parted.other.index, parted.other.attempt))
     is_plan = question.door != AFTER_DRAFT
     account = spent(record, heard, standing, first_call_behind(record, question.place, is_plan=is_plan))
+    if is_plan and parted.other is not None:  # its draft was begun beside the one that was planned
+        for engine, entry in written(record, (parted.other.index, parted.other.attempt)).items():
+            account.ledger.add(engine, "draft", Fate.USED, entry)
     return account.ledger, account.is_bound

@@ -17,12 +17,16 @@ from orchestrator.runtime.write import STEP_TOKENS, TURN_TOKENS
 from orchestrator.traces.asked import AFTER_DRAFT, BEFORE_STEP, Question
 from orchestrator.traces.by_place import Place, Record
 from orchestrator.traces.offline import StoredAsk, Undecided
+from orchestrator.traces.other import beside
 from orchestrator.types import Step, Stop
 
-__all__ = ["Verdict", "decided", "told_of"]
+__all__ = ["Verdict", "decided", "drafted", "told_apart", "told_of"]
 
 _EFFECT = ("to_step", "until", "turns", "note", "status")
 """What shapes the run behind a decision, besides its action and engine."""
+
+_PLANNED = ["max_tokens", "whole", "lead"]
+"""What shapes a draft, besides who writes it."""
 
 
 class Verdict(NamedTuple):
@@ -58,10 +62,47 @@ async def decided(record: Record, router: Any, question: Question) -> Verdict:
     return Verdict(question.place, question.door, question.row, made, is_alike, frozenset(ask.heard))
 
 
+async def drafted(record: Record, router: Any, question: Question, plan: Plan) -> Step | None:
+    """Return the draft that would stand under another plan, None where nobody wrote it.
+
+    An alternative has the text of a draft by its engine where nothing is drawn, at temperature 0. The router is asked
+    about it, and has to keep it unasked: what it would ask for is not in the account.
+    """
+    is_plain = not plan.whole and not plan.lead and _limit(record, plan) == _limit(record, Plan(plan.engine))
+    if not is_plain or record.settings["engines"][plan.engine]["sampling"]["temperature"] != 0:
+        return None
+    place = beside(record, question.place, plan.engine)
+    if (step := record.step(place)) is None:
+        return None
+    ask = StoredAsk(record, question.history, place[1])
+    try:
+        made = await _about_draft(record, router, question._replace(place=place, draft=step), ask)
+    except Undecided:
+        return None
+    return step if isinstance(made, Keep) and not ask.heard else None
+
+
 def told_of(made: Decision | Plan | DecisionRow) -> str:
     """Return an answer in two words: what is done, and by whom."""
     action = "draft" if isinstance(made, Plan) else made.action
     return f"{action} {getattr(made, 'engine', '')}".strip()
+
+
+def told_apart(question: Question, made: Decision | Plan) -> tuple[str, str]:
+    """Return what was decided then and what is now; where both do the same by the same, with what they differ in."""
+    was = question.plan or question.row or keep()
+    then, now = told_of(was), told_of(made)
+    if then != now or (question.plan is None and question.row is None):
+        return then, now
+    if isinstance(was, Plan) or isinstance(made, Plan):
+        names, before = _PLANNED, {name: getattr(was, name, None) for name in _PLANNED}
+    else:
+        names, before = _own(made), loads(getattr(was, "detail", "") or "{}")
+    others = [name for name in names if before.get(name, _default(name)) != getattr(made, name, None)]
+    ends = [
+        ", ".join(f"{name} {of(name)!r}" for name in others) for of in (before.get, lambda name: getattr(made, name))
+    ]
+    return f"{then}, {ends[0]}" if others else then, f"{now}, {ends[1]}" if others else now
 
 
 def _planned(router: Any, question: Question) -> Plan | StopRun:

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from replayable import ran as stored_run
 
+from orchestrator.cli.replay_report import lines_of
 from orchestrator.memory.store import Store
+from orchestrator.routers import SpecReason
+from orchestrator.traces.replay import replayed
 
 Call = Callable[..., Result]
 
@@ -111,6 +115,7 @@ def test_what_if_counts_flips_at_each_value(orchestrator: Call, ran: str) -> Non
         (["last", "--what-if", "threshold=1..2", "--threshold", "3"], "leave out --threshold, --engines"),
         (["last", "--threshold", "11"], "threshold"),
         (["last", "--router", "nobody"], "nobody"),
+        (["--all", "--router", "specreason:threshold=7,"], "a valid number, not '7,'"),
         (["nonsense"], "the nearest are"),
     ],
 )
@@ -135,6 +140,22 @@ def test_of_many_runs_those_whose_router_has_no_such_option_are_left_out_of_what
     assert many.stderr.count("\n") == 1 and ", and 1 run like it" in many.stderr
     alone = orchestrator("trace", "replay", "last", *what)
     assert (alone.exit_code, alone.stderr.count("\n")) == (2, 1)
+
+
+def test_where_no_run_can_be_decided_again_the_command_has_failed(orchestrator: Call, ran: str) -> None:
+    done = orchestrator("trace", "replay", "--all", "--threshold", "11")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("error: none of these runs can be decided again")
+
+
+def test_a_run_whose_router_takes_only_the_lower_values_of_what_if_is_left_out_too(
+    orchestrator: Call, ran: str
+) -> None:
+    assert orchestrator("run", "Compute 1 + 2.", "--router", "answer-gate", "--quiet").exit_code == 0
+    many = orchestrator("trace", "replay", "--all", "--what-if", "threshold=1..9", "--steps", "3", "--json")
+    assert many.exit_code == 0, many.stderr
+    assert [json.loads(line)["runs"] for line in many.stdout.splitlines()] == [1, 1, 1]
+    assert many.stderr.startswith("left out: ") and many.stderr.count("\n") == 1
 
 
 def test_a_journal_without_a_run_is_said_to_be_one(orchestrator: Call, here: Path) -> None:
@@ -197,3 +218,21 @@ def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pi
     assert [step["text"] for step in shown["steps"]][1] == "Step 1: compute.\n\n"
     same = orchestrator("trace", "replay", ran, "--engines", "--pipeline", pipeline)
     assert "does not part: nothing is run" in same.stderr
+
+
+def test_a_run_that_has_not_ended_is_not_said_to_be_as_it_was() -> None:
+    half = stored_run(SpecReason(threshold=5))._replace(outcome=None)
+    shown = list(lines_of(half, replayed(half)))
+    assert "parted   nowhere: as far as what is known goes" in shown
+    assert "answer   not known" in shown and "paid for until there" in shown
+
+
+def test_of_many_runs_those_of_other_engines_are_left_out_and_what_else_is_other_is_said(
+    orchestrator: Call, ran: str, pipeline: str
+) -> None:
+    assert orchestrator("run", "Compute 38*4 - 98*6.", "--temperature", "0", "--quiet").exit_code == 0
+    done = orchestrator("trace", "replay", "--all", "--threshold", "2", "--engines", "--pipeline", pipeline, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [json.loads(line)["run"] for line in done.stdout.splitlines()] == [ran]
+    assert "goes on under other settings than its own: engines" in done.stderr
+    assert "left out: run " in done.stderr and "as engine 'small', not 'scripted'" in done.stderr

@@ -86,11 +86,13 @@ def test_the_same_step_after_other_candidates_is_a_divergence() -> None:
     assert (first.step, first.what, first.ours, first.theirs) == (1, "candidates", "small rejected", "large kept")
 
 
-def test_another_task_is_said_to_be_one_and_a_run_without_an_end_has_no_spending() -> None:
+def test_another_task_is_said_to_be_one_and_a_run_without_an_end_has_spent_what_it_has_so_far() -> None:
     with made(LargeOnly(), large=script("large")) as pipeline:
         ours, theirs = (pipeline.journal.run(pipeline.run(task).run_id) for task in ("q", "another"))
     assert not diff_of(ours, theirs).is_same_task
     unfinished: StoredRun = theirs._replace(outcome=None)
     found = diff_of(ours, unfinished)
     assert found.statuses == ("completed", "unfinished")
-    assert all(each.calls[1] == 0 for each in found.spending)
+    paid = diff_of(ours, theirs).spending
+    assert [each.output_tokens for each in found.spending] == [each.output_tokens for each in paid]
+    assert any(each.output_tokens[1] for each in found.spending)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 import pytest
@@ -34,7 +34,8 @@ from orchestrator.routers import (
 )
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
-from orchestrator.traces.going_on import gone_on
+from orchestrator.tools import tool
+from orchestrator.traces.going_on import gone_on, other_settings
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.replay import Replayed, replayed
 from orchestrator.types import Budget, History, Overlap, Step
@@ -201,6 +202,35 @@ def test_the_account_ends_where_the_runs_part() -> None:
     ]
 
 
+def test_what_is_done_by_the_same_engine_in_another_way_says_in_what() -> None:
+    heeded = ran(Cascade(turns=1, on_stuck="turns"), monitors=[Notes()], seed=2, budget=Budget(steps=12))
+    found = replayed(heeded, Cascade(turns=3, on_stuck="turns")).parted
+    assert found is not None
+    assert (found.then.partition(", ")[0], found.now.partition(", ")[0]) == ("handoff large", "handoff large")
+    assert found.then != found.now
+    planned = replayed(ran(SmallOnly()), Leads()).parted
+    assert planned is not None
+    assert (planned.then, planned.now) == ("draft small, lead ''", "draft small, lead 'So'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leads:
+    """Begins each draft with a word."""
+
+    def before_step(self, history: History) -> Plan:
+        """Plan it."""
+        return Plan("small", lead="So")
+
+
+def test_what_was_drafted_ahead_and_dropped_makes_the_account_until_a_flip_a_bound() -> None:
+    stored = ran(SpecReason(threshold=6), large=scored(2, 9, 5), overlap=Overlap(ahead=2))
+    parted = replayed(stored, SpecReason(threshold=5))
+    assert parted.parted is not None and parted.parted.step > 0
+    assert parted.ledger.total(engine="small", fate="discarded").calls > 1
+    assert parted.is_bound
+    assert not replayed(stored, SpecReason(threshold=6)).is_bound
+
+
 def test_a_flip_shows_the_other_step_where_it_was_written_beside_the_draft() -> None:
     looked = ran(SpecReason(threshold=6), large=scored(9, 7, 5), counterfactuals=1.0)
     parted = replayed(looked, SpecReason(threshold=8)).parted
@@ -234,7 +264,7 @@ def test_what_the_record_lacks_is_named_and_nothing_is_made_up(router: Any, lack
     again = replayed(stored, router)
     assert again.parted is not None
     if lacks is None:  # a whole turn is planned where a step was
-        assert (again.parted.then, again.parted.door) == ("draft small", "before_step")
+        assert (again.parted.then, again.parted.door) == ("draft small, max_tokens 512, whole False", "before_step")
         return
     assert again.is_undecided
     assert again.parted.reason == lacks
@@ -336,9 +366,37 @@ def test_engines_go_on_from_where_a_run_parts_and_repeat_nothing_before() -> Non
     with made(other, large=scored(9, 7, 5)) as anew:
         texts = [step.text for step in anew.run("q").steps]
     assert [step.text for step in forked.kept()] == texts
-    with made(SpecReason(threshold=6)) as pipeline, pytest.raises(UserError, match="does not part"):
+    with made(SpecReason(threshold=6)) as pipeline, pytest.raises(UserError, match="nothing open"):
         stored = pipeline.journal.run(pipeline.run("q").run_id)
         run_sync(gone_on(pipeline, stored, replayed(stored)))
+
+
+@tool
+def adds(left: int, right: int) -> int:
+    """Add two numbers."""
+    return left + right
+
+
+def test_only_the_engines_that_wrote_a_run_go_on_with_it_and_what_else_is_other_is_named() -> None:
+    with made(SpecReason(threshold=6), large=scored(9, 7, 5)) as pipeline:
+        stored = pipeline.journal.run(pipeline.run("q").run_id)
+        other = SpecReason(threshold=5)
+        again = replayed(stored, other)
+        engines = loads(stored.run.engines)
+        engines["small"]["model"] = "another"
+        foreign = stored._replace(run=stored.run._replace(engines=dumps(engines)))
+        with pytest.raises(UserError, match="was made with 'another' as engine 'small'"):
+            run_sync(gone_on(pipeline.but(router=other), foreign, again))
+        less = stored._replace(run=stored.run._replace(engines=dumps({"small": engines["small"]})))
+        with pytest.raises(UserError, match="was made with engines small, not small, large"):
+            run_sync(gone_on(pipeline.but(router=other), less, again))
+        with pytest.raises(UserError, match="had another mode and tools: give the pipeline"):
+            switched = pipeline.but(router=other, mode="no_think", tools=[adds])
+            run_sync(gone_on(switched, stored, again))
+        assert other_settings(pipeline.but(router=other, seed=7), stored) == []
+        assert other_settings(pipeline.but(router=other, budget=Budget(steps=9)), stored) == ["budget"]
+        forked = run_sync(gone_on(pipeline.but(router=other, seed=7), stored, again))
+        assert loads(forked.run.settings)["seed"] == loads(stored.run.settings)["seed"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,16 @@ import orchestrator as orc
 from orchestrator import policies
 from orchestrator.learning.collecting import Collection
 from orchestrator.memory.base import StoredRun
-from orchestrator.routers import RSD, AnswerGate, Entropy, Hybrid, SpecReason, SpeculativeThinking
+from orchestrator.routers import (
+    RSD,
+    AnswerGate,
+    Entropy,
+    Hybrid,
+    LargeOnly,
+    Random,
+    SpecReason,
+    SpeculativeThinking,
+)
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
@@ -89,3 +98,31 @@ def test_a_tree_of_the_pair_gives_what_running_each_threshold_gives() -> None:
             assert told == paid
             followed_to_an_end += bool(found.path)
         assert followed_to_an_end
+
+
+def test_a_tree_without_draws_gives_what_policies_that_plan_drafts_of_the_large_engine_give() -> None:
+    with Pipeline(orc.engines.pocket_pair(temperature=0.0), "small", granularity="fused", db=":memory:") as pipeline:
+        task = Task.of("Compute 31*9 - 45.")
+        collection = Collection(pipeline, [task], Collect(scorer="judge", logprobs=0), tree=6)
+        run_sync(collection.run(1))
+        tree = pipeline.journal.run(collection.run_ids[0])
+        for router in (LargeOnly(), Random(large_share=0.5), SpecReason(threshold=7, first_n=2)):
+            found = followed(pipeline.journal, tree, router)
+            real = pipeline.journal.run(pipeline.but(router=router).run(task).run_id)
+            assert real.outcome is not None
+            assert found.is_known, found.unknown
+            assert (found.text, found.answer) == ("".join(row.text for row in real.kept()), real.outcome.answer)
+            names = ("engine", "purpose", "fate", "calls", "prompt_tokens", "output_tokens")
+            told, paid = (
+                sorted([row[name] for name in names] for row in rows)
+                for rows in (found.ledger.rows(), loads(real.outcome.ledger))
+            )
+            assert told == paid
+
+
+def test_where_texts_are_drawn_a_planned_draft_of_the_large_engine_is_nobody_s() -> None:
+    with Pipeline(orc.engines.pocket_pair(), "small", granularity="fused", db=":memory:") as pipeline:
+        collection = Collection(pipeline, [Task.of(TASKS[1])], Collect(scorer="judge", logprobs=0), tree=1)
+        run_sync(collection.run(1))
+        found = followed(pipeline.journal, pipeline.journal.run(collection.run_ids[0]), LargeOnly())
+        assert found.unknown == "draft large at step 0: nobody wrote what would stand"

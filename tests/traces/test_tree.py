@@ -14,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replayable import draw, made, ran, script
 
+from orchestrator.behaviors import Add
 from orchestrator.engines.base import Request
 from orchestrator.errors import UserError
 from orchestrator.exports.choosing import BRANCH, Wanted, chosen
 from orchestrator.learning.collecting import Collection
 from orchestrator.learning.looks import TREE
 from orchestrator.memory.base import StoredRun
+from orchestrator.memory.handbook import Handbook
+from orchestrator.memory.store import Store
 from orchestrator.routers import RSD, Entropy, LargeOnly, SmallOnly, SpecReason
 from orchestrator.routers.collect import Collect
 from orchestrator.runtime.fork import ancestors
@@ -27,6 +30,7 @@ from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.timeline import candidates
 from orchestrator.tools import tool
+from orchestrator.traces.going_on import gone_on, is_open
 from orchestrator.traces.html_page import html
 from orchestrator.traces.record import recorded
 from orchestrator.traces.replay import replayed
@@ -184,6 +188,38 @@ def test_interrupted_again_and_again_a_tree_grows_to_the_same_runs(tmp_path: Pat
         except Ended:
             deaths += 1
     assert deaths >= 2
+
+
+def test_engines_go_on_where_the_tree_ends_and_not_where_the_run_parts() -> None:
+    with made("small", seed=3, **scripts()) as pipeline:
+        shallow = root(pipeline, grown(pipeline, tree=2))
+        for router in (KEEPS, REWRITES, *(SpecReason(threshold=each) for each in (4, 6))):
+            found = followed(pipeline.journal, shallow, router)
+            if not is_open(found) or not found.path:
+                continue
+            forked = run_sync(gone_on(pipeline.but(router=router), shallow, found))
+            assert forked.run.parent == found.path[-1].run
+            assert found.lacks is not None and found.parted is not None
+            assert found.parted.step < found.lacks.step == min(intent.step for intent, _ in forked.calls)
+            assert text(forked) == text(pipeline.journal.run(pipeline.but(router=router).run("q").run_id))
+            return
+    raise AssertionError("no replay ends inside the tree")
+
+
+def test_of_a_tree_only_the_task_s_own_run_credits_behaviors(tmp_path: Path) -> None:
+    def cites(request: Request) -> str:
+        return f"By behavior_add: {seedless('cites')(request)}" if request.purpose != "judge" else "5"
+
+    with Store(tmp_path / "handbook.db") as store:
+        handbook = Handbook(store)
+        handbook.apply([Add("behavior_add", "Add the digits from the right.")], reason="test")
+        task = Task(messages=Task.of("Add the digits of 17 and 25.").messages, answer="no such answer")
+        with made("small", handbook=handbook, small=cites, large=seedless("large")) as pipeline:
+            collection = Collection(pipeline, [task], Collect(scorer="judge", logprobs=0), tree=2)
+            run_sync(collection.run(1))
+            assert collection.branches == 3
+        [behavior] = handbook.behaviors()
+        assert (behavior.helpful, behavior.harmful) == (0, 1)
 
 
 def test_a_branch_repeats_no_call_and_is_shown_as_what_it_is() -> None:
