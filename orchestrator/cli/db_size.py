@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,12 +36,15 @@ def size(as_json: bool, **given: Any) -> None:
     from orchestrator.cli.streams import say, say_json
     from orchestrator.memory.sizes import size_of
     from orchestrator.memory.store import Store
+    from orchestrator.visible import visible
 
-    with Store(journal_path(given), readonly=True) as store:
+    path = journal_path(given)
+    with Store(path, readonly=True) as store:
         found = size_of(store)
     if as_json:
         say_json({**found._asdict(), "tables": {name: each._asdict() for name, each in found.tables.items()}})
         return
+    say(f"in {visible(str(Path(path).absolute().parent))}")
     for line in _told(found):
         say(line)
 
