@@ -10,10 +10,11 @@ from json import dumps, loads
 from math import inf
 from typing import Any, NamedTuple
 
-from orchestrator.errors import UnknownName
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.reading import find
 from orchestrator.memory.running import live_claims
 from orchestrator.memory.texts import Texts, decoded
+from orchestrator.options import check_lists, check_range, check_texts
 
 __all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
 
@@ -71,6 +72,17 @@ class Which:
     """The journal's own numbers of runs."""
     without: tuple[str, ...] = ()
     """How the batches begin that are left out."""
+
+    def __post_init__(self) -> None:
+        named = ("status", "policy", "engine", "batch", "forks_of")
+        check_texts("which runs", self, **{name: "" for name in named if getattr(self, name) is not None})
+        epoch = "[-inf, inf] seconds since the epoch"
+        check_range("which runs", self, since_s=epoch, until_s=epoch)
+        check_lists("which runs", self, without="beginnings of batches")
+        for name in ("cost", "seconds", "output_tokens"):
+            span = getattr(self, name)
+            if span is not None and not isinstance(span, Span):
+                raise UserError(f"which runs: {name} = {span!r:.60} must be a span: Span(low=..., high=...)")
 
 
 class Sieve(NamedTuple):
