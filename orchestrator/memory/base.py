@@ -43,7 +43,7 @@ class RunRow(NamedTuple):
     """One run, written when it starts."""
 
     id: str
-    """What people type: sortable by time, unique."""
+    """What people type: unique, and sortable by time unless it is derived, see ids.py."""
     parent: str | None
     """The run this one was forked from, or None."""
     batch: str
