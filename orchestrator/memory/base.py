@@ -27,6 +27,7 @@ __all__ = [
     "SignalRow",
     "StepRow",
     "StoredRun",
+    "asked_last",
 ]
 
 
@@ -37,6 +38,11 @@ LEARNS = "learn "
 ever one of those, as long as there is any other."""
 REMOVED = "removed"
 """Kind of a step row that only takes away."""
+
+
+def asked_last(messages: Sequence[Sequence[str]]) -> str:
+    """Return what is asked by pairs of role and content: what the user says last, else what is said last."""
+    return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
 
 
 class RunRow(NamedTuple):

@@ -82,8 +82,8 @@ class Traces(Displayed):
     def runs(self, which: Which | None = None, limit: int = _NEWEST, by: str = "started") -> Listing:
         """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
 
-        `by` is `started`, `cost`, `seconds` or `tokens`. By default all but runs of learners are meant: all but
-        their questions, and the branches of `collect --tree`. Raises UnknownName for another `by`, and for a status, a
+        `by` is `started`, `cost`, `seconds` or `tokens`. By default runs of learners are left out: their
+        questions, and the branches of `collect --tree`. Raises UnknownName for another `by`, and for a status, a
         policy, an engine, a batch or a run that there is not.
         """
         if by not in ORDERS:

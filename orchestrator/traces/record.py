@@ -40,7 +40,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.memory.base import CallRow, StoredRun, asked_last
 from orchestrator.runtime.fork import origins
 from orchestrator.traces.redact import Redactor, valid
 from orchestrator.types import StepKind
@@ -223,8 +223,7 @@ class RunRecord(_Record):
     @property
     def question(self) -> str:
         """What was asked last."""
-        messages = self.task.messages
-        return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
+        return asked_last(self.task.messages)
 
     @property
     def router(self) -> str:
