@@ -42,8 +42,8 @@ def grepped(words: str, given: Mapping[str, Any]) -> list[int]:
 def _print_json(found: Found, given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
+    from orchestrator.cli.stored import redactor
     from orchestrator.cli.streams import say_json
-    from orchestrator.cli.trace_export import redactor
 
     redact = redactor(given)
     for hit in found.hits:
@@ -66,12 +66,13 @@ def _print(found: Found) -> None:
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:
     from rich.text import Text
 
+    from orchestrator.runtime.attempts import STANDS
     from orchestrator.runtime.paper import folded
     from orchestrator.traces.searching import snippet
     from orchestrator.visible import first_words
 
     place = hit.what if hit.step is None else f"step {hit.step}"
-    stands = hit.verdict in (None, "kept", "inherited", "observed")
+    stands = hit.verdict is None or hit.verdict in STANDS
     verdict = (hit.verdict or "") if stands else f"x {hit.verdict}"
     head = f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip()
     yield from folded(Text(head, "dim"), columns)

@@ -16,7 +16,7 @@ from orchestrator.memory.running import live_claims
 from orchestrator.memory.texts import Texts, decoded
 from orchestrator.options import check_lists, check_range, check_texts
 
-__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
+__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve", "unversioned"]
 
 FROM = """
 FROM runs r
@@ -144,7 +144,7 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        policies = {number: (unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
         yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
@@ -185,7 +185,8 @@ def _distinct(connection: sqlite3.Connection, column: str) -> list[tuple[int, st
     return [(number, decoded(text)) for number, text in found]
 
 
-def _unversioned(policy: str) -> str:
+def unversioned(policy: str) -> str:
+    """Return a policy's name, without its version where it has one."""
     return policy.rpartition(" ")[0] or policy
 
 
