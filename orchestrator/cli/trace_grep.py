@@ -19,7 +19,7 @@ def show_hits(name: str | None, words: str, number: int, *, as_json: bool, given
     from orchestrator.cli.streams import note
     from orchestrator.traces.searching import search
 
-    found = search(journal_path(given), words, limit=number, run=name, told=note)
+    found = search(journal_path(given), words, limit=number, run=name, tell=note)
     if as_json:
         _print_json(found, given)
     else:
@@ -36,7 +36,7 @@ def grepped(words: str, given: Mapping[str, Any]) -> list[int]:
     from orchestrator.cli.streams import note
     from orchestrator.traces.searching import runs_with
 
-    return runs_with(journal_path(given), words, told=note)
+    return runs_with(journal_path(given), words, tell=note)
 
 
 def _print_json(found: Found, given: Mapping[str, Any]) -> None:
