@@ -13,14 +13,14 @@ __all__ = ["note_refused", "options_of", "routable", "router", "routers", "runs_
 
 
 def runs_of(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
-    """Yield the runs that are named; of all of them, no question of a strategist or a judge."""
+    """Yield the runs that are named; of all of them, no run of learners."""
     from orchestrator.errors import UnknownName
     from orchestrator.memory.base import LEARNS
 
     if given["is_all"]:
-        if not journal.counts()["runs"]:
+        if not (number := journal.number_of_runs()):
             raise UnknownName("the journal holds no run yet: run something first")
-        for line in reversed(journal.runs(limit=journal.counts()["runs"], without=(LEARNS,))):
+        for line in reversed(journal.runs(limit=number, without=(LEARNS,))):
             yield journal.at(line.key)
     elif given["batch"] is not None:
         batches = journal.batches(given["batch"])

@@ -1,4 +1,4 @@
-"""Open the journal to read it, beside whoever writes it."""
+"""Open the journal to read it, beside whoever writes it, and hide the secrets in what is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.memory.journal import Journal
+    from orchestrator.traces.redact import Redactor
 
-__all__ = ["journal_path", "open_journal"]
+__all__ = ["journal_path", "open_journal", "redactor"]
 
 _CONFIG = "orchestrator.toml"
 """The configuration's FILE_NAME, which only its import could tell."""
@@ -68,3 +69,12 @@ def open_journal(given: Mapping[str, Any]) -> Iterator[Journal]:
 
     with Store(journal_path(given), readonly=True) as store:
         yield Journal(store)
+
+
+def redactor(given: Mapping[str, Any]) -> Redactor:
+    """Return what hides secrets: those of the environment, and those that the configuration names."""
+    from orchestrator.tables import VARIABLE
+    from orchestrator.traces.redact import Redactor
+
+    file = given["config"] or Path(_CONFIG)
+    return Redactor(named=VARIABLE.findall(file.read_text(errors="replace")) if file.is_file() else ())

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from orchestrator.errors import UserError
 from orchestrator.runtime.width import width_of
 from orchestrator.visible import counted, visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = [
     "Unwritable",
@@ -27,6 +30,7 @@ __all__ = [
     "printing",
     "say",
     "say_json",
+    "say_text",
     "to_json",
     "width",
     "writing",
@@ -87,6 +91,15 @@ def say(text: str) -> None:
     """Print a result, made harmless to a terminal. Raises Unwritable."""
     with printing():
         click.echo(visible(text))
+
+
+def say_text(text: Text) -> None:
+    """Print lines of a timeline at once, as wide as they may be. Raises Unwritable."""
+    from orchestrator.runtime.paper import write
+
+    with printing():
+        write(text, width=width_of())
+        sys.stdout.flush()
 
 
 def width() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,8 @@ from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
     from orchestrator.traces.record import RunRecord
-    from orchestrator.traces.redact import Redactor
 
-__all__ = ["export", "import_runs", "redactor"]
+__all__ = ["export", "import_runs"]
 
 FORMATS = ("jsonl", "otel", "inspect", "parquet", "csv")
 
@@ -51,7 +50,7 @@ def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **
     Prompts and answers are in jsonl, and in the others with --content. Secrets become [redacted].
     The schema of jsonl is orchestrator.traces.record.RunRecord.
     """
-    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.stored import open_journal, redactor
     from orchestrator.cli.streams import counted, note
     from orchestrator.errors import UserError
     from orchestrator.traces.jsonl import records
@@ -83,16 +82,6 @@ class _Counted:
         for run in self._runs:
             self.number += 1
             yield run
-
-
-def redactor(given: Mapping[str, Any]) -> Redactor:
-    """Return what hides secrets: those of the environment, and those that the configuration names."""
-    from orchestrator.config import FILE_NAME
-    from orchestrator.tables import VARIABLE
-    from orchestrator.traces.redact import Redactor
-
-    file = given["config"] or Path(FILE_NAME)
-    return Redactor(named=VARIABLE.findall(file.read_text(errors="replace")) if file.is_file() else ())
 
 
 def _texts(runs: Iterable[RunRecord], kind: str, *, content: bool) -> Iterator[str]:

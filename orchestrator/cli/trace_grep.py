@@ -19,7 +19,7 @@ def show_hits(name: str | None, words: str, number: int, *, as_json: bool, given
     from orchestrator.cli.streams import note
     from orchestrator.traces.searching import search
 
-    found = search(journal_path(given), words, limit=number, run=name, told=note)
+    found = search(journal_path(given), words, limit=number, run=name, tell=note)
     if as_json:
         _print_json(found, given)
     else:
@@ -36,14 +36,14 @@ def grepped(words: str, given: Mapping[str, Any]) -> list[int]:
     from orchestrator.cli.streams import note
     from orchestrator.traces.searching import runs_with
 
-    return runs_with(journal_path(given), words, told=note)
+    return runs_with(journal_path(given), words, tell=note)
 
 
 def _print_json(found: Found, given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
+    from orchestrator.cli.stored import redactor
     from orchestrator.cli.streams import say_json
-    from orchestrator.cli.trace_export import redactor
 
     redact = redactor(given)
     for hit in found.hits:
@@ -66,12 +66,13 @@ def _print(found: Found) -> None:
 def _lines(hit: Hit, columns: int) -> Iterator[Text]:
     from rich.text import Text
 
+    from orchestrator.runtime.attempts import STANDS
     from orchestrator.runtime.paper import folded
     from orchestrator.traces.searching import snippet
     from orchestrator.visible import first_words
 
     place = hit.what if hit.step is None else f"step {hit.step}"
-    stands = hit.verdict in (None, "kept", "inherited", "observed")
+    stands = hit.verdict is None or hit.verdict in STANDS
     verdict = (hit.verdict or "") if stands else f"x {hit.verdict}"
     head = f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip()
     yield from folded(Text(head, "dim"), columns)

@@ -24,9 +24,8 @@ def html(name: str, other: str | None, out: Path, **given: Any) -> None:
     Secrets become [redacted], as in an export. All else is in the file: questions, texts and settings too. So
     give it only to whom you would give those.
     """
-    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.stored import open_journal, redactor
     from orchestrator.cli.streams import note
-    from orchestrator.cli.trace_export import redactor
     from orchestrator.traces.html_page import html as page_of
     from orchestrator.traces.html_page import write_page
 

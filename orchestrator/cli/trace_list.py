@@ -32,6 +32,7 @@ _ORDERS = ("started", "cost", "seconds", "tokens")
 def list_runs(number: int, by: str, as_json: bool, **given: Any) -> None:
     """List stored runs, the newest first; with filters, those that pass all of them.
 
+    Runs of learners, their questions and the branches of `collect --tree`, are left out but with --all.
     `large` is the share of output tokens that the largest engine wrote, `s` are seconds.
     """
     from orchestrator.cli.stored import open_journal

@@ -9,8 +9,6 @@ import click
 from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from orchestrator.runtime.only import Only
 
 __all__ = ["show"]
@@ -53,7 +51,8 @@ def show(
     --grep shows what was asked, written, turned away included, and answered that holds all of the words, the newest
     first. The first search makes an index beside the journal, which takes a while where there are many runs.
     """
-    from orchestrator.cli.stored import open_journal
+    from orchestrator.cli.stored import open_journal, redactor
+    from orchestrator.cli.streams import say_json, say_text
     from orchestrator.errors import UserError
     from orchestrator.runtime.fork import ancestors
     from orchestrator.runtime.paper import width_of
@@ -73,8 +72,6 @@ def show(
         run = journal.run("last" if name is None else name)
         forked_from = ancestors(journal, run)
     if as_json:
-        from orchestrator.cli.streams import say_json
-        from orchestrator.cli.trace_export import redactor
         from orchestrator.traces.record import exported
 
         if step is not None:
@@ -87,16 +84,8 @@ def show(
     if step is not None:
         from orchestrator.traces.step_lines import step_text
 
-        _print(step_text(run, forked_from, step, width=width_of()))
+        say_text(step_text(run, forked_from, step, width=width_of()))
     else:
         from orchestrator.runtime.timeline import timeline
 
-        _print(timeline(run, forked_from, width=width_of(), only=only))
-
-
-def _print(text: Text) -> None:
-    from orchestrator.cli.streams import printing
-    from orchestrator.runtime.paper import width_of, write
-
-    with printing():
-        write(text, width=width_of())
+        say_text(timeline(run, forked_from, width=width_of(), only=only))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,6 @@ import click
 from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from orchestrator.memory.base import StoredRun
     from orchestrator.memory.journal import Journal
     from orchestrator.traces.redact import Redactor
@@ -35,9 +32,8 @@ def tail(name: str, follow: bool, as_json: bool, **given: Any) -> None:
 
     RUN is an id or the beginning of one; `last` is the newest that goes on. The rows are those of `trace show`.
     """
-    from orchestrator.cli.stored import journal_path, open_journal
+    from orchestrator.cli.stored import journal_path, open_journal, redactor
     from orchestrator.cli.streams import note
-    from orchestrator.cli.trace_export import redactor
 
     hide = redactor(given) if as_json else None
     with open_journal(given) as journal:
@@ -67,7 +63,7 @@ def _next(journal: Journal, before: StoredRun) -> StoredRun:
 
 
 def _tail(journal: Journal, stored: StoredRun, hide: Redactor | None) -> None:
-    from orchestrator.cli.streams import say_json
+    from orchestrator.cli.streams import say_json, say_text
     from orchestrator.errors import StoreError
     from orchestrator.runtime.fork import ancestors
     from orchestrator.runtime.paper import width_of
@@ -76,7 +72,7 @@ def _tail(journal: Journal, stored: StoredRun, hide: Redactor | None) -> None:
     run_id = stored.run.id
     tail = Tail(stored, ancestors(journal, stored), width_of())
     if hide is None:
-        _print(tail.beginning(stored))
+        say_text(tail.beginning(stored))
     else:
         say_json({"run": run_id})
     while True:
@@ -92,13 +88,13 @@ def _tail(journal: Journal, stored: StoredRun, hide: Redactor | None) -> None:
 
 
 def _tell(tail: Tail, found: StoredRun, is_over: bool, hide: Redactor | None) -> None:
-    from orchestrator.cli.streams import say_json
+    from orchestrator.cli.streams import say_json, say_text
 
     if hide is None:
         if (news := tail.news(found, is_over=is_over)) is not None:
-            _print(news)
+            say_text(news)
         if is_over:
-            _print(tail.end(found))
+            say_text(tail.end(found))
         return
     for each in tail.objects(found, is_over=is_over):
         say_json(hide.data(each))
@@ -114,12 +110,3 @@ def _await_change(journal: Journal, seen: int, rest_s: float) -> None:
         sleep(rest_s)
         if journal.changes() != seen:
             return
-
-
-def _print(text: Text) -> None:
-    from orchestrator.cli.streams import printing
-    from orchestrator.runtime.paper import width_of, write
-
-    with printing():
-        write(text, width=width_of())
-        sys.stdout.flush()

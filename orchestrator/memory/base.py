@@ -27,6 +27,7 @@ __all__ = [
     "SignalRow",
     "StepRow",
     "StoredRun",
+    "asked_last",
 ]
 
 
@@ -39,11 +40,16 @@ REMOVED = "removed"
 """Kind of a step row that only takes away."""
 
 
+def asked_last(messages: Sequence[Sequence[str]]) -> str:
+    """Return what is asked by pairs of role and content: what the user says last, else what is said last."""
+    return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
+
+
 class RunRow(NamedTuple):
     """One run, written when it starts."""
 
     id: str
-    """What people type: sortable by time, unique."""
+    """What people type: unique, and sortable by time unless it is derived, see ids.py."""
     parent: str | None
     """The run this one was forked from, or None."""
     batch: str

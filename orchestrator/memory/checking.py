@@ -15,6 +15,7 @@ from orchestrator.memory.store import Store
 from orchestrator.memory.texts import digest
 from orchestrator.memory.totals import TOTALS
 from orchestrator.memory.unused_texts import WANTED
+from orchestrator.visible import counted
 
 __all__ = ["Finding", "check"]
 
@@ -93,7 +94,7 @@ def _links(connection: sqlite3.Connection) -> Iterator[Finding]:
     for table, _, missing, _ in connection.execute("PRAGMA main.foreign_key_check"):
         broken[table, missing] = broken.get((table, missing), 0) + 1
     for (table, missing), number in broken.items():
-        yield Finding("bad", "links", f"{_many(number, 'row')} of {table} without their row of {missing}: {_RESTORE}")
+        yield Finding("bad", "links", f"{counted(number, 'row')} of {table} without their row of {missing}: {_RESTORE}")
 
 
 def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -101,14 +102,14 @@ def _texts(connection: sqlite3.Connection) -> Iterator[Finding]:
         select = f"SELECT count(*) FROM {table} WHERE {column} NOT NULL AND {column} NOT IN (SELECT id FROM texts)"
         (number,) = connection.execute(select).fetchone()
         if number:
-            yield Finding("bad", "texts", f"{_many(number, 'row')} of {table} without their {column}: {_RESTORE}")
+            yield Finding("bad", "texts", f"{counted(number, 'row')} of {table} without their {column}: {_RESTORE}")
     rows = connection.execute("SELECT id, digest, CAST(text AS BLOB) FROM texts")
     changed = [number for number, name, text in rows if digest(text) != name]
     if changed:
         runs = _runs_with(connection, changed)
         listed = ", ".join(runs[:_MOST]) + (f" and {len(runs) - _MOST} more" if len(runs) > _MOST else "")
-        whose = f"in {_many(len(runs), 'run')}, {listed}" if runs else "in no run"
-        yield Finding("bad", "texts", f"{_many(len(changed), 'text')} not as stored, {whose}: {_TAKE_AWAY}")
+        whose = f"in {counted(len(runs), 'run')}, {listed}" if runs else "in no run"
+        yield Finding("bad", "texts", f"{counted(len(changed), 'text')} not as stored, {whose}: {_TAKE_AWAY}")
 
 
 def _runs_with(connection: sqlite3.Connection, texts: list[int]) -> list[str]:
@@ -127,7 +128,9 @@ def _totals(connection: sqlite3.Connection) -> Iterator[Finding]:
         return
     (number,) = connection.execute(_DIFFER).fetchone()
     if number:
-        yield Finding("bad", "totals", f"those of {_many(number, 'run')} differ from the ledgers: believe `trace show`")
+        yield Finding(
+            "bad", "totals", f"those of {counted(number, 'run')} differ from the ledgers: believe `trace show`"
+        )
 
 
 def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -135,7 +138,7 @@ def _claims(connection: sqlite3.Connection) -> Iterator[Finding]:
     for run, pid in stale[:_MOST]:
         yield Finding("note", "claims", f"process {pid} died over run {run}: `run --resume` goes on with it")
     if len(stale) > _MOST:
-        yield Finding("note", "claims", f"and others over {_many(len(stale) - _MOST, 'more run')}")
+        yield Finding("note", "claims", f"and others over {counted(len(stale) - _MOST, 'more run')}")
 
 
 def _pruning(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -151,7 +154,3 @@ def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA main.user_version").fetchone()[0]
     return version
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

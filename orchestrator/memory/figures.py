@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED
 from orchestrator.memory.texts import Texts, proven
-from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in
+from orchestrator.memory.which import FROM, IS_RUNNING, Sieve, policy_in, unversioned
 
 __all__ = ["Decided", "Ended", "Figures", "Kept"]
 
@@ -88,8 +88,7 @@ class Figures:
 
     def policies(self) -> list[str]:
         """Return the names of the routers, without versions, in order."""
-        found = {policy_in(self._text(settings)) for (settings,) in self._rows(_SETTINGS)}
-        return sorted({policy.rpartition(" ")[0] or policy for policy in found})
+        return sorted({unversioned(policy_in(self._text(settings))) for (settings,) in self._rows(_SETTINGS)})
 
     def ended(self) -> Iterator[Ended]:
         """Yield the runs that have ended; memory holds one."""

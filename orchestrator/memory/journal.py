@@ -464,7 +464,7 @@ class Journal:
             yield Figures(connection, self._texts, sieve(connection, self._texts, which, self._store.path))
 
     def events(self, kind: str) -> list[EventRow]:
-        """Return the events of one kind, of every run, run by run; each run's in order."""
+        """Return the events of one kind, of every run but those of learners, run by run; each run's in order."""
         with self._store.reading() as connection:
             return Reader(connection, self._texts).events(kind)
 

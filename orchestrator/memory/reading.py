@@ -41,7 +41,11 @@ _RECENT_IDS = "SELECT id FROM runs ORDER BY key DESC LIMIT 1000"
 _IN_BATCH = "SELECT max(key) FROM runs WHERE batch = ? GROUP BY position ORDER BY position"
 _NEWEST_BATCH = f"SELECT batch FROM runs WHERE key = ({_NEWEST})"
 _BATCHES = "SELECT batch FROM runs GROUP BY batch ORDER BY min(key) DESC"
-_OF_KIND = f"SELECT {', '.join(EventRow._fields)} FROM events WHERE kind = ? ORDER BY run, n"
+_OF_KIND = f"""
+    SELECT {", ".join(EventRow._fields)} FROM events WHERE kind = ? AND run NOT IN
+        (SELECT key FROM runs JOIN texts ON texts.id = batch WHERE substr(text, 1, {len(LEARNS)}) = '{LEARNS}')
+    ORDER BY run, n
+"""
 _MAX_LISTED = 5
 
 
@@ -135,7 +139,7 @@ class Reader:
         )
 
     def events(self, kind: str) -> list[EventRow]:
-        """Return the events of one kind, run by run, each run's in order."""
+        """Return the events of one kind, run by run but for those of learners, each run's in order."""
         return self._records(LAYOUTS[EventRow], _OF_KIND, self._texts.find(self._connection, kind))
 
     def batch(self, name: str) -> list[BatchRun]:

@@ -42,11 +42,11 @@ _KNOW = "INSERT OR REPLACE INTO runs (run, seq, open, n, told, has_ended) VALUES
 
 
 class CatchUp:
-    """Brings the index of one journal up to date. `told` gets a line where that takes long."""
+    """Brings the index of one journal up to date. `tell` gets a line where that takes long."""
 
-    def __init__(self, store: Store, told: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
         self._store = store
-        self._told = told
+        self._tell = tell
 
     def __call__(self, file: WordsFile) -> None:
         """Index what is new. Raises Unindexed where that cannot be."""
@@ -54,14 +54,14 @@ class CatchUp:
         if behind and file.is_readonly:
             raise Unindexed(f"{file.path} is not up to date: give write access to it and its folder")
         if len(behind) >= _TOLD_RUNS:
-            self._told(f"indexing {len(behind):,} runs, once: later searches add what is new")
+            self._tell(f"indexing {len(behind):,} runs, once: later searches add what is new")
         told_s, whole = monotonic(), len(behind)
         while behind:
             num_done = self._add(file, behind[:_BATCH_RUNS])
             behind = behind[num_done:] if num_done else self._behind(file)  # none: the journal is another one since
             if behind and monotonic() - told_s > _TOLD_EVERY_S:
                 told_s = monotonic()
-                self._told(f"indexing: {1 - len(behind) / max(whole, len(behind)):.0%}")
+                self._tell(f"indexing: {1 - len(behind) / max(whole, len(behind)):.0%}")
 
     def _behind(self, file: WordsFile) -> list[int]:
         """Return the runs that have come further than the index, oldest first; all if it is of another journal."""

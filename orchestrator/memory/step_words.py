@@ -41,11 +41,11 @@ T = TypeVar("T")
 
 
 class StepWords:
-    """The words of one journal. `told` gets a line where a search takes long, or goes without its index."""
+    """The words of one journal. `tell` gets a line where a search takes long, or goes without its index."""
 
-    def __init__(self, store: Store, told: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
         self._store = store
-        self._told = told
+        self._tell = tell
 
     def find(self, wanted: Wanted, limit: int, run: int | None = None) -> FoundTexts:
         """Return up to `limit` texts that hold what is wanted, newest run first; those of `run` if one is given."""
@@ -88,13 +88,13 @@ class StepWords:
         """Return what the index answers, or None, and a line said, if there is none to be had."""
         try:
             with closing(WordsFile(self._store.path)) as file:
-                CatchUp(self._store, self._told)(file)
+                CatchUp(self._store, self._tell)(file)
                 return ask(file)
         except Unindexed as error:
             if error.is_damaged and not is_again and discard_words(self._store.path):
-                self._told(f"{words_path(self._store.path)} is damaged and is made anew; the journal is whole")
+                self._tell(f"{words_path(self._store.path)} is damaged and is made anew; the journal is whole")
                 return self._indexed(ask, is_again=True)
-            self._told(f"looking through every text instead of an index: {error}")
+            self._tell(f"looking through every text instead of an index: {error}")
             return None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from orchestrator.memory.base import REMOVED, RunSummary
+from orchestrator.memory.base import REMOVED, RunSummary, asked_last
 from orchestrator.memory.reading import pruned
 from orchestrator.memory.texts import Texts, decoded
 from orchestrator.memory.which import FROM, Sieve, Which, policy_in, sieve
@@ -100,8 +100,6 @@ class _Lines:
 
 
 def _first_words(task: str) -> str:
-    """Return the beginning of what the user asked first."""
-    messages: list[tuple[str, Any]] = json.loads(task)["messages"]
-    asked = next((content for role, content in messages if role == "user"), messages[0][1])
-    words = " ".join(asked.split())
+    """Return the beginning of what was asked."""
+    words = " ".join(asked_last(json.loads(task)["messages"]).split())
     return words if len(words) <= _MAX_QUESTION_CHARS else words[: _MAX_QUESTION_CHARS - 1] + "…"

@@ -36,6 +36,12 @@ _RUN = "(SELECT id FROM runs AS named WHERE named.key = {0}.run) AS run"
 _LAST_STEP = f"""
     SELECT step + 1 - ({_is("kind", REMOVED)}) FROM steps WHERE steps.run = runs.key ORDER BY n DESC LIMIT 1
 """
+# As `asked_last`.
+_ASKED = f"""
+    coalesce((SELECT json_extract(value, '$[1]') FROM json_each({_raw("task")}, '$.messages')
+        WHERE json_extract(value, '$[0]') = 'user' ORDER BY key DESC LIMIT 1),
+        json_extract({_raw("task")}, '$.messages[#-1][1]'))
+"""
 
 VIEWS = {
     "all_runs": f"""
@@ -46,7 +52,7 @@ VIEWS = {
             coalesce(({_LAST_STEP}), 0) AS steps, {_text("outcomes.answer")} AS answer,
             totals.output_tokens, round(totals.cost, 6) AS cost,
             round(outcomes.seconds, 3) AS seconds,
-            said(json_extract({_raw("task")}, '$.messages[#-1][1]')) AS asked, parent
+            said({_ASKED}) AS asked, parent
         FROM runs LEFT JOIN outcomes ON outcomes.run = runs.key
             AND outcomes.n = (SELECT max(n) FROM outcomes AS last WHERE last.run = runs.key)
             LEFT JOIN totals ON totals.run = runs.key

@@ -10,12 +10,13 @@ from json import dumps, loads
 from math import inf
 from typing import Any, NamedTuple
 
-from orchestrator.errors import UnknownName
+from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.reading import find
 from orchestrator.memory.running import live_claims
 from orchestrator.memory.texts import Texts, decoded
+from orchestrator.options import check_lists, check_range, check_texts
 
-__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve"]
+__all__ = ["FROM", "IS_RUNNING", "Sieve", "Span", "Which", "policy_in", "sieve", "unversioned"]
 
 FROM = """
 FROM runs r
@@ -71,6 +72,17 @@ class Which:
     """The journal's own numbers of runs."""
     without: tuple[str, ...] = ()
     """How the batches begin that are left out."""
+
+    def __post_init__(self) -> None:
+        named = ("status", "policy", "engine", "batch", "forks_of")
+        check_texts("which runs", self, **{name: "" for name in named if getattr(self, name) is not None})
+        epoch = "[-inf, inf] seconds since the epoch"
+        check_range("which runs", self, since_s=epoch, until_s=epoch)
+        check_lists("which runs", self, without="beginnings of batches")
+        for name in ("cost", "seconds", "output_tokens"):
+            span = getattr(self, name)
+            if span is not None and not isinstance(span, Span):
+                raise UserError(f"which runs: {name} = {span!r:.60} must be a span: Span(low=..., high=...)")
 
 
 class Sieve(NamedTuple):
@@ -132,7 +144,7 @@ def _by_status(connection: sqlite3.Connection, texts: Texts, status: str | None)
 
 def _by_text(connection: sqlite3.Connection, which: Which, path: str) -> Iterator[_Condition]:
     if which.policy is not None:
-        policies = {number: (_unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
+        policies = {number: (unversioned(policy_in(text)),) for number, text in _distinct(connection, "settings")}
         yield _among("settings", policies, which.policy, f"no run in {path} was routed by")
     if which.engine is not None:
         known = {number: _engine_names(text) for number, text in _distinct(connection, "engines")}
@@ -173,7 +185,8 @@ def _distinct(connection: sqlite3.Connection, column: str) -> list[tuple[int, st
     return [(number, decoded(text)) for number, text in found]
 
 
-def _unversioned(policy: str) -> str:
+def unversioned(policy: str) -> str:
+    """Return a policy's name, without its version where it has one."""
     return policy.rpartition(" ")[0] or policy
 
 

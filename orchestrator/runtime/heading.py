@@ -9,7 +9,7 @@ from textwrap import wrap
 
 from rich.text import Span, Text
 
-from orchestrator.memory.base import StoredRun
+from orchestrator.memory.base import StoredRun, asked_last
 from orchestrator.runtime.colours import STATUS, engine_colours
 from orchestrator.runtime.counterfactuals import counterfactuals_of
 from orchestrator.runtime.in_force import recalled_in
@@ -49,7 +49,8 @@ def fields(stored: StoredRun) -> list[Field]:
 def begun(stored: StoredRun) -> list[Field]:
     """Return what of it was so from the beginning."""
     started = datetime.fromtimestamp(stored.run.created_s).astimezone()
-    said = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", _question(stored)), *_engines(stored)]
+    asked = asked_last(loads(stored.run.task)["messages"])
+    said = [("started", f"{started:%Y-%m-%d %H:%M:%S %z}"), ("asked", asked), *_engines(stored)]
     said += [("router", _router(stored)), *_calibrated(stored)]
     if stored.run.parent:
         said.append(("fork of", stored.run.parent))
@@ -109,12 +110,6 @@ def _field(name: str, value: str, width: int) -> Iterator[Text]:
     lines = wrap(words, letters(words, room), max_lines=_FIELD_LINES, placeholder=" …")
     for number, line in enumerate(lines or [""]):
         yield Text.assemble((f"{'' if number else name:<{_INDENT}}", "dim"), line)
-
-
-def _question(stored: StoredRun) -> str:
-    messages = loads(stored.run.task)["messages"]
-    asked: str = next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
-    return asked
 
 
 def _engines(stored: StoredRun) -> Iterator[tuple[str, str]]:

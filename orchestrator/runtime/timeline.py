@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from json import loads
+from typing import TypeVar
 
 from rich.text import Text
 
@@ -35,6 +36,8 @@ from orchestrator.runtime.rows import row, titles
 from orchestrator.visible import first_words
 
 __all__ = ["beneath", "between", "candidates", "timeline", "untold"]
+
+_Candidate = TypeVar("_Candidate")
 
 COUNTERFACTUAL = "counterfactual"
 
@@ -59,7 +62,7 @@ def timeline(
     return laid_out([*lines, *beneath(stored, room)], width)
 
 
-def between(tried: Sequence[Attempt], said: Sequence[Remark]) -> Iterator[Attempt | Remark]:
+def between(tried: Sequence[_Candidate], said: Sequence[Remark]) -> Iterator[_Candidate | Remark]:
     """Yield the candidates with the remarks in their places."""
     left = list(reversed(said))
     for place, each in enumerate(tried):

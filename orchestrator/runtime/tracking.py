@@ -24,7 +24,7 @@ __all__ = ["Tally", "tallies", "trials"]
 
 @dataclass(slots=True)
 class Tally:
-    """In how many runs a behavior was what. A fork is a run of its own."""
+    """In how many runs a behavior was what. A fork is a run of its own, a branch of `collect --tree` is none."""
 
     shown: int = 0
     cited: int = 0

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from json import loads
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.memory.base import StoredRun
+from orchestrator.memory.base import StoredRun, asked_last
 from orchestrator.monitors.failed_steps import failed_of
 from orchestrator.monitors.window import moves_in
 from orchestrator.runtime.attempts import STANDS, STOOD, Attempt, attempts
@@ -46,7 +46,7 @@ def graph_of(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> DiGraph:
         answer=outcome.answer if outcome else None,
         went_back=[],
     )
-    made.add_node(START, text=_asked(stored), verdict=START)
+    made.add_node(START, text=asked_last(loads(stored.run.task)["messages"]), verdict=START)
     given_up, made.graph["failed_step_fraction"] = _failed(stored, ancestors)
     standing: list[str] = []
     numbers: dict[int, int] = {}
@@ -90,11 +90,6 @@ def with_pipeline(made: DiGraph, stored: StoredRun) -> DiGraph:
 
 def _nowhere(_: Any) -> Any:
     raise AssertionError("this graph is drawn, not run")
-
-
-def _asked(stored: StoredRun) -> str:
-    asked: str = loads(stored.run.task)["messages"][-1][1]
-    return asked
 
 
 def _fields(each: Attempt) -> dict[str, Any]:

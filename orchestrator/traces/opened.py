@@ -82,8 +82,9 @@ class Traces(Displayed):
     def runs(self, which: Which | None = None, limit: int = _NEWEST, by: str = "started") -> Listing:
         """Return the first `limit` runs that are meant, those with the most of `by` first, and how many there are.
 
-        `by` is `started`, `cost`, `seconds` or `tokens`. By default all but the questions of learners are meant. Raises
-        UnknownName for another `by`, and for a status, a policy, an engine, a batch or a run that there is not.
+        `by` is `started`, `cost`, `seconds` or `tokens`. By default runs of learners are left out: their
+        questions, and the branches of `collect --tree`. Raises UnknownName for another `by`, and for a status, a
+        policy, an engine, a batch or a run that there is not.
         """
         if by not in ORDERS:
             raise UnknownName(f"runs go by one of {', '.join(ORDERS)}, not by {by!r:.40}")
@@ -108,7 +109,7 @@ class Traces(Displayed):
     def replay(self, router: Any = None, **options: Any) -> Together:
         """Return what a policy would have decided in all runs together; as `Run.replay`, which tells about each.
 
-        Runs that cannot be decided again are in `left_out`, and questions of strategists and judges in nothing.
+        Runs that cannot be decided again are in `left_out`, and runs of learners in nothing.
         """
         all_of = Together()
         for run in self._asked():

@@ -18,6 +18,10 @@
                 the run: resumed, thought, unheard (a monitor that had no answer), ...
     outcome     status, answer, error, reason, seconds, ledger rows, finished_s; null if it never ended
 
+`attempt` counts the candidates of a step that followed each other, from 0. One that was written beside an attempt, to
+be compared with it, is that attempt plus a multiple of 1048576: 1 + the place of its engine, + the number of engines
+for each further sample. `attempt % 1048576` is the one that it was written beside.
+
 Times ending in `_s` are seconds since the epoch except `first_token_s`, which counts from sending, and `queue_s`;
 `seconds` are durations. Within a version fields may be added and none is ever taken away or given another meaning.
 
@@ -36,7 +40,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.memory.base import CallRow, StoredRun
+from orchestrator.memory.base import CallRow, StoredRun, asked_last
 from orchestrator.runtime.fork import origins
 from orchestrator.traces.redact import Redactor, valid
 from orchestrator.types import StepKind
@@ -219,8 +223,7 @@ class RunRecord(_Record):
     @property
     def question(self) -> str:
         """What was asked last."""
-        messages = self.task.messages
-        return next((content for role, content in reversed(messages) if role == "user"), messages[-1][1])
+        return asked_last(self.task.messages)
 
     @property
     def router(self) -> str:

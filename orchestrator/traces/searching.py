@@ -70,14 +70,14 @@ def search(
     *,
     limit: int = 20,
     run: str | None = None,
-    told: Callable[[str], None] = _to_stderr,
+    tell: Callable[[str], None] = _to_stderr,
 ) -> Found:
     """Return up to `limit` texts that hold every word and "phrase" of `query`, newest run first.
 
     With `run`, an id, the beginning of one, or `last`, only its own.
 
     The first search makes an index beside the journal, `journal.db.words`, and later ones add what is new to it; the
-    journal itself is only read. Where that cannot be, every text is looked through. `told` gets a line where a search
+    journal itself is only read. Where that cannot be, every text is looked through. `tell` gets a line where a search
     takes long or goes without its index.
 
     Raises UserError where `query` holds no word or more than 64, UnknownName for a run that there is not, and
@@ -87,17 +87,17 @@ def search(
     with Store(fspath(path), readonly=True) as store:
         journal = Journal(store)
         key = None if run is None else journal.run(run).key
-        found = StepWords(store, told).find(wanted, limit, key)
+        found = StepWords(store, tell).find(wanted, limit, key)
         tried = cache(lambda key: _tried(journal, key))
         hits = tuple(_hit(text, wanted, *tried(text.run)) for text in found.texts)
     return Found(hits=hits, total=found.total)
 
 
-def runs_with(path: str | PathLike[str], query: str, told: Callable[[str], None] = _to_stderr) -> list[int]:
+def runs_with(path: str | PathLike[str], query: str, tell: Callable[[str], None] = _to_stderr) -> list[int]:
     """Return the journal's own numbers of the runs with such a text, newest first. Raises as `search`."""
     wanted = Wanted.of(query)
     with Store(fspath(path), readonly=True) as store:
-        return StepWords(store, told).runs(wanted)
+        return StepWords(store, tell).runs(wanted)
 
 
 def snippet(hit: Hit, room: int) -> Iterator[tuple[str, bool]]:

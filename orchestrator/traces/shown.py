@@ -29,7 +29,7 @@ from orchestrator.runtime.in_force import recalled_in
 from orchestrator.runtime.ledger_lines import ledger_notes, ledger_rows
 from orchestrator.runtime.remarks import Remark, is_aside, remarks, told_between
 from orchestrator.runtime.rows import score
-from orchestrator.runtime.timeline import candidates, untold
+from orchestrator.runtime.timeline import between, candidates, untold
 from orchestrator.visible import visible
 
 __all__ = ["Home", "shown"]
@@ -54,7 +54,7 @@ def shown(stored: StoredRun, ancestors: Sequence[StoredRun] = ()) -> dict[str, A
         "fields": fields(stored),
         "engines": list(loads(stored.run.engines)),
         "handbook": [[each.name, each.instruction] for each in recalled.behaviors] if recalled else [],
-        "items": _between(items, remarks(stored, tried)),
+        "items": _with_remarks(items, remarks(stored, tried)),
         "noticed": sorted(_noticed(stored), key=lambda each: each["step"]),
         "events": [{"step": event.step, "kind": event.kind, "reason": why} for event, why in untold(stored)],
         "others": [_call(call) for call in homes[stored.run.id].left()],
@@ -123,15 +123,16 @@ def _candidate(each: Attempt, home: Home) -> dict[str, Any]:
     }
 
 
-def _between(items: list[dict[str, Any]], said: Sequence[Remark]) -> Iterator[dict[str, Any]]:
+def _with_remarks(items: list[dict[str, Any]], said: Sequence[Remark]) -> Iterator[dict[str, Any]]:
     """Yield the candidates with the remarks in their places; a remark is of the step behind it."""
-    left = list(said)
-    for place in range(len(items) + 1):
-        here = items[min(place, len(items) - 1)]["step"] if items else 0
-        while left and left[0].place <= place:
-            remark = left.pop(0)
-            yield {"step": here, "remark": remark.what, "reason": remark.reason}
-        yield from items[place : place + 1]
+    place = 0
+    for each in between(items, said):
+        if isinstance(each, Remark):
+            here = items[min(place, len(items) - 1)]["step"] if items else 0
+            yield {"step": here, "remark": each.what, "reason": each.reason}
+        else:
+            place += 1
+            yield each
 
 
 def _noticed(stored: StoredRun) -> Iterator[dict[str, Any]]:

@@ -137,6 +137,21 @@ def test_what_there_is_not_names_what_there_is(kept: Journal, asked: dict[str, A
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"seconds": (0, 1)}, r"seconds = \(0, 1\) must be a span: Span\(low=..., high=...\)"),
+        ({"cost": 2}, "cost = 2 must be a span"),
+        ({"policy": 7}, "policy = 7 must be a text"),
+        ({"since_s": "2d"}, "since_s = '2d' is not in"),
+        ({"without": LEARNS}, "without = 'learn ' must be a list of beginnings of batches"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_by_its_name(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=f"^which runs: {told}"):
+        Which(**asked)
+
+
 def test_an_empty_journal_has_no_policy_and_no_run(journal: Journal) -> None:
     assert journal.listed(Which(without=(LEARNS,))) == ([], 0, 0, "")
     with pytest.raises(UserError, match="there are none yet"):

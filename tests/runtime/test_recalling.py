@@ -16,14 +16,16 @@ from orchestrator.engines.scripted import Scripted
 from orchestrator.engines.spec import BehaviorPrompt
 from orchestrator.errors import ResumeRefused, UserError
 from orchestrator.handbook.recall import Recall
+from orchestrator.memory.base import LEARNS
 from orchestrator.memory.handbook import Handbook
 from orchestrator.memory.store import Store
+from orchestrator.runtime.fork import branch
 from orchestrator.runtime.meaning import AT_ONCE
 from orchestrator.runtime.pipeline import Pipeline
 from orchestrator.runtime.tasks import fingerprint, question_print
 from orchestrator.runtime.timeline import timeline
 from orchestrator.runtime.tracking import Tally, tallies, trials
-from orchestrator.types import Message, Task
+from orchestrator.types import Message, Step, Stop, Task
 
 SUM = Task.of("Add the digits of 17 and 25.")
 CITES = "By behavior_add_digits: \\boxed{42}"
@@ -369,6 +371,16 @@ def test_the_journal_says_in_how_many_runs_a_behavior_was_shown_and_cited(handbo
         pipeline.run("Do circles have angles?")  # nobody is cited
         found = tallies(pipeline.journal, handbook)
     assert found == {1: Tally(2, 1, 0), 2: Tally(2, 0, 0), 3: Tally(1, 0, 0)}
+
+
+def test_a_branch_of_a_tree_is_no_run_that_a_behavior_was_shown_in(handbook: Handbook, tmp_path: Path) -> None:
+    with made(Says("By behavior_add_digits.\n\n", CITES), handbook, tmp_path) as pipeline:
+        stored = pipeline.journal.run(pipeline.run(SUM).run_id)
+        other = Step(index=0, attempt=1, writer="small", text="Or so.\n\n", num_tokens=2, stop=Stop.DELIMITER)
+        child = branch(pipeline.journal, stored, other, batch=f"{LEARNS}tree:small")
+        pipeline.run(SUM, run_id=child)
+        assert {"recalled", "cited"} <= events(pipeline, child).keys()
+        assert tallies(pipeline.journal, handbook) == {1: Tally(1, 1, 0), 2: Tally(1, 0, 0)}
 
 
 def test_two_handbooks_of_one_name_beside_one_journal_are_told_apart_wherever_they_are_looked_at_from(

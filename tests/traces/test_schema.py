@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator as orc
+from orchestrator.runtime.marks import BAND
 from orchestrator.traces import otel, record
 from orchestrator.traces.frames import TABLES
 from orchestrator.traces.otel import Span, spans
@@ -43,6 +44,16 @@ def test_every_kind_of_record_is_described() -> None:
     made = {name for name in record.__all__ if isinstance(getattr(record, name), type)}
     assert made == set(RECORDS)
     assert f"schema version {RunRecord.model_fields['schema_version'].default}" in PAGE
+
+
+def test_attempts_that_lie_in_bands_are_explained() -> None:
+    for said in (PAGE, record.__doc__ or ""):
+        assert f"plus a multiple of {BAND}" in said and f"`attempt % {BAND}`" in said
+    assert f"of two engines, {2 * BAND} is by the second one" in PAGE
+
+
+def test_only_ids_that_are_not_derived_are_said_to_sort() -> None:
+    assert "derived" in row("RunRecord", "`id`")
 
 
 @pytest.mark.parametrize("table", TABLES)

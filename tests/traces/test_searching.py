@@ -16,31 +16,31 @@ def quiet(line: str) -> None:
 
 
 def test_a_hit_says_what_came_of_what_it_is_in(db: Path) -> None:
-    found = search(db, "idea OR* the", told=quiet)
+    found = search(db, "idea OR* the", tell=quiet)
     assert (found.hits, found.total) == ((), 0)
-    hits = search(db, "bad", told=quiet).hits
+    hits = search(db, "bad", tell=quiet).hits
     assert {(hit.run, hit.what, hit.step, hit.writer, hit.verdict) for hit in hits} == {
         ("one", "step", 1, "small", "rejected")
     }
     assert [hit.text[start:end] for hit in hits for start, end in hit.marks] == ["Bad"]
-    by_run = {hit.run: hit.verdict for hit in search(db, "better", told=quiet).hits}
+    by_run = {hit.run: hit.verdict for hit in search(db, "better", tell=quiet).hits}
     assert by_run["one"] == "rolled back" and set(by_run.values()) <= {"rolled back", "inherited"}
-    assert [hit.verdict for hit in search(db, '"a pen"', run="one", told=quiet).hits] == ["rolled back"]
+    assert [hit.verdict for hit in search(db, '"a pen"', run="one", tell=quiet).hits] == ["rolled back"]
 
 
 def test_questions_and_answers_are_found_and_what_is_of_no_step_says_so(db: Path) -> None:
-    (hit,) = search(db, "again", told=quiet).hits
+    (hit,) = search(db, "again", tell=quiet).hits
     assert (hit.run, hit.what, hit.step, hit.attempt, hit.writer, hit.verdict) == ("two", "question", *[None] * 4)
-    assert "answer" in {hit.what for hit in search(db, "2", run="one", told=quiet).hits}
+    assert "answer" in {hit.what for hit in search(db, "2", run="one", tell=quiet).hits}
 
 
 def test_one_run_is_searched_by_its_id_and_at_most_so_many_hits_are_read(db: Path) -> None:
-    everywhere = search(db, "first", told=quiet)
+    everywhere = search(db, "first", tell=quiet)
     assert everywhere.total == len(everywhere.hits) >= 1
-    assert {hit.run for hit in search(db, "first", run="on", told=quiet).hits} == {"one"}
-    one = search(db, "1", limit=1, told=quiet)
+    assert {hit.run for hit in search(db, "first", run="on", tell=quiet).hits} == {"one"}
+    one = search(db, "1", limit=1, tell=quiet)
     assert len(one.hits) == 1 < one.total
-    assert len(runs_with(db, "1+1", told=quiet)) >= 2
+    assert len(runs_with(db, "1+1", tell=quiet)) >= 2
 
 
 def test_what_cannot_be_searched_says_so(db: Path, tmp_path: Path) -> None:

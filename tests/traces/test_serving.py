@@ -15,6 +15,9 @@ import orchestrator as orc
 from orchestrator.engines.scripted import Scripted
 from orchestrator.errors import StoreError, UserError
 from orchestrator.memory.views import VIEWS, open_views
+from orchestrator.runtime.heading import fields
+from orchestrator.traces.graph import START, graph_of
+from orchestrator.traces.record import recorded
 from orchestrator.traces.serving import application
 
 datasette = pytest.importorskip("datasette", reason="the extra `serve` is not installed")
@@ -113,6 +116,21 @@ async def test_a_run_in_the_list_says_what_the_journal_says(pipeline: orc.Pipeli
     assert (row["run"], row["status"], row["steps"]) == (summary.id, summary.status, summary.steps)
     assert (row["answer"], row["asked"]) == (summary.answer, summary.question)
     assert row["output_tokens"] == result.ledger.total().output_tokens
+
+
+@pytest.mark.parametrize(
+    ("roles", "asked"), [(("system", "user", "assistant", "user", "assistant"), 3), (("system", "assistant"), 1)]
+)
+async def test_what_was_asked_is_the_same_wherever_a_run_is_shown(
+    roles: tuple[str, ...], asked: int, pipeline: orc.Pipeline, path: Path
+) -> None:
+    messages = tuple(orc.Message(role, f"text {place}") for place, role in enumerate(roles))  # type: ignore[arg-type]
+    stored = pipeline.journal.run((await pipeline.arun(orc.Task(messages=messages))).run_id)
+    ((row),) = json.loads((await get(application(path), "/traces/all_runs.json?_shape=array"))[1])
+    (summary,) = pipeline.journal.runs()
+    (headed,) = (text for name, text in fields(stored) if name == "asked")
+    shown = (row["asked"], summary.question, graph_of(stored).nodes[START]["text"], recorded(stored, ()).question)
+    assert {*shown, headed} == {f"text {asked}"}
 
 
 async def test_all_runs_are_searched_from_a_form_on_every_table(pipeline: orc.Pipeline, path: Path) -> None:
