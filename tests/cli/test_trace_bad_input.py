@@ -146,6 +146,9 @@ def test_a_file_that_is_none_of_ours_is_one_line_and_stays_as_it_is(
     assert (file.read_bytes() if file.is_file() else None) == before
 
 
+_UNSEARCHED = ("settings FROM runs", "engines FROM runs", "ledger FROM outcomes")
+
+
 @pytest.mark.parametrize(
     ("column", "text"),
     [
@@ -154,6 +157,7 @@ def test_a_file_that_is_none_of_ours_is_one_line_and_stays_as_it_is(
         ("text FROM steps", "replace(text, 'e', 'a')"),
         ("task FROM runs", "CAST(x'7bff' AS TEXT)"),
         ("task FROM runs", "replace(text, 'What', 'Whet')"),
+        ("task FROM runs", "'{}'"),
         ("settings FROM runs", "'{'"),
         ("engines FROM runs", "'[]'"),
         ("ledger FROM outcomes", "'['"),
@@ -164,7 +168,8 @@ def test_a_text_that_is_not_as_it_was_stored_is_never_shown(
 ) -> None:
     changed(file, f"UPDATE texts SET text = {text} WHERE id IN (SELECT {column})")
     results = told(orchestrator, file, COMMANDS)
-    for name in ("show", "show --json", "html", "diff", "graph", "replay", "export"):
+    searches = () if column in _UNSEARCHED else ("show --grep", "list --grep")
+    for name in ("show", "show --json", "html", "diff", "graph", "replay", "export", *searches):
         assert results[name].exit_code == 2, (name, results[name].output)
         assert "is damaged (" in results[name].stderr and "see `db check`" in results[name].stderr
     assert "bad   texts " in results["check"].stdout and "`trace prune RUN...`" in results["check"].stdout
