@@ -9,14 +9,14 @@ export leaves out (see record.py) and the prompt tokens that a call was expected
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import RunTaken, UserError
+from orchestrator.errors import RunTaken, StoreCorrupt, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.fork import ancestors
@@ -26,7 +26,7 @@ from orchestrator.traces.redact import Redactor
 from orchestrator.traces.restored import stored_of
 from orchestrator.visible import first_words
 
-__all__ = ["Imported", "import_runs", "read", "records"]
+__all__ = ["Imported", "import_runs", "read", "readable", "records"]
 
 _MAX_LINE_BYTES = 64 << 20
 _SQLITE = b"SQLite format 3\0"
@@ -72,6 +72,22 @@ def read(path: str | PathLike[str]) -> Iterator[RunRecord]:
         raise UserError(f"{path} cannot be read: {why}") from error
     with Store(path, readonly=True) as store:
         yield from records(Journal(store))
+
+
+def readable(
+    journal: Journal, left_out: Callable[[str, StoreCorrupt], None], hide: Redactor | None = None
+) -> Iterator[RunRecord]:
+    """Yield all runs that can be read, oldest first; `left_out` gets the id of each that is damaged, and how."""
+    hide = hide or Redactor()
+    for run_id in journal.ids():
+        try:
+            if (stored := journal.stored(run_id)) is None:  # pruned meanwhile
+                continue
+            run = recorded(stored, ancestors(journal, stored), hide)
+        except StoreCorrupt as error:
+            left_out(run_id, error)
+        else:
+            yield run
 
 
 def records(journal: Journal, names: Iterable[str] | None = None, hide: Redactor | None = None) -> Iterator[RunRecord]:

@@ -176,6 +176,37 @@ def test_a_text_that_is_not_as_it_was_stored_is_never_shown(
     assert results["prune"].exit_code == 0
 
 
+def test_an_export_of_all_runs_leaves_out_those_that_are_damaged_and_names_them(
+    orchestrator: Call, file: Path, here: Path
+) -> None:
+    with Store(file, readonly=True) as store:
+        first, second = Journal(store).ids()
+    changed(file, "UPDATE texts SET text = 'changed' WHERE id = (SELECT task FROM runs WHERE key = 1)")
+    with sqlite3.connect(file) as connection:
+        (number,) = connection.execute("SELECT task FROM runs WHERE key = 1").fetchone()
+    for out in ((), ("--out", "left.jsonl")):
+        done = orchestrator("trace", "export", "--all", *out, "--db", str(file))
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[-1] == (
+            f"run {first} is damaged and left out: text {number} is not what was stored"
+        )
+    assert orchestrator("trace", "import", "left.jsonl", "--db", "new.db").stderr == "1 imported\n"
+    with Store(here / "new.db", readonly=True) as store:
+        assert Journal(store).ids() == [second]
+    assert orchestrator("trace", "export", first, "--db", str(file)).exit_code == 2
+
+
+def test_a_page_that_cannot_be_read_has_one_mend_in_a_check(orchestrator: Call, file: Path) -> None:
+    (page,) = sqlite3.connect(file).execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()
+    (size,) = sqlite3.connect(file).execute("PRAGMA page_size").fetchone()
+    bent = bytearray(file.read_bytes())
+    bent[(page - 1) * size : page * size] = b"\xff" * size
+    file.write_bytes(bent)
+    done = orchestrator("db", "check", "--db", str(file))
+    assert done.exit_code == 1 and "`trace export --all`" in done.stdout, done.output
+    assert "see `db check`" not in done.output and "another file with --db" not in done.output
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_file_with_bent_bits_is_told_without_a_traceback(orchestrator: Call, file: Path, seed: int) -> None:
     rng = random.Random(seed)
