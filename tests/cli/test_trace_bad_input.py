@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(sound: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("uvicorn.run", lambda *args, **kwargs: None)
+    monkeypatch.setattr("socket.create_server", lambda address: socket.socket())
+    monkeypatch.setattr("uvicorn.Server.run", lambda *args, **kwargs: None)
     shutil.copy(sound / "runs.jsonl", here)
     return Path(shutil.copy(sound / "journal.db", here))
 
