@@ -193,9 +193,13 @@ def import_runs(file: Path, **given: Any) -> None:
     from orchestrator.cli.streams import note
     from orchestrator.memory.journal import Journal
     from orchestrator.memory.store import Store
+    from orchestrator.traces.jsonl import check_runs
     from orchestrator.traces.jsonl import import_runs as imported
 
-    with Store(journal_path(given)) as store:
+    path = journal_path(given)
+    if not Path(path).exists():  # a file that is refused makes no journal
+        check_runs(file, lambda run_id: False)
+    with Store(path) as store:
         done = imported(Journal(store), file)
     note(f"{done.added} imported")
     if done.present:

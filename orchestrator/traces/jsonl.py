@@ -26,7 +26,7 @@ from orchestrator.traces.redact import Redactor
 from orchestrator.traces.restored import stored_of
 from orchestrator.visible import first_words
 
-__all__ = ["Imported", "import_runs", "read", "readable", "records"]
+__all__ = ["Imported", "check_runs", "import_runs", "read", "readable", "records"]
 
 _MAX_LINE_BYTES = 64 << 20
 _SQLITE = b"SQLite format 3\0"
@@ -107,16 +107,7 @@ def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
     Nothing is imported unless every line can be. Raises UserError, naming the line, also for a fork whose parent is
     neither in the journal nor before it in the file.
     """
-    before: set[str] = set()
-    for run in read(path):
-        if run.parent is not None and run.parent not in before and journal.stored(run.parent) is None:
-            raise UserError(
-                f"{path}: run {run.id} is a fork of {run.parent}, which is neither before it nor in the journal: "
-                "export that one, too"
-            )
-        if wrong := unshowable(run):
-            raise UserError(f"{path}: run {run.id} could not be shown: {wrong}")
-        before.add(run.id)
+    check_runs(path, lambda run_id: journal.stored(run_id) is not None)
     imported = Imported(0, [], [])
     for run in read(path):
         try:
@@ -126,6 +117,20 @@ def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
             (held,) = records(journal, [run.id])
             (imported.present if held == run else imported.different).append(run.id)
     return imported
+
+
+def check_runs(path: str | PathLike[str], is_held: Callable[[str], bool]) -> None:
+    """Raise UserError where `import_runs` would, with a journal that holds the runs that `is_held` says."""
+    before: set[str] = set()
+    for run in read(path):
+        if run.parent is not None and run.parent not in before and not is_held(run.parent):
+            raise UserError(
+                f"{path}: run {run.id} is a fork of {run.parent}, which is neither before it nor in the journal: "
+                "export that one, too"
+            )
+        if wrong := unshowable(run):
+            raise UserError(f"{path}: run {run.id} could not be shown: {wrong}")
+        before.add(run.id)
 
 
 def _record(line: bytes, where: str, hide: Redactor) -> RunRecord:
