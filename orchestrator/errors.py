@@ -220,6 +220,9 @@ class StoreReadOnly(StoreError):
 class StoreCorrupt(StoreError):
     """The file is damaged or is not one of our databases; it was left untouched."""
 
+    why = ""
+    """What is damaged in one of ours."""
+
 
 class StoreNewer(StoreError):
     """A newer version of this program wrote the database; it was left untouched."""

@@ -13,6 +13,7 @@ import click
 from orchestrator.cli.source import config_flag, db_flag
 
 if TYPE_CHECKING:
+    from orchestrator.errors import StoreCorrupt
     from orchestrator.traces.record import RunRecord
 
 __all__ = ["export", "import_runs"]
@@ -36,7 +37,7 @@ FORMATS = ("jsonl", "otel", "inspect", "parquet", "csv")
 @click.option("--content", is_flag=True, help="With the texts of people, engines and tools; jsonl always has them.")
 @config_flag
 @db_flag
-def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **given: Any) -> None:
+def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **given: Any) -> int:
     """Export runs for other tools.
 
     \b
@@ -47,20 +48,25 @@ def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **
     parquet  tables of runs, steps, calls, decisions and signals in a folder
     csv      likewise
 
+    With --all, runs that are damaged are named and left out, and the exit code is 1.
+
     Prompts and answers are in jsonl, and in the others with --content. Secrets become [redacted].
     The schema of jsonl is orchestrator.traces.record.RunRecord.
     """
     from orchestrator.cli.stored import open_journal, redactor
     from orchestrator.cli.streams import counted, note
     from orchestrator.errors import UserError
-    from orchestrator.traces.jsonl import records
+    from orchestrator.traces.jsonl import readable, records
 
     if is_all == bool(names):
         raise UserError("name the runs to export, or give --all")
     if given["endpoint"] is not None and (kind != "otel" or out is not None):
         raise UserError("--endpoint is where --format otel is sent; leave it away, or --out")
     with open_journal(given) as journal:
-        runs = _Counted(records(journal, None if is_all else names, redactor(given)))
+        hide = redactor(given)
+        damaged: dict[str, StoreCorrupt] = {}
+        found = readable(journal, damaged.__setitem__, hide) if is_all else records(journal, names, hide)
+        runs = _Counted(found, damaged)
         if kind in ("parquet", "csv"):
             _write_tables(out, runs, kind, content=given["content"])
         elif kind == "otel" and out is None:
@@ -69,19 +75,25 @@ def export(names: tuple[str, ...], is_all: bool, kind: str, out: Path | None, **
             _write(out, _texts(runs, kind, content=given["content"]))
     if out is not None:
         note(f"{counted(runs.number, 'run')} in {out}")
+    for run, error in damaged.items():
+        note(f"run {run} is damaged and left out: {error.why}")
+    return 1 if damaged else 0
 
 
 class _Counted:
-    """Runs on their way out, and how many they were."""
+    """Runs on their way out, and how many they were. Raises what is wrong with the first if all are damaged."""
 
-    def __init__(self, runs: Iterable[RunRecord]) -> None:
+    def __init__(self, runs: Iterable[RunRecord], damaged: Mapping[str, StoreCorrupt]) -> None:
         self.number = 0
         self._runs = runs
+        self._damaged = damaged
 
     def __iter__(self) -> Iterator[RunRecord]:
         for run in self._runs:
             self.number += 1
             yield run
+        if self._damaged and not self.number:
+            raise next(iter(self._damaged.values()))
 
 
 def _texts(runs: Iterable[RunRecord], kind: str, *, content: bool) -> Iterator[str]:
@@ -170,9 +182,13 @@ def import_runs(file: Path, **given: Any) -> None:
     from orchestrator.cli.streams import note
     from orchestrator.memory.journal import Journal
     from orchestrator.memory.store import Store
+    from orchestrator.traces.jsonl import check_runs
     from orchestrator.traces.jsonl import import_runs as imported
 
-    with Store(journal_path(given)) as store:
+    path = journal_path(given)
+    if not Path(path).exists():  # a file that is refused makes no journal
+        check_runs(file, lambda run_id: False)
+    with Store(path) as store:
         done = imported(Journal(store), file)
     note(f"{done.added} imported")
     if done.present:

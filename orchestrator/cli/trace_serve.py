@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -31,8 +33,10 @@ def serve(port: int, **given: Any) -> None:
     answer = application(journal_path(given))
     import uvicorn
 
-    note(f"http://{_HOST}:{port}/{DATABASE}/all_runs  (ctrl-c ends it)")
     try:
-        uvicorn.run(answer, host=_HOST, port=port, log_level="critical")
-    except SystemExit:
+        listening = socket.create_server((_HOST, port))
+    except OSError:
         raise UserError(f"port {port} cannot be had: choose another one with --port") from None
+    note(f"http://{_HOST}:{port}/{DATABASE}/all_runs  (ctrl-c ends it)")
+    with listening, suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(answer, log_level="critical")).run(sockets=[listening])

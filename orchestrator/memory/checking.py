@@ -21,8 +21,8 @@ __all__ = ["Finding", "check"]
 
 _MOST = 5
 """Flaws of a kind that are told one by one."""
-_RESTORE = "take a copy of before, or save what can be read with `trace export RUN...`"
-_TAKE_AWAY = "take a copy of before, or the runs away with `trace prune RUN...`"
+_RESTORE = "take a copy of before, or put what `trace export --all` can read into a new journal with `trace import`"
+_TAKE_AWAY = "take a copy of before, or remove these runs with `trace prune RUN...`"
 _COUNTS = "prompt_tokens, output_tokens, large_tokens"
 _DIFFER = f"""
     SELECT count(DISTINCT run) FROM (
@@ -60,7 +60,7 @@ def check(store: Store, *, full: bool = False) -> Iterator[Finding]:
             with store.reading() as connection:
                 found = [*look(connection)]
         except StoreCorrupt as error:
-            found = [Finding("bad", what, f"{error}: {_RESTORE}")]
+            found = [Finding("bad", what, f"{error.why or error}: {_RESTORE}")]
         yield from found or [Finding("ok", what, _SOUND[what])]
 
 

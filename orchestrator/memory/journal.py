@@ -59,6 +59,7 @@ _AFTER = "SELECT id FROM runs WHERE key > (SELECT key FROM runs WHERE id = ?) OR
 _UNCLAIM = "DELETE FROM claims WHERE run = ?"
 _ID = "SELECT id FROM runs WHERE key = ?"
 _KEY = "SELECT key FROM runs WHERE id = ?"
+_IDS = "SELECT key, id FROM runs"  # sorted by us, so that the index of ids is read, not the rows
 _NEXT = "SELECT min(key) FROM runs WHERE key > ?"
 _BEFORE = "SELECT max(key) FROM runs WHERE key < ?"
 _NUMBER_OF_RUNS = "SELECT count(*) FROM runs"
@@ -478,6 +479,11 @@ class Journal:
                     return
                 found = Reader(connection, self._texts).ended(key)
             yield found
+
+    def ids(self) -> list[str]:
+        """Return the ids of all runs, oldest first; what is damaged in a run does not matter here."""
+        with self._store.reading() as connection:
+            return [name for _, name in sorted(connection.execute(_IDS))]
 
     def newest_first(self) -> Iterator[StoredRun]:
         """Yield everything about every run, newest first; each is read when it is asked for, so memory holds one."""

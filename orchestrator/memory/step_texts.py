@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from orchestrator.memory.base import REMOVED
-from orchestrator.memory.texts import Texts, decoded
+from orchestrator.memory.opening import damaged
+from orchestrator.memory.texts import Texts
 
 __all__ = ["RUN_BITS", "Progress", "StepText", "progress_of", "run_of", "text_of", "texts_of"]
 
@@ -25,22 +27,19 @@ _WRITING = ("draft", "rewrite", "alternative", "answer")
 _KINDS = {_QUESTION: "question", _CANDIDATE: "step", _STEP: "step", _ANSWER: "answer"}
 
 _ASKED = """
-    SELECT key, 0, NULL, NULL, '', text FROM runs JOIN texts ON texts.id = task WHERE key BETWEEN :first AND :last
+    SELECT key, 0, NULL, NULL, NULL, task FROM runs WHERE key BETWEEN :first AND :last
 """
 _WRITTEN = """
-    SELECT i.run, i.seq, i.step, i.attempt, writer.text, said.text
+    SELECT i.run, i.seq, i.step, i.attempt, i.engine, r.text
     FROM intents i JOIN results r ON r.run = i.run AND r.seq = i.seq
-    JOIN texts said ON said.id = r.text JOIN texts writer ON writer.id = i.engine
     WHERE i.run BETWEEN :first AND :last AND i.purpose IN ({purposes})
 """
 _KEPT = """
-    SELECT s.run, s.n, s.step, s.attempt, writer.text, said.text
-    FROM steps s JOIN texts said ON said.id = s.text JOIN texts writer ON writer.id = s.writer
+    SELECT s.run, s.n, s.step, s.attempt, s.writer, s.text FROM steps s
     WHERE s.run BETWEEN :first AND :last AND s.kind IS NOT :removed
 """
 _ANSWERED = """
-    SELECT run, n, NULL, NULL, '', text FROM outcomes JOIN texts ON texts.id = answer
-    WHERE run BETWEEN :first AND :last
+    SELECT run, n, NULL, NULL, NULL, answer FROM outcomes WHERE run BETWEEN :first AND :last AND answer NOT NULL
 """
 _SELECTS = {_QUESTION: _ASKED, _CANDIDATE: _WRITTEN, _STEP: _KEPT, _ANSWER: _ANSWERED}
 _NUMBERED = {
@@ -104,9 +103,8 @@ def texts_of(connection: sqlite3.Connection, first: int, last: int) -> Iterator[
     """Yield the texts of the runs numbered `first` to `last`; a step kept as it was written is one of them."""
     written: dict[tuple[int, int | None, int | None], list[str]] = {}
     for kind, select in _SELECTS.items():
-        for run, row, step, attempt, writer, said in _rows(connection, select, first, last):
-            text = _made(kind, run, row, step, attempt, writer, said)
-            place = run, step, attempt
+        for text in _rows(connection, kind, select, first, last):
+            place = text.run, text.step, text.attempt
             if kind == _CANDIDATE:
                 written.setdefault(place, []).append(text.text)
             elif kind == _STEP and any(text.text.strip() in each for each in written.get(place, ())):
@@ -117,9 +115,7 @@ def texts_of(connection: sqlite3.Connection, first: int, last: int) -> Iterator[
 def text_of(connection: sqlite3.Connection, number: int) -> StepText | None:
     """Return the text of this number, or None if there is none."""
     run, kind, row = run_of(number), number >> _BITS & 3, number & (1 << _BITS) - 1
-    for _, _, step, attempt, writer, said in _rows(connection, _SELECTS[kind] + _NUMBERED[kind], run, run, row):
-        return _made(kind, run, row, step, attempt, writer, said)
-    return None
+    return next(_rows(connection, kind, _SELECTS[kind] + _NUMBERED[kind], run, run, row), None)
 
 
 def run_of(number: int) -> int:
@@ -132,21 +128,24 @@ def progress_of(connection: sqlite3.Connection, run: int) -> Progress:
     return Progress(*connection.execute(_PROGRESS, {"run": run}).fetchone())
 
 
-def _rows(connection: sqlite3.Connection, select: str, first: int, last: int, row: int = 0) -> sqlite3.Cursor:
-    find = Texts().find
+def _rows(
+    connection: sqlite3.Connection, kind: int, select: str, first: int, last: int, row: int = 0
+) -> Iterator[StepText]:
+    texts = Texts()
+    find, read = texts.find, cache(lambda number: texts.read(connection, number))
     purposes = [str(find(connection, purpose) or 0) for purpose in _WRITING] if "{purposes}" in select else []
     given = {"first": first, "last": last, "removed": find(connection, REMOVED), "row": row}
-    return connection.execute(select.format(purposes=", ".join(purposes)), given)
-
-
-def _made(kind: int, run: int, row: int, step: int | None, attempt: int | None, writer: str, said: str) -> StepText:
-    text = decoded(said)
-    number = (run << 2 | kind) << _BITS | row
-    return StepText(number, run, _KINDS[kind], step, attempt, decoded(writer), text if kind else _asked(text))
+    for run, at, step, attempt, writer, said in connection.execute(select.format(purposes=", ".join(purposes)), given):
+        text, number = texts.read(connection, said), (run << 2 | kind) << _BITS | at
+        by = "" if writer is None else read(writer)
+        yield StepText(number, run, _KINDS[kind], step, attempt, by, text if kind else _asked(text))
 
 
 def _asked(task: str) -> str:
     """Return what people asked; what a system prompt says is the same in every run."""
-    messages = json.loads(task)["messages"]
-    asked = [content for role, content in messages if role == "user"]
-    return "\n\n".join(asked) or messages[-1][1]
+    try:
+        messages = json.loads(task)["messages"]
+        asked = [content for role, content in messages if role == "user"]
+        return "\n\n".join(asked) or messages[-1][1]
+    except (LookupError, TypeError, ValueError):
+        raise damaged("a task holds no messages") from None

@@ -91,6 +91,8 @@ class StepWords:
                 CatchUp(self._store, self._tell)(file)
                 return ask(file)
         except Unindexed as error:
+            if error.is_removed and not is_again:
+                return self._indexed(ask, is_again=True)
             if error.is_damaged and not is_again and discard_words(self._store.path):
                 self._tell(f"{words_path(self._store.path)} is damaged and is made anew; the journal is whole")
                 return self._indexed(ask, is_again=True)

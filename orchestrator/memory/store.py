@@ -57,7 +57,9 @@ def _ours(error: BaseException, path: str) -> StoreError:
 
 
 def _damaged(path: str, why: str) -> StoreCorrupt:
-    return StoreCorrupt(f"{path} is damaged ({why}) and was left untouched: see `db check`, or {ANOTHER}")
+    error = StoreCorrupt(f"{path} is damaged ({why}) and was left untouched: see `db check`, or {ANOTHER}")
+    error.why = why
+    return error
 
 
 @contextmanager

@@ -30,8 +30,8 @@ SELECT batch FROM (SELECT DISTINCT batch FROM runs) JOIN texts ON texts.id = bat
 WHERE coalesce(substr(CAST(text AS BLOB), 1, length(:beginning)), x'') = :beginning
 """
 _NEWEST_BATCHES = """
-SELECT text FROM (SELECT batch, max(key) AS last FROM runs GROUP BY batch ORDER BY last DESC LIMIT 5)
-JOIN texts ON texts.id = batch ORDER BY last DESC
+SELECT text FROM (SELECT batch, max(key) AS last FROM runs GROUP BY batch)
+JOIN texts ON texts.id = batch WHERE text <> '' ORDER BY last DESC LIMIT 5
 """
 _MAX_LISTED = 12
 

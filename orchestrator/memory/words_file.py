@@ -36,6 +36,8 @@ class Unindexed(Exception):
     """There is no index to be had: why, and what to do. One that is damaged may be discarded."""
 
     is_damaged = False
+    is_removed = False
+    """It was there a moment ago: another process removed it, or put another one in its place."""
 
 
 def words_path(journal: str) -> Path:
@@ -53,6 +55,7 @@ class WordsFile:
         self.path = words_path(journal)
         if not sqlite_features().has_fts5:
             raise Unindexed("this Python's SQLite has no FTS5: another Python makes searches fast")
+        self._identity: tuple[int, int] | None = None
         self.is_readonly = not _may_write(self.path)
         if self.is_readonly and not self.path.exists():
             raise Unindexed(f"{self.path} may not be written: give write access to its folder to make searches fast")
@@ -63,6 +66,7 @@ class WordsFile:
             if not self.is_readonly:
                 with suppress(FileExistsError):
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._identity = _identity(self.path)
             mode = "ro" if self.is_readonly else "rw"
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT_S, isolation_level=None
@@ -135,9 +139,15 @@ class WordsFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            is_removed = self._identity not in (None, _identity(self.path))
             is_held = code_of(error) == sqlite3.SQLITE_BUSY
             mend = "another process is at it, search again" if is_held else "see that its disk has room, or remove it"
-            ours = Unindexed(f"{self.path} cannot be used ({error}): {mend}")
+            ours = Unindexed(
+                f"{self.path} was removed meanwhile: search again"
+                if is_removed
+                else f"{self.path} cannot be used ({error}): {mend}"
+            )
+            ours.is_removed = is_removed
             ours.is_damaged = code_of(error) in _DAMAGE and not self.is_readonly
             raise ours from error
 
@@ -150,6 +160,15 @@ def discard_words(journal: str) -> bool:
     for each in (path, Path(f"{path}-journal")):
         each.unlink(missing_ok=True)
     return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -60,12 +60,16 @@ def page_of(*runs: tuple[StoredRun, Sequence[StoredRun]], hide: Redactor | None 
 
 def write_page(page: str, path: str | PathLike[str]) -> None:
     """Write a page into a new file. Raises UserError if there is one already, or it cannot be written."""
+    is_made = False
     try:
         with Path(path).open("x", encoding="utf-8") as file:
+            is_made = True
             file.write(page)
     except FileExistsError:
         raise UserError(f"{path} exists: choose another file") from None
     except OSError as error:
+        if is_made:
+            Path(path).unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 

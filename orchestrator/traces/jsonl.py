@@ -9,14 +9,14 @@ export leaves out (see record.py) and the prompt tokens that a call was expected
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import RunTaken, UserError
+from orchestrator.errors import RunTaken, StoreCorrupt, UserError
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
 from orchestrator.runtime.fork import ancestors
@@ -26,7 +26,7 @@ from orchestrator.traces.redact import Redactor
 from orchestrator.traces.restored import stored_of
 from orchestrator.visible import first_words
 
-__all__ = ["Imported", "import_runs", "read", "records"]
+__all__ = ["Imported", "check_runs", "import_runs", "read", "readable", "records"]
 
 _MAX_LINE_BYTES = 64 << 20
 _SQLITE = b"SQLite format 3\0"
@@ -74,6 +74,22 @@ def read(path: str | PathLike[str]) -> Iterator[RunRecord]:
         yield from records(Journal(store))
 
 
+def readable(
+    journal: Journal, left_out: Callable[[str, StoreCorrupt], None], hide: Redactor | None = None
+) -> Iterator[RunRecord]:
+    """Yield all runs that can be read, oldest first; `left_out` gets the id of each that is damaged, and how."""
+    hide = hide or Redactor()
+    for run_id in journal.ids():
+        try:
+            if (stored := journal.stored(run_id)) is None:  # pruned meanwhile
+                continue
+            run = recorded(stored, ancestors(journal, stored), hide)
+        except StoreCorrupt as error:
+            left_out(run_id, error)
+        else:
+            yield run
+
+
 def records(journal: Journal, names: Iterable[str] | None = None, hide: Redactor | None = None) -> Iterator[RunRecord]:
     """Yield the runs called `names`, each once, by default all, oldest first; each is read when it is asked for."""
     hide = hide or Redactor()
@@ -91,16 +107,7 @@ def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
     Nothing is imported unless every line can be. Raises UserError, naming the line, also for a fork whose parent is
     neither in the journal nor before it in the file.
     """
-    before: set[str] = set()
-    for run in read(path):
-        if run.parent is not None and run.parent not in before and journal.stored(run.parent) is None:
-            raise UserError(
-                f"{path}: run {run.id} is a fork of {run.parent}, which is neither before it nor in the journal: "
-                "export that one, too"
-            )
-        if wrong := unshowable(run):
-            raise UserError(f"{path}: run {run.id} could not be shown: {wrong}")
-        before.add(run.id)
+    check_runs(path, lambda run_id: journal.stored(run_id) is not None)
     imported = Imported(0, [], [])
     for run in read(path):
         try:
@@ -110,6 +117,20 @@ def import_runs(journal: Journal, path: str | PathLike[str]) -> Imported:
             (held,) = records(journal, [run.id])
             (imported.present if held == run else imported.different).append(run.id)
     return imported
+
+
+def check_runs(path: str | PathLike[str], is_held: Callable[[str], bool]) -> None:
+    """Raise UserError where `import_runs` would, with a journal that holds the runs that `is_held` says."""
+    before: set[str] = set()
+    for run in read(path):
+        if run.parent is not None and run.parent not in before and not is_held(run.parent):
+            raise UserError(
+                f"{path}: run {run.id} is a fork of {run.parent}, which is neither before it nor in the journal: "
+                "export that one, too"
+            )
+        if wrong := unshowable(run):
+            raise UserError(f"{path}: run {run.id} could not be shown: {wrong}")
+        before.add(run.id)
 
 
 def _record(line: bytes, where: str, hide: Redactor) -> RunRecord:

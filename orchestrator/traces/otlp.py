@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import environ
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,12 @@ def send(runs: Iterable[RunRecord], endpoint: str | None = None, *, content: boo
         ) from None
     told = _Told(Redactor().text(where))
     exporter = OTLPSpanExporter(endpoint=where)
+    told.give_up = exporter.shutdown
     made = _Library()
     waiting: list[ReadableSpan] = []
     number = 0
-    try:
-        with told:
+    with told:
+        try:
             for run in runs:
                 waiting += map(made.span, spans(run, content=content))
                 number += 1
@@ -50,8 +51,8 @@ def send(runs: Iterable[RunRecord], endpoint: str | None = None, *, content: boo
                     _put(exporter, waiting, told)
                     waiting = []
             _put(exporter, waiting, told)
-    finally:
-        exporter.shutdown()
+        finally:
+            exporter.shutdown()
     return number
 
 
@@ -71,22 +72,35 @@ def _receiver(endpoint: str | None) -> str:
 
 def _put(exporter: Any, waiting: list[ReadableSpan], told: _Told) -> None:
     if waiting and exporter.export(waiting).name != "SUCCESS":
-        said = Redactor().text(told.last or "no reason given")
+        if told.is_out_of_reach:
+            raise UserError(f"{told.where} cannot be reached: is a receiver there?")
+        said = Redactor().text(told.last.rstrip(".") or "no reason given")
         raise UserError(f"{told.where} did not take the spans: {said}; is a receiver there?")
 
 
 class _Told(logging.Handler):
-    """Keeps what the library logs, the reason of a failure among it, from the terminal."""
+    """Keeps what the library logs, the reason of a failure among it, from the terminal.
+
+    Where there is no connection, the library would try for ten seconds: it is told to give up.
+    """
 
     def __init__(self, where: str) -> None:
         super().__init__()
         self.where = where
+        self.is_out_of_reach = False
+        self.give_up: Callable[[], None] = lambda: None
         self.last = ""
         self._logger = logging.getLogger("opentelemetry")
         self._propagates = self._logger.propagate
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self.is_out_of_reach:
+            return
         self.last = record.getMessage()
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if record.levelno == logging.WARNING and any(isinstance(each, OSError) for each in arguments):
+            self.is_out_of_reach = True
+            self.give_up()
 
     def __enter__(self) -> _Told:
         self._logger.addHandler(self)

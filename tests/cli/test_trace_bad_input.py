@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(sound: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("uvicorn.run", lambda *args, **kwargs: None)
+    monkeypatch.setattr("socket.create_server", lambda address: socket.socket())
+    monkeypatch.setattr("uvicorn.Server.run", lambda *args, **kwargs: None)
     shutil.copy(sound / "runs.jsonl", here)
     return Path(shutil.copy(sound / "journal.db", here))
 
@@ -146,6 +148,9 @@ def test_a_file_that_is_none_of_ours_is_one_line_and_stays_as_it_is(
     assert (file.read_bytes() if file.is_file() else None) == before
 
 
+_UNSEARCHED = ("settings FROM runs", "engines FROM runs", "ledger FROM outcomes")
+
+
 @pytest.mark.parametrize(
     ("column", "text"),
     [
@@ -154,6 +159,7 @@ def test_a_file_that_is_none_of_ours_is_one_line_and_stays_as_it_is(
         ("text FROM steps", "replace(text, 'e', 'a')"),
         ("task FROM runs", "CAST(x'7bff' AS TEXT)"),
         ("task FROM runs", "replace(text, 'What', 'Whet')"),
+        ("task FROM runs", "'{}'"),
         ("settings FROM runs", "'{'"),
         ("engines FROM runs", "'[]'"),
         ("ledger FROM outcomes", "'['"),
@@ -164,11 +170,43 @@ def test_a_text_that_is_not_as_it_was_stored_is_never_shown(
 ) -> None:
     changed(file, f"UPDATE texts SET text = {text} WHERE id IN (SELECT {column})")
     results = told(orchestrator, file, COMMANDS)
-    for name in ("show", "show --json", "html", "diff", "graph", "replay", "export"):
+    searches = () if column in _UNSEARCHED else ("show --grep", "list --grep")
+    for name in ("show", "show --json", "html", "diff", "graph", "replay", "export", *searches):
         assert results[name].exit_code == 2, (name, results[name].output)
         assert "is damaged (" in results[name].stderr and "see `db check`" in results[name].stderr
     assert "bad   texts " in results["check"].stdout and "`trace prune RUN...`" in results["check"].stdout
     assert results["prune"].exit_code == 0
+
+
+def test_an_export_of_all_runs_leaves_out_those_that_are_damaged_and_names_them(
+    orchestrator: Call, file: Path, here: Path
+) -> None:
+    with Store(file, readonly=True) as store:
+        first, second = Journal(store).ids()
+    changed(file, "UPDATE texts SET text = 'changed' WHERE id = (SELECT task FROM runs WHERE key = 1)")
+    with sqlite3.connect(file) as connection:
+        (number,) = connection.execute("SELECT task FROM runs WHERE key = 1").fetchone()
+    for out in ((), ("--out", "left.jsonl")):
+        done = orchestrator("trace", "export", "--all", *out, "--db", str(file))
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[-1] == (
+            f"run {first} is damaged and left out: text {number} is not what was stored"
+        )
+    assert orchestrator("trace", "import", "left.jsonl", "--db", "new.db").stderr == "1 imported\n"
+    with Store(here / "new.db", readonly=True) as store:
+        assert Journal(store).ids() == [second]
+    assert orchestrator("trace", "export", first, "--db", str(file)).exit_code == 2
+
+
+def test_a_page_that_cannot_be_read_has_one_mend_in_a_check(orchestrator: Call, file: Path) -> None:
+    (page,) = sqlite3.connect(file).execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()
+    (size,) = sqlite3.connect(file).execute("PRAGMA page_size").fetchone()
+    bent = bytearray(file.read_bytes())
+    bent[(page - 1) * size : page * size] = b"\xff" * size
+    file.write_bytes(bent)
+    done = orchestrator("db", "check", "--db", str(file))
+    assert done.exit_code == 1 and "`trace export --all`" in done.stdout, done.output
+    assert "see `db check`" not in done.output and "another file with --db" not in done.output
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,17 @@ def test_a_file_that_is_there_is_left_alone(orchestrator: Call, run: str, here: 
     assert made.exit_code == 2 and "none/page.html cannot be written: No such file" in made.stderr
 
 
+def test_where_the_disk_is_full_no_page_is_left(orchestrator: Call, run: str, here: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        made = orchestrator("trace", "html", run, "--out", "page.html")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert made.exit_code == 2 and "page.html cannot be written: File too large" in made.stderr
+    assert not (here / "page.html").exists()
+
+
 def test_an_unknown_run_names_the_nearest_and_writes_nothing(orchestrator: Call, run: str, here: Path) -> None:
     made = orchestrator("trace", "html", run, "zzz", "--out", "page.html")
     assert made.exit_code == 2 and f"the nearest are {run}" in made.stderr
@@ -50,6 +62,7 @@ def test_a_port_that_is_taken_and_a_journal_that_is_not_there_are_clear_lines(or
         taken.listen()
         port = taken.getsockname()[1]
         served = orchestrator("trace", "serve", "--port", str(port))
-    assert served.exit_code == 2 and f"port {port} cannot be had: choose another one with --port" in served.stderr
+    assert served.exit_code == 2
+    assert served.stderr == f"error: port {port} cannot be had: choose another one with --port\n"
     served = orchestrator("trace", "serve", "--db", "none.db")
     assert served.exit_code == 2 and "no journal at none.db: run something first" in served.stderr

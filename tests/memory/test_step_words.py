@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.errors import StoreCorrupt
 from orchestrator.memory import step_index
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.step_words import StepWords
@@ -270,6 +271,7 @@ def test_only_its_owner_may_read_the_index_and_nothing_is_left_beside_it(say: Sa
 
 SEARCH = """
 import sys
+from orchestrator.errors import StoreCorrupt
 from orchestrator.memory import step_index
 from orchestrator.memory.step_words import StepWords
 from orchestrator.memory.store import Store
@@ -343,3 +345,35 @@ def test_beginnings_of_two_letters_are_looked_up_and_not_put_together_word_by_wo
     with closing(sqlite3.connect(words_path(str(path)))) as index:
         (made,) = index.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()
     assert "prefix = '2'" in made  # without it what begins like a twentieth of all words takes ten times as long
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_index_that_is_removed_under_a_search_is_made_anew_once(say: Say, path: Path, times: int) -> None:
+    say("apple")
+    removed: list[WordsFile] = []
+
+    def ask(file: WordsFile) -> str:
+        if len(removed) < times:
+            removed.append(file)
+            discard_words(str(path))
+        with file.writing():
+            file.rows("UPDATE about SET last = 7")
+        return "found"
+
+    told: list[str] = []
+    with Store(path, readonly=True) as store:
+        answer = StepWords(store, told.append)._indexed(ask)
+    said = (
+        f"looking through every text instead of an index: {words_path(str(path))} was removed meanwhile: search again"
+    )
+    assert (answer, told) == (("found", []) if times == 1 else (None, [said]))
+
+
+@pytest.mark.parametrize("task", ["{}", "[]", '{"messages": []}', '{"messages": [["user"]]}'])
+def test_a_task_without_messages_is_told_as_damage(
+    journal: Journal, make: SimpleNamespace, path: Path, task: str
+) -> None:
+    journal.open_run(make.run(id="odd", task=task))
+    journal.commit()
+    with pytest.raises(StoreCorrupt, match="a task holds no messages"):
+        found(path, "what")

@@ -127,7 +127,10 @@ def test_the_largest_come_first_and_those_without_a_figure_last(kept: Journal, b
         ),
         ({"policy": "\ud800"}, "there are mine"),
         ({"engine": "middle"}, "has an engine 'middle'; there are huge, large, small, solo, tiny"),
-        ({"batch": "file:z"}, "begins with 'file:z'; the newest are learn book, , 100%_[*, file:y\ud800, file:x#2"),
+        (
+            {"batch": "file:z"},
+            "begins with 'file:z'; the newest are learn book, 100%_[*, file:y\ud800, file:x#2, file:x#1",
+        ),
         ({"forks_of": "zz"}, "no run 'zz'"),
     ],
 )

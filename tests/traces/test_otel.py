@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +204,17 @@ async def test_a_receiver_that_refuses_is_one_line(receiver: tuple[Receiver, str
     assert done.exit_code == 2
     assert done.stderr.startswith(f"error: {address}/v1/traces did not take the spans: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_where_nothing_answers_is_one_line_at_once(db: Path) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    begun_s = time.monotonic()
+    done = call("trace", "export", "two", "--format", "otel", "--endpoint", address, "--db", db)
+    assert time.monotonic() - begun_s < 5
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {address}/v1/traces cannot be reached: is a receiver there?\n"
 
 
 def test_without_a_place_nothing_is_sent(

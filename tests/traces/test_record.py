@@ -111,7 +111,7 @@ def test_a_fork_without_its_parent_is_refused_and_nothing_is_imported(
     assert done.stderr.endswith(
         "is a fork of one, which is neither before it nor in the journal: export that one, too\n"
     )
-    assert list(read(tmp_path / "other.db")) == []
+    assert not (tmp_path / "other.db").exists()
 
 
 def spoilt(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:
@@ -180,7 +180,7 @@ def test_a_run_that_no_timeline_could_show_is_not_imported(
     file.write_text(json.dumps(one) + "\n")
     done = call("trace", "import", file, "--db", tmp_path / "other.db")
     assert done.exit_code == 2 and "run one could not be shown: a detail of its decisions or events" in done.stderr
-    assert list(read(tmp_path / "other.db")) == []
+    assert not (tmp_path / "other.db").exists()
 
 
 @pytest.mark.parametrize(
