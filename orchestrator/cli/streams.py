@@ -13,7 +13,6 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.errors import UserError
-from orchestrator.runtime.width import width_of
 from orchestrator.visible import counted, visible
 
 __all__ = [
@@ -91,6 +90,8 @@ def say(text: str) -> None:
 
 def width() -> int:
     """Return the columns that a line of a list may have: those of a timeline."""
+    from orchestrator.runtime.width import width_of
+
     return width_of()
 
 
