@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from orchestrator.errors import UserError
 from orchestrator.visible import counted, visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = [
     "Unwritable",
@@ -26,6 +29,7 @@ __all__ = [
     "printing",
     "say",
     "say_json",
+    "say_lines",
     "to_json",
     "width",
     "writing",
@@ -86,6 +90,31 @@ def say(text: str) -> None:
     """Print a result, made harmless to a terminal. Raises Unwritable."""
     with printing():
         click.echo(visible(text))
+
+
+def say_lines(lines: Iterable[str | Text]) -> None:
+    """Print lines that are made for `width()`: what is longer goes on in the next one. Raises Unwritable."""
+    room, found = width(), list(lines)
+    if not sys.stdout.isatty() and all(isinstance(line, str) and _is_plain(line, room) for line in found):
+        for line in found:
+            say(str(line))
+        return
+    from rich.text import Text  # 50 ms, and most that is piped needs none of it
+
+    from orchestrator.runtime.paper import laid_out, write
+
+    texts = [Text(visible(line)) if isinstance(line, str) else line for line in found]
+    with printing():
+        write(laid_out(texts, room), width=room)
+
+
+def _is_plain(line: str, room: int) -> bool:
+    """Return whether stdout has each letter of the line, a column wide, and room for all."""
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return len(line) <= room and line.replace("…", "").isascii()
 
 
 def width() -> int:

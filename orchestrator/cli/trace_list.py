@@ -32,7 +32,8 @@ _ORDERS = ("started", "cost", "seconds", "tokens")
 def list_runs(number: int, by: str, as_json: bool, **given: Any) -> None:
     """List stored runs, the newest first; with filters, those that pass all of them.
 
-    `large` is the share of output tokens that the largest engine wrote, `s` are seconds.
+    `large` is the share of output tokens that the largest engine wrote, `s` are seconds. Where lines are narrow,
+    columns are left out: steps first, then s, large, cost and started.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say_json
@@ -64,23 +65,19 @@ def _remarks(found: Listing) -> Iterator[str]:
 
 
 def _show(runs: list[RunSummary]) -> None:
-    from orchestrator.cli.streams import say, width
+    from orchestrator.cli.streams import say_lines, width
     from orchestrator.traces.at_a_glance import Columns
 
     columns = Columns(has_cost=any(run.cost for run in runs), width=width())
-    say(columns.titles())
     if not sys.stdout.isatty():
-        for run in runs:
-            say("".join(columns.cells(run)))
+        say_lines([columns.titles(), *("".join(columns.cells(run)) for run in runs)])
         return
-    from rich.console import Console  # 50 ms, and only a terminal has colours
-    from rich.text import Text
+    from rich.text import Text  # 50 ms, and only a terminal has colours
 
-    from orchestrator.cli.streams import printing
     from orchestrator.runtime.colours import STATUS
 
-    console = Console(highlight=False, soft_wrap=True)
-    with printing():
-        for run in runs:
-            begin, status, rest = columns.cells(run)
-            console.print(Text.assemble(begin, (status, STATUS.get(run.status, "red")), rest))
+    lines = [Text(columns.titles())]
+    for run in runs:
+        begin, status, rest = columns.cells(run)
+        lines.append(Text.assemble(begin, (status, STATUS.get(run.status, "red")), rest))
+    say_lines(lines)

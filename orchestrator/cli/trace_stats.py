@@ -31,7 +31,7 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
     costs; `kept` is about the steps that stand.
     """
     from orchestrator.cli.stored import open_journal
-    from orchestrator.cli.streams import counted, note, say, say_json
+    from orchestrator.cli.streams import counted, note, say_json, say_lines, width
     from orchestrator.cli.trace_which import which_of
     from orchestrator.traces.stats import by_policy, stats_of
     from orchestrator.traces.stats_shown import lines, side_by_side
@@ -49,8 +49,7 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
         for name, each in found.items():
             say_json(({} if by is None else {"policy": name}) | _plain(each))
     else:
-        for line in lines(found[""]) if by is None else side_by_side(found):
-            say(line)
+        say_lines(lines(found[""], width=width()) if by is None else side_by_side(found, width()))
     if left_out:
         note(f"{counted(left_out, 'run')} of learners left out: --all counts them")
 

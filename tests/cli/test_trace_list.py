@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from orchestrator.cli import stored, trace_list
+from orchestrator.cli.app import app
 from orchestrator.cli.trace_which import which_of
 from orchestrator.config import FILE_NAME, load
 from orchestrator.errors import BadConfig, UserError
@@ -63,6 +64,34 @@ def test_a_line_in_a_pipe_is_as_wide_as_columns_says(
     for told, width in (("", 80), ("no number", 80), ("100", 100)):
         monkeypatch.setenv("COLUMNS", told)
         assert {len(line) for line in orchestrator("trace", "list").stdout.splitlines()[1:]} == {width}
+
+
+@pytest.mark.parametrize(
+    ("width", "left"),
+    [
+        (79, ["run", "started", "status", "large", "s", "cost", "asked"]),
+        (61, ["run", "started", "status", "cost", "asked"]),
+        (60, ["run", "started", "status", "asked"]),
+        (50, ["run", "status", "asked"]),
+        (40, ["run", "status", "asked"]),
+    ],
+)
+def test_below_80_columns_those_that_matter_least_are_left_out(
+    orchestrator: Call, listed: Path, monkeypatch: pytest.MonkeyPatch, width: int, left: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, *lines = orchestrator("trace", "list").stdout.splitlines()
+    assert head.split() == left and len(lines) == 3
+    assert {len(line) for line in lines} == {width}
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = orchestrator("trace", "list").stdout.splitlines()
+    assert max(map(len, lines)) <= 30 and len(lines) > 4
+
+
+def test_where_there_is_no_ellipsis_three_dots_end_a_line(listed: Path) -> None:
+    done = CliRunner(charset="ascii").invoke(app, ["trace", "list"], prog_name="orchestrator")
+    _, *lines = done.stdout.splitlines()
+    assert {(len(line), line[-3:]) for line in lines} == {(80, "...")} and "\\u2026" not in done.stdout
 
 
 def test_a_column_of_costs_is_there_where_any_run_has_one(orchestrator: Call, listed: Path) -> None:
