@@ -37,25 +37,26 @@ def list_runs(number: int, by: str, as_json: bool, **given: Any) -> None:
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say_json
-    from orchestrator.cli.trace_which import which_of
+    from orchestrator.cli.trace_which import none_of, which_of
 
     which = which_of(given)
     with open_journal(given) as journal:
         found = journal.listed(which, number, by)
+        none = "" if found.matching else none_of(journal, found)
     if as_json:
         for run in found.runs:
             say_json({name: value for name, value in run._asdict().items() if name != "key"})
     elif found.runs:
         _show(found.runs)
-    for line in _remarks(found):
+    for line in _remarks(found, none):
         note(line)
 
 
-def _remarks(found: Listing) -> Iterator[str]:
+def _remarks(found: Listing, none: str) -> Iterator[str]:
     from orchestrator.cli.streams import counted
 
     if not found.matching:
-        yield "no run is like that" if not found.left_out else "no run is like that but runs of learners"
+        yield none
     elif len(found.runs) < found.matching:
         yield f"{len(found.runs):,} of {found.matching:,} runs: -n lists more"
     if found.left_out:

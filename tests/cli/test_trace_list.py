@@ -119,6 +119,13 @@ def test_where_nothing_matches_there_is_one_line_and_no_error(orchestrator: Call
     assert done.stderr.splitlines()[0] == "no run is like that but runs of learners"
 
 
+def test_an_empty_journal_has_no_run_yet(orchestrator: Call, here: Path) -> None:
+    Store(here / "new.db").close()
+    for command in (["list"], ["list", "--json"], ["stats"]):
+        done = orchestrator("trace", *command, "--db", "new.db")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no run yet: run something first\n")
+
+
 def test_json_tells_policy_tokens_and_cost(orchestrator: Call, listed: Path) -> None:
     done = orchestrator("trace", "list", "--json", "--seconds", "1.5..1.5", "--tokens", "5..", "--by", "cost")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -136,7 +143,8 @@ def test_filters_that_name_nothing_are_one_line(orchestrator: Call, listed: Path
         (("--batch", "no"), "the newest are learn x, mine"),
         (("--forks-of", "9"), "no run '9'"),
         (("--since", "soon"), "--since 'soon'"),
-        (("--cost", "5"), "--cost '5'"),
+        (("--cost", "5"), "--cost '5': write it as 5..5 for exactly that; 5.. is that or more, ..5 is up to that"),
+        (("--tokens", "2..1"), "--tokens '2..1': write it as 100..2000, the lower end first"),
     ):
         done = orchestrator("trace", "list", *flags)
         assert done.exit_code == 2 and told in done.stderr and done.stderr.count("\n") == 1
