@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.streams import Unwritable, abandon, fail, prepare, printing
+from orchestrator.cli.streams import Unwritable, abandon, fail, note, prepare, printing
 from orchestrator.errors import (
     EngineError,
     EngineRejected,
@@ -112,6 +112,9 @@ def _exit_code(command: Callable[[], Any]) -> int:
 
 
 def _misused(error: click.ClickException) -> int:
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+        note(error.format_message())
+        return 2
     ctx = getattr(error, "ctx", None)
     fail(error.format_message() + (f" (try `{ctx.command_path} --help`)" if ctx else ""))
     return 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from orchestrator.errors import UserError
-from orchestrator.runtime.width import width_of
 from orchestrator.visible import counted, visible
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ __all__ = [
     "say",
     "say_json",
     "say_text",
+    "say_lines",
     "to_json",
     "width",
     "writing",
@@ -102,8 +102,35 @@ def say_text(text: Text) -> None:
         sys.stdout.flush()
 
 
+def say_lines(lines: Iterable[str | Text]) -> None:
+    """Print lines that are made for `width()`: what is longer goes on in the next one. Raises Unwritable."""
+    room, found = width(), list(lines)
+    if not sys.stdout.isatty() and all(isinstance(line, str) and _is_plain(line, room) for line in found):
+        for line in found:
+            say(str(line))
+        return
+    from rich.text import Text  # 50 ms, and most that is piped needs none of it
+
+    from orchestrator.runtime.paper import laid_out, write
+
+    texts = [Text(visible(line)) if isinstance(line, str) else line for line in found]
+    with printing():
+        write(laid_out(texts, room), width=room)
+
+
+def _is_plain(line: str, room: int) -> bool:
+    """Return whether stdout has each letter of the line, a column wide, and room for all."""
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return len(line) <= room and line.replace("…", "").isascii()
+
+
 def width() -> int:
     """Return the columns that a line of a list may have: those of a timeline."""
+    from orchestrator.runtime.width import width_of
+
     return width_of()
 
 

@@ -13,7 +13,7 @@ __all__ = ["html"]
 
 
 @click.command("html", epilog="Example: orchestrator trace html last --out run.html")
-@click.argument("name", metavar="[RUN|last]")
+@click.argument("name", metavar="[RUN|last]", default="last")
 @click.argument("other", metavar="[OTHER]", required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A new file.")
 @config_flag

@@ -33,29 +33,31 @@ def list_runs(number: int, by: str, as_json: bool, **given: Any) -> None:
     """List stored runs, the newest first; with filters, those that pass all of them.
 
     Runs of learners, their questions and the branches of `collect --tree`, are left out but with --all.
-    `large` is the share of output tokens that the largest engine wrote, `s` are seconds.
+    `large` is the share of output tokens that the largest engine wrote, `s` are seconds. Where lines are narrow,
+    columns are left out: steps first, then s, large, cost and started.
     """
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say_json
-    from orchestrator.cli.trace_which import which_of
+    from orchestrator.cli.trace_which import none_of, which_of
 
     which = which_of(given)
     with open_journal(given) as journal:
         found = journal.listed(which, number, by)
+        none = "" if found.matching else none_of(journal, found)
     if as_json:
         for run in found.runs:
             say_json({name: value for name, value in run._asdict().items() if name != "key"})
     elif found.runs:
         _show(found.runs)
-    for line in _remarks(found):
+    for line in _remarks(found, none):
         note(line)
 
 
-def _remarks(found: Listing) -> Iterator[str]:
+def _remarks(found: Listing, none: str) -> Iterator[str]:
     from orchestrator.cli.streams import counted
 
     if not found.matching:
-        yield "no run is like that" if not found.left_out else "no run is like that but runs of learners"
+        yield none
     elif len(found.runs) < found.matching:
         yield f"{len(found.runs):,} of {found.matching:,} runs: -n lists more"
     if found.left_out:
@@ -65,23 +67,19 @@ def _remarks(found: Listing) -> Iterator[str]:
 
 
 def _show(runs: list[RunSummary]) -> None:
-    from orchestrator.cli.streams import say, width
+    from orchestrator.cli.streams import say_lines, width
     from orchestrator.traces.at_a_glance import Columns
 
     columns = Columns(has_cost=any(run.cost for run in runs), width=width())
-    say(columns.titles())
     if not sys.stdout.isatty():
-        for run in runs:
-            say("".join(columns.cells(run)))
+        say_lines([columns.titles(), *("".join(columns.cells(run)) for run in runs)])
         return
-    from rich.console import Console  # 50 ms, and only a terminal has colours
-    from rich.text import Text
+    from rich.text import Text  # 50 ms, and only a terminal has colours
 
-    from orchestrator.cli.streams import printing
     from orchestrator.runtime.colours import STATUS
 
-    console = Console(highlight=False, soft_wrap=True)
-    with printing():
-        for run in runs:
-            begin, status, rest = columns.cells(run)
-            console.print(Text.assemble(begin, (status, STATUS.get(run.status, "red")), rest))
+    lines = [Text(columns.titles())]
+    for run in runs:
+        begin, status, rest = columns.cells(run)
+        lines.append(Text.assemble(begin, (status, STATUS.get(run.status, "red")), rest))
+    say_lines(lines)

@@ -58,7 +58,7 @@ def prune_runs(
     taken may still be found in it.
     """
     from orchestrator.cli.stored import journal_path
-    from orchestrator.cli.streams import counted, say, say_json
+    from orchestrator.cli.streams import can_ask, counted, note, say, say_json
     from orchestrator.errors import UserError
     from orchestrator.memory.pruning import prune
     from orchestrator.memory.pruning_plan import Rules, plan
@@ -77,8 +77,11 @@ def prune_runs(
             say(line)
     if dry_run or not planned.keys:
         return 0
-    if not yes and not _is_agreed(planned):
+    if not yes and not can_ask():
         raise UserError("nothing was pruned: nobody said yes; give --yes where nobody can be asked")
+    if not yes and not click.confirm(f"Take {counted(len(planned.keys), 'run')} away for good?", err=True):
+        note("nothing was pruned")
+        return 0
     with Store(path, wait_s=_WAIT_S) as store:
         done = prune(store, planned)
     if as_json:
@@ -108,10 +111,3 @@ def _plain(planned: Plan) -> dict[str, Any]:
         "stays": dict(planned.stays),
         "rules": str(planned.rules),
     }
-
-
-def _is_agreed(planned: Plan) -> bool:
-    """Ask the person at the terminal; where there is none, nobody agrees."""
-    from orchestrator.cli.streams import can_ask, counted
-
-    return can_ask() and click.confirm(f"Take {counted(len(planned.keys), 'run')} away for good?", err=True)

@@ -31,28 +31,28 @@ def trace_stats(by: str | None, as_json: bool, **given: Any) -> None:
     costs; `kept` is about the steps that stand.
     """
     from orchestrator.cli.stored import open_journal
-    from orchestrator.cli.streams import counted, note, say, say_json
-    from orchestrator.cli.trace_which import which_of
+    from orchestrator.cli.streams import counted, note, say_json, say_lines, width
+    from orchestrator.cli.trace_which import none_of, which_of
     from orchestrator.traces.stats import by_policy, stats_of
     from orchestrator.traces.stats_shown import lines, side_by_side
 
     which = which_of(given)
     with open_journal(given) as journal:
-        left_out = journal.listed(which, 0).left_out
+        listing = journal.listed(which, 0)
+        none = "" if listing.matching else none_of(journal, listing)
         if by is None:
             found = {"": stats_of(journal, which, _now_and_then())}
         else:
             found = by_policy(journal, which, _now_and_then())
     if not any(each.runs for each in found.values()):
-        note("no run is like that")
+        note(none)
     elif as_json:
         for name, each in found.items():
             say_json(({} if by is None else {"policy": name}) | _plain(each))
     else:
-        for line in lines(found[""]) if by is None else side_by_side(found):
-            say(line)
-    if left_out:
-        note(f"{counted(left_out, 'run')} of learners left out: --all counts them")
+        say_lines(lines(found[""], width=width()) if by is None else side_by_side(found, width()))
+    if listing.left_out:
+        note(f"{counted(listing.left_out, 'run')} of learners left out: --all counts them")
 
 
 def _now_and_then() -> Callable[[str], None]:

@@ -10,13 +10,17 @@ import click
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestrator.memory.journal import Journal
+    from orchestrator.memory.summaries import Listing
     from orchestrator.memory.which import Span, Which
 
-__all__ = ["STATUSES", "which_flags", "which_of"]
+__all__ = ["STATUSES", "none_of", "which_flags", "which_of"]
 
 STATUSES = ("completed", "no_answer", "budget", "degraded", "failed", "running", "interrupted")
 """How runs ended, or stand."""
 
+_SPANS = {"--cost": ("0.5", "2"), "--seconds": ("1.5", "60"), "--tokens": ("100", "2000")}
+"""A span of each, as an example."""
 _FLAGS = (
     click.option("--status", type=click.Choice(STATUSES), help="Only runs that ended, or stand, like this."),
     click.option("--policy", metavar="NAME", help="Only runs that this router routed."),
@@ -68,6 +72,13 @@ def which_of(given: Mapping[str, Any]) -> Which:
     )
 
 
+def none_of(journal: Journal, found: Listing) -> str:
+    """Return what to say where `found` lists no run."""
+    if journal.number_of_runs():
+        return "no run is like that but runs of learners" if found.left_out else "no run is like that"
+    return "no run is left" if found.pruned else "no run yet: run something first"
+
+
 def _moment(flag: str, written: str, *, is_end: bool = False) -> float:
     """Return the seconds since the epoch that are meant, in this machine's time zone; of a day its end if asked for."""
     from datetime import datetime, timedelta
@@ -101,6 +112,12 @@ def _span(flag: str, written: str | None) -> Span | None:
     try:
         return None if written is None else Span(*span(written))
     except ValueError:
-        raise UserError(
-            f"{flag} {written!r}: write it as 0.5..2, the lower end first; 0.5.. and ..2 have one end"
-        ) from None
+        raise UserError(f"{flag} {written!r:.40}: write it as {_spans(flag, str(written).strip())}") from None
+
+
+def _spans(flag: str, written: str) -> str:
+    """Return how spans are written, with the number that was given where it is one."""
+    if written.replace(".", "", 1).isdecimal() and written.isascii():
+        return f"{written}..{written} for exactly that; {written}.. is that or more, ..{written} is up to that"
+    low, high = _SPANS[flag]
+    return f"{low}..{high}, the lower end first; {low}.. and ..{high} have one end"

@@ -64,6 +64,10 @@ def _spelled(text: Text, encoding: str, width: int) -> Text:
     except (UnicodeEncodeError, LookupError):
         lines = []
         for line in text.split("\n", allow_blank=True):
+            if line.plain.endswith("…"):  # it was cut already: three dots are to take no line of their own
+                line.right_crop(1)
+                line.truncate(width - 3)
+                line.append("...")
             plain = line.plain.replace("…", "...").encode(encoding, "backslashreplace").decode(encoding)
             spans = line.spans if len(plain) == len(line) else []
             lines += folded(Text(plain, line.style, spans=spans), width)

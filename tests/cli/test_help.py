@@ -8,6 +8,7 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from orchestrator.cli.app import COMMANDS, app
 
@@ -79,3 +80,11 @@ def test_the_table_of_commands_says_what_their_help_says(name: str) -> None:
     help = COMMAND_TREE[f"orchestrator {name}"].help
     assert help is not None
     assert COMMANDS[name][1].rstrip(".") in help.splitlines()[0].replace("\n", " ")
+
+
+@pytest.mark.parametrize("path", [path for path, command in COMMAND_TREE.items() if isinstance(command, click.Group)])
+def test_a_group_without_a_command_prints_its_help_page(path: str) -> None:
+    runner = CliRunner()
+    bare, asked = (runner.invoke(app, [*path.split()[1:], *more], prog_name="orchestrator") for more in ([], ["-h"]))
+    assert (bare.exit_code, bare.stdout) == (2, "")
+    assert bare.stderr == asked.stdout and bare.stderr.startswith(f"Usage: {path} [OPTIONS] COMMAND")

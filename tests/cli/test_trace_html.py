@@ -25,6 +25,8 @@ def test_a_run_and_two_runs_become_a_page(orchestrator: Call, run: str, here: Pa
     assert (made.exit_code, made.stdout) == (0, "") and "open page.html in a browser" in made.stderr
     page = (here / "page.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and run in page and '"parting":' not in page
+    assert orchestrator("trace", "html", "--out", "newest.html").exit_code == 0
+    assert (here / "newest.html").read_text(encoding="utf-8") == page
     assert orchestrator("trace", "html", run[:8], "last", "--out", "two.html").exit_code == 0
     assert '"parting":' in (here / "two.html").read_text(encoding="utf-8")
 

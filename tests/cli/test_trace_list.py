@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from orchestrator.cli import stored, trace_list
+from orchestrator.cli.app import app
 from orchestrator.cli.trace_which import which_of
 from orchestrator.config import FILE_NAME, load
 from orchestrator.errors import BadConfig, UserError
@@ -65,6 +66,34 @@ def test_a_line_in_a_pipe_is_as_wide_as_columns_says(
         assert {len(line) for line in orchestrator("trace", "list").stdout.splitlines()[1:]} == {width}
 
 
+@pytest.mark.parametrize(
+    ("width", "left"),
+    [
+        (79, ["run", "started", "status", "large", "s", "cost", "asked"]),
+        (61, ["run", "started", "status", "cost", "asked"]),
+        (60, ["run", "started", "status", "asked"]),
+        (50, ["run", "status", "asked"]),
+        (40, ["run", "status", "asked"]),
+    ],
+)
+def test_below_80_columns_those_that_matter_least_are_left_out(
+    orchestrator: Call, listed: Path, monkeypatch: pytest.MonkeyPatch, width: int, left: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, *lines = orchestrator("trace", "list").stdout.splitlines()
+    assert head.split() == left and len(lines) == 3
+    assert {len(line) for line in lines} == {width}
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = orchestrator("trace", "list").stdout.splitlines()
+    assert max(map(len, lines)) <= 30 and len(lines) > 4
+
+
+def test_where_there_is_no_ellipsis_three_dots_end_a_line(listed: Path) -> None:
+    done = CliRunner(charset="ascii").invoke(app, ["trace", "list"], prog_name="orchestrator")
+    _, *lines = done.stdout.splitlines()
+    assert {(len(line), line[-3:]) for line in lines} == {(80, "...")} and "\\u2026" not in done.stdout
+
+
 def test_a_column_of_costs_is_there_where_any_run_has_one(orchestrator: Call, listed: Path) -> None:
     head, *lines = orchestrator("trace", "list").stdout.splitlines()
     assert head.split() == ["run", "started", "status", "steps", "large", "s", "cost", "asked"]
@@ -90,6 +119,13 @@ def test_where_nothing_matches_there_is_one_line_and_no_error(orchestrator: Call
     assert done.stderr.splitlines()[0] == "no run is like that but runs of learners"
 
 
+def test_an_empty_journal_has_no_run_yet(orchestrator: Call, here: Path) -> None:
+    Store(here / "new.db").close()
+    for command in (["list"], ["list", "--json"], ["stats"]):
+        done = orchestrator("trace", *command, "--db", "new.db")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no run yet: run something first\n")
+
+
 def test_json_tells_policy_tokens_and_cost(orchestrator: Call, listed: Path) -> None:
     done = orchestrator("trace", "list", "--json", "--seconds", "1.5..1.5", "--tokens", "5..", "--by", "cost")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -107,7 +143,8 @@ def test_filters_that_name_nothing_are_one_line(orchestrator: Call, listed: Path
         (("--batch", "no"), "the newest are learn x, mine"),
         (("--forks-of", "9"), "no run '9'"),
         (("--since", "soon"), "--since 'soon'"),
-        (("--cost", "5"), "--cost '5'"),
+        (("--cost", "5"), "--cost '5': write it as 5..5 for exactly that; 5.. is that or more, ..5 is up to that"),
+        (("--tokens", "2..1"), "--tokens '2..1': write it as 100..2000, the lower end first"),
     ):
         done = orchestrator("trace", "list", *flags)
         assert done.exit_code == 2 and told in done.stderr and done.stderr.count("\n") == 1

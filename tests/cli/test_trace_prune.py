@@ -54,7 +54,8 @@ def test_at_a_terminal_it_asks(
     monkeypatch.setattr("orchestrator.cli.streams.can_ask", lambda: True)
     result = CliRunner().invoke(app, ["trace", "prune", ran[0]], input=typed, prog_name="orchestrator")
     assert "Take 1 run away for good? [y/N]" in result.stderr
-    assert (result.exit_code == 0) == (left == 2)
+    assert result.exit_code == 0
+    assert result.stderr.endswith("\nnothing was pruned\n") == (left == 3)
     assert len(listed(orchestrator)) == left
 
 

@@ -9,14 +9,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.text import Text
 
 from orchestrator.memory.base import CallIntent
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store
+from orchestrator.runtime.paper import write
 
 Call = Callable[..., Result]
 
@@ -218,6 +221,13 @@ def test_what_knows_no_letters_but_ascii_is_told_everything_in_ascii(orchestrato
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii() and b"\\xe9\\xe9" in done.stdout and b"..." in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_line_that_was_cut_ends_in_three_dots_where_there_is_no_ellipsis() -> None:
+    file = TextIOWrapper(BytesIO(), encoding="ascii")
+    write(Text("x" * 19 + "…\nhm…"), file, width=20)
+    file.seek(0)
+    assert file.read() == "x" * 17 + "...\nhm...\n"
 
 
 def test_an_empty_name_is_not_the_newest_run(orchestrator: Call, pipeline: str) -> None:

@@ -207,6 +207,9 @@ def test_policies_stand_side_by_side_whatever_their_versions(journal: Journal) -
     shown = list(side_by_side(found))
     assert [line.split()[0] for line in shown[1:]] == ["random", "rsd", "specreason"]
     assert max(map(len, shown)) <= 80 and "none has ended" in shown[2]
+    for width in (20, 40, 50, 60, 70):
+        assert max(map(len, side_by_side(found, width))) <= width
+    assert len(list(side_by_side(found, 40))) == len(shown)
     with pytest.raises(UnknownName, match="there are random, rsd, specreason"):
         stats_of(journal, Which(policy="oracle"))
 
@@ -220,6 +223,9 @@ def test_what_is_shown_is_harmless_and_80_columns_wide(journal: Journal) -> None
     assert max(map(len, shown)) <= 80
     assert not any(letter in line for line in shown for letter in "\x1b\u202e\udcff")
     assert any(line.split() == ["2", "for", "2", "other", "reasons:", "--json", "has", "all"] for line in shown)
+    for width in (20, 40, 50, 60, 79):
+        assert max(map(len, lines(found, width=width))) <= width
+    assert list(lines(found, width=200)) == shown
     console = Console(width=80, file=StringIO(), highlight=False)
     console.print(found)
     assert console.file.getvalue().splitlines() == shown
