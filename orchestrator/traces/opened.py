@@ -108,7 +108,8 @@ class Traces(Displayed):
     def replay(self, router: Any = None, **options: Any) -> Together:
         """Return what a policy would have decided in all runs together; as `Run.replay`, which tells about each.
 
-        Runs that cannot be decided again are in `left_out`, and questions of strategists and judges in nothing.
+        Runs that cannot be decided again are in `left_out`, and questions of strategists and judges in nothing. Raises
+        UserError where none can be.
         """
         all_of = Together()
         for run in self._asked():
@@ -116,6 +117,9 @@ class Traces(Displayed):
                 all_of.add(run.stored, run.replay(router, **options))
             except UserError as error:
                 all_of.left_out[run.id] = str(error)
+        if not all_of.runs and all_of.left_out:
+            first = next(iter(all_of.left_out.values()))
+            raise UserError(f"none of {len(all_of.left_out):,} runs can be decided again, as of the first: {first}")
         return all_of
 
     def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
