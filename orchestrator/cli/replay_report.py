@@ -25,6 +25,8 @@ __all__ = ["lines_of", "plain", "summary", "table", "values_of"]
 _WORDS = 68
 _REASONS = 5
 _STEPS = 8
+_VALUES = 9
+_NEAR = 100
 
 
 def lines_of(stored: StoredRun, made: Replayed) -> Iterator[str]:
@@ -158,8 +160,9 @@ def summary(all_of: Together) -> Iterator[str]:
         yield f"  not decided to the end: {all_of.runs - all_of.known} of {all_of.runs} runs"
 
 
-def values_of(written: str, number: int) -> tuple[str, list[float]]:
-    """Return the option and the values of `OPTION=LOW..HIGH`, both ends included. Raises UserError for what is none."""
+def values_of(written: str, number: int | None) -> tuple[str, list[float]]:
+    """Return the option and the values of `OPTION=LOW..HIGH`, both ends included: so many, by default all whole numbers
+    between whole ends that are near. Raises UserError for what is none."""
     option, _, ends = written.partition("=")
     try:
         low, high = span(ends)
@@ -167,6 +170,9 @@ def values_of(written: str, number: int) -> tuple[str, list[float]]:
         low = high = float("nan")
     if not option.strip() or not (isfinite(low) and isfinite(high) and low < high):
         raise UserError(f"--what-if {written!r}: write it as threshold=0.5..0.9, the lower end first")
+    if number is None:
+        is_near = low.is_integer() and high.is_integer() and 1 < high - low <= _NEAR  # 0..1 is a share
+        number = int(high - low) + 1 if is_near else _VALUES
     values = [round(low + (high - low) * each / (number - 1), 9) for each in range(number)]
     is_whole = all(value.is_integer() for value in values)  # an option may take nothing else
     return option.strip(), [int(value) for value in values] if is_whole else values
