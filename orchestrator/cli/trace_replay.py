@@ -68,12 +68,13 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
 
 
 def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
-    from orchestrator.cli.replay_report import lines_of, plain, summary
+    from orchestrator.cli.replay_report import plain
     from orchestrator.cli.replayed_runs import note_left_out, routers, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
     from orchestrator.traces.many import Together
+    from orchestrator.traces.replay_shown import lines, summary
     from orchestrator.traces.tree import followed
 
     together, router = Together(), routers(given)
@@ -88,9 +89,9 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                 continue
             together.add(stored, made)
             if given["as_json"]:
-                say_json(plain(stored, made))
+                say_json(plain(made))
             elif len(names) == 1:
-                for line in lines_of(stored, made):
+                for line in lines(made):
                     say(line)
             else:
                 say(_line(made))
@@ -121,11 +122,12 @@ def _line(made: Replayed) -> str:
 def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
-    from orchestrator.cli.replay_report import table, values_of
+    from orchestrator.cli.replay_report import values_of
     from orchestrator.cli.replayed_runs import note_refused, routable, router, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
+    from orchestrator.traces.replay_shown import caveats, table
     from orchestrator.traces.what_if import one_step
 
     option, values = values_of(given["what_if"], given["steps"])
@@ -143,9 +145,8 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
         return
     for line in table(option, found):
         say(line)
-    note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
-    if any(each.ended > each.unchanged for each in found):
-        note("ended, right: of whole runs, those that would change followed in their trees")
+    for line in caveats(found):
+        note(line)
 
 
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:

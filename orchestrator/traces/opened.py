@@ -23,7 +23,7 @@ from orchestrator.traces.many import Together
 from orchestrator.traces.run import Run
 from orchestrator.traces.searching import Found, search
 from orchestrator.traces.stats import Stats, stats_of
-from orchestrator.traces.what_if import OneStep, one_step
+from orchestrator.traces.what_if import WhatIf, one_step
 from orchestrator.types import Status
 from orchestrator.visible import visible
 
@@ -122,7 +122,7 @@ class Traces(Displayed):
             raise UserError(f"none of {len(all_of.left_out):,} runs can be decided again, as of the first: {first}")
         return all_of
 
-    def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
+    def what_if(self, option: str, values: Sequence[Any]) -> WhatIf:
         """Return how many decisions of all runs flip at each value of an option, each decision by itself.
 
         Raises UserError for a run whose router cannot be made again, or has no such option.

@@ -11,10 +11,11 @@ import pytest
 from click.testing import Result
 from replayable import ran as stored_run
 
-from orchestrator.cli.replay_report import lines_of, values_of
+from orchestrator.cli.replay_report import values_of
 from orchestrator.memory.store import Store
 from orchestrator.routers import SpecReason
 from orchestrator.traces.replay import replayed
+from orchestrator.traces.replay_shown import lines
 
 Call = Callable[..., Result]
 
@@ -239,7 +240,7 @@ def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pi
 
 def test_a_run_that_has_not_ended_is_not_said_to_be_as_it_was() -> None:
     half = stored_run(SpecReason(threshold=5))._replace(outcome=None)
-    shown = list(lines_of(half, replayed(half)))
+    shown = list(lines(replayed(half)))
     assert "parted   nowhere: as far as what is known goes" in shown
     assert "answer   not known" in shown and "paid for until there" in shown
 
