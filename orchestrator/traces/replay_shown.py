@@ -7,6 +7,7 @@ from json import loads
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.runtime.hidden import dropped
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.prices import costs_of
 from orchestrator.visible import first_words
@@ -45,6 +46,8 @@ def lines(made: Replayed) -> Iterator[str]:
     where = "in all" if made.lacks is None and made.is_known else "until there"
     yield "paid for " + where + (", at most" if made.is_bound else "") + source
     yield from _account(made)
+    if made.parted is None and dropped(made.stored):
+        yield "drafts dropped ahead are this run's: a rerun may drop, and pay for, others"
 
 
 def _grade(made: Replayed) -> str:
