@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from orchestrator.memory.base import StoredRun
     from orchestrator.memory.journal import Journal
 
-__all__ = ["note_refused", "options_of", "routable", "router", "routers", "runs_of"]
+__all__ = ["note_left_out", "note_refused", "options_of", "routable", "router", "routers", "runs_of"]
 
 
 def runs_of(journal: Journal, names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[StoredRun]:
@@ -110,3 +110,13 @@ def note_refused(refused: Mapping[str, int]) -> None:
 
     for why, number in refused.items():
         note(f"left out: {why}" + (f", and {counted(number - 1, 'run')} like it" if number > 1 else ""))
+
+
+def note_left_out(left_out: Mapping[str, str]) -> None:
+    """Say on stderr which runs were left out, a line for each reason, whatever run it names."""
+    first: dict[str, str] = {}
+    refused: dict[str, int] = {}
+    for run, reason in left_out.items():
+        why = first.setdefault(reason.replace(run, ""), reason)
+        refused[why] = refused.get(why, 0) + 1
+    note_refused(refused)

@@ -29,8 +29,8 @@ __all__ = [
     "printing",
     "say",
     "say_json",
-    "say_text",
     "say_lines",
+    "say_text",
     "to_json",
     "width",
     "writing",
@@ -98,7 +98,7 @@ def say_text(text: Text) -> None:
     from orchestrator.runtime.paper import write
 
     with printing():
-        write(text, width=width_of())
+        write(text, width=width())
         sys.stdout.flush()
 
 

@@ -61,7 +61,7 @@ def trace_graph(name: str, form: str, has_pipeline: bool, as_json: bool, out: Pa
 def _json(graph: DiGraph, given: Mapping[str, Any]) -> str:
     import networkx
 
+    from orchestrator.cli.stored import redactor
     from orchestrator.cli.streams import to_json
-    from orchestrator.cli.trace_export import redactor
 
     return to_json(redactor(given).data(networkx.node_link_data(graph, edges="edges")))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from orchestrator.traces.searching import Found, Hit
+    from orchestrator.traces.searching import Found
 
 __all__ = ["grepped", "show_hits"]
 
@@ -55,31 +53,10 @@ def _print_json(found: Found, given: Mapping[str, Any]) -> None:
 def _print(found: Found) -> None:
     from orchestrator.cli.streams import printing
     from orchestrator.runtime.paper import width_of, write
+    from orchestrator.traces.hits_shown import lines
 
     columns = width_of()
     with printing():
         for hit in found.hits:
-            for line in _lines(hit, columns):
+            for line in lines(hit, columns):
                 write(line, width=columns)
-
-
-def _lines(hit: Hit, columns: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    from orchestrator.runtime.attempts import STANDS
-    from orchestrator.runtime.paper import folded
-    from orchestrator.traces.searching import snippet
-    from orchestrator.visible import first_words
-
-    place = hit.what if hit.step is None else f"step {hit.step}"
-    stands = hit.verdict is None or hit.verdict in STANDS
-    verdict = (hit.verdict or "") if stands else f"x {hit.verdict}"
-    head = f"{hit.run:<16}  {place:<9} {first_words(hit.writer or '', 16):<16} {verdict}".rstrip()
-    yield from folded(Text(head, "dim"), columns)
-    indent = "       " if stands else "       | "
-    line = Text(indent)
-    for piece, is_marked in snippet(hit, columns - len(indent) - 2):
-        line.append(piece, "bold" if is_marked else "")
-    line.truncate(columns, overflow="ellipsis")
-    line.rstrip()
-    yield line

@@ -24,7 +24,11 @@ __all__ = ["trace_replay"]
 @click.option("--router", metavar="NAME[:KEY=VALUE,...]", help="Who decides; each run's own router unless given.")
 @click.option("--threshold", type=float, help="The router's threshold; as it was unless given.")
 @click.option("--what-if", metavar="OPTION=LOW..HIGH", help="How many decisions flip at each value, one by one.")
-@click.option("--steps", type=click.IntRange(2, 1000), default=9, show_default=True, help="Values of --what-if.")
+@click.option(
+    "--steps",
+    type=click.IntRange(2, 1000),
+    help="Values of --what-if; every whole number between whole ends 2 to 100 apart, else 9, unless given.",
+)
 @click.option(
     "--engines",
     "is_live",
@@ -64,12 +68,13 @@ def trace_replay(names: tuple[str, ...], **given: Any) -> None:
 
 
 def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
-    from orchestrator.cli.replay_report import lines_of, plain, summary
-    from orchestrator.cli.replayed_runs import routers, runs_of
+    from orchestrator.cli.replay_report import plain
+    from orchestrator.cli.replayed_runs import note_left_out, routers, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
     from orchestrator.traces.many import Together
+    from orchestrator.traces.replay_shown import lines, summary
     from orchestrator.traces.tree import followed
 
     together, router = Together(), routers(given)
@@ -81,16 +86,16 @@ def _replay(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
                 if names:
                     raise
                 together.left_out[stored.run.id] = str(error)
-                note(f"left out: {error}")
                 continue
             together.add(stored, made)
             if given["as_json"]:
-                say_json(plain(stored, made))
+                say_json(plain(made))
             elif len(names) == 1:
-                for line in lines_of(stored, made):
+                for line in lines(made):
                     say(line)
             else:
                 say(_line(made))
+    note_left_out(together.left_out)
     if not together.runs and together.left_out:
         raise UserError("none of these runs can be decided again, for the reasons above: name a router that fits them")
     if len(names) != 1:
@@ -117,11 +122,12 @@ def _line(made: Replayed) -> str:
 def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     from dataclasses import asdict
 
-    from orchestrator.cli.replay_report import table, values_of
+    from orchestrator.cli.replay_report import values_of
     from orchestrator.cli.replayed_runs import note_refused, routable, router, runs_of
     from orchestrator.cli.stored import open_journal
     from orchestrator.cli.streams import note, say, say_json
     from orchestrator.errors import UserError
+    from orchestrator.traces.replay_shown import caveats, table
     from orchestrator.traces.what_if import one_step
 
     option, values = values_of(given["what_if"], given["steps"])
@@ -139,15 +145,13 @@ def _what_if(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
         return
     for line in table(option, found):
         say(line)
-    note("a one-step counterfactual on the stored prefix: each decision by itself, so flips do not add up to a run")
-    if any(each.ended > each.unchanged for each in found):
-        note("ended, right: of whole runs, those that would change followed in their trees")
+    for line in caveats(found):
+        note(line)
 
 
 async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
-    from orchestrator.cli.replayed_runs import note_refused, options_of, routable, routers, runs_of
+    from orchestrator.cli.replayed_runs import note_left_out, note_refused, options_of, routable, routers, runs_of
     from orchestrator.cli.source import open_source
-    from orchestrator.cli.streams import note
     from orchestrator.errors import UserError
 
     kept = ("config", "pipeline", "small", "large", "db")
@@ -155,6 +159,7 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
     async with pipeline:
         router = routers(given)
         refused: dict[str, int] = {}
+        left_out: dict[str, str] = {}
         runs = runs_of(pipeline.journal, names, given)
         for stored in list(routable(runs, [options_of(given)], names, given, refused)):
             try:
@@ -162,8 +167,9 @@ async def _live(names: tuple[str, ...], given: Mapping[str, Any]) -> None:
             except UserError as error:
                 if names:
                     raise
-                note(f"left out: {error}")
+                left_out[stored.run.id] = str(error)
         note_refused(refused)
+        note_left_out(left_out)
 
 
 async def _go_on(pipeline: Pipeline, stored: StoredRun, router: Any, *, is_json: bool) -> None:

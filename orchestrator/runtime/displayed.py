@@ -32,23 +32,24 @@ class Displayed(ABC):
         """Return the whole text, made harmless, in lines of at most `width` characters where that is enough."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        yield _cut(self.drawn(options.max_width))
+        yield self._cut(options.max_width)
 
     def _repr_html_(self) -> str:
-        return _html(_cut(self.drawn(_COLUMNS)))
+        return _html(self._cut(_COLUMNS))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        shown = _cut(self.drawn(_COLUMNS))
+        shown = self._cut(_COLUMNS)
         return {"text/plain": shown.plain, "text/html": _html(shown)}
 
-
-def _cut(text: Text) -> Text:
-    """Return a text as it is, or the first and the last lines of a long one, and how many lie between."""
-    lines = list(text.split("\n"))
-    if len(lines) <= _FIRST + 1 + _LAST:
-        return text
-    lines[_FIRST:-_LAST] = [text.blank_copy(f"… {len(lines) - _FIRST - _LAST} more lines: show() prints all")]
-    return text.blank_copy("\n").join(lines)
+    def _cut(self, width: int) -> Text:
+        """Return the text, or the first and the last lines of a long one, and how many lie between."""
+        text = self.drawn(width)
+        lines = list(text.split("\n"))
+        if len(lines) <= _FIRST + 1 + _LAST:
+            return text
+        told = ": show() prints all" if hasattr(self, "show") else ""
+        lines[_FIRST:-_LAST] = [text.blank_copy(f"… {len(lines) - _FIRST - _LAST} more lines{told}")]
+        return text.blank_copy("\n").join(lines)
 
 
 def _html(text: Text) -> str:

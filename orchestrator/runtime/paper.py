@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.runtime.width import width_of
 
-__all__ = ["MIN_WIDTH", "folded", "laid_out", "width_of", "write"]
+__all__ = ["MIN_WIDTH", "as_text", "folded", "laid_out", "width_of", "write"]
 
 MIN_WIDTH = 60
 """Columns that a timeline is made for, at least."""
@@ -43,6 +43,11 @@ def laid_out(lines: Iterable[Text], width: int) -> Text:
             line.truncate(room, overflow="ellipsis")
         found += [line] if width == room else folded(line, width)
     return Text("\n").join(found)
+
+
+def as_text(lines: Iterable[str], width: int) -> Text:
+    """Return lines as one text; what is wider goes on in the next line."""
+    return Text("\n").join(piece for line in lines for piece in folded(Text(line), width) or [Text()])
 
 
 def folded(line: Text, width: int) -> list[Text]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.traces.step import step_of
     from orchestrator.traces.stored_ledger import StoredLedger
     from orchestrator.traces.tree import followed
-    from orchestrator.traces.what_if import OneStep, one_step
+    from orchestrator.traces.what_if import OneStep, WhatIf, one_step
 
 __all__ = [
     "Candidate",
@@ -41,6 +41,7 @@ __all__ = [
     "StoredLedger",
     "Together",
     "Traces",
+    "WhatIf",
     "Which",
     "by_policy",
     "diff_of",
@@ -76,6 +77,7 @@ _HOMES = {
     "StoredLedger": "stored_ledger",
     "Together": "many",
     "Traces": "opened",
+    "WhatIf": "what_if",
     "Which": "stats",
     "by_policy": "stats",
     "diff_of": "diff",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from json import loads
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.memory.base import DecisionRow, StoredRun
+from orchestrator.runtime.displayed import Displayed
 from orchestrator.runtime.ledger_lines import ledger_rows
+from orchestrator.runtime.paper import as_text
 from orchestrator.traces.parting import Divergence, decisions_of, is_other, parting
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["Deciding", "Diff", "Spending", "diff_of"]
 
@@ -41,8 +47,9 @@ class Spending(NamedTuple):
     """In the unit of the prices; 0 without prices."""
 
 
-class Diff(NamedTuple):
-    """Two runs side by side."""
+@dataclass(frozen=True, slots=True)
+class Diff(Displayed):
+    """Two runs side by side; a notebook shows them so."""
 
     ours: str
     """Id of the first run."""
@@ -59,6 +66,12 @@ class Diff(NamedTuple):
     answers: tuple[str | None, str | None]
     statuses: tuple[str, str]
     """How they ended; `unfinished` where one has not."""
+
+    def drawn(self, width: int) -> Text:
+        """Draw it as `orchestrator trace diff` prints it."""
+        from orchestrator.traces.diff_shown import lines
+
+        return as_text(lines(self), width)
 
 
 def diff_of(

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from json import loads
+from typing import TYPE_CHECKING
 
 from orchestrator.memory.base import StoredRun
+from orchestrator.runtime.displayed import Displayed
+from orchestrator.runtime.paper import as_text
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.replay import Replayed
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["Together"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Together:
-    """Sums over replays."""
+class Together(Displayed):
+    """Sums over replays; a notebook shows them."""
 
     runs: int = 0
     unchanged: int = 0
@@ -64,3 +70,9 @@ class Together:
             self.graded += 1
             self.right += is_correct(made.answer, gold)
             self.then += stored.outcome is not None and is_correct(stored.outcome.answer, gold)
+
+    def drawn(self, width: int) -> Text:
+        """Draw it as `orchestrator trace replay --all` prints it."""
+        from orchestrator.traces.replay_shown import summary
+
+        return as_text(summary(self), width)

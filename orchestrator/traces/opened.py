@@ -23,7 +23,7 @@ from orchestrator.traces.many import Together
 from orchestrator.traces.run import Run
 from orchestrator.traces.searching import Found, search
 from orchestrator.traces.stats import Stats, stats_of
-from orchestrator.traces.what_if import OneStep, one_step
+from orchestrator.traces.what_if import WhatIf, one_step
 from orchestrator.types import Status
 from orchestrator.visible import visible
 
@@ -109,7 +109,8 @@ class Traces(Displayed):
     def replay(self, router: Any = None, **options: Any) -> Together:
         """Return what a policy would have decided in all runs together; as `Run.replay`, which tells about each.
 
-        Runs that cannot be decided again are in `left_out`, and runs of learners in nothing.
+        Runs that cannot be decided again are in `left_out`, and runs of learners in nothing. Raises UserError where
+        none can be.
         """
         all_of = Together()
         for run in self._asked():
@@ -117,9 +118,12 @@ class Traces(Displayed):
                 all_of.add(run.stored, run.replay(router, **options))
             except UserError as error:
                 all_of.left_out[run.id] = str(error)
+        if not all_of.runs and all_of.left_out:
+            first = next(iter(all_of.left_out.values()))
+            raise UserError(f"none of {len(all_of.left_out):,} runs can be decided again, as of the first: {first}")
         return all_of
 
-    def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
+    def what_if(self, option: str, values: Sequence[Any]) -> WhatIf:
         """Return how many decisions of all runs flip at each value of an option, each decision by itself.
 
         Raises UserError for a run whose router cannot be made again, or has no such option.

@@ -10,14 +10,17 @@ the policy would have paid for until there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from json import loads
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.decisions import Decision, Plan, keep
 from orchestrator.doors import Needs
 from orchestrator.ledger import Fate, Ledger
 from orchestrator.memory.base import StoredRun
+from orchestrator.runtime.displayed import Displayed
 from orchestrator.runtime.identity import policy_of
+from orchestrator.runtime.paper import as_text
 from orchestrator.runtime.portal import run_sync
 from orchestrator.traces.account import first_call_behind, spent
 from orchestrator.traces.asked import AFTER_DRAFT, Question, questions
@@ -27,6 +30,9 @@ from orchestrator.traces.other import ends, other_step, written
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.verdict import Verdict, decided, drafted, told_apart, told_of
 from orchestrator.types import Status, Step
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["Followed", "Parted", "Replayed", "areplayed", "replayed"]
 
@@ -58,9 +64,11 @@ class Followed(NamedTuple):
     """The branch that stands on it; the run itself, where what it kept has the same text."""
 
 
-class Replayed(NamedTuple):
-    """What a policy makes of one stored run."""
+@dataclass(frozen=True, slots=True)
+class Replayed(Displayed):
+    """What a policy makes of one stored run; a notebook shows where they part."""
 
+    stored: StoredRun = field(repr=False, compare=False)
     run: str
     then: str
     """The run's policy, as its settings name it."""
@@ -101,6 +109,12 @@ class Replayed(NamedTuple):
         """Whether it parted by a decision that could not be made."""
         return self.parted is not None and not self.parted.now
 
+    def drawn(self, width: int) -> Text:
+        """Draw it as `orchestrator trace replay` prints it."""
+        from orchestrator.traces.replay_shown import lines
+
+        return as_text(lines(self), width)
+
 
 def replayed(stored: StoredRun, router: Any = None, ancestors: Sequence[StoredRun] = ()) -> Replayed:
     """Return what `router`, by default the run's own, makes of a stored run; `ancestors` are oldest first.
@@ -117,7 +131,7 @@ async def areplayed(
     """As `replayed`, where an event loop runs. `instead` is a candidate of the same text as a kept step: it is taken
     to stand, and only what is behind it is asked."""
     record = Record(stored, ancestors, logprobs=getattr(router, "needs", Needs()).logprobs, instead=instead)
-    names = stored.run.id, _policy(record), str(policy_of(router))
+    names = stored, stored.run.id, _policy(record), str(policy_of(router))
     alike: list[Verdict] = []
     heard: set[tuple[str, Place]] = set()
     asked = questions(record)

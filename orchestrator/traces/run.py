@@ -24,7 +24,7 @@ from orchestrator.traces.redact import HidesNothing
 from orchestrator.traces.replay import Replayed
 from orchestrator.traces.stored_ledger import StoredLedger, ledger_of
 from orchestrator.traces.tree import followed
-from orchestrator.traces.what_if import OneStep, one_step
+from orchestrator.traces.what_if import WhatIf, one_step
 from orchestrator.visible import first_words
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Run(Trace):
         """
         return followed(self.journal, self.stored, _router_for(self.stored, router, options))
 
-    def what_if(self, option: str, values: Sequence[Any]) -> list[OneStep]:
+    def what_if(self, option: str, values: Sequence[Any]) -> WhatIf:
         """Return how many of its decisions flip at each value of an option of its router, each decision by itself."""
         return one_step([self.stored], option, values, journal=self.journal)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from os import PathLike, fspath
 from sys import stderr
+from typing import TYPE_CHECKING
 
 from orchestrator.memory.journal import Journal
 from orchestrator.memory.step_texts import StepText
@@ -22,15 +23,21 @@ from orchestrator.memory.step_words import StepWords
 from orchestrator.memory.store import Store
 from orchestrator.memory.wanted import Wanted
 from orchestrator.runtime.attempts import Attempt
+from orchestrator.runtime.displayed import Displayed
 from orchestrator.runtime.fork import ancestors
 from orchestrator.runtime.timeline import candidates
 from orchestrator.visible import visible
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 __all__ = ["Found", "Hit", "runs_with", "search", "snippet"]
+
+_SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hit:
+class Hit(Displayed):
     """A text that holds what was searched for."""
 
     run: str
@@ -49,15 +56,30 @@ class Hit:
     marks: tuple[tuple[int, int], ...]
     """Where in it the words are: beginnings and ends, in order."""
 
+    def drawn(self, width: int) -> Text:
+        """Draw where it is and what is around the words, as `orchestrator trace show --grep` does."""
+        from rich.text import Text
+
+        from orchestrator.traces.hits_shown import lines
+
+        return Text("\n").join(lines(self, width))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(Displayed):
     """What a search found."""
 
     hits: tuple[Hit, ...]
     """The newest run first, of a run the last step first."""
     total: int
     """How many there are; a step that was kept otherwise than it was written may count twice."""
+
+    def drawn(self, width: int) -> Text:
+        """Draw the first hits, and how many there are."""
+        from rich.text import Text
+
+        shown = self.hits[:_SHOWN]
+        return Text("\n").join([*(hit.drawn(width) for hit in shown), Text(f"{len(shown):,} of {self.total:,} found")])
 
 
 def _to_stderr(line: str) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.memory.base import LEARNS
 from orchestrator.memory.figures import Decided, Ended, Kept
 from orchestrator.memory.which import Which
+from orchestrator.runtime.displayed import Displayed
+from orchestrator.runtime.paper import as_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -80,7 +82,7 @@ class Percentiles(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
+class Stats(Displayed):
     """Many runs together. Those without an outcome are counted in `statuses` and nowhere else."""
 
     statuses: Mapping[str, int]
@@ -113,13 +115,11 @@ class Stats:
         """Of everything, discarded ones included."""
         return sum(each.output_tokens for each in self.spending)
 
-    def __rich__(self) -> Text:
-        """Draw it as text of 80 columns, as `orchestrator trace stats` prints it."""
-        from rich.text import Text
-
+    def drawn(self, width: int) -> Text:
+        """Draw it as `orchestrator trace stats` prints it."""
         from orchestrator.traces.stats_shown import lines
 
-        return Text("\n".join(lines(self)), no_wrap=True)
+        return as_text(lines(self), width)
 
 
 def stats_of(journal: Journal, which: Which | None = None, tell: Callable[[str], None] | None = None) -> Stats:

@@ -9,6 +9,7 @@ the replay ends as it does without one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from json import loads
 from math import inf
 from typing import Any
@@ -83,7 +84,9 @@ def _joined(stored: StoredRun, parts: Sequence[Replayed], path: Sequence[Followe
     for part in parts:
         for row in part.ledger:
             ledger.add(*row)
-    last = parts[-1]._replace(
+    last = replace(
+        parts[-1],
+        stored=stored,
         run=parts[0].run,
         then=parts[0].then,
         alike=[verdict for part in parts for verdict in part.alike],
@@ -93,7 +96,7 @@ def _joined(stored: StoredRun, parts: Sequence[Replayed], path: Sequence[Followe
         path=path,
     )
     if last.is_known and not _fits(stored, ledger):
-        return last._replace(unknown="its budget may have ended it on the way", answer=None, text=None)
+        return replace(last, unknown="its budget may have ended it on the way", answer=None, text=None)
     return last
 
 

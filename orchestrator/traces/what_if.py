@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
-from typing import Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.decisions import Decision, Keep, Plan, Rewrite
 from orchestrator.doors import Needs
 from orchestrator.ledger import Entry
 from orchestrator.memory.base import StoredRun
 from orchestrator.memory.journal import Journal
+from orchestrator.runtime.displayed import Displayed
+from orchestrator.runtime.paper import as_text
 from orchestrator.runtime.portal import run_sync
 from orchestrator.runtime.tasks import is_correct
 from orchestrator.traces.asked import Question, questions
@@ -29,11 +32,14 @@ from orchestrator.traces.prices import costs_of
 from orchestrator.traces.tree import afollowed
 from orchestrator.traces.verdict import decided
 
-__all__ = ["OneStep", "one_step"]
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["OneStep", "WhatIf", "one_step"]
 
 
 @dataclass(slots=True, kw_only=True)
-class OneStep:
+class OneStep(Displayed):
     """What one value of the option does to each decision by itself."""
 
     value: Any
@@ -72,6 +78,30 @@ class OneStep:
         """All decisions that would be others."""
         return self.to_rewrite + self.to_keep + self.to_other
 
+    def drawn(self, width: int) -> Text:
+        """Draw it as a table of one value."""
+        return WhatIf("value", [self]).drawn(width)
+
+
+class WhatIf(Displayed, list[OneStep]):
+    """What each value of an option does, in the order of the values; a notebook shows the table."""
+
+    def __init__(self, option: str, found: Iterable[OneStep]) -> None:
+        super().__init__(found)
+        self.option = option
+
+    @property
+    def values(self) -> list[Any]:
+        """Of the option."""
+        return [each.value for each in self]
+
+    def drawn(self, width: int) -> Text:
+        """Draw it as `orchestrator trace replay --what-if` prints it, with what it does not say."""
+        from orchestrator.traces.replay_shown import caveats, table
+
+        told = (line for each in caveats(self) for line in wrap(each, width))
+        return as_text((*table(self.option, self), *told), width)
+
 
 def one_step(
     runs: Iterable[StoredRun],
@@ -80,7 +110,7 @@ def one_step(
     *,
     journal: Journal | None = None,
     router: Callable[[StoredRun, Mapping[str, Any]], Any] | None = None,
-) -> list[OneStep]:
+) -> WhatIf:
     """Return what each value of `option` does to the decisions of stored runs.
 
     `router` makes a run's router with options; it is the run's own otherwise. With the runs' `journal` their trees are
@@ -88,7 +118,7 @@ def one_step(
     value.
     """
     make = router or (lambda stored, options: router_of(stored, **options))
-    found = [OneStep(value=value) for value in values]
+    found = WhatIf(option, [OneStep(value=value) for value in values])
     made: dict[str, list[Any]] = {}
     for stored in runs:
         named = str(loads(stored.run.settings).get("router"))

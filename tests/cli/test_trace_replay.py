@@ -11,10 +11,11 @@ import pytest
 from click.testing import Result
 from replayable import ran as stored_run
 
-from orchestrator.cli.replay_report import lines_of
+from orchestrator.cli.replay_report import values_of
 from orchestrator.memory.store import Store
 from orchestrator.routers import SpecReason
 from orchestrator.traces.replay import replayed
+from orchestrator.traces.replay_shown import lines
 
 Call = Callable[..., Result]
 
@@ -70,11 +71,13 @@ def test_what_cannot_be_decided_is_listed_with_why(orchestrator: Call, ran: str)
 def test_runs_whose_router_has_no_threshold_are_left_out_of_many_and_refused_alone(
     orchestrator: Call, ran: str
 ) -> None:
-    assert orchestrator("run", "Compute 1 + 2.", "--router", "small", "--quiet").exit_code == 0
+    for _ in range(3):
+        assert orchestrator("run", "Compute 1 + 2.", "--router", "small", "--quiet").exit_code == 0
     many = orchestrator("trace", "replay", "--all", "--threshold", "7")
     assert many.exit_code == 0
     assert "unchanged" in many.stdout
-    assert "1 left out" in many.stderr and "router.threshold: no such key" in many.stderr
+    assert "3 left out" in many.stderr and "router.threshold: no such key" in many.stderr
+    assert many.stderr.count("left out: ") == 1 and ", and 2 runs like it" in many.stderr
     alone = orchestrator("trace", "replay", "last", "--threshold", "7")
     assert alone.exit_code == 2
     assert "router.threshold: no such key" in alone.stderr
@@ -102,6 +105,21 @@ def test_what_if_counts_flips_at_each_value(orchestrator: Call, ran: str) -> Non
     assert "one-step counterfactual" in shown.stderr
     assert "flipped steps alone: large -17 tokens" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "values"),
+    [
+        ("threshold=0..9", None, list(range(10))),
+        ("threshold=0..9", 2, [0, 9]),
+        ("threshold=0..100", None, list(range(101))),
+        ("threshold=0..101", None, [round(12.625 * each, 9) for each in range(9)]),
+        ("threshold=0..1", None, [each / 8 for each in range(9)]),
+        ("threshold=0.5..8.5", None, [0.5 + each for each in range(9)]),
+    ],
+)
+def test_between_whole_numbers_what_if_asks_at_each(written: str, number: int | None, values: list[float]) -> None:
+    assert values_of(written, number) == ("threshold", values)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +240,7 @@ def test_engines_go_on_from_where_the_run_parts(orchestrator: Call, ran: str, pi
 
 def test_a_run_that_has_not_ended_is_not_said_to_be_as_it_was() -> None:
     half = stored_run(SpecReason(threshold=5))._replace(outcome=None)
-    shown = list(lines_of(half, replayed(half)))
+    shown = list(lines(replayed(half)))
     assert "parted   nowhere: as far as what is known goes" in shown
     assert "answer   not known" in shown and "paid for until there" in shown
 

@@ -284,9 +284,8 @@ def test_a_run_is_decided_again_by_its_own_router_another_one_or_one_by_its_name
 
 
 def test_all_runs_are_decided_again_together_and_who_is_left_out_is_said(traces: Traces, tmp_path: Path) -> None:
-    all_of = traces.replay(threshold=8)
-    assert set(all_of.left_out) == {run.id for run in traces} and all_of.runs == 0
-    assert "cannot be made again" in all_of.left_out["one"] or "no registered name" in all_of.left_out["one"]
+    with pytest.raises(UserError, match="none of 4 runs can be decided again, as of the first: run "):
+        traces.replay(threshold=8)
     with judged("7", db=tmp_path / "journal.db") as made:
         ids = [made.run("q").run_id for _ in range(3)]
         with Store(tmp_path / "journal.db") as store:
@@ -329,14 +328,41 @@ def test_no_text_of_a_stranger_does_harm_where_it_is_shown(tmp_path: Path, width
     with orc.Pipeline(engines, "small", db=tmp_path / "journal.db") as made:
         result = made.run(HOSTILE)
         with orc.traces.open(tmp_path) as opened:
-            for value in (opened, opened["last"], result.trace):
+            run = opened["last"]
+            others = (opened.search("alert"), opened.search("evil").hits[0], run.replay("large"), run.diff("last"))
+            for value in (opened, run, result.trace, *others):
                 bundle = value._repr_mimebundle_()
                 for text in (printed(value, width), *bundle.values(), value._repr_html_(), repr(value)):
                     assert not set(text) & set("\x1b\x07\u202e\u2066")
                 page = bundle["text/html"]
                 assert set(re.findall(r"<(/?\w+)", page)) <= {"pre", "/pre", "span", "/span"}
-                assert page.count("<pre") == page.count("</pre>") == 1 and "&lt;script&gt;" in page
+                assert page.count("<pre") == page.count("</pre>") == 1 and "&gt;" in page
                 assert not re.findall(r"<[^>]*(?:href|src|on\w+)=", page)
+
+
+def test_what_is_made_of_runs_is_shown_as_the_command_line_prints_it(tmp_path: Path) -> None:
+    with judged("7", db=tmp_path / "journal.db") as made:
+        ids = [made.run("q").run_id for _ in range(2)]
+    with orc.traces.open(tmp_path) as opened:
+        run = opened[ids[0]]
+        many = run.what_if("threshold", [each / 10 for each in range(101)])
+        assert (many.option, many.values[80], many[80].flips) == ("threshold", 8.0, 2)
+        for value, first, last in (
+            (run.diff(ids[1]), "A        ", "all  "),
+            (run.replay(threshold=8), f"run      {run.id}, decided by specreason", "large    judge"),
+            (opened.replay(threshold=8), "2 runs: 0 unchanged, 2 part", "  not decided to the end: 2 of 2"),
+            (run.what_if("threshold", [7, 8]), " threshold  flips", "flips do not add up to a run"),
+            (run.what_if("threshold", [7, 8])[1], "     value  flips", "flips do not add up to a run"),
+            (opened.stats(), "runs     2: 2 completed", "all "),
+            (opened.search("one"), f"{ids[1]}  step 0", "2 of 2 found"),
+            (opened.search("one").hits[1], f"{ids[0]}  step 0", "       One."),
+        ):
+            shown = printed(value).splitlines()
+            assert shown[0].startswith(first) and last in shown[-1], shown
+            assert value._repr_mimebundle_()["text/plain"].splitlines()[0].startswith(first)
+            assert value._repr_html_().startswith("<pre")
+            assert max(map(len, printed(value, 40).splitlines())) <= 40
+        assert printed(many, 200).splitlines()[80].startswith("… ") and "show()" not in printed(many)
 
 
 def test_a_long_run_is_shown_from_both_ends_and_printed_whole() -> None:

@@ -38,6 +38,7 @@ from orchestrator.tools import tool
 from orchestrator.traces.going_on import gone_on, other_settings
 from orchestrator.traces.policy import router_of
 from orchestrator.traces.replay import Replayed, replayed
+from orchestrator.traces.replay_shown import lines
 from orchestrator.types import Budget, History, Overlap, Step
 
 REPLAYED = [
@@ -228,7 +229,11 @@ def test_what_was_drafted_ahead_and_dropped_makes_the_account_until_a_flip_a_bou
     assert parted.parted is not None and parted.parted.step > 0
     assert parted.ledger.total(engine="small", fate="discarded").calls > 1
     assert parted.is_bound
-    assert not replayed(stored, SpecReason(threshold=6)).is_bound
+    same = replayed(stored, SpecReason(threshold=6))
+    assert not same.is_bound
+    ahead = "drafts dropped ahead are this run's"
+    assert [[line.startswith(ahead) for line in lines(each)].count(True) for each in (same, parted)] == [1, 0]
+    assert "paid for until there, at most" in lines(parted)
 
 
 def test_a_flip_shows_the_other_step_where_it_was_written_beside_the_draft() -> None:

@@ -15,6 +15,7 @@ from orchestrator.ledger import Entry, Price
 from orchestrator.memory.base import StoredRun
 from orchestrator.routers import SmallOnly, SpecReason
 from orchestrator.traces.prices import costs_of
+from orchestrator.traces.replay_shown import table
 from orchestrator.traces.what_if import one_step
 from orchestrator.types import Task
 
@@ -46,6 +47,9 @@ def test_a_step_alone_costs_what_was_written_and_is_unknown_where_nobody_wrote_i
     rewritten = sum(step.num_tokens for step in run.kept() if step.writer == "large")
     assert (low.tokens, low.unknown) == ({"large": -rewritten}, 0)
     assert (high.tokens, high.unknown) == ({}, 3)
+    told = [line.strip() for line in table("threshold", [low, high])]
+    assert told[2] == f"flipped steps alone: large -{rewritten} tokens"
+    assert told[4:] == ["3 of 3 flips lead to steps never written: tokens not known"]
     looked = stored(share=1.0)
     [high] = one_step([looked], "threshold", [9.5])
     beside = {(row.step, row.attempt) for row in looked.kept()}
