@@ -178,12 +178,12 @@ def test_letters_that_the_encoding_lacks_are_spelled_out_in_lines_that_fit(run: 
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_three_dots_stand_for_what_an_encoding_lacks_and_go_on_in_the_next_line() -> None:
+def test_three_dots_stand_for_an_ellipsis_that_an_encoding_lacks_and_fit_the_line() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
     write(laid_out([Text("y" * 90), Text("short")], 80), file, width=80)
     file.flush()
-    assert raw.getvalue().decode().splitlines() == ["y" * 79 + ".", "..", "short"]
+    assert raw.getvalue().decode().splitlines() == ["y" * 77 + "...", "short"]
 
 
 # --- some steps only --------------------------------------------------------------------------
