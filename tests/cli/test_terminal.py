@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
+
+from terminal import on_a_terminal
 
 CODE = """
 import os
@@ -27,26 +25,9 @@ call("trace", "show", "last")
 """
 
 
-def on_a_terminal(code: str) -> str:
-    """Run Python code with stdout and stderr on a terminal and return what it shows."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    running = subprocess.Popen([sys.executable, "-c", code], stdout=slave, stderr=slave, env=environment)
-    os.close(slave)
-    shown = b""
-    try:
-        while chunk := os.read(master, 1 << 16):
-            shown += chunk
-    except OSError:  # Linux says EIO when the other end is gone
-        pass
-    os.close(master)
-    assert running.wait() == 0
-    return shown.decode()
-
-
 def test_people_at_a_terminal_see_what_happens(pipeline: str, here: Path) -> None:
     (here / "tasks.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
-    _, question, file, shown, without_colour = on_a_terminal(CODE).replace("\r\n", "\n").split("== ")
+    _, question, file, shown, without_colour = on_a_terminal(CODE, COLUMNS="100").split("== ")
     assert question.splitlines()[1:5] == [
         "   0 small    9.0 >= 7.0     Step 0: compute.",
         "   1 large    2.0 < 7.0      Careful step 1.",

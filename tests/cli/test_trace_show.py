@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from rich.text import Text
+from terminal import COMMAND, on_a_terminal
 
 from orchestrator.memory.base import CallIntent
 from orchestrator.memory.journal import Journal
@@ -183,28 +183,9 @@ def test_only_goes_with_a_timeline_alone(orchestrator: Call, ran: str, flags: li
 
 # --- terminals --------------------------------------------------------------------------------
 
-SHOW = [sys.executable, "-c", "from orchestrator.cli import main; main()", "trace", "show"]
-
-
-def on_a_terminal(**environment: str) -> str:
-    """Return what is shown on a terminal."""
-    master, slave = pty.openpty()
-    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "TERM")}
-    running = subprocess.Popen(SHOW, stdout=slave, stderr=slave, env={**own, "TERM": "xterm-256color", **environment})
-    os.close(slave)
-    shown = b""
-    try:
-        while chunk := os.read(master, 1 << 16):
-            shown += chunk
-    except OSError:  # Linux says EIO when the other end is gone
-        pass
-    os.close(master)
-    assert running.wait() == 0
-    return shown.decode().replace("\r\n", "\n")
-
 
 def test_no_colour_is_no_colour_and_twenty_columns_are_twenty(orchestrator: Call, ran: str) -> None:
-    shown = on_a_terminal(NO_COLOR="1", COLUMNS="20")
+    shown = on_a_terminal(COMMAND, "trace", "show", NO_COLOR="1", COLUMNS="20")
     assert "\x1b[3" not in shown and "\x1b[2m" in shown
     assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown).splitlines())) <= 20
 
@@ -217,7 +198,7 @@ def test_what_knows_no_letters_but_ascii_is_told_everything_in_ascii(orchestrato
     )
     orchestrator("run", "What?", "--pipeline", "agent.py:pipeline")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}
-    done = subprocess.run(SHOW, capture_output=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", COMMAND, "trace", "show"], capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii() and b"\\xe9\\xe9" in done.stdout and b"..." in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
