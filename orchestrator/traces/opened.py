@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import config
 from orchestrator.errors import UnknownName, UserError
 from orchestrator.memory.base import LEARNS
 from orchestrator.memory.journal import Journal
@@ -18,6 +17,7 @@ from orchestrator.runtime.displayed import Displayed
 from orchestrator.traces.at_a_glance import Columns
 from orchestrator.traces.diff import Diff
 from orchestrator.traces.frames import frame
+from orchestrator.traces.journal_file import journal_file
 from orchestrator.traces.jsonl import records
 from orchestrator.traces.many import Together
 from orchestrator.traces.run import Run
@@ -174,7 +174,7 @@ def open(path: str | PathLike[str] | None = None) -> Traces:
     none, or it cannot be read, and BadConfig.
     """
     if path is None:
-        path = config.load().run.db or config.default_db()
+        path = journal_file()
     elif Path(path).is_dir():
         path = Path(path) / DEFAULT_NAME
     return Traces(path)

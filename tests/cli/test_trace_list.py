@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from terminal import COMMAND, on_a_terminal
 
-from orchestrator.cli import stored, trace_list
+from orchestrator.cli import stored, trace_list, trace_which
 from orchestrator.cli.app import app
 from orchestrator.cli.trace_which import which_of
 from orchestrator.config import FILE_NAME, load
@@ -21,6 +21,7 @@ from orchestrator.memory.journal import Journal
 from orchestrator.memory.store import Store, default_db
 from orchestrator.memory.summaries import ORDERS
 from orchestrator.memory.which import Span
+from orchestrator.traces import journal_file, opened
 
 Call = Callable[..., Result]
 
@@ -203,8 +204,9 @@ def test_no_time_is_refused(written: str) -> None:
 
 
 def test_what_is_said_twice_is_said_alike() -> None:
-    assert stored._CONFIG == FILE_NAME
+    assert journal_file.CONFIG == FILE_NAME
     assert tuple(ORDERS) == trace_list._ORDERS
+    assert opened._STATUSES == trace_which.STATUSES
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,16 @@ def test_the_journal_is_the_one_that_the_whole_configuration_names(
 
 
 @pytest.mark.parametrize(
-    "written", ["[run", "run = 3", "[run]\ndb = 3", '[run]\ndb = ""', "schema_version = 9", "#" * (1 << 20) + "#"]
+    "written",
+    [
+        "[run]\ndbs = 1",
+        "[run",
+        "run = 3",
+        "[run]\ndb = 3",
+        '[run]\ndb = ""',
+        "schema_version = 9",
+        "#" * (1 << 20) + "#",
+    ],
 )
 def test_a_configuration_that_names_no_journal_says_what_is_wrong(here: Path, written: str) -> None:
     (here / FILE_NAME).write_text(written)
@@ -246,22 +257,6 @@ def test_what_runs_need_of_a_configuration_is_not_needed_to_list_them(listed: Pa
 
 def test_statuses_are_coloured_in_a_terminal_that_has_colours(listed: Path) -> None:
     for more, has_colour in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        shown = _in_a_terminal(listed, {"TERM": "xterm-256color", **more})
+        shown = on_a_terminal(COMMAND, "trace", "list", "--db", str(listed), COLUMNS="100", **more)
         assert ("\x1b[32mcompleted" in shown) is has_colour
         assert "completed" in shown and "\\x1b[31mQuestion" in shown
-
-
-def _in_a_terminal(path: Path, more: dict[str, str]) -> str:
-    """Return what `trace list` writes to a terminal of 100 columns."""
-    import pty
-    import subprocess
-    import sys
-
-    ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "trace", "list", "--db", str(path)]
-    subprocess.run(command, stdout=theirs, env=environment | {"COLUMNS": "100"} | more, check=True, timeout=60)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(theirs)
-    os.close(ours)
-    return shown
